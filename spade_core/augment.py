@@ -1,0 +1,111 @@
+"""The random views of one picture (SPADE, section 3.1 and the authors' notebook).
+
+Four augmentations in the authors' order: random resized crop (scale 0.2-1, aspect 3/4-4/3), horizontal flip, brightness
+(factor 0.5-1.5) and hue (shift up to 0.3 of the circle), brightness and hue in random order. Differences: every view has
+its own draw from one seed, so the first n of any number of views are the same; pictures much larger than the model's
+input are first reduced to a short side of ``3 * size``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
+
+__all__ = ["View", "draw_views", "random_views"]
+
+SCALE = (0.2, 1.0)
+LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
+BRIGHTNESS = 0.5
+HUE = 0.3
+ATTEMPTS = 10
+OVERSIZE = 3
+
+
+@dataclass(frozen=True)
+class View:
+    """One draw: the crop in pixels, whether it is flipped, and the colour changes in their order."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+    brightness: float
+    hue: float
+    hue_first: bool
+
+
+def random_views(pixels: Tensor, count: int, size: int, *, seed: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return ``count`` random views of one picture.
+
+    Args:
+        pixels: uint8 ``(3, height, width)``, RGB, at its full size.
+        count: number of views.
+        size: side of the square views, px.
+        seed: of all random draws; independent of the device.
+        device: where the views are made.
+
+    Returns:
+        float32 ``(count, 3, size, size)`` in [0, 1], not yet normalised.
+    """
+    image = _shrink(pixels.to(device), OVERSIZE * size).float().div_(255)
+    views = [_render(image, view, size) for view in draw_views(*image.shape[-2:], count, seed)]
+    return torch.stack(views)
+
+
+def draw_views(height: int, width: int, count: int, seed: int) -> list[View]:
+    """Draw the parameters of ``count`` views of a picture of ``height`` x ``width`` px."""
+    generator = torch.Generator().manual_seed(seed)
+    return [_draw(height, width, generator) for _ in range(count)]
+
+
+def _draw(height: int, width: int, generator: torch.Generator) -> View:
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    top, left, crop_height, crop_width = _draw_crop(height, width, uniform)
+    return View(
+        top=top,
+        left=left,
+        height=crop_height,
+        width=crop_width,
+        flip=uniform(0, 1) < 0.5,
+        brightness=uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS),
+        hue=uniform(-HUE, HUE),
+        hue_first=uniform(0, 1) < 0.5,
+    )
+
+
+def _draw_crop(height: int, width: int, uniform) -> tuple[int, int, int, int]:
+    for _ in range(ATTEMPTS):
+        area = height * width * uniform(*SCALE)
+        ratio = math.exp(uniform(*LOG_RATIO))
+        crop_width, crop_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = min(int(uniform(0, height - crop_height + 1)), height - crop_height)
+            left = min(int(uniform(0, width - crop_width + 1)), width - crop_width)
+            return top, left, crop_height, crop_width
+    # A very long picture admits no such crop: take the largest central one within the aspect limits.
+    low, high = (math.exp(side) for side in LOG_RATIO)
+    crop_width = max(1, min(width, round(height * high)))
+    crop_height = max(1, min(height, round(width / low)))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def _render(image: Tensor, view: View, size: int) -> Tensor:
+    out = tvf.resized_crop(image, view.top, view.left, view.height, view.width, [size, size], antialias=True)
+    if view.flip:
+        out = tvf.horizontal_flip(out)
+    if view.hue_first:
+        return tvf.adjust_brightness(tvf.adjust_hue(out, view.hue), view.brightness)
+    return tvf.adjust_hue(tvf.adjust_brightness(out, view.brightness), view.hue)
+
+
+def _shrink(image: Tensor, short_side: int) -> Tensor:
+    if min(image.shape[-2:]) <= short_side:
+        return image
+    return tvf.resize(image, [short_side], antialias=True)

@@ -1,0 +1,104 @@
+"""Settings of one installation, from environment variables ``SPADE_*``.
+
+Each field names its variable, its default and what it is for; ``Settings.from_environment()`` reads them once and
+refuses unusable values with a sentence that names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from spade_core.errors import ConfigError
+
+__all__ = ["ASSETS", "Settings"]
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+_SUFFIXES = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def parse_bytes(text: str) -> int:
+    """Return a number of bytes from ``"1000000"``, ``"512M"`` or ``"1.5G"`` (powers of 1024)."""
+    text = text.strip().upper().removesuffix("B")
+    factor = _SUFFIXES.get(text[-1:], 1)
+    value = float(text[:-1] if factor > 1 else text)
+    if not 0 <= value < 2**60:
+        raise ValueError(text)
+    return int(value * factor)
+
+
+def parse_flag(text: str) -> bool:
+    """Return a truth value from ``1/0``, ``true/false``, ``yes/no`` or ``on/off``."""
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    return known[text.strip().lower()]
+
+
+def parse_count(text: str) -> int:
+    """Return a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def parse_path(text: str) -> Path:
+    """Return a path with ``~`` expanded."""
+    return Path(text).expanduser()
+
+
+def _setting(variable: str, default: Any, parse: Callable[[str], Any], doc: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "parse": parse, "doc": doc})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Typed settings; see each field's metadata for its variable and meaning."""
+
+    data_dir: Path = _setting("SPADE_DATA_DIR", Path.home() / ".spade", parse_path, "folder of results and caches")
+    device: str = _setting("SPADE_DEVICE", "auto", str, "auto, cpu, cuda or cuda:N")
+    max_h_bytes: int = _setting(
+        "SPADE_MAX_H_BYTES", 2**30, parse_bytes, "a layer whose second moment would be larger stays dense"
+    )
+    max_calibration_bytes: int = _setting(
+        "SPADE_MAX_CALIBRATION_BYTES",
+        8 * 2**30,
+        parse_bytes,
+        "sequential calibration is refused when its activations would need more memory",
+    )
+    allow_weights_upload: bool = _setting(
+        "SPADE_ALLOW_WEIGHTS_UPLOAD", False, parse_flag, "let users upload own weights in the page"
+    )
+    max_weights_bytes: int = _setting(
+        "SPADE_MAX_WEIGHTS_BYTES", 2**30, parse_bytes, "size limit of an own weights file in the page"
+    )
+    results_bytes: int = _setting(
+        "SPADE_RESULTS_BYTES", 2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size"
+    )
+    queue_length: int = _setting("SPADE_QUEUE_LENGTH", 32, parse_count, "jobs that may wait for one device")
+    jobs_mode: str = _setting("SPADE_JOBS", "worker", str, "worker (a process per device) or inline (for tests)")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read ``SPADE_*``.
+
+        Raises:
+            ConfigError: a variable cannot be parsed.
+        """
+        environment = os.environ if environment is None else environment
+        values = {}
+        for item in fields(cls):
+            text = environment.get(item.metadata["variable"], "").strip()
+            if not text:
+                continue
+            try:
+                values[item.name] = item.metadata["parse"](text)
+            except (ValueError, KeyError):
+                variable, doc = item.metadata["variable"], item.metadata["doc"]
+                raise ConfigError(
+                    f"{variable}={text!r} cannot be used: it sets “{doc}”; correct or unset it."
+                ) from None
+        return cls(**values)

@@ -1,0 +1,33 @@
+"""Errors that speak to the person at the page or at the command line.
+
+Every :class:`SpadeError` carries one sentence that says what is wrong and what to do. Pages show it, the command line
+prints it and exits with code 2. Anything else that is raised is a bug and is logged with its traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "JobError", "LayerError", "ModelError", "PictureError", "SpadeError"]
+
+
+class SpadeError(ValueError):
+    """Input that cannot be used; its text is one sentence for the user."""
+
+
+class ConfigError(SpadeError):
+    """A setting, an option or a URL parameter has an unusable value."""
+
+
+class PictureError(SpadeError):
+    """A file is not a picture that can be shown to a model."""
+
+
+class ModelError(SpadeError):
+    """A model or its weights are unknown, absent or do not fit."""
+
+
+class LayerError(SpadeError):
+    """A layer name is unknown, or a method cannot be applied to this architecture."""
+
+
+class JobError(SpadeError):
+    """A job ended without a result: its worker died, or the queue is full."""

@@ -1,0 +1,68 @@
+"""Maps as pictures: one colour scale for a dense/SPADE pair, zero-centred where the method is signed."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+__all__ = ["DIVERGING", "SEQUENTIAL", "colorize", "figure_png", "map_png"]
+
+DIVERGING, SEQUENTIAL = "RdBu_r", "magma"
+
+
+def colorize(values: np.ndarray, limits: tuple[float, float], signed: bool) -> np.ndarray:
+    """Return ``values`` ``(height, width)`` as uint8 ``(height, width, 3)``; ``limits`` span the colour map."""
+    low, high = limits
+    scaled = (np.clip(values, low, high) - low) / (high - low)
+    return (mpl.colormaps[DIVERGING if signed else SEQUENTIAL](scaled)[..., :3] * 255).round().astype(np.uint8)
+
+
+def map_png(values: np.ndarray, limits: tuple[float, float], signed: bool) -> bytes:
+    """Return a map as PNG bytes, one pixel a value."""
+    out = io.BytesIO()
+    Image.fromarray(colorize(values, limits, signed)).save(out, format="PNG")
+    return out.getvalue()
+
+
+def figure_png(
+    picture: np.ndarray,
+    rows: list[tuple[str, np.ndarray, np.ndarray, tuple[float, float], bool]],
+    title: str,
+) -> bytes:
+    """Draw picture, dense map, SPADE map and their difference, a row a method.
+
+    Args:
+        picture: uint8 ``(height, width, 3)``, what the model sees.
+        rows: (method title, dense map, SPADE map, common limits, signed).
+        title: of the whole figure.
+
+    Returns:
+        PNG bytes.
+    """
+    figure = Figure(figsize=(11, 2.9 * len(rows) + 0.5), layout="constrained", dpi=110)
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    axes = figure.subplots(len(rows), 4, squeeze=False)
+    for row, (name, dense, spade, limits, signed) in zip(axes, rows, strict=True):
+        spread = float(np.abs(spade - dense).max()) or 1.0
+        row[0].imshow(picture)
+        row[0].set_ylabel(name, fontsize=10)
+        image = None
+        for axis, values in zip(row[1:3], (dense, spade), strict=True):
+            image = axis.imshow(values, cmap=DIVERGING if signed else SEQUENTIAL, vmin=limits[0], vmax=limits[1])
+        figure.colorbar(image, ax=list(row[1:3]), fraction=0.05)
+        difference = row[3].imshow(spade - dense, cmap=DIVERGING, vmin=-spread, vmax=spread)
+        figure.colorbar(difference, ax=row[3], fraction=0.05)
+    for axis, name in zip(axes[0], ("picture", "dense", "SPADE", "SPADE - dense"), strict=True):
+        axis.set_title(name, fontsize=10)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    out = io.BytesIO()
+    figure.savefig(out, format="png")
+    return out.getvalue()

@@ -1,0 +1,84 @@
+"""The prunable weights of a network, and copies of it that share what is not pruned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+__all__ = ["Layer", "prunable_layers", "share_copy"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One prunable weight.
+
+    Attributes:
+        name: the parameter's name without ``.weight`` (``blocks.0.0.conv_dw``; attention: ``...self_attention.in_proj``).
+        parameter: its qualified name in ``named_parameters()``.
+        kind: ``conv2d``, ``linear`` or ``attention`` (an ``in_proj`` of ``nn.MultiheadAttention``).
+        shape: of the weight; ``(out, in / groups, kh, kw)`` or ``(out, in)``.
+        groups: convolution groups, else 1.
+        kernel: kernel height times width, else 1.
+    """
+
+    name: str
+    parameter: str
+    kind: str
+    shape: tuple[int, ...]
+    groups: int = 1
+    kernel: int = 1
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each group reads one channel."""
+        return self.groups > 1 and self.shape[1] == 1
+
+    @property
+    def numel(self) -> int:
+        """Number of weights."""
+        count = 1
+        for side in self.shape:
+            count *= side
+        return count
+
+
+def prunable_layers(module: nn.Module) -> tuple[Layer, ...]:
+    """List every ``Conv2d``, ``Linear`` and attention projection weight, in module order, each parameter once."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    layers: dict[str, Layer] = {}
+    for child in module.modules():
+        for weight, kind, groups in _weights_of(child):
+            parameter = names[id(weight)]
+            kernel = weight.shape[2:].numel() if kind == "conv2d" else 1
+            name = parameter.removesuffix("_weight").removesuffix(".weight")
+            layers.setdefault(parameter, Layer(name, parameter, kind, tuple(weight.shape), groups, kernel))
+    return tuple(layers.values())
+
+
+def _weights_of(module: nn.Module) -> Iterator[tuple[Tensor, str, int]]:
+    if isinstance(module, nn.Conv2d):
+        yield module.weight, "conv2d", module.groups
+    elif isinstance(module, nn.Linear):
+        yield module.weight, "linear", 1
+    elif isinstance(module, nn.MultiheadAttention):
+        for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+            weight = getattr(module, name)
+            if weight is not None:
+                yield weight, "attention", 1
+
+
+def share_copy(module: nn.Module, own: Collection[str] = ()) -> nn.Module:
+    """Copy the module objects, sharing every parameter and buffer except those named in ``own``, which are cloned.
+
+    Hooks are not carried over, so whatever is registered on the copy dies with it and the original stays untouched.
+    """
+    tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    memo = {id(tensor): tensor for name, tensor in tensors if name not in own}
+    twin = copy.deepcopy(module, memo)
+    for child in twin.modules():
+        for hooks in (child._forward_hooks, child._forward_pre_hooks, child._backward_hooks, child._backward_pre_hooks):
+            hooks.clear()
+    return twin

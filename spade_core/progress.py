@@ -1,0 +1,31 @@
+"""Progress and cancellation, as one callback.
+
+Long work takes ``progress: Progress`` and calls it with ``(done, total, note)``. To cancel, the callback raises
+:class:`Cancelled`; the work lets it pass, and its context managers undo what they changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["Cancelled", "Progress", "silent", "span"]
+
+Progress = Callable[[float, float, str], None]
+
+
+class Cancelled(Exception):  # noqa: N818 - a request by the user, not an error
+    """Raised by a progress callback when the user asked to stop."""
+
+
+def silent(done: float, total: float, note: str) -> None:
+    """Report nothing: the default callback."""
+
+
+def span(progress: Progress, start: float, stop: float) -> Progress:
+    """Map a part of the work to ``start..stop`` (fractions of 1) of the whole."""
+
+    def inner(done: float, total: float, note: str) -> None:
+        fraction = done / total if total else 1.0
+        progress(start + (stop - start) * fraction, 1.0, note)
+
+    return inner

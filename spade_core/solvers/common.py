@@ -1,0 +1,177 @@
+"""What every solver shares: the problem in one shape, dead inputs, damping, exact counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Factor", "Problem", "Pruned", "factorize", "relative_error"]
+
+LADDER_START = 1e-8
+LADDER_STEP = 10.0
+LADDER_STOP = 100.0
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A solved layer.
+
+    Attributes:
+        weight: in the shape and dtype of the weight that was given.
+        damping: what was added to the diagonal, as a fraction of its mean nonzero entry; above the request if the
+            second moment was singular.
+    """
+
+    weight: Tensor
+    damping: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer, checked and brought to ``(groups, rows, cols)`` in the solving dtype.
+
+    Attributes:
+        weight: ``(groups, rows, cols)``, a private copy in the second moment's dtype.
+        second_moment: ``(groups, cols, cols)``.
+        zeros: number of zeros that the solved layer must have.
+        forced: bool ``(groups, rows, cols)``: weights that go first, being zero already or reading a dead input.
+    """
+
+    weight: Tensor
+    second_moment: Tensor
+    zeros: int
+    forced: Tensor
+    original: Tensor
+
+    @classmethod
+    def build(cls, weight: Tensor, second_moment: Tensor, sparsity: float) -> Problem:
+        """Check the arguments of ``prune`` and build the problem.
+
+        Raises:
+            ValueError: shapes do not fit, ``sparsity`` is outside 0..1, or a value is not finite.
+        """
+        _check(weight, second_moment, sparsity)
+        dtype = second_moment.dtype
+        moment = second_moment if second_moment.dim() == 3 else second_moment.unsqueeze(0)
+        work = weight.detach().to(dtype, copy=True)
+        work = work if work.dim() == 3 else work.unsqueeze(0)
+        dead = moment.diagonal(dim1=1, dim2=2) == 0
+        forced = (work == 0) | dead.unsqueeze(1)
+        return cls(work, moment, round(sparsity * weight.numel()), forced, weight)
+
+    @property
+    def existing(self) -> int:
+        """Number of weights that are zero already."""
+        return int((self.weight == 0).sum())
+
+    def finish(self, weight: Tensor, damping: float) -> Pruned:
+        """Return the solved weight in the shape and dtype that was given."""
+        return Pruned(weight.reshape(self.original.shape).to(self.original.dtype), damping)
+
+    def unchanged(self) -> Pruned:
+        """Return the layer bit for bit as it was given."""
+        return Pruned(self.original.detach().clone(), 0.0)
+
+    def spent_on_forced(self) -> Tensor | None:
+        """If the forced weights use up the request, return the weight with the smallest of them removed, else None.
+
+        Removing a weight on a dead input changes nothing else, so nothing has to be compensated.
+        """
+        if self.zeros > int(self.forced.sum()):
+            return None
+        magnitude = torch.where(self.forced, self.weight.abs(), torch.inf).flatten()
+        order = magnitude.argsort(stable=True)[: self.zeros]
+        weight = self.weight.flatten().clone()
+        weight[order] = 0
+        return weight.view_as(self.weight)
+
+
+def _check(weight: Tensor, second_moment: Tensor, sparsity: float) -> None:
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparsity must lie between 0 and 1, not {sparsity}")
+    if weight.dim() not in (2, 3) or second_moment.dim() != weight.dim():
+        raise ValueError("weight must be (rows, cols) or (groups, rows, cols), second_moment likewise with cols x cols")
+    cols = weight.shape[-1]
+    if tuple(second_moment.shape) != (*weight.shape[:-2], cols, cols):
+        raise ValueError(f"second_moment {tuple(second_moment.shape)} does not fit weight {tuple(weight.shape)}")
+    if second_moment.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"second_moment must be float32 or float64, not {second_moment.dtype}")
+    if not (torch.isfinite(second_moment).all() and torch.isfinite(weight).all()):
+        raise ValueError("weight and second_moment must be finite")
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A damped, invertible second moment.
+
+    Attributes:
+        moment: ``(groups, cols, cols)``, dead inputs set to the identity, damped.
+        cholesky: its lower Cholesky factor.
+        damping: the fraction that was used.
+    """
+
+    moment: Tensor
+    cholesky: Tensor
+    damping: float
+
+    def inverse(self) -> Tensor:
+        """Return the inverse, ``(groups, cols, cols)``."""
+        return torch.cholesky_inverse(self.cholesky)
+
+    def inverse_upper(self) -> Tensor:
+        """Return the upper Cholesky factor of the inverse, ``(groups, cols, cols)``."""
+        # With H = P L L^T P for the reversing permutation P, H^-1 = U^T U with U = P L^-1 P, which saves
+        # forming the inverse and factorizing it again.
+        flipped = torch.linalg.cholesky(self.moment.flip(1, 2))
+        eye = torch.eye(flipped.shape[-1], dtype=flipped.dtype, device=flipped.device).expand_as(flipped)
+        return torch.linalg.solve_triangular(flipped, eye, upper=False).flip(1, 2)
+
+
+def factorize(second_moment: Tensor, damping: float) -> Factor:
+    """Make ``second_moment`` invertible and factorize it, climbing a damping ladder where it is singular.
+
+    Dead inputs (zero diagonal) get a diagonal of the mean nonzero entry first: they stand alone, so this changes no
+    other input. Then ``damping`` times the mean nonzero diagonal of each group is added; while any group is singular to
+    working precision the damping is raised tenfold, for all groups alike.
+
+    Args:
+        second_moment: ``(groups, cols, cols)``, symmetric, positive semidefinite up to rounding.
+        damping: fraction of the mean nonzero diagonal, at least 0.
+    """
+    if damping < 0:
+        raise ValueError(f"damping must not be negative, but is {damping}")
+    diagonal = second_moment.diagonal(dim1=1, dim2=2)
+    alive = diagonal != 0
+    mean = (diagonal.sum(1) / alive.sum(1).clamp(min=1)).where(alive.any(1), torch.ones_like(diagonal[:, 0]))
+    base = torch.where(alive, diagonal, mean.unsqueeze(1))
+    while True:
+        moment = second_moment.clone()
+        moment.diagonal(dim1=1, dim2=2).copy_(base + damping * mean.unsqueeze(1))
+        cholesky, info = torch.linalg.cholesky_ex(moment)
+        if not bool(info.any()) and _well_conditioned(cholesky, moment):
+            return Factor(moment, cholesky, damping)
+        damping = max(damping * LADDER_STEP, LADDER_START)
+        if damping > LADDER_STOP:
+            raise ValueError("second_moment is not positive semidefinite")
+
+
+def _well_conditioned(cholesky: Tensor, moment: Tensor) -> bool:
+    # A Cholesky factorization of a singular matrix often "succeeds" with pivots of pure rounding noise.
+    pivots = cholesky.diagonal(dim1=1, dim2=2).square()
+    noise = 10 * torch.finfo(moment.dtype).eps
+    return bool((pivots > noise * moment.diagonal(dim1=1, dim2=2)).all())
+
+
+def relative_error(before: Tensor, after: Tensor, second_moment: Tensor) -> float:
+    """Return ``||(before - after) X||^2 / ||before X||^2`` from the second moment alone (0 where the output is 0).
+
+    Args:
+        before, after: ``(rows, cols)`` or ``(groups, rows, cols)``.
+        second_moment: ``(cols, cols)`` or ``(groups, cols, cols)``.
+    """
+    moment = second_moment
+    delta, reference = (before - after).to(moment.dtype), before.to(moment.dtype)
+    energy = float(((reference @ moment) * reference).sum())
+    return max(0.0, float(((delta @ moment) * delta).sum())) / energy if energy > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Slow, obvious re-implementations that follow the definitions in the papers."""
