@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from spade_core.layers import share_copy
 
-__all__ = ["FUNCTIONS", "METHODS", "Probe", "activation_module", "find_shared_activations", "probe"]
+__all__ = ["FUNCTIONS", "METHODS", "Probe", "activation_module", "find_shared_activations", "is_activation", "probe"]
 
 # Class of the module that does the same, and the names of its arguments in the function's order after the input.
 _ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
@@ -63,6 +63,11 @@ def activation_module(name: str, args: tuple = (), kwargs: dict[str, Any] | None
     kind, names = _ACTIVATIONS[name]
     options = dict(zip(names, args, strict=False)) | (kwargs or {})
     return kind(**{key: value for key, value in options.items() if key in names})
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether ``module`` applies one of the activations that are known here."""
+    return isinstance(module, _TYPES)
 
 
 @dataclass

@@ -118,7 +118,12 @@ def analyse(
     pairs = {}
     for index, slug in enumerate(methods):
         edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + part) / len(methods) for part in (0, 0.5, 1)]
-        options = {"method": slug, "target": pruned.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
+        options = {
+            "method": slug,
+            "target": pruned.fidelity.target,
+            "seed": config.seed,
+            **config.options.get(slug, {}),
+        }
         dense = explain(model, picture, progress=span(progress, *edges[:2]), **options)
         spade = explain(pruned, picture, progress=span(progress, *edges[1:]), **options)
         pairs[slug] = Pair(dense, spade)

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 
 from spade_core.capture import Call, WeightCalls, capture, cross_moment
 from spade_core.layers import Layer
-from spade_core.progress import Progress, silent
+from spade_core.progress import Progress, silent, span
 from spade_core.solvers import Solver, relative_error
 from spade_core.solvers.common import factorize
 
-__all__ = ["CALIBRATIONS", "Recipe", "Solved", "fit_to_dense", "independent", "sequential"]
+__all__ = ["CALIBRATIONS", "ERROR_VIEWS", "Method", "Recipe", "Solved", "fit_to_dense", "independent", "sequential"]
+
+ERROR_VIEWS = 4
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Recipe:
         layer: which weight.
         sparsity: fraction of zeros.
         block_size: columns per mask choice.
+        positions: at most how many receptive fields the second moment is taken over; None: all.
     """
 
     layer: Layer
     sparsity: float
     block_size: int = 1
+    positions: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ class Solved:
 
     Attributes:
         weight: in the parameter's shape and dtype.
-        error: ``||W X' - W0 X||^2 / ||W0 X||^2`` over the views; in independent calibration ``X' = X``.
+        error: ``||W X' - W0 X||^2 / ||W0 X||^2``; in independent calibration ``X' = X``, in sequential calibration it is
+            measured on the first ``ERROR_VIEWS`` views.
         damping: fraction of the mean diagonal that the solver needed.
-        seconds: for fitting and solving.
+        seconds: for moments, fit and solving.
     """
 
     weight: Tensor
@@ -69,23 +74,22 @@ class Method:
     damping: float
     fit_damping: float = 0.01
 
-    def solve(self, recipe: Recipe, weight: Tensor, moment: Tensor, cross: Tensor | None, energy: float) -> Solved:
-        """Fit (where ``cross`` is given) and prune one weight.
+    def solve(
+        self, recipe: Recipe, weight: Tensor, moment: Tensor, cross: Tensor | None = None
+    ) -> tuple[Tensor, float]:
+        """Fit (where ``cross`` is given) and prune one weight; return it and the damping that was used.
 
         Args:
             recipe: of the layer.
             weight: the dense parameter.
             moment: ``E[x' x'^T]``, ``(groups, cols, cols)``.
             cross: ``E[x x'^T]`` of dense and trace inputs, or None where both are the same.
-            energy: ``E||W0 x||^2``, to report the error relative to it.
         """
-        start = time.perf_counter()
-        dense = grouped(weight, recipe.layer.groups).to(moment.dtype)
-        target = dense if cross is None else fit_to_dense(dense, moment, cross, self.fit_damping)
+        target = grouped(weight, recipe.layer.groups).to(moment.dtype)
+        if cross is not None:
+            target = fit_to_dense(target, moment, cross, self.fit_damping)
         pruned = self.solver.prune(target, moment, recipe.sparsity, block_size=recipe.block_size, damping=self.damping)
-        error = _error(dense, pruned.weight, moment, moment if cross is None else cross, energy)
-        restored = pruned.weight.reshape(weight.shape).to(weight.dtype)
-        return Solved(restored, error, pruned.damping, time.perf_counter() - start)
+        return pruned.weight.reshape(weight.shape).to(weight.dtype), pruned.damping
 
 
 def grouped(weight: Tensor, groups: int) -> Tensor:
@@ -107,12 +111,6 @@ def fit_to_dense(weight: Tensor, moment: Tensor, cross: Tensor, damping: float) 
     return weight + torch.cholesky_solve(gap.transpose(1, 2), factor.cholesky).transpose(1, 2)
 
 
-def _error(dense: Tensor, pruned: Tensor, moment: Tensor, cross: Tensor, energy: float) -> float:
-    """Return ``E||W x' - W0 x||^2 / E||W0 x||^2`` from the moments."""
-    squared = float(((pruned @ moment) * pruned).sum()) - 2 * float(((dense @ cross) * pruned).sum()) + energy
-    return max(0.0, squared) / energy if energy > 0 else 0.0
-
-
 def independent(
     module: nn.Module,
     batches: list[Tensor],
@@ -132,13 +130,16 @@ def independent(
         parameter name -> solved layer; a weight that the pass never used is missing.
     """
     weights = {name: module.get_parameter(name) for name in recipes}
-    moments = capture(module, batches, weights, progress=lambda d, t, n: progress(d / t * 0.5, 1.0, n))
+    limits = {name: recipe.positions for name, recipe in recipes.items() if recipe.positions is not None}
+    moments = capture(module, batches, weights, positions=limits, progress=span(progress, 0, 0.5))
     solved = {}
     for index, (name, moment) in enumerate(moments.items()):
         progress(0.5 + 0.5 * index / len(moments), 1.0, f"solving {recipes[name].layer.name}")
-        dense = grouped(weights[name], recipes[name].layer.groups).to(moment.dtype)
-        energy = float(((dense @ moment) * dense).sum())
-        solved[name] = method.solve(recipes[name], weights[name], moment, None, energy)
+        start = time.perf_counter()
+        weight, damping = method.solve(recipes[name], weights[name], moment)
+        groups = recipes[name].layer.groups
+        error = relative_error(grouped(weights[name], groups), grouped(weight, groups), moment)
+        solved[name] = Solved(weight, error, damping, time.perf_counter() - start)
     return solved
 
 
@@ -173,26 +174,30 @@ class _Lockstep:
     def __call__(self, name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
         dense_x, trace_x = x.chunk(2)
         dense_y = call.output(dense_x, weight)
-        if name not in self.solved:
-            done, total = len(self.solved), len(self.recipes)
-            self.progress(done, total, f"solving {self.recipes[name].layer.name}")
-            self.solved[name] = self._solve(name, dense_x, trace_x, weight, call)
-        return torch.cat([dense_y, call.output(trace_x, self.solved[name].weight)])
+        if name in self.solved:
+            return torch.cat([dense_y, call.output(trace_x, self.solved[name].weight)])
+        self.progress(len(self.solved), len(self.recipes), f"solving {self.recipes[name].layer.name}")
+        start = time.perf_counter()
+        pruned, damping = self._solve(name, dense_x, trace_x, weight, call)
+        seconds = time.perf_counter() - start
+        trace_y = call.output(trace_x, pruned)
+        self.solved[name] = Solved(pruned, _output_error(dense_y, trace_y, call), damping, seconds)
+        return torch.cat([dense_y, trace_y])
 
-    def _solve(self, name: str, dense_x: Tensor, trace_x: Tensor, weight: Tensor, call: Call) -> Solved:
+    def _solve(self, name: str, dense_x: Tensor, trace_x: Tensor, weight: Tensor, call: Call) -> tuple[Tensor, float]:
         recipe = self.recipes[name]
-        moment, count = cross_moment(trace_x, None, call)
-        moment /= count
-        dense = grouped(weight, recipe.layer.groups).to(moment.dtype)
+        moment = cross_moment(trace_x, None, call, recipe.positions)
         if not self.solved:  # nothing is pruned yet: both halves are the same
-            return self.method.solve(recipe, weight, moment, None, float(((dense @ moment) * dense).sum()))
-        cross = cross_moment(dense_x, trace_x, call)[0] / count
-        return self.method.solve(recipe, weight, moment, cross, _output_energy(dense_x, weight, call, count))
+            return self.method.solve(recipe, weight, moment)
+        return self.method.solve(recipe, weight, moment, cross_moment(dense_x, trace_x, call, recipe.positions))
 
 
-def _output_energy(x: Tensor, weight: Tensor, call: Call, count: int) -> float:
-    unbiased = Call(call.kind, None, call.stride, call.padding, call.dilation, call.groups, call.kernel)
-    return float(unbiased.output(x, weight).square().sum(dtype=torch.float64)) / count
+def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:
+    """Return the squared error of the outputs relative to the dense output without its bias."""
+    dense, trace = dense[:ERROR_VIEWS], trace[:ERROR_VIEWS]
+    bias = 0 if call.bias is None else call.bias.view(-1, *[1] * (2 if call.kind == "conv2d" else 0))
+    energy = float((dense - bias).square().sum(dtype=torch.float64))
+    return float((trace - dense).square().sum(dtype=torch.float64)) / energy if energy > 0 else 0.0
 
 
 CALIBRATIONS: dict[str, Callable[..., dict[str, Solved]]] = {"independent": independent, "sequential": sequential}

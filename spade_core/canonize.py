@@ -16,8 +16,8 @@ from __future__ import annotations
 import copy
 import logging
 import operator
-from collections.abc import Callable, Iterator
-from typing import Any
+import types
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
@@ -136,9 +136,9 @@ def _explicit_attention(module: nn.Module, example: Tensor) -> tuple[str, ...]: 
 def _split(module: nn.Module, example: Tensor) -> tuple[str, ...]:
     """Give every use of an activation its own module."""
     seen = probe(module, example)
-    owners = list(seen.functional)
-    for unit in seen.reused():
-        owners += [owner for owner in seen.callers[seen.unit(unit)] if owner not in owners]
+    owners = dict.fromkeys(seen.functional)
+    for name in seen.reused():
+        owners.update(dict.fromkeys(seen.callers[name]))
     notes = []
     for owner in owners:
         try:
@@ -147,3 +147,43 @@ def _split(module: nn.Module, example: Tensor) -> tuple[str, ...]:
             logger.info("cannot trace %s: %s", owner, error)
             notes.append(f"Activations inside {owner or 'the model'} stay as they are: its forward cannot be traced.")
     return tuple(notes)
+
+
+class _ChildrenAreLeaves(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+        return True
+
+
+def _rewrite(owner: nn.Module, constants: dict[str, object]) -> None:
+    """Give ``owner`` a forward in which every activation is a child of its own, called once."""
+    graph = _ChildrenAreLeaves().trace(owner, concrete_args=dict(constants))
+    used: set[str] = set()
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target in _IN_PLACE:
+            node.target = _IN_PLACE[node.target]
+        elif node.op == "call_function" and node.target in FUNCTIONS:
+            kwargs = {key: value for key, value in node.kwargs.items() if key != "input"}
+            x = node.args[0] if node.args else node.kwargs["input"]
+            _call_module(graph, node, owner, activation_module(FUNCTIONS[node.target], node.args[1:], kwargs), x)
+        elif node.op == "call_method" and node.target in METHODS:
+            made = activation_module(METHODS[node.target], node.args[1:], dict(node.kwargs))
+            _call_module(graph, node, owner, made, node.args[0])
+        elif node.op == "call_module" and is_activation(owner.get_submodule(node.target)):
+            if node.target in used:
+                _call_module(graph, node, owner, share_copy(owner.get_submodule(node.target)), node.args[0])
+            used.add(str(node.target))
+    graph.lint()
+    # A bound function in the instance survives deepcopy, and the module keeps its class and its names.
+    owner.forward = types.MethodType(type(fx.GraphModule(owner, graph)).forward, owner)  # type: ignore[method-assign]
+
+
+def _call_module(graph: fx.Graph, node: fx.Node, owner: nn.Module, made: nn.Module, x: fx.node.Argument) -> None:
+    """Replace ``node`` by a call of ``made``, which becomes a child of ``owner``."""
+    number = sum(name.startswith("activation_") for name, _ in owner.named_children())
+    owner.add_module(f"activation_{number}", made)
+    with graph.inserting_before(node):
+        node.replace_all_uses_with(graph.call_module(f"activation_{number}", (x,)))
+    graph.erase_node(node)
+
+
+_STEPS: tuple[Step, ...] = (_separate, _out_of_place, _explicit_attention, _split)

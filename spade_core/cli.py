@@ -66,7 +66,9 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--model", default=DEFAULT_MODEL, metavar="M", help="a name of 'models' or timm:NAME (default: %(default)s)")
+    group.add_argument(
+        "--model", default=DEFAULT_MODEL, metavar="M", help="a name of 'models' or timm:NAME (default: %(default)s)"
+    )
     group.add_argument("--weights", metavar="FILE", help="own weights: safetensors or a state dict; needs --arch")
     group.add_argument("--arch", metavar="NAME", help="architecture of --weights: a name of 'models' or timm:NAME")
     group.add_argument("--classes", metavar="FILE", help="class names of --weights, one a line")
@@ -85,11 +87,15 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
     _add_model(parser)
     group = parser.add_argument_group("trace")
-    group.add_argument("--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)")
+    group.add_argument(
+        "--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)"
+    )
     group.add_argument("--calibration", help="independent (the paper) or sequential (default: the preset's)")
     group.add_argument("--preset", metavar="P", help="default, auto, uniform, paper-visualization, paper-lrp or custom")
     group.add_argument("--sparsity", type=float, metavar="F", help="one ratio for all layers, 0 to 1")
-    group.add_argument("--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)")
+    group.add_argument(
+        "--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)"
+    )
     group.add_argument("--views", type=int, metavar="N", help="number of random views (the paper: 1024)")
     group.add_argument("--damping", type=float, metavar="F", help="fraction of the mean diagonal")
     group.add_argument("--block-size", type=int, metavar="N", help="columns per mask choice")
@@ -118,14 +124,18 @@ def _models(options: argparse.Namespace) -> int:
     from spade_core.models import MODELS
 
     rows = [{"name": name, "title": entry.title, "offline": entry.offline} for name, entry in MODELS.items()]
-    lines = _table([(row["name"], row["title"], "offline" if row["offline"] else "fetched on first use") for row in rows])
+    lines = _table(
+        [(row["name"], row["title"], "offline" if row["offline"] else "fetched on first use") for row in rows]
+    )
     return _emit(options, rows, [*lines, "timm:NAME  any model of timm, fetched on first use"])
 
 
 def _pictures(options: argparse.Namespace) -> int:
     from spade_core.images import bundled
 
-    rows = [{"name": f"bundled:{name}", "title": item.title, "licence": item.licence} for name, item in bundled().items()]
+    rows = [
+        {"name": f"bundled:{name}", "title": item.title, "licence": item.licence} for name, item in bundled().items()
+    ]
     return _emit(options, rows, _table([tuple(row.values()) for row in rows]))
 
 
@@ -133,7 +143,8 @@ def _methods(options: argparse.Namespace) -> int:
     from spade_core.saliency import METHODS
 
     rows = [
-        {"slug": slug, "title": method.title, "cost": method.cost, "help": method.help} for slug, method in METHODS.items()
+        {"slug": slug, "title": method.title, "cost": method.cost, "help": method.help}
+        for slug, method in METHODS.items()
     ]
     return _emit(options, rows, _table([tuple(row.values()) for row in rows]))
 
@@ -150,7 +161,12 @@ def _layers(options: argparse.Namespace) -> int:
 
     model = _load(options)
     rows = [
-        {"name": layer.name, "kind": layer.kind, "shape": list(layer.shape), "stage": stage_of(layer.name, model.family)}
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "shape": list(layer.shape),
+            "stage": stage_of(layer.name, model.family),
+        }
         for layer in model.layers
     ]
     return _emit(options, rows, _table([tuple(row.values()) for row in rows]))
@@ -164,7 +180,10 @@ def _explain(options: argparse.Namespace) -> int:
 
     picture = load_picture(options.image)
     config = AnalysisConfig(
-        methods=tuple(dict.fromkeys(options.method)), target=options.target, trace=_trace_options(options), seed=options.seed
+        methods=tuple(dict.fromkeys(options.method)),
+        target=options.target,
+        trace=_trace_options(options),
+        seed=options.seed,
     )
     for note in picture.notes:
         sys.stderr.write(f"note: {note}\n")
@@ -198,7 +217,18 @@ def _stages(items: Sequence[str]) -> dict[str, float]:
 
 def _summary(described: dict[str, Any], folder: str) -> dict[str, Any]:
     """Return what ``explain --json`` prints; the README documents these keys."""
-    keys = ("model", "picture", "target", "prediction", "trace_prediction", "fidelity", "sparsity", "trace", "seconds", "refused")
+    keys = (
+        "model",
+        "picture",
+        "target",
+        "prediction",
+        "trace_prediction",
+        "fidelity",
+        "sparsity",
+        "trace",
+        "seconds",
+        "refused",
+    )
     return {**{key: described[key] for key in keys}, "methods": list(described["methods"]), "out": folder}
 
 

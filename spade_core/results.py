@@ -200,7 +200,9 @@ def replay(
     described = read_manifest(path)
     picture = load_picture(image or described["picture"].get("source") or described["picture"]["name"])
     if picture.sha256 != described["picture"]["sha256"]:
-        raise ConfigError(f"The picture {picture.name} is not the one of the manifest: its bytes differ; give it by --image.")
+        raise ConfigError(
+            f"The picture {picture.name} is not the one of the manifest: its bytes differ; give it by --image."
+        )
     recorded = described["environment"]["device_type"]
     with threads(described["environment"]["threads"]):
         model = load_spec(described["model"]["spec"], device=recorded if device == "auto" else device)

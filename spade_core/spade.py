@@ -24,11 +24,12 @@ from spade_core.models import LoadedModel, resolve_target
 from spade_core.progress import Progress, silent, span
 from spade_core.solvers import SOLVERS
 from spade_core.survey import Survey, survey
-from spade_core.tracing import LayerReport, Report, Trace, TraceConfig, measure_fidelity
+from spade_core.tracing import DEFAULT_POSITIONS, LayerReport, Report, Trace, TraceConfig, measure_fidelity
 
 __all__ = ["AUTO_RATIOS", "trace"]
 
 AUTO_RATIOS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+POSITIONS_PER_COLUMN = 16
 BATCH = 32  # views in one pass of independent calibration
 
 
@@ -47,6 +48,7 @@ def trace(
     damping: float | None = None,
     block_size: int | None = None,
     first_layer: bool = False,
+    positions: int = DEFAULT_POSITIONS,
     progress: Progress = silent,
 ) -> Trace:
     """Prune a copy of ``model`` to the connections that ``picture`` uses (SPADE, Algorithm 1).
@@ -65,6 +67,8 @@ def trace(
         damping: fraction of the mean diagonal; None: the solver's own.
         block_size: columns per mask choice; None: what the preset prefers, or the authors' (kernel size).
         first_layer: prune the first layer too; it stays dense by default, as in the authors' code.
+        positions: the second moments of kernels larger than 1x1 are taken over at least this many random receptive
+            fields (and 16 a column); 0: over all, as in the paper.
         progress: called with (done, 1, note); may raise ``Cancelled``.
 
     Raises:
@@ -73,7 +77,7 @@ def trace(
     """
     config = TraceConfig.build(
         solver=solver, calibration=calibration, sparsity=sparsity, preset=preset, stages=stages, views=views, seed=seed,
-        damping=damping, block_size=block_size, first_layer=first_layer,
+        damping=damping, block_size=block_size, first_layer=first_layer, positions=positions,
     )  # fmt: skip
     chosen = resolve_target(model, target) if target is not None else None
     plan = presets.resolve(config.preset, _request(model, config))
@@ -166,10 +170,22 @@ def _recipes(
             size = _h_bytes(layer, itemsize) / 2**30
             reasons[layer.name] = f"dense: its second moment of {size:.1f} GiB exceeds SPADE_MAX_H_BYTES"
         else:
-            recipes[layer.parameter] = Recipe(layer, ratio, config.block_size or layer.kernel)
+            recipes[layer.parameter] = Recipe(
+                layer, ratio, config.block_size or layer.kernel, _positions(layer, config)
+            )
     if not calls.uses:
         raise ModelError(f"No layer of {model.name} could be captured: it calls neither F.conv2d nor F.linear.")
     return recipes, reasons
+
+
+def _positions(layer: Layer, config: TraceConfig) -> int | None:
+    """Return how many receptive fields a spatial kernel's second moment is taken over.
+
+    Unfolding a 3x3 kernel copies the input nine times, yet a few thousand fields fix its few columns' moments.
+    """
+    if layer.kernel == 1 or not config.positions:
+        return None
+    return max(config.positions, POSITIONS_PER_COLUMN * (layer.numel // layer.shape[0]))
 
 
 def _h_bytes(layer: Layer, itemsize: int) -> int:

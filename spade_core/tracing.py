@@ -19,9 +19,19 @@ from spade_core.solvers import SOLVERS
 from spade_core.sparsity import PRESETS, check_ratio
 from spade_core.survey import Survey
 
-__all__ = ["DEFAULT_VIEWS", "Fidelity", "LayerReport", "Report", "Trace", "TraceConfig", "measure_fidelity"]
+__all__ = [
+    "DEFAULT_POSITIONS",
+    "DEFAULT_VIEWS",
+    "Fidelity",
+    "LayerReport",
+    "Report",
+    "Trace",
+    "TraceConfig",
+    "measure_fidelity",
+]
 
 DEFAULT_VIEWS = 24
+DEFAULT_POSITIONS = 2048
 MAX_VIEWS = 16_384
 
 
@@ -49,6 +59,7 @@ class TraceConfig:
     damping: float = -1.0
     block_size: int | None = None
     first_layer: bool = False
+    positions: int = 0
 
     @classmethod
     def build(
@@ -64,6 +75,7 @@ class TraceConfig:
         damping: float | None,
         block_size: int | None,
         first_layer: bool,
+        positions: int,
     ) -> TraceConfig:
         """Check the options of ``trace`` and fill what follows from others.
 
@@ -83,6 +95,8 @@ class TraceConfig:
             raise ConfigError(f"The damping is a fraction of the mean diagonal, 0 to 10, not {damping}.")
         if block_size is not None and block_size < 1:
             raise ConfigError(f"The block size must be at least 1 column, not {block_size}.")
+        if positions < 0:
+            raise ConfigError(f"The number of positions must be 0 (all) or more, not {positions}.")
         return cls(
             solver=solver,
             preset=preset,
@@ -94,6 +108,7 @@ class TraceConfig:
             damping=SOLVERS[solver].damping if damping is None else float(damping),
             block_size=block_size,
             first_layer=first_layer,
+            positions=int(positions),
         )
 
     def with_preferences(self, options: Mapping[str, Any]) -> TraceConfig:

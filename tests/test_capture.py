@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spade_core.capture import WeightCalls, capture, cross_moment, input_columns
+from spade_core.capture import WeightCalls, _draw_positions, capture, cross_moment, input_columns
 from tests.reference.capture import mean_outer_product, receptive_fields
 
 CONVOLUTIONS = {
@@ -57,19 +57,48 @@ def test_captured_input_times_weight_is_the_output(name):
     assert checked == ["conv2d"]
 
 
+def recorded(conv, x):
+    calls = []
+    with WeightCalls({"weight": conv.weight}, lambda name, x, weight, call: calls.append(call)):
+        conv(x)
+    return calls[0]
+
+
 def test_moments_do_not_depend_on_chunks_and_cross_moments_transpose(monkeypatch):
     torch.manual_seed(0)
     conv = CONVOLUTIONS["grouped"].double().requires_grad_(False)
     a, b = torch.randn(2, 5, 4, 6, 6, dtype=torch.float64)
-    calls = []
-    with WeightCalls({"weight": conv.weight}, lambda name, x, weight, call: calls.append(call)):
-        conv(a)
-    whole, count = cross_moment(a, b, calls[0])
-    monkeypatch.setattr("spade_core.capture._CHUNK_BYTES", 1)
-    parts, again = cross_moment(a, b, calls[0])
-    assert count == again == 5 * 36
-    torch.testing.assert_close(parts, whole)
-    torch.testing.assert_close(cross_moment(b, a, calls[0])[0], whole.transpose(1, 2))
+    call = recorded(conv, a)
+    whole = cross_moment(a, b, call)
+    monkeypatch.setattr("spade_core.capture._CHUNK", 40)
+    torch.testing.assert_close(cross_moment(a, b, call), whole)
+    torch.testing.assert_close(cross_moment(b, a, call), whole.transpose(1, 2))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_sampled_positions_are_rows_of_all_positions(name):
+    torch.manual_seed(0)
+    conv = CONVOLUTIONS[name].double().requires_grad_(False)
+    x = torch.randn(3, 4, 7, 6, dtype=torch.float64)
+    call = recorded(conv, x)
+    every = input_columns(x, call)
+    chosen = torch.tensor([0, 5, every.shape[1] - 1])
+    torch.testing.assert_close(input_columns(x, call, chosen), every[:, chosen])
+    sampled = cross_moment(x, None, call, positions=10)
+    rows = every[:, _draw_positions(every.shape[1], 10)]
+    torch.testing.assert_close(sampled, rows.transpose(1, 2) @ rows / 10)
+
+
+def test_sampling_approaches_the_full_moment_and_covers_every_view():
+    torch.manual_seed(0)
+    conv = CONVOLUTIONS["padded"].double().requires_grad_(False)
+    x = torch.randn(8, 4, 32, 32, dtype=torch.float64)
+    call = recorded(conv, x)
+    full, part = cross_moment(x, None, call), cross_moment(x, None, call, positions=4096)
+    assert float((full - part).norm() / full.norm()) < 0.12
+    assert torch.unique(_draw_positions(8 * 32 * 32, 16) // (32 * 32)).numel() == 8
+    found = capture(conv, [x[:4], x[4:]], {"w": conv.weight}, positions={"w": 4096})["w"]
+    assert float((full - found).norm() / full.norm()) < 0.12
 
 
 def test_linear_inputs_of_any_rank_and_keyword_calls():

@@ -203,7 +203,9 @@ def test_damping_is_a_fraction_of_the_mean_nonzero_diagonal():
     found = sparsegpt.prune(weight, moment, 1.0, damping=0.1)
     assert found.damping == 0.1
     alive = moment[0].diagonal() != 0
-    assert torch.allclose(explicit[0].diagonal()[alive], moment[0].diagonal()[alive] + 0.1 * moment[0].diagonal()[alive].mean())
+    assert torch.allclose(
+        explicit[0].diagonal()[alive], moment[0].diagonal()[alive] + 0.1 * moment[0].diagonal()[alive].mean()
+    )
 
 
 def test_registry_names_every_solver():

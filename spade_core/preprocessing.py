@@ -1,0 +1,69 @@
+"""From a picture to a model's input: resize the short side, crop the centre, normalise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+from spade_core.errors import ModelError
+from spade_core.images import Picture
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MAX_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A model's usual evaluation transform.
+
+    Attributes:
+        size: side of the square input, px.
+        resize: short side before the centre crop, px.
+        mean, std: of each channel, for values in [0, 1].
+        interpolation: ``bilinear`` or ``bicubic``.
+    """
+
+    size: int = 224
+    resize: int = 256
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= self.resize <= 2 * MAX_SIZE or self.size > MAX_SIZE:
+            raise ModelError(f"The input size must lie between 1 and {MAX_SIZE} px, not {self.size}.")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ModelError("Mean and std take three numbers each, the std ones above 0.")
+
+    def crop(self, picture: Picture) -> np.ndarray:
+        """Return what the model sees, uint8 ``(size, size, 3)``."""
+        image = Image.fromarray(picture.pixels)
+        image = tvf.resize(image, [self.resize], interpolation=InterpolationMode(self.interpolation))
+        return np.array(tvf.center_crop(image, [self.size]))
+
+    def __call__(
+        self, picture: Picture, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Return the model's input, ``(1, 3, size, size)``, normalised, as the usual PIL pipelines make it."""
+        pixels = torch.from_numpy(self.crop(picture)).permute(2, 0, 1).unsqueeze(0).to(device)
+        return self.normalize(pixels.float().div(255)).to(dtype)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Normalise ``(n, 3, height, width)`` in [0, 1]."""
+        return (images - self._channels(self.mean, images)) / self._channels(self.std, images)
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Undo :meth:`normalize`."""
+        return images * self._channels(self.std, images) + self._channels(self.mean, images)
+
+    @staticmethod
+    def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)

@@ -1,0 +1,176 @@
+"""Weights from files that nobody vouches for, and from the usual caches.
+
+Only safetensors and ``torch.load(weights_only=True)`` state dicts are read, so no pickle of a stranger is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from spade_core.errors import ModelError
+
+__all__ = ["digest", "fit_state", "hub_file", "load_hub_state", "read_state"]
+
+logger = logging.getLogger(__name__)
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_EXAMPLES = 3
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a safetensors file or from a ``torch.save`` of tensors.
+
+    Dictionaries around it (``{"state_dict": ...}``) and prefixes of parallel or compiled wrappers are taken off.
+
+    Raises:
+        ModelError: the file is absent, damaged, or holds more than tensors; one sentence says which.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"There is no weights file {path}: check the path.")
+    if path.stat().st_size == 0:
+        raise ModelError(f"The weights file {path.name} is empty: save it again.")
+    state = _read_safetensors(path) if _looks_like_safetensors(path) else _read_torch(path)
+    return _unwrap(state, path.name)
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(9)
+    return path.suffix == ".safetensors" or (len(head) == 9 and head[8:9] == b"{")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        logger.info("safetensors refused %s: %s", path, error)
+        raise ModelError(f"{path.name} is not a readable safetensors file: save or copy it again.") from None
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        logger.info("torch refused %s: %s", path, error)
+        if _is_pickle(path):
+            raise ModelError(
+                f"{path.name} holds Python objects, not only tensors, and was not opened: "
+                "save it with torch.save(model.state_dict(), file) or as safetensors."
+            ) from None
+        raise ModelError(f"{path.name} is no weights file: give a safetensors file or a saved state dict.") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, UnicodeError) as error:
+        logger.info("torch refused %s: %s", path, error)
+        raise ModelError(
+            f"{path.name} is damaged or no state dict: save it again with torch.save or safetensors."
+        ) from None
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return zipfile.is_zipfile(path) or file.read(1) == b"\x80"
+
+
+def _unwrap(state: object, name: str) -> dict[str, Tensor]:
+    for _ in range(3):
+        inner = next(
+            (state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)), None
+        )
+        if inner is None:
+            break
+        state = inner
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(
+            f"{name} holds no state dict (names to tensors): save it with torch.save(model.state_dict(), file)."
+        )
+    for prefix in _PREFIXES:
+        if all(str(key).startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load ``state`` into ``module``.
+
+    Raises:
+        ModelError: names or shapes differ, with counts and up to three examples; or a value is not finite.
+    """
+    own = module.state_dict()
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    missing = [name for name in own if name not in state and name not in optional]
+    surplus = [name for name in state if name not in own]
+    shaped = [name for name in own if name in state and own[name].shape != state[name].shape]
+    if missing or surplus or shaped:
+        counts = [
+            f"{len(names)} {word}"
+            for names, word in ((missing, "missing"), (surplus, "unknown"), (shaped, "of another shape"))
+            if names
+        ]
+        examples = ", ".join((shaped + missing + surplus)[:_EXAMPLES])
+        raise ModelError(f"{what} do not fit the architecture: {', '.join(counts)} (such as {examples}); check --arch.")
+    broken = next(
+        (name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()), None
+    )
+    if broken is not None:
+        raise ModelError(f"{what} hold values that are not finite (in {broken}): take another checkpoint.")
+    module.load_state_dict(dict(state), strict=not optional)
+
+
+def hub_file(url: str) -> Path:
+    """Return where torchvision's weights of ``url`` lie in the usual cache."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+
+
+def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
+    """Return torchvision's weights from the cache, fetching them first where they are absent.
+
+    Args:
+        url: of the weights.
+        name: of the model, for the error.
+        offline: the models that need no download, for the error.
+
+    Raises:
+        ModelError: the weights are neither cached nor reachable.
+    """
+    file = hub_file(url)
+    if not file.is_file():
+        _download(url, file, name, offline)
+    state = read_state(file)
+    # The oldest DenseNet files number norm and conv of a layer as norm.1; the modules are called norm1.
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value for key, value in state.items()}
+
+
+def _download(url: str, file: Path, name: str, offline: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    prefix = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    try:
+        torch.hub.download_url_to_file(url, str(file), prefix.group(1) if prefix else None, progress=False)
+    except (OSError, RuntimeError) as error:
+        logger.info("download of %s failed: %s", url, error)
+        raise ModelError(
+            f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at {file}; "
+            f"without a connection {offline} works."
+        ) from None
+
+
+def digest(module: nn.Module) -> str:
+    """Return the sha256 of a module's state: names, dtypes, shapes and bytes, in order."""
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        found.update(memoryview(plain.numpy()))
+    return found.hexdigest()
