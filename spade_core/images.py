@@ -47,18 +47,18 @@ _SIGNATURES = re.compile(
     rb"\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]", re.DOTALL
 )  # of the accepted formats: tells a damaged picture from something else
 
-_FOREIGN = {
-    "a web page": rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)",
-    "an SVG drawing": rb"(?is)(\xef\xbb\xbf)?\s*<(.{0,4000}<)?svg[\s>]",
-    "a PDF document": rb"%PDF-",
-    "a PostScript file": rb"%!PS|\xc5\xd0\xd3\xc6",
-    "a zip archive or a model checkpoint": rb"PK[\x03\x05\x07]",
-    "a Python pickle": rb"\x80[\x02-\x05]",
-    "a compressed archive": rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!",
-    "a Photoshop file": rb"8BPS",
-    "an icon file": rb"\0\0\1\0",
-    "an AVIF or HEIC picture": rb"(?s).{4}ftyp(avi|hei|hev|mif|msf)",
-    "a JPEG 2000 or JPEG XL picture": rb"\0\0\0\x0c(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a",
+_FOREIGN: dict[str, re.Pattern[bytes]] = {
+    "a web page": re.compile(rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)"),
+    "an SVG drawing": re.compile(rb"(?is)(\xef\xbb\xbf)?\s*<(.{0,4000}<)?svg[\s>]"),
+    "a PDF document": re.compile(rb"%PDF-"),
+    "a PostScript file": re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"),
+    "a zip archive or a model checkpoint": re.compile(rb"PK[\x03\x05\x07]"),
+    "a Python pickle": re.compile(rb"\x80[\x02-\x05]"),
+    "a compressed archive": re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!"),
+    "a Photoshop file": re.compile(rb"8BPS"),
+    "an icon file": re.compile(rb"\x00\x00\x01\x00"),
+    "an AVIF or HEIC picture": re.compile(rb"(?s).{4}ftyp(avi|hei|hev|mif|msf)"),
+    "a JPEG 2000 or JPEG XL picture": re.compile(rb"\x00\x00\x00\x0c(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a"),
 }
 """What people try instead of a picture, by the beginning of the file."""
 
@@ -201,7 +201,7 @@ def _check_bytes(data: bytes, name: str) -> None:
     if len(data) > MAX_BYTES:
         raise PictureError(f"{name} has more than {MAX_BYTES // 2**20} MB: save it smaller.")
     for kind, pattern in _FOREIGN.items():
-        if re.match(pattern, data):
+        if pattern.match(data):
             raise PictureError(f"{name} is {kind}: {_ADVICE}.")
 
 
@@ -212,8 +212,9 @@ def _open(data: bytes, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(_too_large(name)) from None
     except _BROKEN:
-        problem = "is a damaged picture" if _SIGNATURES.match(data) else "is not a picture"
-        raise PictureError(f"{name} {problem}: {_ADVICE}.") from None
+        if _SIGNATURES.match(data):
+            raise PictureError(_damaged(name)) from None
+        raise PictureError(f"{name} is not a picture: {_ADVICE}.") from None
 
 
 def _too_large(name: str) -> str:
@@ -280,20 +281,23 @@ def _orientation(image: Image.Image, notes: list[str]) -> int:
 
 
 def _turn(rgb: Image.Image, orientation: int) -> Image.Image:
-    # On a bare copy: with the file's own EXIF block, the same call also rewrites the block and trips over odd tags.
-    rgb.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(rgb)
+    if orientation == 1:
+        return rgb
+    # A bare copy: where the file's own EXIF block is present, the same call rewrites it and trips over odd tags.
+    bare = Image.fromarray(np.asarray(rgb))
+    bare.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(bare)
 
 
 def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
-    """Return a new 8-bit RGB picture without the metadata of the file."""
+    """Return the picture as 8-bit RGB, transparency laid on white."""
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_bytes(np.asarray(image), name, notes))
     try:
         if image.has_transparency_data:
-            image = image.convert("RGBA")
+            image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")  # La has one way out only
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return Image.fromarray(np.array(image.convert("RGB")))
+        return image.convert("RGB")
     except ValueError:
         raise PictureError(f"{name} has {image.mode} colours, which cannot be converted: save it as RGB.") from None
 

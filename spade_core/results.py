@@ -24,7 +24,7 @@ from spade_core.models import load_spec
 from spade_core.progress import Progress, silent
 from spade_core.saliency import METHODS, shared_range
 
-__all__ = ["Comparison", "bundle", "file_names", "manifest", "replay", "save", "threads"]
+__all__ = ["Comparison", "bundle", "device_name", "file_names", "manifest", "replay", "save", "threads"]
 
 SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scikit-image", "scikit-learn")
@@ -85,7 +85,7 @@ def _digest(array: np.ndarray) -> str:
 
 def _environment(device: torch.device) -> dict[str, Any]:
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "device_type": device.type,
         "threads": torch.get_num_threads(),
         "processor": platform.machine(),
@@ -93,6 +93,11 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "code_version": code_version(),
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def device_name(device: torch.device) -> str:
+    """Return what people call the device: the GPU's name, or ``cpu``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def file_names(slug: str) -> tuple[str, ...]:

@@ -1,0 +1,137 @@
+"""Attribution methods on Captum, for dense models and traces alike (SPADE, section 4)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from spade_core.errors import ConfigError, LayerError
+from spade_core.images import Picture
+from spade_core.layers import share_copy
+from spade_core.models import LoadedModel, resolve_target
+from spade_core.progress import Progress, silent
+from spade_core.saliency.base import Method, Task, seeded
+from spade_core.saliency.cam import GradCam, GuidedGradCam
+from spade_core.saliency.gradients import GradientShapMap, InputTimesGradient, IntegratedGradientsMap, Saliency
+from spade_core.saliency.perturbation import LimeMap, Occlusion
+from spade_core.saliency.rules import DeepLiftMap, GuidedBackpropMap
+
+if TYPE_CHECKING:
+    from spade_core.tracing import Trace
+
+__all__ = ["BATCH_SIZE", "METHODS", "Explanation", "Method", "explain", "shared_range"]
+
+BATCH_SIZE = 16
+SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the rest of the map pale
+
+METHODS: dict[str, Method] = {
+    kind.slug: kind()
+    for kind in (
+        Saliency, InputTimesGradient, IntegratedGradientsMap, DeepLiftMap, GuidedBackpropMap, GuidedGradCam, GradCam,
+        Occlusion, GradientShapMap, LimeMap,
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A saliency map.
+
+    Attributes:
+        map: float32 ``(height, width)`` at the model's input size.
+        method: slug; target: class index; label: its name; signed: whether negative values mean evidence against.
+        seconds: of the computation; settings: options, seed, batch size; notes: sentences about oddities.
+    """
+
+    map: np.ndarray
+    method: str
+    target: int
+    label: str
+    signed: bool
+    seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def explain(
+    model: LoadedModel | Trace,
+    picture: Picture,
+    *,
+    method: str,
+    target: int | str | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    layer: str | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Explanation:
+    """Attribute one logit to the pixels of ``picture``.
+
+    Args:
+        model: a dense model or a trace.
+        picture: what to explain.
+        method: a slug of ``METHODS``.
+        target: class index or label; None: the *dense* model's top-1, also for a trace.
+        seed: of methods that draw; the global generators are restored afterwards.
+        batch_size: at most how many inputs go through the network at once; halved where memory does not suffice.
+        layer: for Grad-CAM and Guided Grad-CAM, which layer to read.
+        progress: called at every forward pass; may raise ``Cancelled``.
+        options: of the method, see its ``options``.
+
+    Raises:
+        ConfigError: unknown method or option.
+        LayerError: the method cannot be applied to this architecture, or the layer to this method.
+        ModelError: unknown target.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"There is no method {method!r}: take one of {', '.join(METHODS)}.")
+    chosen = METHODS[method]
+    settings = chosen.complete(options)
+    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[assignment]
+    reason = chosen.unsupported(dense)
+    if reason:
+        raise LayerError(reason)
+    start = time.perf_counter()
+    x = _input(dense, picture)
+    index = _top(dense, x) if target is None else resolve_target(dense, target)
+    private = share_copy(model.module)
+    pixels = dense.preprocessing.crop(picture)
+    task = Task(private, x.requires_grad_(), pixels, index, settings, batch_size, layer, progress)
+    with seeded(seed), torch.enable_grad():
+        attribution = chosen.attribute(task)
+    values, notes = _finite(chosen.reduce(attribution.detach()).float().cpu().numpy(), chosen.title)
+    seconds = time.perf_counter() - start
+    recorded = {**settings, "seed": seed, "batch_size": batch_size, "layer": layer}
+    return Explanation(values, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
+
+
+def _input(dense: LoadedModel, picture: Picture) -> torch.Tensor:
+    x = dense.preprocessing(picture, device=dense.device, dtype=next(dense.module.parameters()).dtype)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _top(dense: LoadedModel, x: torch.Tensor) -> int:
+    with torch.no_grad():
+        return int(dense.module(x).argmax())
+
+
+def _finite(values: np.ndarray, title: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    notes = []
+    broken = int((~np.isfinite(values)).sum())
+    if broken:
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        notes.append(f"{title} was not finite at {broken} pixels; they are set to 0.")
+    if not values.any():
+        notes.append(f"{title} is zero everywhere: the network no longer passes anything of this picture to the class.")
+    return np.ascontiguousarray(values, dtype=np.float32), tuple(notes)
+
+
+def shared_range(dense: np.ndarray, spade: np.ndarray, signed: bool) -> tuple[float, float]:
+    """Return the colour limits of a dense/SPADE pair: common to both, zero-centred where signed, never empty."""
+    values = np.abs(np.concatenate([dense.ravel(), spade.ravel()]))
+    limit = float(np.percentile(values, SCALE_PERCENTILE)) or float(values.max()) or 1.0
+    return (-limit, limit) if signed else (0.0, limit)
