@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed
 POLL = 0.02
+IDLE = 0.25
 FINISHED = ("done", "failed", "cancelled")
 PICTURE_BYTES = 2**29
 DIED = "The computation was stopped: its process ended, perhaps out of memory; take fewer views or a smaller model."
@@ -184,7 +185,7 @@ class JobManager:
         self._queue: deque[_Entry] = deque()
         self._changed = threading.Condition()
         self._running: _Entry | None = None
-        self._closed = False
+        self._closed = self._warm = False
         self._worker: _Process | None = None
         self._reserve: _Process | None = None
         self._inline = settings.jobs_mode == "inline"
@@ -288,7 +289,8 @@ class JobManager:
         while not self._closed:
             with self._changed:
                 while not self._queue and not self._closed:
-                    self._changed.wait()
+                    self._changed.wait(IDLE)
+                    self._prepare_reserve()
                 if self._closed:
                     return
                 entry = self._running = self._queue.popleft()
@@ -298,6 +300,17 @@ class JobManager:
             except (OSError, EOFError, ValueError):
                 self._replace_worker(entry, "failed", DIED)
             self._running = None
+
+    def _prepare_reserve(self) -> None:
+        """Start the reserve while nothing else is to do, once the worker itself is warm."""
+        if self._reserve is None and self._worker is not None and not self._queue and not self._closed:
+            try:
+                self._warm = self._warm or (self._worker.channel.poll() and self._worker.channel.recv() == ("ready",))
+                if self._warm:
+                    self._reserve = self._start()
+            except (OSError, EOFError):
+                self._worker.kill()
+                self._worker = self._start()
 
     def _run(self, entry: _Entry) -> None:
         worker = self._worker
@@ -316,7 +329,7 @@ class JobManager:
 
     def _handle(self, entry: _Entry, message: tuple) -> None:
         if message[0] == "ready":
-            self._reserve = self._reserve or self._start()
+            self._warm = True
             return
         if message[1] != entry.key:
             return
@@ -337,8 +350,7 @@ class JobManager:
             return
         if self._worker is not None:
             self._worker.kill()
-        self._worker, self._reserve = self._reserve or self._start(), None
-        self._reserve = self._start()
+        self._worker, self._reserve, self._warm = self._reserve or self._start(), None, False
         self._finish(entry, state, note)
 
     def _run_inline(self, entry: _Entry) -> None:

@@ -172,8 +172,9 @@ def test_workers_end_with_a_killed_server(tmp_path):
         "import sys, time\nfrom pathlib import Path\nfrom spade_core.config import Settings\n"
         "from spade_core.jobs import JobManager\n"
         f"m = JobManager(Settings(data_dir=Path({str(tmp_path)!r})), tasks={TASKS!r})\n"
-        "t = m.submit('echo', {'text': 'a'}); t.wait(20); s = m.submit('stuck', {})\n"
-        "while s.status().note != 'stuck' or m._reserve is None: time.sleep(.01)\n"
+        "while m._reserve is None: time.sleep(.01)\n"
+        "s = m.submit('stuck', {})\n"
+        "while s.status().note != 'stuck': time.sleep(.01)\n"
         "sys.stdout.write(f'{m._worker.process.pid} {m._reserve.process.pid}\\n'); sys.stdout.flush(); time.sleep(60)\n"
     )
     server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)

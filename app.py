@@ -1,0 +1,44 @@
+"""SPADE Studio: the home page. Run with ``streamlit run app.py``."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from spade_core.config import ASSETS
+from spade_core.ui.frame import frame
+
+EXAMPLE = ASSETS / "home" / "example.png"
+
+
+def main() -> None:
+    """Draw the home page."""
+    frame("Home", _render)
+
+
+def _render() -> None:
+    st.title("See why a vision model decided")
+    st.markdown(
+        "SPADE takes **one picture**, prunes a **copy** of the model to the connections that this picture uses, and runs "
+        "any interpretability method on that *trace*. The model itself is never changed. "
+        "Below: what the dense model and its trace look at."
+    )
+    if EXAMPLE.is_file():
+        st.image(str(EXAMPLE), caption="Dense and SPADE maps of one bundled picture; computed by this app.")
+    columns = st.columns(3)
+    for column, title, text in zip(columns, *_STEPS, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"**{title}**")
+            st.markdown(text)
+    st.page_link("pages/saliency.py", label="Open the saliency maps", icon=":material/arrow_forward:")
+
+
+_STEPS = (
+    ("1 · Pick", "2 · Trace", "3 · Compare"),
+    (
+        "A pretrained model and a picture: one of the bundled ones, or your own.",
+        "Random views of the picture show which weights matter; the others are removed, layer by layer.",
+        "Dense and SPADE maps on one colour scale, with the numbers that say how far to trust them.",
+    ),
+)
+
+main()

@@ -1,0 +1,149 @@
+"""What a page shows of a job and of a result."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import time
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from spade_core.jobs import Status, Ticket
+from spade_core.saliency import METHODS
+from spade_core.ui.link import Choice
+from spade_core.ui.plots import pair_figure, stage_figure
+
+__all__ = ["command_line", "show_downloads", "show_fidelity", "show_pairs", "show_status", "wait_briefly"]
+
+WAIT_STEP = 0.1
+
+
+def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
+    """Wait for a short job with a notice; each turn touches the page, so that a click interrupts the wait."""
+    status = ticket.wait(WAIT_STEP)
+    if status.finished:
+        return status
+    notice = st.empty()
+    end = time.monotonic() + seconds
+    while not status.finished and time.monotonic() < end:
+        queue = f" {status.position} other jobs come first." if status.position else ""
+        notice.caption(f":material/hourglass_top: {text}{queue}")
+        status = ticket.wait(WAIT_STEP)
+    notice.empty()
+    return status
+
+
+def show_status(status: Status) -> None:
+    """Show how far a job is and how long it will take."""
+    if status.state == "queued":
+        st.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
+        return
+    left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
+    st.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")
+
+
+def show_fidelity(fidelity: Mapping[str, Any], sparsity: float, seconds: float) -> None:
+    """Show what the trace still predicts, beside what it keeps."""
+    columns = st.columns(4)
+    columns[0].metric("Explained class", str(fidelity["label"]).split(",")[0])
+    change = fidelity["trace_probability"] - fidelity["dense_probability"]
+    columns[1].metric(
+        "Its probability in the trace", f"{fidelity['trace_probability']:.1%}", f"{change:+.1%} against dense"
+    )
+    columns[2].metric("Weights removed", f"{sparsity:.1%}")
+    columns[3].metric("Trace computed in", f"{seconds:.1f} s")
+    if fidelity["warning"]:
+        st.warning(fidelity["warning"], icon=":material/warning:")
+
+
+def show_pairs(files: Mapping[str, bytes], methods: tuple[str, ...], opacity: float, key: str) -> int:
+    """Draw the panels of every method whose two maps are there; return how many."""
+    crop = _array(files.get("crop.npy"))
+    drawn = 0
+    for slug in methods:
+        dense, spade = (_array(files.get(f"{side}_{slug}.npy")) for side in ("dense", "spade"))
+        if crop is None or dense is None or spade is None:
+            continue
+        method = METHODS[slug]
+        st.markdown(f"**{method.title}**  :gray[{method.help}]")
+        figure = pair_figure(crop, dense, spade, signed=method.signed, opacity=opacity, title=method.title)
+        st.plotly_chart(figure, width="stretch", key=f"{key}_{slug}", config={"displaylogo": False})
+        drawn += 1
+    return drawn
+
+
+def _array(data: bytes | None) -> np.ndarray | None:
+    return None if data is None else np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def show_layers(described: Mapping[str, Any]) -> None:
+    """Show every layer's sparsity and error, and the table behind it."""
+    with st.expander("Inside the trace: every layer", icon=":material/layers:"):
+        st.plotly_chart(stage_figure(described["layers"]), width="stretch", key="layers_plot")
+        st.dataframe(
+            [{**row, "shape": " x ".join(map(str, row["shape"]))} for row in described["layers"]], key="layers_table"
+        )
+
+
+def show_predictions(described: Mapping[str, Any]) -> None:
+    """Show both top-5 side by side."""
+    with st.expander("What both networks predict", icon=":material/format_list_numbered:"):
+        for column, title, name in zip(
+            st.columns(2), ("Dense", "Trace"), ("prediction", "trace_prediction"), strict=True
+        ):
+            rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in described[name]]
+            column.markdown(f"**{title}**")
+            column.dataframe(rows, key=f"top_{name}")
+
+
+def show_downloads(files: Mapping[str, bytes], command: str) -> None:
+    """Offer figure, arrays and manifest, and the command that makes the same result."""
+    st.subheader("Take it with you")
+    columns = st.columns(3)
+    arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
+    for column, label, name, data, kind in (
+        (columns[0], "Figure (PNG)", "spade_figure.png", files["figure.png"], "image/png"),
+        (columns[1], "Arrays (NPY, zipped)", "spade_arrays.zip", _zip(arrays), "application/zip"),
+        (columns[2], "Manifest (JSON)", "manifest.json", files["manifest.json"], "application/json"),
+    ):
+        column.download_button(label, data, name, kind, key=f"download_{name}", on_click="ignore", width="stretch")
+    st.caption("The same from the command line:")
+    st.code(command, language="bash", wrap_lines=True)
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return out.getvalue()
+
+
+def command_line(choice: Choice, spec: Mapping[str, Any], picture: str) -> str:
+    """Return the command that computes the same analysis."""
+    words = ["python", "-m", "spade_core", "explain", "--image", picture]
+    words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
+    for slug in choice.methods:
+        words += ["--method", slug]
+    words += ["--preset", choice.preset, "--solver", choice.solver, "--seed", str(choice.seed)]
+    if choice.preset == "uniform":
+        words += ["--sparsity", f"{choice.sparsity:g}"]
+    if choice.preset == "custom":
+        words += [word for stage, ratio in choice.stages.items() for word in ("--stage", f"{stage}={ratio:g}")]
+    for option, value in (
+        ("--target", choice.target),
+        ("--calibration", choice.calibration),
+        ("--views", choice.views),
+    ):
+        words += [option, str(value)] if value is not None else []
+    return shlex.join([*words, "--out", "results"])
+
+
+def read_json(data: bytes) -> Any:
+    """Return the value of a JSON file of a result."""
+    return json.loads(data)
