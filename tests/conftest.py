@@ -1,0 +1,86 @@
+"""Shared fixtures: two threads at most, a settings folder of its own, small models and pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from spade_core.images import Picture, load_picture
+from tests.nets import plain
+
+
+@pytest.fixture(autouse=True)
+def own_data_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPADE_DATA_DIR", str(tmp_path / "spade-data"))
+    for name in ("SPADE_DEVICE", "SPADE_JOBS", "SPADE_MAX_H_BYTES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def small():
+    return plain()
+
+
+@pytest.fixture(scope="session")
+def noise():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    return Picture(pixels, "0" * 64, "noise.png")
+
+
+@pytest.fixture(scope="session")
+def coffee():
+    return load_picture("bundled:coffee")
+
+
+@pytest.fixture(scope="session")
+def lite0():
+    from spade_core.models import load_model
+
+    return load_model("efficientnet_lite0", device="cpu")
+
+
+def state_of(model):
+    """Everything that must be the same before and after: weights, modes, hooks, gradients, RNG."""
+    module = model.module
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return {
+        "weights": {name: value.clone() for name, value in module.state_dict().items()},
+        "modes": [child.training for child in module.modules()],
+        "hooks": sum(len(getattr(child, name)) for child in module.modules() for name in hooks),
+        "gradients": [(value.requires_grad, value.grad is None) for value in module.parameters()],
+        "types": [type(child) for child in module.modules()],
+        "rng": torch.get_rng_state(),
+        "numpy": np.random.get_state()[1].copy(),
+    }
+
+
+def assert_same(before, after):
+    assert before.keys() == after.keys()
+    for name, value in before["weights"].items():
+        assert torch.equal(value, after["weights"][name]), name
+    assert torch.equal(before["rng"], after["rng"])
+    assert (before["numpy"] == after["numpy"]).all()
+    for key in ("modes", "hooks", "gradients", "types"):
+        assert before[key] == after[key], key
+
+
+@pytest.fixture
+def untouched():
+    """A function that returns a context: the model is bit for bit the same after the block, however it ends."""
+    import contextlib
+
+    @contextlib.contextmanager
+    def guard(model):
+        before = state_of(model)
+        try:
+            yield
+        finally:
+            assert_same(before, state_of(model))
+
+    return guard

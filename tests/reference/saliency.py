@@ -1,0 +1,75 @@
+"""Attribution rules written out on autograd functions and loops."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class _GuidedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, top):
+        ctx.save_for_backward(x)
+        ctx.top = top
+        return x.clamp(0, top)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        passes = (x > 0) & (x < ctx.top) & (gradient > 0)
+        return gradient * passes, None
+
+
+class _Guided(nn.Module):
+    def __init__(self, top):
+        super().__init__()
+        self.top = top
+
+    def forward(self, x):
+        return _GuidedReLU.apply(x, self.top)
+
+
+def guided_backprop(module: nn.Module, x: Tensor, target: int) -> Tensor:
+    """Gradient with negative parts cut at each ReLU and ReLU6; ``module`` is a private copy and is changed."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.ReLU6):
+                setattr(parent, name, _Guided(6.0))
+            elif isinstance(child, nn.ReLU):
+                setattr(parent, name, _Guided(float("inf")))
+    x = x.detach().clone().requires_grad_()
+    return torch.autograd.grad(module(x)[0, target], x)[0]
+
+
+def integrated_gradients(module: nn.Module, x: Tensor, target: int, steps: int) -> Tensor:
+    """Midpoint sum of gradients from zero to ``x``, times ``x``."""
+    total = torch.zeros_like(x)
+    for step in range(steps):
+        point = (x.detach() * ((step + 0.5) / steps)).requires_grad_()
+        total += torch.autograd.grad(module(point)[0, target], point)[0]
+    return total / steps * x.detach()
+
+
+def occlusion(module: nn.Module, x: Tensor, target: int, window: int, stride: int) -> Tensor:
+    """Mean loss of the logit over the squares that cover a pixel, ``(height, width)``; the last ones are cut off."""
+    height, width = x.shape[-2:]
+    total, count = torch.zeros(height, width, dtype=x.dtype), torch.zeros(height, width, dtype=x.dtype)
+    full = module(x)[0, target]
+    rows = -(-(height - window) // stride) + 1
+    columns = -(-(width - window) // stride) + 1
+    for i in range(rows):
+        for j in range(columns):
+            covered = x.clone()
+            place = (slice(i * stride, i * stride + window), slice(j * stride, j * stride + window))
+            covered[0, :, place[0], place[1]] = 0
+            total[place] += full - module(covered)[0, target]
+            count[place] += 1
+    return total / count
+
+
+def grad_cam(activations: Tensor, gradients: Tensor, size: int) -> Tensor:
+    """``sum_k mean(gradient_k) A_k`` upsampled, ``(size, size)``; both inputs ``(channels, rows, columns)``."""
+    weights = gradients.mean((1, 2))
+    cam = sum(weight * plane for weight, plane in zip(weights, activations, strict=True))
+    return F.interpolate(cam[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0]
