@@ -9,6 +9,7 @@ import hashlib
 import logging
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _EXAMPLES = 3
+# What a damaged stream makes of torch's restricted unpickler, beside its own UnpicklingError.
+_READING_ERRORS = (
+    ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+)  # fmt: skip
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -72,7 +77,7 @@ def _read_torch(path: Path) -> object:
                 "save it with torch.save(model.state_dict(), file) or as safetensors."
             ) from None
         raise ModelError(f"{path.name} is no weights file: give a safetensors file or a saved state dict.") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, UnicodeError) as error:
+    except _READING_ERRORS as error:
         logger.info("torch refused %s: %s", path, error)
         raise ModelError(
             f"{path.name} is damaged or no state dict: save it again with torch.save or safetensors."
