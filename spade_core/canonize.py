@@ -4,11 +4,12 @@ Attribution rules (DeepLift, GuidedBackprop, LRP) hook activation modules. They 
 activation works in place, is a function call, or is one module used several times; and the inputs of attention's
 projections are invisible. :func:`canonize` rewrites exactly these places, on a copy:
 
-1. a copy of an activation module registered in several places goes to each place; ``inplace`` flags are cleared;
+1. weights that PyTorch recomputes at every call (weight and spectral normalization) become plain parameters;
+2. a copy of an activation module registered in several places goes to each place; ``inplace`` flags are cleared;
    functions kept as attributes (``self.act = F.relu``) become modules;
-2. modules that call activations as functions, or one activation module several times, are traced by ``torch.fx``
-   with every child as a leaf and get a rewritten ``forward``; class, attributes and parameter names stay;
-3. ``nn.MultiheadAttention`` becomes :class:`~spade_core.attention.ExplicitAttention`.
+3. ``nn.MultiheadAttention`` becomes :class:`~spade_core.attention.ExplicitAttention`;
+4. modules that call activations as functions, or one activation module several times, are traced by ``torch.fx``
+   with every child as a leaf and get a rewritten ``forward``; class, attributes and parameter names stay.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from __future__ import annotations
 import copy
 import logging
 import operator
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from spade_core.activations import (
     FUNCTIONS,
     METHODS,
+    Probe,
     activation_module,
     find_shared_activations,
     is_activation,
@@ -38,7 +44,8 @@ __all__ = ["canonize", "find_shared_activations"]
 
 logger = logging.getLogger(__name__)
 
-_REWRITE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, NameError, KeyError, NotImplementedError)
+_REWRITE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, NameError, LookupError, AssertionError)
+_TRACING = threading.Lock()  # torch.fx patches nn.Module for the whole process while it traces
 _IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 
 Step = Callable[[nn.Module, Tensor], tuple[str, ...]]
@@ -48,8 +55,8 @@ def canonize(module: nn.Module, example: Tensor) -> tuple[nn.Module, tuple[str, 
     """Return a canonical copy of ``module`` and sentences about what had to stay as it was.
 
     The copy owns its tensors, is in eval mode, carries no hooks and needs no gradients; the names in its state dict
-    are those of ``module``. Each rewrite is kept only if the output for ``example`` is bit-identical (within 1e-5 of
-    the largest output where attention was made explicit).
+    are those of ``module``, but for recomputed weights. Each rewrite is kept only if the output for ``example`` is
+    bit-identical (within 1e-5 of the largest output where attention was made explicit).
 
     Args:
         example: an input, ``(n, 3, height, width)``, on the module's device and in its dtype. Two different pictures
@@ -75,11 +82,28 @@ def canonize(module: nn.Module, example: Tensor) -> tuple[nn.Module, tuple[str, 
 
 
 def _own_copy(module: nn.Module) -> nn.Module:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError("A TorchScript module cannot be rewritten: give the Python module that it was made from.")
     try:
-        twin = share_copy(copy.deepcopy(module))
-    except RuntimeError as error:
-        raise ModelError(f"The model cannot be copied ({error}); remove weight normalization from it first.") from error
-    return twin.eval().requires_grad_(False)
+        twin = copy.deepcopy(module).eval()
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"The model cannot be copied ({str(error).split('.')[0]}): remove weight normalization, pruning masks or "
+            "whatever else keeps computed tensors in its modules."
+        ) from error
+    _settle_weights(twin)
+    return share_copy(twin).requires_grad_(False)
+
+
+def _settle_weights(module: nn.Module) -> None:
+    """Turn weights that are computed at every call into parameters."""
+    for child in list(module.modules()):
+        if parametrize.is_parametrized(child):
+            for name in list(child.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(child, name, leave_parametrized=True)
+        for hook in list(child._forward_pre_hooks.values()):
+            if isinstance(hook, SpectralNorm):
+                torch.nn.utils.remove_spectral_norm(child, hook.name)
 
 
 def _attempt(
@@ -106,11 +130,11 @@ def _same(output: Tensor, reference: Tensor, *, exact: bool) -> bool:
 
 
 def _separate(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
-    """Separate shared activation modules."""
+    """Separate modules registered in several places."""
     seen: set[int] = set()
     for parent in list(module.modules()):
         for name, child in list(parent._modules.items()):
-            if child is not None and is_activation(child) and id(child) in seen:
+            if child is not None and id(child) in seen and _stateless(child):
                 parent._modules[name] = share_copy(child)
             seen.add(id(child))
         for name, value in list(vars(parent).items()):
@@ -133,57 +157,103 @@ def _explicit_attention(module: nn.Module, example: Tensor) -> tuple[str, ...]: 
     return ()
 
 
+def _stateless(module: nn.Module) -> bool:
+    return not any(True for _ in module.parameters()) and not any(True for _ in module.buffers())
+
+
 def _split(module: nn.Module, example: Tensor) -> tuple[str, ...]:
     """Give every use of an activation its own module."""
     seen = probe(module, example)
-    owners = dict.fromkeys(seen.functional)
-    for name in seen.reused():
-        owners.update(dict.fromkeys(seen.callers[name]))
+    owners = _owners(module, seen)
     notes = []
-    for owner in owners:
+    # Inner ones first: a wrapper around an activation is rewritten before its copies are made.
+    for owner in sorted(owners, key=lambda name: name.count(".") + bool(name), reverse=True):
         try:
-            _rewrite(module.get_submodule(owner), seen.constants[owner])
+            _rewrite(module.get_submodule(owner), owners[owner], seen.constants[owner])
         except _REWRITE_ERRORS as error:
             logger.info("cannot trace %s: %s", owner, error)
             notes.append(f"Activations inside {owner or 'the model'} stay as they are: its forward cannot be traced.")
+    shared = list(probe(module, example).reused()) if owners else []
+    if shared and not notes:
+        few = ", ".join(shared[:3]) + (" ..." if len(shared) > 3 else "")
+        notes.append(f"{len(shared)} activations are used several times, because whole layers are: {few}.")
     return tuple(notes)
 
 
+def _owners(module: nn.Module, seen: Probe) -> dict[str, set[str]]:
+    """Return the modules whose forward is to be rewritten, each with the children that it calls several times."""
+    owners: dict[str, set[str]] = {owner: set() for owner in seen.functional}
+    wrappers = [owner for owner in seen.functional if owner and _stateless(module.get_submodule(owner))]
+    for unit in (*seen.reused(), *wrappers):
+        while unit in seen.callers:
+            callers = seen.callers[unit]
+            for caller in set(callers):
+                if callers.count(caller) > len(seen.callers.get(caller, [caller])):
+                    owners.setdefault(caller, set()).add(unit.removeprefix(f"{caller}."))
+            # A module around it that is itself used several times, and holds nothing, is copied with it.
+            if len(set(callers)) > 1 or not _stateless(module.get_submodule(callers[0])):
+                break
+            unit = callers[0]
+    return owners
+
+
 class _ChildrenAreLeaves(fx.Tracer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         return True
 
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:  # somebody else's model, called while this one is traced
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
-def _rewrite(owner: nn.Module, constants: dict[str, object]) -> None:
-    """Give ``owner`` a forward in which every activation is a child of its own, called once."""
-    graph = _ChildrenAreLeaves().trace(owner, concrete_args=dict(constants))
+
+def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, object]) -> None:
+    """Give ``owner`` a forward in which every activation, and each use of ``repeated``, is a child called once."""
+    with _TRACING:
+        graph = _ChildrenAreLeaves().trace(owner, concrete_args=dict(constants))
+    made: dict[str, nn.Module] = {}
     used: set[str] = set()
     for node in list(graph.nodes):
-        if node.op == "call_function" and node.target in _IN_PLACE:
+        if node.op == "placeholder" and node.target.removesuffix("_1") in constants:
+            node.target = node.target.removesuffix("_1")  # fx renames constants, callers use the old name
+        elif node.op == "call_function" and node.target in _IN_PLACE:
             node.target = _IN_PLACE[node.target]
-        elif node.op == "call_function" and node.target in FUNCTIONS:
-            kwargs = {key: value for key, value in node.kwargs.items() if key != "input"}
-            x = node.args[0] if node.args else node.kwargs["input"]
-            _call_module(graph, node, owner, activation_module(FUNCTIONS[node.target], node.args[1:], kwargs), x)
-        elif node.op == "call_method" and node.target in METHODS:
-            made = activation_module(METHODS[node.target], node.args[1:], dict(node.kwargs))
-            _call_module(graph, node, owner, made, node.args[0])
-        elif node.op == "call_module" and is_activation(owner.get_submodule(node.target)):
-            if node.target in used:
-                _call_module(graph, node, owner, share_copy(owner.get_submodule(node.target)), node.args[0])
-            used.add(str(node.target))
+        replacement = _separate_use(node, owner, used, repeated)
+        if replacement is not None:
+            child, args, kwargs = replacement
+            name = f"activation_{len(made)}"
+            made[name] = child
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.call_module(name, args, kwargs))
+            graph.erase_node(node)
+    for name, child in made.items():
+        owner.add_module(name, child)
     graph.lint()
     # A bound function in the instance survives deepcopy, and the module keeps its class and its names.
-    owner.forward = types.MethodType(type(fx.GraphModule(owner, graph)).forward, owner)  # type: ignore[method-assign]
+    owner.forward = types.MethodType(type(fx.GraphModule(owner, graph)).forward, owner)
 
 
-def _call_module(graph: fx.Graph, node: fx.Node, owner: nn.Module, made: nn.Module, x: fx.node.Argument) -> None:
-    """Replace ``node`` by a call of ``made``, which becomes a child of ``owner``."""
-    number = sum(name.startswith("activation_") for name, _ in owner.named_children())
-    owner.add_module(f"activation_{number}", made)
-    with graph.inserting_before(node):
-        node.replace_all_uses_with(graph.call_module(f"activation_{number}", (x,)))
-    graph.erase_node(node)
+def _separate_use(
+    node: fx.Node, owner: nn.Module, used: set[str], repeated: set[str]
+) -> tuple[nn.Module, tuple, dict[str, Any]] | None:
+    """Return the module that replaces this use of an activation, with its arguments; None where it stays."""
+    names = FUNCTIONS if node.op == "call_function" else METHODS if node.op == "call_method" else {}
+    if node.target in names:
+        kwargs = dict(node.kwargs)
+        x = node.args[0] if node.args else kwargs.pop("input")
+        return activation_module(names[node.target], node.args[1:], kwargs), (x,), {}  # type: ignore[index]
+    if node.op != "call_module":
+        return None
+    target, child = str(node.target), owner.get_submodule(str(node.target))
+    first = target not in used
+    used.add(target)
+    if first or not (is_activation(child) or target in repeated):
+        return None
+    return share_copy(child), node.args, dict(node.kwargs)
 
 
 _STEPS: tuple[Step, ...] = (_separate, _out_of_place, _explicit_attention, _split)

@@ -1,51 +1,49 @@
 """Heavy work outside the page process: progress, cancel, a bounded queue, and results kept by content.
 
-A server has one :class:`JobManager`. It runs one job at a time in a worker subprocess and keeps a second, warm worker in
-reserve: where a job does not answer a cancel in time, its worker is killed and the reserve takes over at once. Requests
-with the same content share one job and one result.
+A server has one :class:`JobManager`; pages and commands ask it for jobs and hold on to the tickets that it gives.
+Requests of the same content share one computation and one kept result. Where jobs run is the lane's matter.
 """
 
 from __future__ import annotations
 
 import atexit
 import hashlib
+import importlib.metadata
+import itertools
 import json
 import logging
-import os
-import socket
-import subprocess
+import math
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from spade_core.config import Settings
-from spade_core.errors import JobError
+from spade_core.errors import ConfigError, JobError, SpadeError
 from spade_core.images import Picture
+from spade_core.lanes import CANCELLED, InlineLane, Lane, WorkerLane
 from spade_core.store import ResultStore, keep_file
-from spade_core.worker import DEFAULT_TASKS, Runner
+from spade_core.worker import DEFAULT_TASKS
 
 __all__ = ["JobManager", "Status", "Ticket", "code_version", "job_key", "manager"]
 
 logger = logging.getLogger(__name__)
 
-GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed
-POLL = 0.02
-IDLE = 0.25
 FINISHED = ("done", "failed", "cancelled")
 PICTURE_BYTES = 2**29
-DIED = "The computation was stopped: its process ended, perhaps out of memory; take fewer views or a smaller model."
+LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow")  # whose version may change a result
+SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
 
 
 @cache
 def code_version() -> str:
-    """Return the sha256 over the library's sources, without the user interface: results of other code are not reused."""
+    """Return the sha256 over the library's sources without the user interface: other code, other results."""
     found = hashlib.sha256()
     root = Path(__file__).parent
     for file in sorted(root.rglob("*.py")):
@@ -54,13 +52,21 @@ def code_version() -> str:
     return found.hexdigest()
 
 
+@cache
+def _library_versions() -> tuple[str, ...]:
+    return tuple(importlib.metadata.version(name) for name in LIBRARIES)
+
+
 def job_key(kind: str, payload: Mapping[str, Any]) -> str:
-    """Return the content key of a request: kind, payload and code. Where the picture lies is not part of it."""
+    """Return the content key of a request: sha256 of kind, payload, code and libraries.
+
+    Where the picture lies is not part of it. What else may change a result has to be in the payload.
+    """
     content = {name: value for name, value in payload.items() if name != "picture"}
     picture = payload.get("picture")
     if picture:
         content["picture"] = {name: value for name, value in picture.items() if name != "path"}
-    text = json.dumps([kind, content, code_version()], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([kind, content, code_version(), _library_versions()], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -88,275 +94,241 @@ class Status:
         return self.state in FINISHED
 
 
-@dataclass(eq=False)
-class _Entry:
-    key: str
-    kind: str
-    payload: Mapping[str, Any]
-    state: str = "queued"
-    fraction: float = 0.0
-    note: str = ""
-    started: float = 0.0
-    ended: float = 0.0
-    interested: int = 0
-    cancelled_at: float | None = None
-    partials: dict[str, bytes] = field(default_factory=dict)
-    finished: threading.Event = field(default_factory=threading.Event)
+class Job:
+    """One computation and what is known of it; a lane writes, tickets read."""
+
+    def __init__(self, serial: int, key: str, kind: str, payload: dict[str, Any]) -> None:
+        self.serial, self.key, self.kind, self.payload = serial, key, kind, payload
+        self.tickets: WeakSet[Ticket] = WeakSet()  # a closed session's tickets vanish and no longer count
+        self.cancelling = False
+        self.files: dict[str, bytes] = {}
+        self.error: SpadeError | None = None
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self._state, self._fraction, self._note = "queued", 0.0, ""
+        self._partials: dict[str, bytes] = {}
+        self._started = self._stopped = self._reported = 0.0
+        self._expected: float | None = None  # seconds from start to end
+
+    def begin(self) -> None:
+        """The job is about to run."""
+        with self._lock:
+            self._state, self._note = "running", "starting"
+            self._started = self._reported = time.monotonic()
+
+    def report(self, fraction: float, note: str) -> None:
+        """Note the progress; the estimate follows its pace, smoothed over a few seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._fraction, self._note = min(1.0, max(self._fraction, fraction)), note
+            if self._fraction > 0.02:
+                projected = (now - self._started) / self._fraction
+                weight = 1.0 if self._expected is None else 1 - math.exp((self._reported - now) / SMOOTHING)
+                self._expected = (self._expected or 0.0) * (1 - weight) + projected * weight
+            self._reported = now
+
+    def add(self, files: Mapping[str, bytes]) -> None:
+        """Add partial results."""
+        with self._lock:
+            self._partials.update(files)
+
+    def end(
+        self, state: str, note: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
+    ) -> None:
+        """Settle the job; the first end counts."""
+        with self._lock:
+            if self.ended.is_set():
+                return
+            self._state, self._note, self.files, self.error = state, note, files or {}, error
+            self._fraction = 1.0 if state == "done" else self._fraction
+            self._stopped = time.monotonic()
+            self.ended.set()
+
+    def partials(self) -> dict[str, bytes]:
+        """Return the partial results so far."""
+        with self._lock:
+            return dict(self._partials)
+
+    def status(self, position: int) -> Status:
+        """Return a consistent view."""
+        with self._lock:
+            now = self._stopped or time.monotonic()
+            elapsed = now - self._started if self._started else 0.0
+            running = self._state == "running" and self._expected is not None
+            remaining = max(0.0, (self._expected or 0.0) - elapsed) if running else None
+            return Status(self._state, self._fraction, self._note, elapsed, remaining, position)
 
 
 class Ticket:
-    """One user's interest in a job; several tickets may share it."""
+    """One user's interest in a job; several tickets may share it.
 
-    def __init__(self, manager: JobManager, entry: _Entry) -> None:
-        self._manager, self._entry = manager, entry
-        self._given_up = False
+    Hold on to it while the result matters: a job is stopped when a ticket is cancelled and no other living one waits.
+    """
+
+    def __init__(self, manager: JobManager, job: Job) -> None:
+        self._manager, self._job = manager, job
+        self._given_up = threading.Event()
+        job.tickets.add(self)
 
     @property
     def key(self) -> str:
         """Content key of the job."""
-        return self._entry.key
+        return self._job.key
+
+    @property
+    def given_up(self) -> bool:
+        """Whether this ticket was cancelled before its job ended."""
+        return self._given_up.is_set()
+
+    @property
+    def error(self) -> SpadeError | None:
+        """Why there is no result, in the error's own type."""
+        return JobError(CANCELLED) if self.given_up else self._job.error
 
     def status(self) -> Status:
-        """Return how the job stands now."""
-        entry = self._entry
-        elapsed = (entry.ended or time.monotonic()) - entry.started if entry.started else 0.0
-        remaining = elapsed * (1 - entry.fraction) / entry.fraction if entry.fraction > 0.05 else None
-        position = self._manager.position(entry)
-        return Status(entry.state, entry.fraction, entry.note, elapsed, remaining, position)
+        """Return how the job stands now; ``cancelled`` once this ticket was, even if others still wait for the job."""
+        status = self._job.status(self._manager.position(self._job))
+        if not self.given_up:
+            return status
+        return Status("cancelled", status.fraction, CANCELLED, status.elapsed, None, 0)
 
     def partials(self) -> dict[str, bytes]:
         """Return the files that are ready so far."""
-        return dict(self._entry.partials)
+        return self._job.partials()
 
     def wait(self, timeout: float | None = None) -> Status:
-        """Wait until the job is finished or the time is over."""
-        self._entry.finished.wait(timeout)
+        """Wait until the job is finished or the time (seconds) is over."""
+        if not self.given_up:
+            self._job.ended.wait(timeout)
         return self.status()
 
     def result(self) -> dict[str, bytes]:
         """Return the files of a finished job.
 
         Raises:
-            JobError: it failed, was cancelled, or is not finished.
+            SpadeError: the job's own error; a JobError if it was cancelled or is not finished.
         """
-        files = self._manager.store.get(self.key) if self._entry.state == "done" else None
-        if files is None:
-            raise JobError(self._entry.note or f"The job is {self._entry.state}: start it again.")
-        return files
+        error = self.error
+        if error is not None:
+            raise type(error)(str(error))
+        if not self._job.ended.is_set():
+            raise JobError("The computation is not finished: wait for it.")
+        return dict(self._job.files)
 
     def cancel(self) -> None:
         """Give up; the job is stopped once nobody else waits for it."""
-        if not self._given_up:
-            self._given_up = True
-            self._manager.give_up(self._entry)
-
-
-class _Process:
-    """A worker subprocess and the channel to it."""
-
-    def __init__(self, device: str, tasks: str) -> None:
-        ours, theirs = socket.socketpair()
-        root = str(Path(__file__).resolve().parent.parent)
-        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "spade_core.worker", "--channel", str(theirs.fileno())]
-        self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [*command, "--device", device, "--tasks", tasks],
-            pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        theirs.close()
-        self.channel = Connection(ours.detach())
-
-    def send(self, message: tuple) -> None:
-        self.channel.send(message)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.channel.close()
-        self.process.wait()
+        self._manager.give_up(self, self._job)
 
 
 class JobManager:
-    """Queue, worker and results of one server and device. Safe to use from several threads."""
+    """Queue, workers and results of one server on one device. Safe to use from several threads.
+
+    Args:
+        settings: device, folder, limits, and whether jobs run in worker processes or in the calling thread.
+        tasks: name of the module that has the tasks (see ``worker.py``).
+    """
 
     def __init__(self, settings: Settings, *, tasks: str = DEFAULT_TASKS) -> None:
-        self.settings, self.tasks = settings, tasks
+        self.settings = settings
         self.store = ResultStore(settings.data_dir / "results", settings.results_bytes)
-        self._entries: dict[str, _Entry] = {}
-        self._queue: deque[_Entry] = deque()
-        self._changed = threading.Condition()
-        self._running: _Entry | None = None
-        self._closed = self._warm = False
-        self._worker: _Process | None = None
-        self._reserve: _Process | None = None
-        self._inline = settings.jobs_mode == "inline"
-        if not self._inline:
-            self._worker, self._reserve = self._start(), None
-            threading.Thread(target=self._serve, name="spade-jobs", daemon=True).start()
+        self._lock = threading.Lock()  # guards the jobs that wait or run, and who is interested
+        self._jobs: dict[str, Job] = {}
+        self._serials = itertools.count(1)
+        self.lane: Lane = (
+            InlineLane(tasks, settings.device, self._finish)
+            if settings.jobs_mode == "inline"
+            else WorkerLane(tasks, settings.device, self._finish, capacity=settings.queue_length)
+        )
 
     def shelve(self, picture: Picture, data: bytes | None) -> dict[str, str]:
-        """Return how a payload names ``picture``; uploaded ``data`` is kept in a file by its content."""
+        """Return how a payload names ``picture``; uploaded ``data`` is kept in a file by its content.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
         path = picture.name
         if data is not None:
-            path = str(keep_file(self.settings.data_dir / "pictures", picture.sha256, data, PICTURE_BYTES))
+            folder = self.settings.data_dir / "pictures"
+            try:
+                path = str(keep_file(folder, picture.sha256, data, PICTURE_BYTES))
+            except OSError as error:
+                raise ConfigError(
+                    f"{folder} cannot be written ({error.strerror}): make room or set SPADE_DATA_DIR."
+                ) from error
         return {"path": path, "name": picture.name, "sha256": picture.sha256}
 
     def submit(self, kind: str, payload: Mapping[str, Any]) -> Ticket:
         """Ask for a job; one of the same content that is kept, running or queued is joined.
 
+        Args:
+            kind: name of the task.
+            payload: JSON-able; the task gets it as JSON gives it back.
+
         Raises:
-            JobError: too many jobs wait already.
+            JobError: too many jobs wait already, or the server is stopping.
         """
-        key = job_key(kind, payload)
-        with self._changed:
-            entry = self._entries.get(key)
-            if entry is None or entry.state in ("failed", "cancelled") or not self._still_kept(entry):
-                entry = self._enter(_Entry(key, kind, payload))
-            entry.interested += 1
-            self._changed.notify_all()
-        if self._inline and entry.state == "queued":
-            self._run_inline(entry)
-        return Ticket(self, entry)
+        plain = json.loads(json.dumps(payload))
+        key = job_key(kind, plain)
+        with self._lock:
+            job = self._known(key)
+            fresh = job is None
+            if job is None:
+                job = Job(next(self._serials), key, kind, plain)
+                self.lane.admit(job)
+                self._jobs[key] = job
+            ticket = Ticket(self, job)
+        if fresh:
+            self.lane.start(job)
+        return ticket
 
     def find(self, key: str) -> Ticket | None:
-        """Return a ticket of a job that is known or kept, or None."""
-        with self._changed:
-            entry = self._entries.get(key)
-            if entry is None and self.store.get(key) is not None:
-                entry = self._remember_kept(_Entry(key, "", {}))
-            if entry is not None:
-                entry.interested += 1
-        return Ticket(self, entry) if entry is not None else None
+        """Return a ticket of a job that waits, runs or is kept, or None."""
+        with self._lock:
+            job = self._known(key)
+            return None if job is None else Ticket(self, job)
 
-    def position(self, entry: _Entry) -> int:
+    def position(self, job: Job) -> int:
         """Return how many jobs come before this one."""
-        with self._changed:
-            return 1 + self._queue.index(entry) if entry in self._queue else 0
+        return self.lane.position(job)
 
-    def give_up(self, entry: _Entry) -> None:
-        """One ticket less; without any the job is cancelled."""
-        with self._changed:
-            entry.interested -= 1
-            if entry.interested > 0 or entry.state in FINISHED:
+    def give_up(self, ticket: Ticket, job: Job) -> None:
+        """One ticket less; the job is cancelled if that was the last."""
+        with self._lock:
+            if job.ended.is_set() or ticket.given_up:
                 return
-            if entry.state == "queued" and entry in self._queue:
-                self._queue.remove(entry)
-                self._finish(entry, "cancelled", "Cancelled.")
-            else:
-                entry.cancelled_at = time.monotonic()
-            self._changed.notify_all()
+            ticket._given_up.set()
+            if not all(other.given_up for other in job.tickets):
+                return
+            job.cancelling = True
+        self.lane.cancel(job)
 
     def close(self) -> None:
-        """Stop the workers; waiting jobs are cancelled."""
-        with self._changed:
-            self._closed = True
-            for entry in self._queue:
-                self._finish(entry, "cancelled", "The server is stopping.")
-            self._queue.clear()
-            self._changed.notify_all()
-        for process in (self._worker, self._reserve):
-            if process is not None:
-                process.kill()
+        """Stop the workers; jobs that run or wait fail with a sentence."""
+        self.lane.close()
 
-    def _still_kept(self, entry: _Entry) -> bool:
-        return entry.state != "done" or self.store.get(entry.key) is not None
+    def _known(self, key: str) -> Job | None:
+        job = self._jobs.get(key)
+        if job is not None and not job.cancelling:
+            return job
+        files = self.store.get(key)
+        if files is None:
+            return None
+        kept = Job(next(self._serials), key, "", {})
+        kept.end("done", "found among the kept results", files=files)
+        return kept
 
-    def _enter(self, entry: _Entry) -> _Entry:
-        if self.store.get(entry.key) is not None:
-            return self._remember_kept(entry)
-        if len(self._queue) >= self.settings.queue_length:
-            raise JobError(f"{len(self._queue)} jobs are waiting already: try again in a few minutes.")
-        self._entries[entry.key] = entry
-        if not self._inline:
-            self._queue.append(entry)
-        return entry
-
-    def _remember_kept(self, entry: _Entry) -> _Entry:
-        self._entries[entry.key] = entry
-        entry.fraction = 1.0
-        self._finish(entry, "done", "found among the kept results")
-        return entry
-
-    def _finish(self, entry: _Entry, state: str, note: str) -> None:
-        entry.state, entry.note = state, note
-        entry.ended = time.monotonic()
-        entry.partials = {} if state != "done" else entry.partials
-        entry.finished.set()
-
-    def _start(self) -> _Process:
-        return _Process(self.settings.device, self.tasks)
-
-    def _serve(self) -> None:
-        while not self._closed:
-            with self._changed:
-                while not self._queue and not self._closed:
-                    self._changed.wait(IDLE)
-                    self._prepare_reserve()
-                if self._closed:
-                    return
-                entry = self._running = self._queue.popleft()
-                entry.state, entry.started, entry.note = "running", time.monotonic(), "starting"
+    def _finish(
+        self, job: Job, state: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
+    ) -> None:
+        if files is not None:
             try:
-                self._run(entry)
-            except (OSError, EOFError, ValueError):
-                self._replace_worker(entry, "failed", DIED)
-            self._running = None
-
-    def _prepare_reserve(self) -> None:
-        """Start the reserve while nothing else is to do, once the worker itself is warm."""
-        if self._reserve is None and self._worker is not None and not self._queue and not self._closed:
-            try:
-                self._warm = self._warm or (self._worker.channel.poll() and self._worker.channel.recv() == ("ready",))
-                if self._warm:
-                    self._reserve = self._start()
-            except (OSError, EOFError):
-                self._worker.kill()
-                self._worker = self._start()
-
-    def _run(self, entry: _Entry) -> None:
-        worker = self._worker
-        assert worker is not None  # noqa: S101 - the serving thread always has one
-        worker.send(("run", entry.key, entry.kind, dict(entry.payload)))
-        asked = False
-        while not entry.finished.is_set():
-            if worker.channel.poll(POLL):
-                self._handle(entry, worker.channel.recv())
-            if entry.cancelled_at is not None:
-                if not asked:
-                    asked = True
-                    worker.send(("cancel", entry.key))
-                elif time.monotonic() - entry.cancelled_at > GRACE and not entry.finished.is_set():
-                    self._replace_worker(entry, "cancelled", "Cancelled.")
-
-    def _handle(self, entry: _Entry, message: tuple) -> None:
-        if message[0] == "ready":
-            self._warm = True
-            return
-        if message[1] != entry.key:
-            return
-        if message[0] == "progress":
-            entry.fraction, entry.note = max(entry.fraction, message[2]), message[3]
-        elif message[0] == "partial":
-            entry.partials.update(message[2])
-        elif message[0] == "done":
-            self.store.put(entry.key, message[2])
-            entry.fraction = 1.0
-            self._finish(entry, "done", "done")
-        else:
-            cancelled = message[0] == "cancelled"
-            self._finish(entry, "cancelled" if cancelled else "failed", "Cancelled." if cancelled else message[2])
-
-    def _replace_worker(self, entry: _Entry, state: str, note: str) -> None:
-        if self._closed:
-            return
-        if self._worker is not None:
-            self._worker.kill()
-        self._worker, self._reserve, self._warm = self._reserve or self._start(), None, False
-        self._finish(entry, state, note)
-
-    def _run_inline(self, entry: _Entry) -> None:
-        entry.state, entry.started = "running", time.monotonic()
-        runner = Runner(self.tasks, self.settings.device, lambda message: self._handle(entry, message))
-        runner.run(entry.key, entry.kind, json.loads(json.dumps(entry.payload)))
+                self.store.put(job.key, files)
+            except OSError as problem:
+                logger.warning("a result is given but cannot be kept in %s: %s", self.store.root, problem)
+        with self._lock:  # after keeping it: at every moment a request finds the job or its result
+            if self._jobs.get(job.key) is job:
+                del self._jobs[job.key]
+        job.end(state, state if error is None else str(error), files=files, error=error)
 
 
 _MANAGERS: dict[Settings, JobManager] = {}
@@ -367,7 +339,18 @@ def manager(settings: Settings | None = None) -> JobManager:
     """Return the process's manager for these settings, starting its worker on the first call."""
     settings = settings or Settings.from_environment()
     with _LOCK:
+        _close_managers_of_an_earlier_import()
         if settings not in _MANAGERS:
             _MANAGERS[settings] = JobManager(settings)
             atexit.register(_MANAGERS[settings].close)
         return _MANAGERS[settings]
+
+
+@cache
+def _close_managers_of_an_earlier_import() -> None:
+    # Streamlit forgets this module when a source file changes and imports it anew in the same process: without this,
+    # every edit would leave two more workers, with the old code. It does not forget a module that has no file.
+    shelf = vars(sys.modules.setdefault("_spade_job_managers", ModuleType("_spade_job_managers")))
+    for earlier in shelf.get("managers", {}).values():
+        earlier.close()
+    shelf["managers"] = _MANAGERS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +22,10 @@ from spade_core.canonize import canonize
 from spade_core.config import Settings
 from spade_core.errors import ModelError
 from spade_core.images import Picture
+from spade_core.labels import imagenet_labels, read_labels, resolve_target
 from spade_core.layers import Layer, prunable_layers
 from spade_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from spade_core.timm_models import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.weights import digest, fit_state, load_hub_state, read_state
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
 DEFAULT_MODEL = "efficientnet_lite0"
 TIMM = "timm:"
 _CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
+_MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
 
 
 @dataclass(frozen=True)
@@ -227,8 +229,9 @@ def _entry(name: str) -> Entry:
 
 def _load_named(name: str, device: torch.device) -> LoadedModel:
     if name.startswith(TIMM):
-        module, preprocessing = _timm_pretrained(name.removeprefix(TIMM))
-        return _finish(module, preprocessing, None, device, name=name, family="timm", spec={"name": name})
+        module = load_pretrained(name.removeprefix(TIMM), _offline_models())
+        labels = imagenet_labels() if getattr(module, "num_classes", None) == 1000 else None
+        return _finish(module, preprocessing_of(module), labels, device, name=name, family="timm", spec={"name": name})
     entry = _entry(name)
     module = entry.build(1000)
     if entry.weights is None:
@@ -268,58 +271,14 @@ def _preprocessing(entry: Entry) -> Preprocessing:
     )
 
 
-def imagenet_labels() -> tuple[str, ...]:
-    """Return the names of the 1,000 ImageNet classes, in the usual order."""
-    from torchvision.models import ResNet18_Weights
-
-    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
-
-
-def _timm_create(name: str, **options: Any) -> nn.Module:
-    import timm
-
-    if name.split(".")[0] not in timm.list_models():
-        near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        hint = f"; near ones: {', '.join(near)}" if near else ""
-        raise ModelError(f"timm has no model {name!r}{hint}.")
-    return timm.create_model(name, **options)
-
-
-def _timm_pretrained(name: str) -> tuple[nn.Module, Preprocessing]:
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        module = _timm_create(name, pretrained=True)
-    except ModelError:
-        raise
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, RuntimeError) as error:
-        raise ModelError(
-            f"The weights of {TIMM}{name} could not be fetched ({type(error).__name__}): connect to the internet, put "
-            f"them into the Hugging Face cache, or use --weights FILE --arch {TIMM}{name}; without a connection "
-            f"{_offline_models()} works."
-        ) from None
-    return module, _timm_preprocessing(module)
-
-
-def _timm_preprocessing(module: nn.Module) -> Preprocessing:
-    from timm.data import resolve_model_data_config
-
-    config = resolve_model_data_config(module)
-    size = config["input_size"][-1]
-    mode = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bicubic"
-    return Preprocessing(
-        size, max(size, int(size / config["crop_pct"])), tuple(config["mean"]), tuple(config["std"]), mode
-    )
-
-
 def _load_own(
     weights: Path, arch: str, classes: str | Path | None, own: Mapping[str, Any], device: torch.device
 ) -> LoadedModel:
     state = read_state(weights)
     count = _count_classes(arch, state)
     if arch.startswith(TIMM):
-        module = _timm_create(arch.removeprefix(TIMM), num_classes=count)
-        preprocessing, family = _timm_preprocessing(module), "timm"
+        module = create(arch.removeprefix(TIMM), num_classes=count)
+        preprocessing, family = preprocessing_of(module), "timm"
     else:
         entry = _entry(arch)
         module, preprocessing, family = entry.build(count), _preprocessing(entry), entry.family
@@ -328,28 +287,23 @@ def _load_own(
     if "size" in changed:
         changed["resize"] = round(changed["size"] * preprocessing.resize / preprocessing.size)
     preprocessing = Preprocessing(**{**vars(preprocessing), **changed})
-    labels = _read_classes(Path(classes)) if classes else imagenet_labels() if count == 1000 else None
+    labels = read_labels(classes) if classes else imagenet_labels() if count == 1000 else None
     spec = {"weights": str(weights), "arch": arch, "classes": str(classes) if classes else None, **own}
     return _finish(module, preprocessing, labels, device, name=weights.stem, family=family, spec=spec)
 
 
 def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
-    """Return the number of classes of ``state``: the rows of the architecture's last prunable weight."""
+    """Return the number of classes of ``state``: the rows of the architecture's classifier."""
     with torch.device("meta"):
-        module = _timm_create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else _entry(arch).build(1000)
-    last = prunable_layers(module)[-1].parameter
+        module = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else _entry(arch).build(1000)
+    named = f"{classifier_of(module)}.weight" if arch.startswith(TIMM) else ""
+    last = named if named in state else prunable_layers(module)[-1].parameter
     if last not in state:
         raise ModelError(f"The weights do not fit {arch}: its classifier {last} is not among them; check --arch.")
-    return state[last].shape[0]
-
-
-def _read_classes(path: Path) -> tuple[str, ...]:
-    try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-        names = json.loads(text) if text.startswith("[") else text.splitlines()
-    except (OSError, UnicodeError, ValueError) as error:
-        raise ModelError(f"The class names in {path} cannot be read ({error}): give one name a line.") from None
-    return tuple(str(name).strip() for name in names)
+    count = state[last].shape[0] if state[last].dim() else 0
+    if not 1 <= count <= _MAX_CLASSES:
+        raise ModelError(f"The classifier {last} has {count} classes: between 1 and {_MAX_CLASSES:,} are supported.")
+    return count
 
 
 def _finish(
@@ -372,9 +326,11 @@ def _finish(
         canonical = canonical.to(device)
         with torch.no_grad():
             logits = canonical(example.to(device, first.dtype))
-    except RuntimeError as error:
-        size = preprocessing.size
-        raise ModelError(f"{name} cannot read pictures of {size} x {size} px with 3 channels: {error}") from error
+    except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, ModelError):
+            raise
+        size, reason = preprocessing.size, str(error).strip().split("\n")[0]
+        raise ModelError(f"{name} cannot read pictures of {size} x {size} px with 3 channels: {reason}") from error
     if logits.dim() != 2:
         raise ModelError(f"{name} must return logits (n, classes), but returned the shape {tuple(logits.shape)}.")
     names = tuple(labels) if labels else tuple(f"class {index}" for index in range(logits.shape[1]))
@@ -388,36 +344,7 @@ def _finish(
 
 def predict(model: LoadedModel | Trace, picture: Picture) -> np.ndarray:
     """Return softmax probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network."""
-    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[assignment]
+    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[arg-type]
     x = dense.preprocessing(picture, device=dense.device, dtype=next(dense.module.parameters()).dtype)
     with torch.no_grad():
         return model.module(x)[0].double().softmax(0).float().cpu().numpy()
-
-
-def resolve_target(model: LoadedModel, target: int | str) -> int:
-    """Return the class index that an index or a label means (exact label, then a unique part of one).
-
-    Raises:
-        ModelError: no such class; an ambiguous label lists its candidates.
-    """
-    labels = model.labels
-    text = str(target).strip()
-    if re.fullmatch(r"-?\d+", text):
-        if not 0 <= int(text) < len(labels):
-            raise ModelError(f"The class index must lie between 0 and {len(labels) - 1}, not {text}.")
-        return int(text)
-    folded = [label.casefold() for label in labels]
-    wanted = text.casefold()
-    found = [i for i, label in enumerate(folded) if label == wanted] or [
-        i for i, label in enumerate(folded) if wanted and wanted in label
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(f"{labels[i]} ({i})" for i in found[:8]) + (" ..." if len(found) > 8 else "")
-        raise ModelError(f"{text!r} may mean several classes: {listed}; give the index.")
-    near = difflib.get_close_matches(wanted, folded, n=3)
-    hint = (
-        f": did you mean {', '.join(labels[folded.index(label)] for label in near)}?" if near else "; give its index."
-    )
-    raise ModelError(f"{model.name} has no class {text!r}{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,7 @@ class Preprocessing:
         resize: short side before the centre crop, px.
         mean, std: of each channel, for values in [0, 1].
         interpolation: ``bilinear`` or ``bicubic``.
+        squash: resize to a square, whatever the picture's shape (some models of timm).
     """
 
     size: int = 224
@@ -36,17 +38,22 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
+    squash: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= self.resize <= 2 * MAX_SIZE or self.size > MAX_SIZE:
             raise ModelError(f"The input size must lie between 1 and {MAX_SIZE} px, not {self.size}.")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise ModelError("Mean and std take three numbers each, the std ones above 0.")
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ModelError(f"The interpolation must be bilinear or bicubic, not {self.interpolation!r}.")
 
     def crop(self, picture: Picture) -> np.ndarray:
         """Return what the model sees, uint8 ``(size, size, 3)``."""
         image = Image.fromarray(picture.pixels)
-        image = tvf.resize(image, [self.resize], interpolation=InterpolationMode(self.interpolation))
+        sides = [self.resize] * (2 if self.squash else 1)
+        image = tvf.resize(image, sides, interpolation=InterpolationMode(self.interpolation))
         return np.array(tvf.center_crop(image, [self.size]))
 
     def __call__(

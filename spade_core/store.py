@@ -1,117 +1,128 @@
-"""Finished results on disk, found again by the content of the request that made them."""
+"""Finished results on disk, found again by the content of the request that made them.
+
+An entry is one uncompressed zip file, written beside its place and renamed into it. So it appears as a whole; whoever
+has opened it reads it to the end even while it is replaced or deleted; and its checksums tell a damaged entry from a
+good one. Several processes may share a folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import shutil
+import struct
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["ResultStore", "keep_file"]
 
 logger = logging.getLogger(__name__)
 
-_COMPLETE = "complete"  # written last: an entry without it is a half-written one
-_YOUNG = 60.0  # seconds that an entry is safe from deletion, whoever else needs room
+_UNFINISHED = ".writing-"
+_ABANDONED = 3600.0  # seconds after which an unfinished file is left over from a killed process
+_YOUNG = 60.0  # seconds that a file is safe from deletion after its last use, whoever else needs room
+_DAMAGE = (zipfile.BadZipFile, OSError, EOFError, KeyError, RuntimeError, ValueError, struct.error)
+_EVICTION = threading.Lock()
 
 
 class ResultStore:
-    """Entries of named files under ``root``, deleted oldest use first above ``limit`` bytes.
-
-    An entry appears at once, by renaming a finished folder, so several processes may share the store.
-    """
+    """Entries of named files under ``root``, deleted oldest use first above ``limit`` bytes."""
 
     def __init__(self, root: Path, limit: int) -> None:
         self.root, self.limit = root, limit
-        self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, bytes] | None:
-        """Return the files of an entry, or None; a damaged entry counts as absent."""
-        folder = self.root / key
+        """Return the files of an entry and note its use, or None; a damaged entry is logged and counts as absent."""
+        path = self._path(key)
         try:
-            if not (folder / _COMPLETE).is_file():
-                return None
-            os.utime(folder / _COMPLETE)
-            return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != _COMPLETE}
-        except OSError as error:
+            with zipfile.ZipFile(path) as archive:
+                files = {name: archive.read(name) for name in archive.namelist()}
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except _DAMAGE as error:
             logger.warning("the result %s cannot be read and will be computed again: %s", key, error)
             return None
+        with contextlib.suppress(OSError):  # deleted meanwhile, or a folder that may only be read
+            os.utime(path)
+        return files
 
     def put(self, key: str, files: Mapping[str, bytes]) -> None:
-        """Keep ``files`` as entry ``key``; the first writer wins."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with _folder_beside(self.root) as temporary:
-            for name, data in files.items():
-                (temporary / name).write_bytes(data)
-            (temporary / _COMPLETE).touch()
-            with contextlib.suppress(OSError):  # someone else's entry of the same content is there already
-                self._discard_broken(key)
-                temporary.rename(self.root / key)
-        self.evict(keep=key)
+        """Keep ``files`` as entry ``key``, in place of a damaged one too, and make room for it.
 
-    def _discard_broken(self, key: str) -> None:
-        folder = self.root / key
-        if folder.exists() and not (folder / _COMPLETE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+        Raises:
+            OSError: the folder cannot be written, or the disk is full; nothing is left behind.
+        """
+        with _written_beside(self._path(key)) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        self.evict(keep=key)
 
     def evict(self, keep: str = "") -> None:
         """Delete the entries that were not used for longest until the rest fits the limit."""
-        with self._lock:
-            entries = sorted(self._entries(), key=lambda entry: entry[1])
-            total = sum(size for _, _, size in entries)
-            for folder, used, size in entries:
-                if total <= self.limit:
-                    return
-                if folder.name == keep or time.time() - used < _YOUNG:
-                    continue
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= size
+        _drop_oldest(self.root, self.limit, keep=self._path(keep))
 
-    def _entries(self) -> Iterator[tuple[Path, float, int]]:
-        for folder in self.root.iterdir():
-            with contextlib.suppress(OSError):
-                used = (folder / _COMPLETE).stat().st_mtime
-                yield folder, used, sum(file.stat().st_size for file in folder.iterdir())
-
-
-@contextlib.contextmanager
-def _folder_beside(root: Path) -> Iterator[Path]:
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    def _path(self, key: str) -> Path:
+        return self.root / f"{key}.zip"
 
 
 def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
-    """Write ``data`` once as ``folder/name`` (a name by content) and return its path; old files go above ``limit`` bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``data`` once as ``folder/name``, a name by content; return the path. Old files go above ``limit``."""
     path = folder / name
-    if path.is_file():
-        os.utime(path)
-        return path
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        if path.stat().st_size == len(data):  # another size is what a crash of the machine left
+            os.utime(path)
+            return path
+    except FileNotFoundError:
+        pass
+    with _written_beside(path) as file:
+        file.write(data)
     _drop_oldest(folder, limit, keep=path)
     return path
 
 
+@contextlib.contextmanager
+def _written_beside(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the name ``path`` once the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
 def _drop_oldest(folder: Path, limit: int, keep: Path) -> None:
-    files = sorted((file for file in folder.iterdir() if file.is_file()), key=lambda file: file.stat().st_mtime)
-    total = sum(file.stat().st_size for file in files)
-    for file in files:
-        if total <= limit:
-            return
-        if file != keep:
-            total -= file.stat().st_size
-            file.unlink(missing_ok=True)
+    with _EVICTION:
+        files = sorted(_files(folder), key=lambda file: file[1])
+        total = sum(size for _, _, size in files)
+        now = time.time()
+        for path, used, size in files:
+            unfinished = path.name.startswith(_UNFINISHED)
+            if total <= limit and not unfinished:
+                continue
+            if path != keep and now - used >= (_ABANDONED if unfinished else _YOUNG):
+                total -= _delete(path, size)
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, float, int]]:
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another process makes room too
+            if path.is_file():
+                status = path.stat()
+                yield path, status.st_mtime, status.st_size
+
+
+def _delete(path: Path, size: int) -> int:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("%s cannot be deleted: %s", path, error)
+        return 0
+    return size

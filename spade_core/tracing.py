@@ -261,7 +261,7 @@ class Trace:
 
 def measure_fidelity(model: LoadedModel, module: nn.Module, picture: Picture, target: int | None) -> Fidelity:
     """Compare the predictions of the dense model and of ``module`` on ``picture``; target None: dense top-1."""
-    x = model.preprocessing(picture, device=model.device)
+    x = model.preprocessing(picture, device=model.device, dtype=next(module.parameters()).dtype)
     with torch.no_grad():
         dense, pruned = (F.log_softmax(net(x).double(), 1)[0].cpu() for net in (model.module, module))
     target = int(dense.argmax()) if target is None else target

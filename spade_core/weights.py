@@ -13,7 +13,9 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
 import torch
 from safetensors import SafetensorError
@@ -22,13 +24,14 @@ from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 
-__all__ = ["digest", "fit_state", "hub_file", "load_hub_state", "read_state"]
+__all__ = ["check_reachable", "digest", "fit_state", "hub_file", "load_hub_state", "read_state"]
 
 logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _EXAMPLES = 3
+_PATIENCE = 10.0  # seconds for a server to answer at all
 # What a damaged stream makes of torch's restricted unpickler, beside its own UnpicklingError.
 _READING_ERRORS = (
     ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
@@ -97,14 +100,26 @@ def _unwrap(state: object, name: str) -> dict[str, Tensor]:
         if inner is None:
             break
         state = inner
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
+    ):
         raise ModelError(
             f"{name} holds no state dict (names to tensors): save it with torch.save(model.state_dict(), file)."
         )
+    odd = next((key for key, value in state.items() if not _is_plain(value)), None)
+    if odd is not None:
+        raise ModelError(f"{name} holds quantized, sparse, complex or absent numbers (in {odd}): save plain tensors.")
     for prefix in _PREFIXES:
-        if all(str(key).startswith(prefix) for key in state):
+        if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    unusual = value.is_nested or value.is_quantized or value.is_complex()
+    return value.layout == torch.strided and value.device.type == "cpu" and not unusual
 
 
 def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -126,12 +141,16 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
         ]
         examples = ", ".join((shaped + missing + surplus)[:_EXAMPLES])
         raise ModelError(f"{what} do not fit the architecture: {', '.join(counts)} (such as {examples}); check --arch.")
-    broken = next(
-        (name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()), None
-    )
+    broken = next((name for name, value in state.items() if not _is_finite(value)), None)
     if broken is not None:
         raise ModelError(f"{what} hold values that are not finite (in {broken}): take another checkpoint.")
     module.load_state_dict(dict(state), strict=not optional)
+
+
+def _is_finite(value: Tensor) -> bool:
+    if not value.is_floating_point():
+        return True
+    return bool((value.float() if value.element_size() == 1 else value).isfinite().all())
 
 
 def hub_file(url: str) -> Path:
@@ -153,15 +172,22 @@ def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
     file = hub_file(url)
     if not file.is_file():
         _download(url, file, name, offline)
-    state = read_state(file)
+    try:
+        state = read_state(file)
+    except ModelError as error:
+        logger.info("cached weights of %s: %s", name, error)
+        raise ModelError(
+            f"The cached weights of {name} are damaged: delete {file}, and they are fetched anew."
+        ) from None
     # The oldest DenseNet files number norm and conv of a layer as norm.1; the modules are called norm1.
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value for key, value in state.items()}
 
 
 def _download(url: str, file: Path, name: str, offline: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     prefix = re.search(r"-([0-9a-f]{8,})\.", file.name)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        check_reachable(url)
         torch.hub.download_url_to_file(url, str(file), prefix.group(1) if prefix else None, progress=False)
     except (OSError, RuntimeError) as error:
         logger.info("download of %s failed: %s", url, error)
@@ -169,6 +195,20 @@ def _download(url: str, file: Path, name: str, offline: str) -> None:
             f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at {file}; "
             f"without a connection {offline} works."
         ) from None
+
+
+def check_reachable(url: str) -> None:
+    """Return if the server of ``url`` answers within ten seconds, be it with a refusal.
+
+    The downloads that follow have no such limit, or retry for long.
+
+    Raises:
+        OSError: it does not.
+    """
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=_PATIENCE).close()  # noqa: S310 - the addresses are the registry's
+    except HTTPError as answer:
+        answer.close()
 
 
 def digest(module: nn.Module) -> str:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import sys
 import time
 from pathlib import Path
 
 from spade_core.errors import PictureError
 
 
+def warm_up(device):
+    """Fail, as a model that cannot be fetched would: the worker comes up all the same."""
+    raise RuntimeError("nothing to warm up")
+
+
 def echo(payload, *, emit, progress, device):
     progress(0, 1, "echoing")
     emit({"part": b"first"})
-    return {"out": str(payload["text"]).encode(), "pid": str(os.getpid()).encode()}
+    return {"out": str(payload["text"]).encode(), "pid": str(os.getpid()).encode(), "device": device.encode()}
+
+
+def threads(payload, *, emit, progress, device):
+    return {"out": os.environ["OMP_NUM_THREADS"].encode()}
 
 
 def count(payload, *, emit, progress, device):
@@ -25,10 +37,18 @@ def count(payload, *, emit, progress, device):
     return {"out": b"counted", "pid": str(os.getpid()).encode()}
 
 
+def dawdle(payload, *, emit, progress, device):
+    """Answer a cancel late, but in time."""
+    progress(0, 1, "dawdling")
+    time.sleep(0.4)
+    progress(1, 2, "half")
+    return {"out": b"dawdled"}
+
+
 def stuck(payload, *, emit, progress, device):
-    """Ignore every cancel, as one long library call would."""
+    """Ignore every cancel and hold the interpreter's lock, as the worst library call would."""
     progress(0, 1, "stuck")
-    time.sleep(60)
+    re.match(r"(a+)+$", "a" * 40 + "b")
     return {}
 
 
@@ -37,10 +57,29 @@ def die(payload, *, emit, progress, device):
     os.kill(os.getpid(), 9)
 
 
+def leave(payload, *, emit, progress, device):
+    raise SystemExit(3)
+
+
 def refuse(payload, *, emit, progress, device):
     raise PictureError("This is no picture: choose another file.")
 
 
 def crash(payload, *, emit, progress, device):
-    print("noise on standard output that must not disturb the channel")
+    sys.stdout.write("noise that must not disturb the channel\n")
+    sys.stdout.flush()
+    os.write(1, b"and below Python\n")
+    logging.getLogger("somewhere").warning("a library's warning")
     raise RuntimeError("internal detail")
+
+
+def starve(payload, *, emit, progress, device):
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 123 bytes")
+
+
+def give_text(payload, *, emit, progress, device):
+    return {"out": "not bytes"}
+
+
+def give_path(payload, *, emit, progress, device):
+    return {"../out": b"outside"}

@@ -1,0 +1,1 @@
+"""Long measurements, as commands: ``python -m benchmarks.NAME --help``."""

@@ -1,0 +1,120 @@
+"""Does the trace keep the class, and are its maps more faithful to the dense model? Insertion and deletion on a folder.
+
+    python -m benchmarks.faithfulness --images DIR --split reporting --count 100 --out faithfulness.jsonl
+
+For each picture: one trace, the maps of dense model and trace, and their insertion and deletion curves on the dense model.
+A line is written after each picture, so that an interrupted run goes on. Intervals are bootstrapped over pictures. The same
+command with ``--split tuning`` and other trace options is how the default preset was chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import spade_core as sc
+from spade_core.config import ASSETS
+from spade_core.metrics import bootstrap_interval, insertion_deletion
+from spade_core.models import LoadedModel
+
+METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
+
+
+def pictures(folder: Path, split: str, count: int) -> list[Path]:
+    """Return the split's pictures that lie in ``folder``, or all of it where it holds none of them."""
+    wanted = json.loads((ASSETS / "splits.json").read_text())[split]
+    found = [folder / name for name in wanted if (folder / name).is_file()]
+    found = found or sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    # Spread over the list, which is in the order of the classes.
+    return [found[int(index)] for index in np.linspace(0, len(found) - 1, min(count, len(found))).round()]
+
+
+def measure(model: LoadedModel, path: Path, methods: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Return one picture's row: fidelity, sparsity, seconds, and each method's areas."""
+    picture = sc.load_picture(path)
+    start = time.perf_counter()
+    trace = sc.trace(model, picture, **options)
+    seconds = time.perf_counter() - start
+    x = model.preprocessing(picture, device=model.device)
+    row: dict[str, Any] = {
+        "file": path.name,
+        "kept": trace.fidelity.trace_top5[0][0] == trace.fidelity.dense_top5[0][0],
+        "dense_probability": trace.fidelity.dense_probability,
+        "trace_probability": trace.fidelity.trace_probability,
+        "kl": trace.fidelity.kl,
+        "sparsity": trace.report.sparsity,
+        "seconds": seconds,
+    }
+    for method in methods:
+        for side, network in (("dense", model), ("spade", trace)):
+            found = sc.explain(network, picture, method=method)
+            curves = insertion_deletion(model.module, x, found.map, found.target)
+            row[f"{side}_{method}"] = (curves.insertion_auc, curves.deletion_auc)
+    return row
+
+
+def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield every picture's row, measured now or found in the output file."""
+    out = Path(options.out)
+    done = {row["file"]: row for row in map(json.loads, out.read_text().splitlines())} if out.is_file() else {}
+    model = sc.load_model(options.model, device=options.device)
+    trace = {key: value for key, value in json.loads(options.trace).items()}
+    paths = pictures(Path(options.images), options.split, options.count)
+    for index, path in enumerate(paths):
+        row = done.get(path.name)
+        if row is None:
+            row = measure(model, path, tuple(options.method or METHODS), trace)
+            with out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        sys.stderr.write(f"\r{index + 1}/{len(paths)} {path.name:<30}")
+        yield row
+
+
+def report(found: list[dict[str, Any]]) -> str:
+    """Return the table as Markdown."""
+    kept = bootstrap_interval(100 * np.array([row["kept"] for row in found]))
+    sparsity = np.array([row["sparsity"] for row in found])
+    seconds = np.array([row["seconds"] for row in found])
+    lines = [
+        f"{len(found)} pictures; class kept {kept} %; mean sparsity {100 * sparsity.mean():.1f} %; "
+        f"median KL {np.median([row['kl'] for row in found]):.3f} nats; "
+        f"seconds a trace: median {np.median(seconds):.1f}, 5-95 % {np.percentile(seconds, 5):.1f}-{np.percentile(seconds, 95):.1f}",
+        "",
+        "| method | insertion dense | SPADE | difference | deletion dense | SPADE | difference |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in [key.removeprefix("dense_") for key in found[0] if key.startswith("dense_") and key != "dense_probability"]:
+        dense, spade = (np.array([row[f"{side}_{name}"] for row in found]) for side in ("dense", "spade"))
+        cells = []
+        for column in (0, 1):
+            gap = bootstrap_interval(spade[:, column] - dense[:, column])
+            cells += [f"{dense[:, column].mean():.2f}", f"{spade[:, column].mean():.2f}", str(gap)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faithfulness", description=__doc__.split("\n")[0])
+    parser.add_argument("--images", required=True, help="folder of pictures")
+    parser.add_argument("--split", default="reporting", choices=("training", "tuning", "reporting"))
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--method", action="append", help=f"default: {', '.join(METHODS)}")
+    parser.add_argument("--trace", default="{}", help="options of spade_core.trace as JSON")
+    parser.add_argument("--out", required=True, help="file of JSON lines; an interrupted run goes on")
+    options = parser.parse_args()
+    table = report(list(rows(options)))
+    sys.stdout.write(f"\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
