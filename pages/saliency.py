@@ -39,7 +39,7 @@ def _render() -> None:
         run = st.button("Run SPADE", type="primary", width="stretch", disabled=not choice.methods, key="run")
     if run or _asked_by_link():
         _submit(choice, spec, source)
-    _render_result(spec, source)
+    _render_result(spec, source, described)
 
 
 def _start() -> Choice:
@@ -92,22 +92,32 @@ def _submit(choice: Choice, spec: dict[str, Any], source: dict[str, str]) -> Non
         st.query_params.clear()
 
 
-def _render_result(spec: dict[str, Any], source: dict[str, str]) -> None:
+def _render_result(spec: dict[str, Any], source: dict[str, str], described: dict[str, Any]) -> None:
     ticket = st.session_state.get("ticket")
     if ticket is None:
-        st.info("Press **Run SPADE** in the sidebar: the first maps come within seconds.", icon=":material/touch_app:")
+        _render_before(described)
         return
     status = ticket.status()
     if not status.finished:
         _follow()
     elif status.state == "done":
         if st.session_state.asked[1:] != (spec, source):
-            st.info("These maps are of your previous choice: press **Run SPADE** for the new one.", icon=":material/history:")
+            st.info(
+                "These maps are of your previous choice: press **Run SPADE** for the new one.",
+                icon=":material/history:",
+            )
         _render_done(ticket)
     elif status.state == "cancelled":
         st.info("Cancelled. Change what you like and run again.", icon=":material/cancel:")
     else:
         st.error(status.note, icon=":material/error:")
+
+
+def _render_before(described: dict[str, Any]) -> None:
+    """Show what the dense model makes of the picture, and what to do next."""
+    st.info("Press **Run SPADE** in the sidebar: the first maps come within seconds.", icon=":material/touch_app:")
+    st.markdown(f"**What {described['name']} predicts for this picture**")
+    panels.show_top(described["labels"], described["probabilities"])
 
 
 @st.fragment(run_every=POLL)

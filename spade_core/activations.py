@@ -59,7 +59,7 @@ _SEEN = FUNCTIONS | _spellings(Tensor)
 
 
 def activation_module(name: str, args: tuple = (), kwargs: dict[str, Any] | None = None) -> nn.Module:
-    """Make the module equal to activation ``name`` called with ``args`` and ``kwargs`` (after its input; in-place ignored)."""
+    """Make the module equal to activation ``name`` called with these arguments after its input; in-place is ignored."""
     kind, names = _ACTIVATIONS[name]
     options = dict(zip(names, args, strict=False)) | (kwargs or {})
     return kind(**{key: value for key, value in options.items() if key in names})
@@ -98,7 +98,7 @@ class _Functions(TorchFunctionMode):
         super().__init__()
         self.report = report
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _SEEN:
             self.report(_SEEN[func])
         return func(*args, **(kwargs or {}))

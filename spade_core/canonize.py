@@ -99,8 +99,12 @@ def _settle_weights(module: nn.Module) -> None:
     """Turn weights that are computed at every call into parameters."""
     for child in list(module.modules()):
         if parametrize.is_parametrized(child):
-            for name in list(child.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(child, name, leave_parametrized=True)
+            # Not by remove_parametrizations: it takes properties off the class, which is also that of the original.
+            values = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
+            del child.parametrizations
+            child.__class__ = type(child).__mro__[1]
+            for name, value in values.items():
+                child.register_parameter(name, nn.Parameter(value, requires_grad=False))
         for hook in list(child._forward_pre_hooks.values()):
             if isinstance(hook, SpectralNorm):
                 torch.nn.utils.remove_spectral_norm(child, hook.name)
@@ -147,7 +151,7 @@ def _out_of_place(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noq
     """Clear in-place flags."""
     for child in module.modules():
         if getattr(child, "inplace", False) is True:
-            child.inplace = False
+            child.inplace = False  # type: ignore[assignment]
     return ()
 
 

@@ -1,7 +1,7 @@
 """The registry of models, and models as the rest of the library sees them.
 
-A :class:`LoadedModel` is canonical (see :mod:`spade_core.canonize`), in eval mode, without gradients, and read-only: it is
-shared between users, and whoever needs hooks or other weights takes a copy that shares its tensors.
+A :class:`LoadedModel` is canonical (see :mod:`spade_core.canonize`), in eval mode, without gradients, and read-only: it
+is shared between users, and whoever needs hooks or other weights takes a copy that shares its tensors.
 """
 
 from __future__ import annotations
@@ -288,7 +288,8 @@ def _load_own(
         changed["resize"] = round(changed["size"] * preprocessing.resize / preprocessing.size)
     preprocessing = Preprocessing(**{**vars(preprocessing), **changed})
     labels = read_labels(classes) if classes else imagenet_labels() if count == 1000 else None
-    spec = {"weights": str(weights), "arch": arch, "classes": str(classes) if classes else None, **own}
+    names = str(Path(classes).absolute()) if classes else None
+    spec = {"weights": str(weights.absolute()), "arch": arch, "classes": names, **own}
     return _finish(module, preprocessing, labels, device, name=weights.stem, family=family, spec=spec)
 
 

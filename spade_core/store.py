@@ -1,16 +1,18 @@
 """Finished results on disk, found again by the content of the request that made them.
 
-An entry is one uncompressed zip file, written beside its place and renamed into it. So it appears as a whole; whoever
-has opened it reads it to the end even while it is replaced or deleted; and its checksums tell a damaged entry from a
-good one. Several processes may share a folder.
+An entry is one file: the sha256 of what follows, and an uncompressed zip archive (which other programs open too). It is
+written beside its place and renamed into it. So it appears as a whole; whoever has opened it reads it to the end even
+while it is replaced or deleted; and a damaged one is told from a good one (a zip's own checksums leave its directory
+out). Several processes may share a folder.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import logging
 import os
-import struct
 import tempfile
 import threading
 import time
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 _UNFINISHED = ".writing-"
 _ABANDONED = 3600.0  # seconds after which an unfinished file is left over from a killed process
 _YOUNG = 60.0  # seconds that a file is safe from deletion after its last use, whoever else needs room
-_DAMAGE = (zipfile.BadZipFile, OSError, EOFError, KeyError, RuntimeError, ValueError, struct.error)
+_DIGEST = 32  # bytes
 _EVICTION = threading.Lock()
 
 
@@ -40,11 +42,10 @@ class ResultStore:
         """Return the files of an entry and note its use, or None; a damaged entry is logged and counts as absent."""
         path = self._path(key)
         try:
-            with zipfile.ZipFile(path) as archive:
-                files = {name: archive.read(name) for name in archive.namelist()}
+            files = _unpack(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except _DAMAGE as error:
+        except (OSError, zipfile.BadZipFile) as error:
             logger.warning("the result %s cannot be read and will be computed again: %s", key, error)
             return None
         with contextlib.suppress(OSError):  # deleted meanwhile, or a folder that may only be read
@@ -57,9 +58,9 @@ class ResultStore:
         Raises:
             OSError: the folder cannot be written, or the disk is full; nothing is left behind.
         """
-        with _written_beside(self._path(key)) as file, zipfile.ZipFile(file, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(name, data)
+        entry = _pack(files)
+        with _written_beside(self._path(key)) as file:
+            file.write(entry)
         self.evict(keep=key)
 
     def evict(self, keep: str = "") -> None:
@@ -68,6 +69,22 @@ class ResultStore:
 
     def _path(self, key: str) -> Path:
         return self.root / f"{key}.zip"
+
+
+def _pack(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return hashlib.sha256(out.getbuffer()).digest() + out.getvalue()
+
+
+def _unpack(entry: bytes) -> dict[str, bytes]:
+    digest, packed = entry[:_DIGEST], memoryview(entry)[_DIGEST:]
+    if hashlib.sha256(packed).digest() != digest:
+        raise zipfile.BadZipFile("its bytes have changed")
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:

@@ -16,12 +16,12 @@ import numpy as np
 from spade_core import results, sparsity
 from spade_core.analysis import AnalysisConfig, Pair, analyse
 from spade_core.images import Picture, load_picture
-from spade_core.models import LoadedModel, load_spec, predict
+from spade_core.models import DEFAULT_MODEL, LoadedModel, load_spec, predict
 from spade_core.progress import Progress
 from spade_core.saliency import METHODS
 from spade_core.tracing import Trace
 
-__all__ = ["analysis", "describe"]
+__all__ = ["analysis", "describe", "warm_up"]
 
 Emit = Callable[[dict[str, bytes]], None]
 KEPT_MODELS = 2
@@ -100,3 +100,8 @@ def analysis(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devi
     progress(1, 1, "writing the files")
     crop = np.ascontiguousarray(model.preprocessing.crop(picture))
     return {**results.bundle(made), "crop.npy": results.npy_bytes(crop)}
+
+
+def warm_up(device: str) -> None:
+    """Load the default model before the first job asks for it."""
+    _model(json.dumps({"name": DEFAULT_MODEL}, sort_keys=True), device)

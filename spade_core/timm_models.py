@@ -1,8 +1,8 @@
 """Any model of timm by name, with its published weights and input.
 
-timm builds the networks and adapts the weights; the files are found or fetched here, so that they are only read as plain
-tensors whatever timm's version, that cached ones need no connection, and that a missing connection is noticed at once
-(the hub's own client retries for most of a minute).
+timm builds the networks and adapts the weights; the files are found or fetched here, so that they are only read as
+plain tensors whatever timm's version, that cached ones need no connection, and that a missing connection is noticed at
+once (the hub's own client retries for most of a minute).
 """
 
 from __future__ import annotations

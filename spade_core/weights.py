@@ -192,8 +192,8 @@ def _download(url: str, file: Path, name: str, offline: str) -> None:
     except (OSError, RuntimeError) as error:
         logger.info("download of %s failed: %s", url, error)
         raise ModelError(
-            f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at {file}; "
-            f"without a connection {offline} works."
+            f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at "
+            f"{file}; without a connection {offline} works."
         ) from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from torch import nn
 from spade_core.activations import find_shared_activations
 from spade_core.attention import ExplicitAttention
 from spade_core.canonize import canonize
-from spade_core.layers import share_copy
+from spade_core.errors import ModelError
+from spade_core.layers import prunable_layers, share_copy
 from tests import nets
 
 
@@ -136,3 +139,170 @@ def test_encoder_layers_do_not_bypass_explicit_attention():
     with torch.no_grad():
         torch.testing.assert_close(canonical(x), net(x), rtol=1e-5, atol=1e-5)
     assert len(calls) == 2
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 3, 1), nn.ReLU()
+
+    def forward(self, x, mask=None, *, scale=1.0):
+        x = self.act(self.conv(x))
+        if mask is not None:
+            x = x * mask
+        return self.act(x * scale - 0.1)
+
+
+class Wrapper(nn.Module):
+    def forward(self, x):
+        return F.relu(F.relu(x) - 0.1)
+
+
+class Head(nn.Module):
+    """Applies ``body`` by ``apply`` and makes logits of it."""
+
+    def __init__(self, body, apply):
+        super().__init__()
+        self.body, self.head, self.apply_body = body, nn.Linear(3, 2), apply
+
+    def forward(self, x):
+        return self.head(self.apply_body(self.body, x).mean((2, 3)))
+
+
+def canonical_pair(module):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        before = module.eval()(x)
+    canonical, notes = canonize(module, x)
+    with torch.no_grad():
+        assert torch.equal(canonical(x), before)
+        assert torch.equal(share_copy(canonical)(x), before)
+    return notes, find_shared_activations(canonical, x)
+
+
+def test_keyword_arguments_and_constants_survive():
+    assert canonical_pair(Head(Block(), lambda body, x: body(x, mask=None, scale=2.0))) == ((), [])
+
+
+def test_wrappers_around_activations_are_copied_with_them():
+    assert canonical_pair(Head(Wrapper(), lambda body, x: body(body(x) - 0.2))) == ((), [])
+    nested = Head(nn.Sequential(nn.Identity(), Wrapper()), lambda body, x: body(body(x) - 0.2))
+    assert canonical_pair(nested) == ((), [])
+
+
+def test_layers_used_twice_are_noted():
+    notes, left = canonical_pair(Head(Block(), lambda body, x: body(body(x))))
+    assert "2 activations are used several times, because whole layers are" in notes[0]
+    assert left == ["body.act is called 2 times", "body.activation_0 is called 2 times"]
+
+
+def test_a_rewrite_that_would_change_the_output_is_left():
+    def aliased(body, x):
+        y = body(x)
+        return y + F.relu(y, inplace=True)
+
+    notes, left = canonical_pair(Head(nn.Conv2d(3, 3, 1), aliased))
+    assert "output changed" in notes[0]
+    assert left == ["the model calls relu as a function"]
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        pytest.param(nn.utils.spectral_norm, marks=pytest.mark.filterwarnings("ignore::FutureWarning")),
+    ],
+)
+def test_recomputed_weights_become_parameters(norm):
+    module = Head(norm(nn.Conv2d(3, 3, 1)), lambda body, x: body(x)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    canonical, _ = canonize(module, x)
+    with torch.no_grad():
+        assert torch.equal(canonical(x), module(x))
+    assert sorted(canonical.state_dict()) == ["body.bias", "body.weight", "head.bias", "head.weight"]
+    assert [layer.name for layer in prunable_layers(canonical)] == ["body", "head"]
+    assert len(module.state_dict()) > 4, "the caller's module was changed"
+
+
+def test_the_callers_hooks_are_not_carried_over():
+    module = Head(nn.ReLU(), lambda body, x: body(x)).eval()
+    calls = []
+    module.body.register_forward_hook(lambda *_: calls.append(1))
+    canonical, _ = canonize(module, torch.randn(2, 3, 8, 8))
+    canonical(torch.randn(2, 3, 8, 8))
+    assert calls == []
+    assert len(module.body._forward_hooks) == 1
+
+
+def test_modules_that_cannot_be_rewritten_are_refused():
+    with pytest.raises(ModelError, match="TorchScript"):
+        canonize(torch.jit.trace(nn.Conv2d(3, 2, 1), torch.ones(1, 3, 4, 4)), torch.ones(1, 3, 4, 4))
+    computed = nn.Conv2d(3, 2, 1)
+    computed.cache = computed.weight * 2
+    with pytest.raises(ModelError, match=r"cannot be copied \(.*\): remove"):
+        canonize(computed, torch.ones(1, 3, 4, 4))
+    with pytest.raises(ModelError, match="returns a tuple"):
+        canonize(Pair(), torch.ones(1, 3, 4, 4))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+def test_other_threads_run_their_models_meanwhile():
+    """torch.fx patches ``nn.Module`` for the whole process while it traces."""
+    torch.manual_seed(0)
+    other, x = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(4))).eval(), torch.randn(1, 3, 8, 8)
+    module = nets.build("resnet18").eval()
+    expected, stop, wrong = other(x), threading.Event(), []
+
+    def work():
+        while not stop.is_set():
+            try:
+                wrong.extend([] if torch.equal(other(x), expected) else ["differs"])
+            except NameError as error:
+                wrong.append(str(error))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(3):
+            canonize(module, torch.randn(1, 3, 32, 32))
+    finally:
+        stop.set()
+        worker.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_explicit_attention_takes_padding_and_unbatched_inputs(batch_first, need_weights):
+    torch.manual_seed(0)
+    original = nn.MultiheadAttention(8, 2, batch_first=batch_first).double().eval()
+    explicit = share_copy(original)
+    explicit.__class__ = ExplicitAttention
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    batch, length = (3, 5) if batch_first else (5, 3)
+    padding = torch.zeros(batch, length, dtype=torch.bool)
+    padding[1, -2:] = True
+    causal = torch.triu(torch.ones(length, length, dtype=torch.bool), 1)
+    per_head = torch.randn(batch * 2, length, length, dtype=torch.float64)
+    cases = [
+        ((x, x, x), {"key_padding_mask": padding}),
+        ((x, x, x), {"key_padding_mask": padding, "attn_mask": causal}),
+        ((x, x, x), {"attn_mask": per_head}),
+        ((x[0], x[0], x[0]), {}),
+        ((x[0], x[0], x[0]), {"key_padding_mask": torch.tensor([False] * 4 + [True])}),
+        ((x, x.flip(0), x.flip(1)), {}),
+    ]
+    for inputs, options in cases:
+        with torch.no_grad():
+            found = explicit(*inputs, need_weights=need_weights, **options)
+            expected = original(*inputs, need_weights=need_weights, **options)
+        torch.testing.assert_close(found[0], expected[0], rtol=1e-9, atol=1e-9)
+        assert (found[1] is None) == (expected[1] is None)
+        if expected[1] is not None:
+            torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -92,7 +94,8 @@ def test_unreachable_weights_give_one_sentence(name, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    monkeypatch.setattr("timm.create_model", refuse)
+    monkeypatch.setattr("spade_core.weights.urlopen", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError) as caught:
         sc.load_model(name, device="cpu")
     text = str(caught.value)
@@ -192,8 +195,17 @@ def test_own_weights_with_any_number_of_classes(tmp_path, noise):
         sc.load_model(weights=file, arch="mobilenet_v2", classes=names, device="cpu")
     with pytest.raises(ModelError, match="need an architecture"):
         sc.load_model(weights=file)
-    with pytest.raises(ModelError, match="do not fit|does not fit"):
+    with pytest.raises(ModelError, match=r"do not fit|does not fit"):
         sc.load_model(weights=file, arch="resnet18", device="cpu")
+
+
+def test_a_record_of_own_weights_holds_from_any_folder(tmp_path, monkeypatch):
+    torch.save(MODELS["mobilenet_v2"].build(2).state_dict(), tmp_path / "mine.pt")
+    (tmp_path / "names.txt").write_text("cat\ndog")
+    monkeypatch.chdir(tmp_path)
+    model = sc.load_model(weights="mine.pt", arch="mobilenet_v2", classes="names.txt", size=32, device="cpu")
+    monkeypatch.chdir("/")
+    assert load_spec(json.loads(json.dumps(model.spec)), device="cpu").sha256 == model.sha256
 
 
 def test_timm_architectures_take_own_weights(tmp_path):
@@ -205,6 +217,21 @@ def test_timm_architectures_take_own_weights(tmp_path):
     model = sc.load_model(weights=file, arch="timm:mobilenetv3_small_050", device="cpu")
     assert len(model.labels) == 5
     assert model.family == "timm"
+
+
+@pytest.mark.parametrize("shape", [(10**9, 1280), (0, 1280), ()])
+def test_absurd_numbers_of_classes_are_refused_before_anything_is_built(tmp_path, shape):
+    state = sparse_state("mobilenet_v2")
+    state["classifier.1.weight"] = torch.zeros(()).expand(shape) if 0 not in shape else torch.zeros(shape)
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="between 1 and 100,000 are supported"):
+        sc.load_model(weights=tmp_path / "w.pt", arch="mobilenet_v2", device="cpu")
+
+
+def test_an_input_size_that_the_architecture_refuses_gives_a_sentence():
+    vit = nets.build("vit_b_16", 32)
+    with pytest.raises(ModelError, match=r"cannot read pictures of 48 x 48 px .*Wrong image height"):
+        sc.wrap_model(vit, size=48, device="cpu")
 
 
 def test_public_names_exist():

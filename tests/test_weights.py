@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from urllib.error import HTTPError
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from spade_core.errors import ModelError
-from spade_core.weights import digest, fit_state, read_state
+from spade_core.weights import check_reachable, digest, fit_state, hub_file, load_hub_state, read_state
 
 
 class Evil:
@@ -132,3 +133,81 @@ def test_every_torch_load_in_the_library_reads_weights_only():
         for line in file.read_text().splitlines():
             if "torch.load(" in line and not line.lstrip().startswith(("#", '"')) and "``" not in line:
                 assert "weights_only=True" in line, f"{file.name}: {line}"
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize:UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.ones(2, 2).to_sparse(),
+        torch.ones(2, 2, dtype=torch.complex64),
+        torch.ones(2, 2, device="meta"),
+        torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8),
+    ],
+    ids=["sparse", "complex", "meta", "quantized"],
+)
+def test_tensors_without_plain_numbers_are_refused(tmp_path, value):
+    torch.save({"bias": torch.ones(2), "weight": value}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"\(in weight\): save plain tensors"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_names_that_are_no_names_are_refused(tmp_path):
+    torch.save({"weight": torch.ones(2), 3: torch.ones(2)}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="no state dict"):
+        read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_short_floats_are_widened(dtype):
+    module = nn.Linear(2, 2)
+    fit_state(module, {name: torch.ones(value.shape).to(dtype) for name, value in module.state_dict().items()}, "They")
+    assert module.weight.dtype == torch.float32
+    assert torch.equal(module.weight, torch.ones(2, 2))
+
+
+URL = "https://example.org/models/net-0123abcd.pth"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return hub_file(URL)
+
+
+def test_damaged_files_in_the_cache_are_named(cache):
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"half a download")
+    with pytest.raises(ModelError, match="The cached weights of net are damaged: delete") as caught:
+        load_hub_state(URL, "net", "lite")
+    assert str(cache) in str(caught.value)
+
+
+def test_downloads_go_to_the_cache_with_their_hash(cache, monkeypatch):
+    asked = []
+
+    def download(url, file, prefix, progress):
+        asked.append((url, prefix))
+        torch.save({"weight": torch.ones(2)}, file)
+
+    monkeypatch.setattr("spade_core.weights.urlopen", lambda *args, **kwargs: io.BytesIO())
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        assert load_hub_state(URL, "net", "lite").keys() == {"weight"}
+    assert asked == [(URL, "0123abcd")]
+
+
+def test_a_server_that_answers_is_reachable(monkeypatch):
+    def refuse(request, timeout):
+        assert timeout <= 10
+        raise HTTPError(request.full_url, 403, "forbidden", None, io.BytesIO())
+
+    monkeypatch.setattr("spade_core.weights.urlopen", refuse)
+    check_reachable(URL)
+
+
+def test_a_cache_that_cannot_be_written_gives_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match="could not be fetched"):
+        load_hub_state(URL, "net", "lite")

@@ -44,7 +44,7 @@ class Choice:
     """
 
     model: str = DEFAULT_MODEL
-    picture: str = "bundled:cat"
+    picture: str = "bundled:dog"
     target: int | None = None
     preset: str = "default"
     sparsity: float | None = None

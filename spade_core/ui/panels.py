@@ -18,7 +18,7 @@ from spade_core.saliency import METHODS
 from spade_core.ui.link import Choice
 from spade_core.ui.plots import pair_figure, stage_figure
 
-__all__ = ["command_line", "show_downloads", "show_fidelity", "show_pairs", "show_status", "wait_briefly"]
+__all__ = ["command_line", "show_downloads", "show_fidelity", "show_pairs", "show_status", "show_top", "wait_briefly"]
 
 WAIT_STEP = 0.1
 
@@ -79,6 +79,16 @@ def show_pairs(files: Mapping[str, bytes], methods: tuple[str, ...], opacity: fl
 
 def _array(data: bytes | None) -> np.ndarray | None:
     return None if data is None else np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
+    """Show the dense model's most probable classes as bars."""
+    order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
+    st.dataframe(
+        {"class": [labels[index] for index in order], "probability": [100 * probabilities[index] for index in order]},
+        column_config={"probability": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)},
+        key="top",
+    )
 
 
 def show_layers(described: Mapping[str, Any]) -> None:

@@ -12,10 +12,10 @@ from plotly.subplots import make_subplots
 
 from spade_core.saliency import shared_range
 
-__all__ = ["DIFFERENCE", "SEQUENTIAL", "pair_figure", "stage_figure"]
+__all__ = ["pair_figure", "stage_figure"]
 
 DIVERGING, SEQUENTIAL, DIFFERENCE = "RdBu_r", "Magma", "PuOr_r"
-HEIGHT = 330
+HEIGHT = 262
 
 
 def _data_uri(pixels: np.ndarray) -> str:
@@ -39,7 +39,7 @@ def pair_figure(
     limits = shared_range(dense, spade, signed)
     spread = float(np.percentile(np.abs(spade - dense), 99.5)) or float(np.abs(spade - dense).max()) or 1.0
     figure = make_subplots(
-        rows=1, cols=4, subplot_titles=("Picture", "Dense", "SPADE", "SPADE − dense"), horizontal_spacing=0.012
+        rows=1, cols=4, subplot_titles=("Picture", "Dense", "SPADE", "SPADE minus dense"), horizontal_spacing=0.012
     )
     grey = np.repeat(np.asarray(Image.fromarray(crop).convert("L"))[..., None], 3, axis=2)
     sources = _data_uri(crop), _data_uri(grey)
@@ -57,10 +57,11 @@ def pair_figure(
     bar = {"thickness": 9, "len": 0.82, "tickfont": {"size": 10}}
     figure.update_layout(
         height=HEIGHT,
-        margin={"l": 4, "r": 4, "t": 28, "b": 4},
+        margin={"l": 4, "r": 4, "t": 24, "b": 2},
         coloraxis={"colorscale": colours, "cmin": limits[0], "cmax": limits[1], "colorbar": {**bar, "x": 1.0}},
         coloraxis2={"colorscale": DIFFERENCE, "cmin": -spread, "cmax": spread, "colorbar": {**bar, "x": 1.065}},
         meta={"title": title},
+        font={"size": 12},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
