@@ -18,8 +18,8 @@ def main() -> None:
 def _render() -> None:
     st.title("See why a vision model decided")
     st.markdown(
-        "SPADE takes **one picture**, prunes a **copy** of the model to the connections that this picture uses, and runs "
-        "any interpretability method on that *trace*. The model itself is never changed. "
+        "SPADE takes **one picture**, prunes a **copy** of the model to the connections that this picture uses, and "
+        "runs any interpretability method on that *trace*. The model itself is never changed. "
         "Below: what the dense model and its trace look at."
     )
     if EXAMPLE.is_file():

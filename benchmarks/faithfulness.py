@@ -2,9 +2,9 @@
 
     python -m benchmarks.faithfulness --images DIR --split reporting --count 100 --out faithfulness.jsonl
 
-For each picture: one trace, the maps of dense model and trace, and their insertion and deletion curves on the dense model.
-A line is written after each picture, so that an interrupted run goes on. Intervals are bootstrapped over pictures. The same
-command with ``--split tuning`` and other trace options is how the default preset was chosen.
+For each picture: one trace, the maps of dense model and trace, and their insertion and deletion curves on the dense
+model. A line is written after each picture, so that an interrupted run goes on; intervals are bootstrapped.
+The same command with ``--split tuning`` and other trace options is how the default preset was chosen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def pictures(folder: Path, split: str, count: int) -> list[Path]:
     """Return the split's pictures that lie in ``folder``, or all of it where it holds none of them."""
     wanted = json.loads((ASSETS / "splits.json").read_text())[split]
     found = [folder / name for name in wanted if (folder / name).is_file()]
-    found = found or sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    found = found or sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    )
     # Spread over the list, which is in the order of the classes.
     return [found[int(index)] for index in np.linspace(0, len(found) - 1, min(count, len(found))).round()]
 
@@ -65,7 +67,7 @@ def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     out = Path(options.out)
     done = {row["file"]: row for row in map(json.loads, out.read_text().splitlines())} if out.is_file() else {}
     model = sc.load_model(options.model, device=options.device)
-    trace = {key: value for key, value in json.loads(options.trace).items()}
+    trace = json.loads(options.trace)
     paths = pictures(Path(options.images), options.split, options.count)
     for index, path in enumerate(paths):
         row = done.get(path.name)
@@ -85,12 +87,15 @@ def report(found: list[dict[str, Any]]) -> str:
     lines = [
         f"{len(found)} pictures; class kept {kept} %; mean sparsity {100 * sparsity.mean():.1f} %; "
         f"median KL {np.median([row['kl'] for row in found]):.3f} nats; "
-        f"seconds a trace: median {np.median(seconds):.1f}, 5-95 % {np.percentile(seconds, 5):.1f}-{np.percentile(seconds, 95):.1f}",
+        f"seconds a trace: median {np.median(seconds):.1f}, "
+        f"5-95 % {np.percentile(seconds, 5):.1f}-{np.percentile(seconds, 95):.1f}",
         "",
         "| method | insertion dense | SPADE | difference | deletion dense | SPADE | difference |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in [key.removeprefix("dense_") for key in found[0] if key.startswith("dense_") and key != "dense_probability"]:
+    for name in [
+        key.removeprefix("dense_") for key in found[0] if key.startswith("dense_") and key != "dense_probability"
+    ]:
         dense, spade = (np.array([row[f"{side}_{name}"] for row in found]) for side in ("dense", "spade"))
         cells = []
         for column in (0, 1):

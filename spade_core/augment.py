@@ -1,14 +1,15 @@
 """The random views of one picture (SPADE, section 3.1 and the authors' notebook).
 
-Four augmentations in the authors' order: random resized crop (scale 0.2-1, aspect 3/4-4/3), horizontal flip, brightness
-(factor 0.5-1.5) and hue (shift up to 0.3 of the circle), brightness and hue in random order. Differences: every view has
-its own draw from one seed, so the first n of any number of views are the same; pictures much larger than the model's
-input are first reduced to a short side of ``3 * size``.
+Four augmentations in the authors' order: random resized crop (scale 0.2-1, aspect 3/4-4/3), horizontal flip,
+brightness (factor 0.5-1.5) and hue (shift up to 0.3 of the circle), these two in random order. Differences: every view
+has its own draw from one seed, so the first n of any number of views are the same; pictures much larger than the
+model's input are first reduced to a short side of ``3 * size``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,8 @@ def random_views(pixels: Tensor, count: int, size: int, *, seed: int, device: to
         float32 ``(count, 3, size, size)`` in [0, 1], not yet normalised.
     """
     image = _shrink(pixels.to(device), OVERSIZE * size).float().div_(255)
-    views = [_render(image, view, size) for view in draw_views(*image.shape[-2:], count, seed)]
+    height, width = image.shape[-2:]
+    views = [_render(image, view, size) for view in draw_views(height, width, count, seed)]
     return torch.stack(views)
 
 
@@ -80,7 +82,7 @@ def _draw(height: int, width: int, generator: torch.Generator) -> View:
     )
 
 
-def _draw_crop(height: int, width: int, uniform) -> tuple[int, int, int, int]:
+def _draw_crop(height: int, width: int, uniform: Callable[[float, float], float]) -> tuple[int, int, int, int]:
     for _ in range(ATTEMPTS):
         area = height * width * uniform(*SCALE)
         ratio = math.exp(uniform(*LOG_RATIO))

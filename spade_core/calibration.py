@@ -6,8 +6,8 @@ solved on its own. Errors of early layers then reach late layers, which were sol
 *Sequential*: the views go through the network twice side by side, as one batch whose first half is the dense model and
 whose second half is the trace. When the pass reaches a prunable weight, both its inputs are at hand: ``X`` of the dense
 model and ``X'`` of the partly pruned one. The layer is first fitted to the dense output, then pruned on ``X'``, and the
-pass goes on with the pruned weight. So the whole calibration costs one forward pass of a doubled batch, however deep the
-network is. The fit is a least squares towards the dense weight, damped like the solver:
+pass goes on with the pruned weight. So the whole calibration costs one forward pass of a doubled batch, however
+deep the network is. The fit is a least squares towards the dense weight, damped like the solver:
 ``W* = argmin ||W X' - W0 X||^2 + damping ||W - W0||^2``.
 """
 
@@ -55,8 +55,8 @@ class Solved:
 
     Attributes:
         weight: in the parameter's shape and dtype.
-        error: ``||W X' - W0 X||^2 / ||W0 X||^2``; in independent calibration ``X' = X``, in sequential calibration it is
-            measured on the first ``ERROR_VIEWS`` views.
+        error: ``||W X' - W0 X||^2 / ||W0 X||^2``; independent: ``X' = X``; sequential: measured
+            on the first ``ERROR_VIEWS`` views.
         damping: fraction of the mean diagonal that the solver needed.
         seconds: for moments, fit and solving.
     """

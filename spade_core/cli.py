@@ -1,7 +1,7 @@
 """The command line: ``python -m spade_core COMMAND``.
 
-Bad input ends with one sentence on standard error and exit code 2, an interrupted run with 130. Progress goes to standard
-error, results to standard output.
+Bad input ends with one sentence on standard error and exit code 2, an interrupted run with 130. Progress goes to
+standard error, results to standard output.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ def _setting(variable: str, default: Any, parse: Callable[[str], Any], doc: str)
 class Settings:
     """Typed settings; see each field's metadata for its variable and meaning."""
 
-    data_dir: Path = _setting("SPADE_DATA_DIR", Path.home() / ".spade", parse_path, "folder of results and caches")
+    data_dir: Path = _setting(  # noqa: RUF009 - a dataclass field
+        "SPADE_DATA_DIR", Path.home() / ".spade", parse_path, "folder of results and caches"
+    )
     device: str = _setting("SPADE_DEVICE", "auto", str, "auto, cpu, cuda or cuda:N")
     max_h_bytes: int = _setting(
         "SPADE_MAX_H_BYTES", 2**30, parse_bytes, "a layer whose second moment would be larger stays dense"

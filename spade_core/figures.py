@@ -49,13 +49,13 @@ def figure_png(
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(len(rows), 4, squeeze=False)
     for row, (name, dense, spade, limits, signed) in zip(axes, rows, strict=True):
-        spread = float(np.abs(spade - dense).max()) or 1.0
+        gap = np.abs(spade - dense)
+        spread = float(np.percentile(gap, 99.5)) or float(gap.max()) or 1.0
         row[0].imshow(picture)
         row[0].set_ylabel(name, fontsize=10)
-        image = None
         for axis, values in zip(row[1:3], (dense, spade), strict=True):
-            image = axis.imshow(values, cmap=DIVERGING if signed else SEQUENTIAL, vmin=limits[0], vmax=limits[1])
-        figure.colorbar(image, ax=list(row[1:3]), fraction=0.05)
+            axis.imshow(values, cmap=DIVERGING if signed else SEQUENTIAL, vmin=limits[0], vmax=limits[1])
+        figure.colorbar(row[2].images[0], ax=list(row[1:3]), fraction=0.05)
         difference = row[3].imshow(spade - dense, cmap=DIVERGING, vmin=-spread, vmax=spread)
         figure.colorbar(difference, ax=row[3], fraction=0.05)
     for axis, name in zip(axes[0], ("picture", "dense", "SPADE", "SPADE - dense"), strict=True):

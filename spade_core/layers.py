@@ -16,7 +16,7 @@ class Layer:
     """One prunable weight.
 
     Attributes:
-        name: the parameter's name without ``.weight`` (``blocks.0.0.conv_dw``; attention: ``...self_attention.in_proj``).
+        name: the parameter's name without ``.weight`` (``blocks.0.0.conv_dw``, ``...self_attention.in_proj``).
         parameter: its qualified name in ``named_parameters()``.
         kind: ``conv2d``, ``linear`` or ``attention`` (an ``in_proj`` of ``nn.MultiheadAttention``).
         shape: of the weight; ``(out, in / groups, kh, kw)`` or ``(out, in)``.

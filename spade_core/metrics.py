@@ -1,8 +1,8 @@
 """How faithful a saliency map is to the dense model: insertion and deletion (RISE, Petsiuk et al. 2018).
 
 The pixels are changed in order of their saliency, and the softmax probability of the explained class is followed.
-Deletion goes from the picture to mean grey (zero in normalised space), insertion from a blurred copy to the picture. A score is the
-area under the curve, in percent. Both are read on the *dense* model, whatever network the map came from.
+Deletion goes from the picture to mean grey (zero in normalised space), insertion from a blurred copy to the picture. A
+score is the area under the curve, in percent. Both are read on the *dense* model, whatever network the map came from.
 """
 
 from __future__ import annotations

@@ -118,7 +118,8 @@ def bundle(analysis: Analysis) -> dict[str, bytes]:
         rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, limits, pair.dense.signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
     fidelity = analysis.trace.fidelity
-    title = f"{analysis.trace.model.name}: {fidelity.label} (dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f})"
+    probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
+    title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
     files["figure.png"] = figure_png(crop, rows, title)
     files["manifest.json"] = json.dumps(described, indent=2, ensure_ascii=False).encode()
     return files

@@ -1,7 +1,7 @@
 """SPADE's Algorithm 1: from a dense model and one picture to its trace.
 
-``trace`` draws random views of the picture, reads every layer's inputs, prunes each layer to what these inputs need, and
-returns the pruned copy with a report per layer and its fidelity to the dense model. The dense model is never changed.
+``trace`` draws random views of the picture, reads every layer's inputs, prunes each layer to what these inputs need,
+and returns the pruned copy with a report per layer and its fidelity. The dense model is never changed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How sparse each layer becomes: stages, presets and tuned tables.
 
-A preset turns a model into a plan, layer by layer. Tuned tables live in ``assets/presets.json``; each names the model, the
-objective and the pictures it was chosen on. Stages group layers as the architecture does (``blocks.3``, ``layer4``).
+A preset turns a model into a plan, layer by layer. Tuned tables live in ``assets/presets.json``; each names the
+model, the objective and the pictures it was chosen on. Stages group layers as the architecture does (``blocks.3``,
+``layer4``).
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ def stages(layers: tuple[Layer, ...], family: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stage_of(layer.name, family) for layer in layers))
 
 
-def check_ratio(value: float, what: str = "sparsity") -> float:
+def check_ratio(value: float | str | None, what: str = "sparsity") -> float:
     """Return ``value`` as a fraction.
 
     Raises:
         ConfigError: it is not a number between 0 and 1.
     """
     try:
-        ratio = float(value)
+        ratio = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         ratio = -1.0
     if not 0 <= ratio <= 1:

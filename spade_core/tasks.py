@@ -44,9 +44,9 @@ def _picture(payload: Mapping[str, Any]) -> Picture:
 def describe(
     payload: Mapping[str, Any],
     *,
-    emit: Emit,
+    emit: Emit,  # noqa: ARG001 - the signature of all tasks
     progress: Progress,
-    device: str,  # noqa: ARG001 - the tasks' signature
+    device: str,
 ) -> dict[str, bytes]:
     """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +12,11 @@ from captum.attr._core import deep_lift
 from torch import nn
 
 from spade_core.errors import ConfigError, LayerError, ModelError
+from spade_core.images import Picture
 from spade_core.layers import share_copy
 from spade_core.models import wrap_model
 from spade_core.progress import Cancelled
-from spade_core.saliency import METHODS, explain, shared_range
+from spade_core.saliency import METHODS, base, explain, perturbation, shared_range
 from spade_core.saliency.cam import Layout, choose_layer, layout_of
 from spade_core.saliency.rules import MaxOfRelus
 from tests import nets
@@ -95,6 +99,13 @@ def exact():
     return nets.plain(dtype=torch.float64)
 
 
+def test_deeplift_equals_the_rule_written_out(exact, noise):
+    x = exact.preprocessing(noise, dtype=torch.float64)
+    expected = reference.deeplift(share_copy(exact.module), x, 2).sum(1)[0].numpy()
+    found = explain(exact, noise, method="deeplift", target=2).map
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
 def test_gradient_maps_equal_autograd(exact, noise):
     x = exact.preprocessing(noise, dtype=torch.float64).requires_grad_()
     gradient = torch.autograd.grad(exact.module(x)[0, 2], x)[0]
@@ -144,8 +155,6 @@ def test_lime_finds_the_only_superpixel_that_matters():
     pixels = np.zeros((32, 32, 3), np.uint8)
     for k, (i, j) in enumerate(((0, 0), (0, 16), (16, 0), (16, 16))):
         pixels[i : i + 16, j : j + 16] = 255 if k == 0 else 60 * k
-    from spade_core.images import Picture
-
     model = wrap_model(Corner(), size=32, resize=32, name="corner", device="cpu")
     found = explain(model, Picture(pixels, "", ""), method="lime", target=0, segments=4, samples=60).map
     assert found[:16, :16].mean() > 10 * np.abs(found[16:, 16:]).mean()
@@ -249,19 +258,66 @@ def test_nothing_leaks_after_success_error_and_cancel(small, noise, untouched, s
     assert tables == deep_lift.SUPPORTED_NON_LINEAR
 
 
-def test_nothing_leaks_when_the_network_itself_fails(noise, untouched):
-    model = nets.plain(seed=3)
-    calls = []
+class Fails(nn.Module):
+    """Passes its input through until it is told to fail."""
 
-    def fail(done, total, note):
-        calls.append(done)
-        if len(calls) > 1:
-            raise RuntimeError("forward failed")
+    failing = False
 
-    for slug in ("gradient_shap", "occlusion"):
-        calls.clear()
-        with untouched(model), pytest.raises(RuntimeError, match="forward failed"):
-            explain(model, noise, method=slug, progress=fail, batch_size=1)
+    def forward(self, x):
+        if Fails.failing:
+            raise ArithmeticError("forward failed")
+        return x
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_nothing_leaks_when_the_network_itself_fails(noise, untouched, slug, monkeypatch):
+    net = nets.randomize(nets.Plain(), 16)
+    net.pool = nn.Sequential(Fails(), net.pool)
+    model = wrap_model(net, size=16, name="fails", device="cpu")
+    assert METHODS[slug].unsupported(model) is None
+    monkeypatch.setattr(Fails, "failing", True)
+    with untouched(model), pytest.raises(ArithmeticError, match="forward failed"):
+        explain(model, noise, method=slug, target=1)
+
+
+def test_a_cancel_gets_into_a_long_pass_forwards_and_backwards(small, noise, untouched, monkeypatch):
+    monkeypatch.setattr(base, "TICK", 0.0)
+    reports = []
+    explain(small, noise, method="saliency", target=0, progress=lambda *report: reports.append(report))
+    layers = 5  # with weights, in the small network
+    assert len(reports) == 1 + 2 * layers + 1, "the pass, each layer forwards and backwards, the end"
+    fractions = [done / total for done, total, _ in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+
+    def stop_at(count):
+        def stop(done, total, note):
+            nonlocal count
+            count -= 1
+            if count == 0:
+                raise Cancelled
+
+        return stop
+
+    for count in (3, len(reports) - 2):
+        with untouched(small), pytest.raises(Cancelled):
+            explain(small, noise, method="saliency", target=0, progress=stop_at(count))
+
+
+def test_two_users_at_once_get_what_each_gets_alone(small, coffee, untouched):
+    orders = [("gradient_shap", 1), ("lime", 2), ("deeplift", 0), ("guided_backprop", 0), ("gradient_shap", 3)]
+
+    def order(index):
+        slug, seed = orders[index]
+        return explain(small, coffee, method=slug, seed=seed, **QUICK.get(slug, {})).map
+
+    alone = [order(index) for index in range(len(orders))]
+    filters = list(warnings.filters)
+    with untouched(small), ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(order, [*range(len(orders))] * 3))
+    assert filters == warnings.filters
+    for index, found in enumerate(together):
+        assert np.array_equal(found, alone[index % len(orders)]), orders[index % len(orders)]
 
 
 @pytest.mark.parametrize("slug", ["gradient_shap", "lime"])
@@ -277,19 +333,56 @@ def test_batches_do_not_change_the_map(small, noise, slug):
     np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-6)
 
 
-def test_batches_are_halved_when_memory_is_short():
-    from spade_core.saliency.base import with_batches
-
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory")])
+def test_batches_are_halved_when_memory_is_short(small, coffee, error, monkeypatch):
     tried = []
+    attribute = perturbation.Lime.attribute
 
-    def compute(size):
-        tried.append(size)
-        if size > 3:
-            raise torch.OutOfMemoryError
-        return torch.ones(())
+    def short(self, *args, perturbations_per_eval, **kwargs):
+        tried.append(perturbations_per_eval)
+        torch.rand(3)
+        np.random.rand(3)  # noqa: NPY002
+        if perturbations_per_eval > 3:
+            raise error
+        return attribute(self, *args, perturbations_per_eval=perturbations_per_eval, **kwargs)
 
-    assert with_batches(compute, 16) == 1
-    assert tried == [16, 8, 4, 2]
+    enough = explain(small, coffee, method="lime", batch_size=2, samples=8)
+    monkeypatch.setattr(perturbation.Lime, "attribute", short)
+    found = explain(small, coffee, method="lime", samples=8)
+    again = explain(small, coffee, method="lime", batch_size=2, samples=8)
+    assert tried[:4] == [16, 8, 4, 2]
+    assert found.settings["batch_size"] == 2
+    assert enough.settings["batch_size"] == 2
+    assert np.array_equal(found.map, again.map), "a failed attempt must not change what is drawn"
+
+
+def test_other_errors_are_not_taken_for_short_memory(small, coffee, monkeypatch):
+    def broken(self, *args, **kwargs):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(perturbation.Lime, "attribute", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        explain(small, coffee, method="lime")
+
+
+def test_an_incomplete_sum_is_reported(exact, noise):
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act, self.head = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = self.act(self.conv(x))
+            return self.head((x * x * x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = wrap_model(Product(), size=8, name="product", device="cpu")
+    (note,) = explain(model, noise, method="deeplift", target=0).notes
+    assert "no rule" in note
+    (note,) = explain(model, noise, method="integrated_gradients", target=0, steps=1).notes
+    assert "more steps" in note
+    assert not explain(exact, noise, method="integrated_gradients", target=2, steps=200).notes
+    assert not explain(exact, noise, method="deeplift", target=2).notes
 
 
 def test_a_zero_map_is_reported(noise):
@@ -314,14 +407,80 @@ def test_the_target_is_the_dense_top_1_also_for_a_trace(small, noise):
     assert explain(small, noise, method="saliency").target == top
 
 
+def test_a_pair_of_grad_cams_shows_the_layer_that_suits_the_dense_model(small, noise):
+    import spade_core as sc
+
+    pruned = sc.trace(small, noise, sparsity=0.5, views=4)
+    with torch.no_grad():
+        pruned.module.grouped.weight.zero_()  # nothing of the last map but its bias is left
+        pruned.module.head.weight.zero_()
+    dense, empty = (explain(model, noise, method="gradcam") for model in (small, pruned))
+    assert dense.settings["layer"] == empty.settings["layer"] == "act2"
+    assert "zero everywhere" in empty.notes[0]
+
+
+def test_values_inside_attention_are_not_taken_for_maps():
+    class SelfAttention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.drop = nn.Linear(6, 18), nn.Dropout()
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, -1)
+            weights = self.drop((q @ k.mT).softmax(-1)[:, None])  # (n, 1, 17, 17)
+            return weights[:, 0] @ v
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch, self.norm, self.attention, self.head = (
+                nn.Conv2d(3, 6, 4, 4), nn.LayerNorm(6), SelfAttention(), nn.Linear(6, 3),
+            )  # fmt: skip
+
+        def forward(self, x):
+            x = self.patch(x).flatten(2).mT
+            x = self.norm(torch.cat([x.mean(1, keepdim=True), x], 1))
+            return self.head(self.attention(x)[:, 0])
+
+    torch.manual_seed(0)
+    x = torch.randn(1, 3, 16, 16).requires_grad_()
+    assert choose_layer(Tokens().eval(), x, 0) == ("norm", Layout("tokens", 1, 4))
+
+
 def test_bad_options_are_named(small, noise):
     with pytest.raises(ConfigError, match="no method 'shap'"):
         explain(small, noise, method="shap")
-    with pytest.raises(ConfigError, match="no option 'step'.*steps"):
+    with pytest.raises(ConfigError, match=r"no option 'step'.*steps"):
         explain(small, noise, method="integrated_gradients", step=3)
-    for bad in (0, -1, "many", True):
-        with pytest.raises(ConfigError, match="positive number"):
+    for bad in (0, -1, "many", True, 2.5, 10**9, float("nan"), None):
+        with pytest.raises(ConfigError, match="positive whole number up to 2000"):
             explain(small, noise, method="integrated_gradients", steps=bad)
+    for bad in (0, 1.5, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match=r"positive number up to 1\.0"):
+            explain(small, noise, method="occlusion", window=bad)
+    for bad in (0, -1, 1.5):
+        with pytest.raises(ConfigError, match="batch size"):
+            explain(small, noise, method="saliency", batch_size=bad)
+    for bad in (-1, 2**63, "one"):
+        with pytest.raises(ConfigError, match="seed"):
+            explain(small, noise, method="lime", seed=bad)
+    with pytest.raises(ConfigError, match="only Guided Grad-CAM and Grad-CAM do"):
+        explain(small, noise, method="saliency", layer="act2")
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_extreme_options_and_an_even_picture(small, slug):
+    even = Picture(np.full((40, 40, 3), 200, np.uint8), "", "even")
+    least = {
+        "integrated_gradients": {"steps": 1},
+        "gradient_shap": {"samples": 1, "noise": 1e-6},
+        "occlusion": {"window": 1.0, "stride": 1.0},
+        "lime": {"samples": 1, "segments": 1},
+    }
+    for options in ({}, least.get(slug, {})):
+        found = explain(small, even, method=slug, batch_size=3, **options)
+        assert found.map.shape == (16, 16)
+        assert np.isfinite(found.map).all()
 
 
 def test_shared_range():

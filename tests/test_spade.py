@@ -11,8 +11,7 @@ from torch import nn
 
 import spade_core as sc
 from spade_core import sparsity
-from spade_core.calibration import fit_to_dense, sequential
-from spade_core.calibration import Method, Recipe
+from spade_core.calibration import Method, Recipe, fit_to_dense, sequential
 from spade_core.capture import capture
 from spade_core.errors import ConfigError, ModelError
 from spade_core.layers import prunable_layers, share_copy

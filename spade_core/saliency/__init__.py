@@ -14,7 +14,7 @@ from spade_core.images import Picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel, resolve_target
 from spade_core.progress import Progress, silent
-from spade_core.saliency.base import Method, Task, seeded
+from spade_core.saliency.base import Method, Task, alone
 from spade_core.saliency.cam import GradCam, GuidedGradCam
 from spade_core.saliency.gradients import GradientShapMap, InputTimesGradient, IntegratedGradientsMap, Saliency
 from spade_core.saliency.perturbation import LimeMap, Occlusion
@@ -78,12 +78,13 @@ def explain(
         target: class index or label; None: the *dense* model's top-1, also for a trace.
         seed: of methods that draw; the global generators are restored afterwards.
         batch_size: at most how many inputs go through the network at once; halved where memory does not suffice.
-        layer: for Grad-CAM and Guided Grad-CAM, which layer to read.
-        progress: called at every forward pass; may raise ``Cancelled``.
+        layer: for Grad-CAM and Guided Grad-CAM, which layer to read; None: the last spatial map that the dense
+            model's target depends on.
+        progress: called at every forward pass and within long ones; may raise ``Cancelled``.
         options: of the method, see its ``options``.
 
     Raises:
-        ConfigError: unknown method or option.
+        ConfigError: unknown method or option, or a value out of its range.
         LayerError: the method cannot be applied to this architecture, or the layer to this method.
         ModelError: unknown target.
     """
@@ -91,22 +92,40 @@ def explain(
         raise ConfigError(f"There is no method {method!r}: take one of {', '.join(METHODS)}.")
     chosen = METHODS[method]
     settings = chosen.complete(options)
-    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[assignment]
+    _check(chosen, seed, batch_size, layer)
+    dense = _dense(model)
     reason = chosen.unsupported(dense)
     if reason:
         raise LayerError(reason)
     start = time.perf_counter()
     x = _input(dense, picture)
     index = _top(dense, x) if target is None else resolve_target(dense, target)
-    private = share_copy(model.module)
-    pixels = dense.preprocessing.crop(picture)
-    task = Task(private, x.requires_grad_(), pixels, index, settings, batch_size, layer, progress)
-    with seeded(seed), torch.enable_grad():
+    task = Task(
+        share_copy(model.module), dense, x.requires_grad_(), dense.preprocessing.crop(picture), index, settings, seed,
+        batch_size, layer, progress,
+    )  # fmt: skip
+    with alone(seed, progress), torch.enable_grad():
         attribution = chosen.attribute(task)
     values, notes = _finite(chosen.reduce(attribution.detach()).float().cpu().numpy(), chosen.title)
+    progress(1.0, 1.0, chosen.title)
     seconds = time.perf_counter() - start
-    recorded = {**settings, "seed": seed, "batch_size": batch_size, "layer": layer}
+    recorded = {**settings, "seed": seed, "batch_size": batch_size, "layer": layer, **task.record}
+    notes = (*task.notes, *notes)
     return Explanation(values, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
+
+
+def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> None:
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ConfigError(f"The seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
+    if layer is not None and not method.reads_layer:
+        readers = " and ".join(other.title for other in METHODS.values() if other.reads_layer)
+        raise ConfigError(f"{method.title} reads no layer: leave it out, only {readers} do.")
+
+
+def _dense(model: LoadedModel | Trace) -> LoadedModel:
+    return model if isinstance(model, LoadedModel) else model.model
 
 
 def _input(dense: LoadedModel, picture: Picture) -> torch.Tensor:

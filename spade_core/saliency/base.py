@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
+import time
 import warnings
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,10 +24,16 @@ from torch import Tensor, nn
 
 from spade_core.activations import find_shared_activations, is_activation
 from spade_core.errors import ConfigError
+from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
-from spade_core.progress import Progress
+from spade_core.progress import Progress, span
 
-__all__ = ["Method", "Task", "clip_relus", "counted", "seeded", "with_batches"]
+__all__ = ["Method", "Task", "alone", "clip_relus", "counted", "note_gap", "relu_only", "seeded", "with_batches"]
+
+TICK = 0.1  # seconds between two reports from inside a pass
+TOLERATED_GAP = 0.05  # of the logit difference that a complete attribution may miss without a note
+
+_PROCESS = threading.RLock()  # Captum draws from global generators and warns through global filters
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,23 +42,36 @@ class Task:
 
     Attributes:
         module: private copy of the network, eval mode.
+        dense: the dense model, read-only; of a trace: the one it was made from.
         x: normalised input ``(1, 3, height, width)`` that wants gradients.
         pixels: uint8 ``(height, width, 3)``, what the model sees.
         target: class index whose logit is attributed.
         options: the method's options, complete.
+        seed: of whatever is drawn.
         batch_size: at most how many inputs go through the network at once.
         layer: name of the layer to read, for methods that read one; None: chosen by the method.
-        progress: called at every forward pass.
+        progress: called at every forward pass and within long ones.
+        notes: sentences for the explanation, added by the method.
+        record: settings that the method chose itself.
     """
 
     module: nn.Module
+    dense: LoadedModel
     x: Tensor
     pixels: np.ndarray
     target: int
     options: Mapping[str, Any]
+    seed: int
     batch_size: int
     layer: str | None
     progress: Progress
+    notes: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def fork(self, start: float, stop: float) -> Task:
+        """Return the same task on a copy of its own; its progress is the part ``start..stop`` of this one's."""
+        x = self.x.detach().clone().requires_grad_()
+        return replace(self, module=share_copy(self.module), x=x, progress=span(self.progress, start, stop))
 
 
 class Method(ABC):
@@ -60,7 +82,10 @@ class Method(ABC):
         cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
         needs_gradients: whether a backward pass is used.
         signed: whether its map has negative evidence.
-        options: name -> default of what can be set.
+        reads_layer: whether ``layer`` can be chosen.
+        architectures: for people, where it applies; :meth:`unsupported` decides.
+        options: name -> default of what can be set; whole numbers stay whole.
+        most: name -> the largest value of each option.
     """
 
     slug: ClassVar[str]
@@ -69,8 +94,10 @@ class Method(ABC):
     cost: ClassVar[str]
     needs_gradients: ClassVar[bool] = True
     signed: ClassVar[bool] = True
+    reads_layer: ClassVar[bool] = False
     architectures: ClassVar[str] = "all"
-    options: ClassVar[Mapping[str, Any]] = {}
+    options: ClassVar[Mapping[str, int | float]] = {}
+    most: ClassVar[Mapping[str, int | float]] = {}
 
     @abstractmethod
     def attribute(self, task: Task) -> Tensor:
@@ -84,19 +111,49 @@ class Method(ABC):
         """Return one sentence why the method cannot be applied to ``model``, or None."""
         return None
 
-    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def complete(self, given: Mapping[str, Any]) -> dict[str, int | float]:
         """Return all options, ``given`` over the defaults.
 
         Raises:
-            ConfigError: an option is unknown or not a positive number.
+            ConfigError: an option is unknown or out of its range.
         """
-        for name, value in given.items():
+        for name in given:
             if name not in self.options:
                 known = ", ".join(self.options) or "none"
                 raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
-            if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-                raise ConfigError(f"The option {name} of {self.title} must be a positive number, not {value!r}.")
-        return {**self.options, **given}
+        return {**self.options, **{name: self._checked(name, value) for name, value in given.items()}}
+
+    def _checked(self, name: str, value: Any) -> int | float:
+        whole = isinstance(self.options[name], int)
+        most = self.most[name]
+        usable = (
+            isinstance(value, int | float | np.integer | np.floating)
+            and not isinstance(value, bool)
+            and 0 < value <= most
+        )
+        if not usable or (whole and value != int(value)):
+            kind = "whole number" if whole else "number"
+            raise ConfigError(
+                f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
+            )
+        return int(value) if whole else float(value)
+
+
+@contextlib.contextmanager
+def alone(seed: int, progress: Progress) -> Iterator[None]:
+    """Compute inside the block as the only explanation of this process, seeded and without Captum's notices.
+
+    Raises:
+        Cancelled: by ``progress``, which is called while another thread is computing.
+    """
+    while not _PROCESS.acquire(timeout=TICK):
+        progress(0.0, 1.0, "waiting for another explanation")
+    try:
+        with seeded(seed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks|Input Tensor")
+            yield
+    finally:
+        _PROCESS.release()
 
 
 @contextlib.contextmanager
@@ -108,9 +165,7 @@ def seeded(seed: int) -> Iterator[None]:
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator is what must be kept
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.manual_seed(seed)
+        _seed(seed)
         try:
             yield
         finally:
@@ -118,36 +173,85 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(states[1])  # noqa: NPY002
 
 
-def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> None:
-    """Make every forward pass of ``module`` (a private copy) report progress, which is also where a cancel gets in."""
-    calls = 0
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
 
-    def tick(*_: object) -> None:
+
+def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> None:
+    """Make ``module`` (a private copy) report progress at every forward pass, which is also where a cancel gets in.
+
+    A pass of a large network takes seconds, so its layers report too, forwards and, on the CPU, backwards: there
+    the gradient is computed in the caller's own thread.
+    """
+    calls, last = 0, 0.0
+
+    def begin(*_: object) -> None:
         nonlocal calls
         progress(min(calls, expected), max(expected, 1), note)
         calls += 1
 
-    module.register_forward_pre_hook(tick)
+    def within(*_: object) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= TICK:
+            last = now
+            progress(min(calls - 1, expected), max(expected, 1), note)
+
+    def after(child: nn.Module, args: object, output: object) -> None:  # noqa: ARG001
+        within()
+        if isinstance(output, Tensor) and output.requires_grad and output.device.type == "cpu":
+            output.register_hook(within)
+
+    module.register_forward_pre_hook(begin)
+    for child in module.modules():
+        if child is not module and any(True for _ in child.parameters(recurse=False)):
+            child.register_forward_hook(after)
 
 
-def with_batches(compute: Callable[[int], Tensor], batch_size: int) -> Tensor:
-    """Call ``compute(batch_size)``, halving the batch as long as the memory does not suffice."""
+def with_batches(task: Task, compute: Callable[[int], Tensor]) -> Tensor:
+    """Return ``compute(task.batch_size)``, with the batch halved, down to 1, as long as the memory does not suffice.
+
+    Each attempt starts from the seed, so that a failed one does not change what the next one draws.
+    """
+    batch_size = task.batch_size
     while True:
         try:
             return compute(batch_size)
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
+        except RuntimeError as error:
+            if batch_size == 1 or not _out_of_memory(error):
                 raise
-            batch_size = max(1, batch_size // 2)
-            torch.cuda.empty_cache()
+        # Outside the handler: the error's traceback holds the tensors of the failed attempt.
+        batch_size //= 2
+        task.record["batch_size"] = batch_size
+        torch.cuda.empty_cache()
+        _seed(task.seed)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")  # the CPU has no error type of its own
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
+
+
+def note_gap(task: Task, attribution: Tensor, remedy: str) -> None:
+    """Add a note where an attribution that should sum to f(x) - f(grey picture) misses it by more than 5 %."""
+    with torch.no_grad():
+        logits = task.module(torch.cat([task.x, torch.zeros_like(task.x)]))[:, task.target].double()
+    gap, total = float(logits[0] - logits[1]), float(attribution.detach().double().sum())
+    missed = abs(total - gap)
+    if missed > TOLERATED_GAP * max(abs(gap), 1e-3 * float(logits.abs().max())):
+        task.notes.append(
+            f"The map adds up to {total:.3g}, the logit differs from a grey picture's by {gap:.3g}: {remedy}."
+        )
 
 
 def clip_relus(module: nn.Module) -> None:
     """Make every ``nn.ReLU6`` of a private copy an ``nn.ReLU`` whose forward clips at six.
 
     Captum knows activation modules by their type: with ReLU6 GuidedBackprop silently returns the plain gradient and
-    DeepLift silently returns input x gradient. Both rules only need the module's real inputs and outputs, so a ReLU that
-    computes ReLU6 is treated exactly, and Captum's tables stay as they are.
+    DeepLift silently returns input x gradient. Both rules only need the module's real inputs and outputs, so a ReLU
+    that computes ReLU6 is treated exactly, and Captum's tables stay as they are.
     """
     for parent in module.modules():
         for name, child in list(parent.named_children()):
@@ -159,23 +263,26 @@ def clip_relus(module: nn.Module) -> None:
 
 def relu_only(model: LoadedModel, title: str) -> str | None:
     """Return why a rule for ReLU and ReLU6 modules cannot be applied to ``model``, or None."""
-    others = {type(child).__name__ for child in model.module.modules() if is_activation(child)} - {"ReLU", "ReLU6"}
+    activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
+    others = activations - {"ReLU", "ReLU6"}
     if others:
         return f"{title} has a rule for ReLU and ReLU6 only, but {model.name} uses {', '.join(sorted(others))}."
-    size = model.preprocessing.size
-    first = next(model.module.parameters())
-    example = torch.zeros(1, 3, size, size, device=model.device, dtype=first.dtype)
-    hidden = find_shared_activations(model.module, example)
+    hidden = _hidden_activations(model)
     if hidden:
         return f"{title} must see every activation as a module of its own, but in {model.name} {hidden[0]}."
-    if not any(is_activation(child) for child in model.module.modules()):
+    if not activations:
         return f"{title} changes the rule of ReLU modules, but {model.name} has none."
     return None
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Captum's notices about hooks it sets on our private copy."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks|Input Tensor")
-        yield
+_HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDictionary()
+
+
+def _hidden_activations(model: LoadedModel) -> list[str]:
+    """Return what :func:`find_shared_activations` says of ``model``, from one forward pass a model."""
+    if model not in _HIDDEN:
+        size = model.preprocessing.size
+        first = next(model.module.parameters())
+        example = torch.zeros(1, 3, size, size, device=model.device, dtype=first.dtype)
+        _HIDDEN[model] = find_shared_activations(model.module, example)
+    return _HIDDEN[model]

@@ -1,14 +1,15 @@
 """Grad-CAM on any architecture: the last layer whose output is a spatial map that the target still listens to.
 
 Convolutional networks give maps ``(n, channels, rows, columns)``, Swin ``(n, rows, columns, channels)``, ViT tokens
-``(n, prefix + rows * columns, channels)``. The chosen layer of the private copy is followed by an adapter that shows
-Captum the map in its own layout and hands the network back what it expects.
+``(n, prefix + rows * columns, channels)``. A hook on the chosen layer of the private copy shows Captum the map in its
+own layout and hands the network back what it expects.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,12 +21,14 @@ from torch import Tensor, nn
 from spade_core.errors import LayerError
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
-from spade_core.saliency.base import Method, Task, counted
+from spade_core.progress import span
+from spade_core.saliency.base import Method, Task, counted, relu_only
 from spade_core.saliency.rules import GuidedBackpropMap
 
 __all__ = ["GradCam", "GuidedGradCam", "Layout", "choose_layer", "layout_of"]
 
 PREFIXES = (0, 1, 2, 4, 5)  # class, distillation and register tokens before the patches
+_ATTENTION = re.compile("atte?n", re.IGNORECASE)  # in class names: Attention, ClassAttn, WindowAttention
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
@@ -83,123 +86,124 @@ def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = N
 
     Args:
         module: a private copy; hooks set here are removed.
-        x: input ``(1, 3, height, width)``.
+        x: input ``(1, 3, height, width)`` that wants gradients.
 
     Raises:
         LayerError: there is no such layer, or its output holds no spatial map.
     """
+    logits, seen = _spatial_outputs(module, x)
     if name is not None:
-        return name, _layout_by_name(module, x, name)
-    seen = _spatial_outputs(module, x)
-    with torch.enable_grad():
-        outputs = [output for _, output, _ in seen]
-        logit = seen.logits[0, target]
-        gradients = torch.autograd.grad(logit, outputs, allow_unused=True) if outputs else ()
-    for (layer, _, layout), gradient in reversed(list(zip(seen, gradients, strict=True))):
+        return name, _layout_by_name(module, seen, name)
+    offered = [found for found in seen if found.offered]
+    outputs = [found.output for found in offered]
+    gradients = torch.autograd.grad(logits[0, target], outputs, allow_unused=True) if outputs else ()
+    for found, gradient in reversed(list(zip(offered, gradients, strict=True))):
         # The patches of a ViT's last block no longer reach the class token: there the gradient is zero.
-        if gradient is not None and bool(layout.patches(gradient).any()):
-            return layer, layout
+        if gradient is not None and bool(found.layout.patches(gradient).any()):
+            return found.name, found.layout
     raise LayerError("Grad-CAM needs a layer with a spatial map before the pooling, and this model has none.")
 
 
-class _Outputs(list[tuple[str, Tensor, Layout]]):
-    logits: Tensor
+@dataclass(frozen=True, eq=False)
+class _Spatial:
+    """An output that holds a spatial map; ``offered`` unless it is pooled or an inner value of attention."""
+
+    name: str
+    output: Tensor
+    layout: Layout
+    offered: bool
 
 
-def _spatial_outputs(module: nn.Module, x: Tensor) -> _Outputs:
-    """Return (layer, output, layout) of every spatial output in the order of completion, pooled ones left out."""
-    found, pooled = _Outputs(), set()
+def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatial]]:
+    """Return the logits, and every module's output that holds a spatial map, in the order of completion."""
+    found: list[_Spatial] = []
+    pooled: list[Tensor] = []
     names = {child: name for name, child in module.named_modules() if name}
+    inside = _inside_attention(module)
 
     def note(child: nn.Module, args: tuple, output: object) -> None:  # noqa: ARG001
-        if not isinstance(output, Tensor) or not output.requires_grad:
+        if not isinstance(output, Tensor) or not output.requires_grad or output.shape[:1] != x.shape[:1]:
             return
         if isinstance(child, _POOLS):
-            pooled.add(id(output))
+            pooled.append(output)
         layout = layout_of(output.shape)
-        if layout is not None and id(output) not in pooled:
-            found.append((names[child], output, layout))
+        if layout is not None:
+            offered = child not in inside and not any(output is other for other in pooled)
+            found.append(_Spatial(names[child], output, layout, offered))
 
     handles = [child.register_forward_hook(note) for child in names]
     try:
         with torch.enable_grad():
-            found.logits = module(x)
+            logits = module(x)
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return logits, found
 
 
-def _layout_by_name(module: nn.Module, x: Tensor, name: str) -> Layout:
+def _inside_attention(module: nn.Module) -> set[nn.Module]:
+    """Return what lies within attention: queries, keys and weights have the shape of a map, but are none."""
+    heads = [child for child in module.modules() if child is not module and _ATTENTION.search(type(child).__name__)]
+    return {inner for head in heads for inner in head.modules() if inner is not head}
+
+
+def _layout_by_name(module: nn.Module, seen: Sequence[_Spatial], name: str) -> Layout:
     known = dict(module.named_modules())
     if name not in known or not name:
-        near = difflib.get_close_matches(name, list(known), n=3)
-        raise LayerError(f"There is no layer {name!r}: did you mean {', '.join(near) or 'one of the command layers'}?")
-    for layer, _, layout in reversed(_spatial_outputs(module, x)):
-        if layer == name:
-            return layout
+        near = difflib.get_close_matches(name, list(known), n=3) or [found.name for found in seen[-3:]]
+        raise LayerError(f"There is no layer {name!r}: did you mean {', '.join(near)}?")
+    for found in reversed(seen):
+        if found.name == name:
+            return found.layout
     raise LayerError(
         f"The output of {name} is no spatial map: choose a convolution, block or activation before the pooling."
     )
 
 
-class _Adapter(nn.Module):
-    """A layer, followed by its map in Captum's layout (``maps``)."""
+def _cam(task: Task, *, positive: bool) -> Tensor:
+    """Return Grad-CAM upsampled to the input, ``(1, 1, height, width)``.
 
-    def __init__(self, layer: nn.Module, layout: Layout) -> None:
-        super().__init__()
-        self.layer, self.maps, self.layout = layer, nn.Identity(), layout
+    The layer is chosen on the dense model, so that the two maps of a dense/SPADE pair show the same layer.
+    """
+    dense = share_copy(task.dense.module)
+    counted(dense, 1, span(task.progress, 0.0, 0.5), GradCam.title)
+    counted(task.module, 1, span(task.progress, 0.5, 1.0), GradCam.title)
+    name, layout = choose_layer(dense, task.x, task.target, task.layer)
+    task.record["layer"] = name
+    maps = nn.Identity()
 
-    def forward(self, *args: object, **kwargs: object) -> Tensor:
-        y = self.layer(*args, **kwargs)
-        return self.layout.from_maps(self.maps(self.layout.to_maps(y)), y)
+    def show(layer: nn.Module, args: tuple, y: Tensor) -> Tensor:  # noqa: ARG001
+        return layout.from_maps(maps(layout.to_maps(y)), y)
 
-
-def _cam(task: Task, *, positive: bool) -> tuple[Tensor, str]:
-    """Return Grad-CAM upsampled to the input, ``(1, 1, height, width)``, and the layer that was read."""
-    name, layout = choose_layer(task.module, task.x, task.target, task.layer)
-    parent, _, leaf = name.rpartition(".")
-    adapter = _Adapter(task.module.get_submodule(name), layout)
-    setattr(task.module.get_submodule(parent), leaf, adapter)
-    attribution = LayerGradCam(task.module, adapter.maps).attribute(
-        task.x, target=task.target, relu_attributions=positive
-    )
-    return F.interpolate(attribution, task.x.shape[-2:], mode="bilinear", align_corners=False), name
+    task.module.get_submodule(name).register_forward_hook(show)
+    attribution = LayerGradCam(task.module, maps).attribute(task.x, target=task.target, relu_attributions=positive)
+    return F.interpolate(attribution, task.x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class GradCam(Method):
     """Maps of a late layer, weighted by their mean gradient; signed, without the final ReLU of the paper."""
 
-    slug, title, cost = "gradcam", "Grad-CAM", "fast"
+    slug, title, cost, reads_layer = "gradcam", "Grad-CAM", "fast", True
+    architectures = "all with a spatial map"
     help = "Late feature maps weighted by their gradients, upsampled (Selvaraju et al. 2017)."
 
     def attribute(self, task: Task) -> Tensor:
         """Return the signed class activation map."""
-        counted(task.module, 2, task.progress, self.title)
-        return _cam(task, positive=False)[0]
+        return _cam(task, positive=False)
 
 
 class GuidedGradCam(Method):
     """Guided backprop times the positive part of Grad-CAM."""
 
-    slug, title, cost, architectures = "guided_gradcam", "Guided Grad-CAM", "fast", "ReLU and ReLU6 networks"
+    slug, title, cost, reads_layer = "guided_gradcam", "Guided Grad-CAM", "fast", True
+    architectures = "ReLU and ReLU6 networks"
     help = "Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017)."
 
     def unsupported(self, model: LoadedModel) -> str | None:
         """Return a reason for networks with other activations than separate ReLU and ReLU6 modules."""
-        return GuidedBackpropMap().unsupported(model)
+        return relu_only(model, self.title)
 
     def attribute(self, task: Task) -> Tensor:
         """Return the product; each factor is computed on a copy of its own."""
-        counted(task.module, 3, task.progress, self.title)
-        guided = GuidedBackpropMap().attribute(_fork(task))
-        return guided * _cam(_fork(task), positive=True)[0]
-
-
-def _fork(task: Task) -> Task:
-    twin = share_copy(task.module)
-    counted(twin, 2, lambda *_: task.progress(1, 3, GuidedGradCam.title), "")
-    return Task(
-        twin, task.x.detach().clone().requires_grad_(), task.pixels, task.target, task.options, task.batch_size,
-        task.layer, lambda *_: None,
-    )  # fmt: skip
+        guided = GuidedBackpropMap().attribute(task.fork(0.0, 0.5))
+        return guided * _cam(task.fork(0.5, 1.0), positive=True)

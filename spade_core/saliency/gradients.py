@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from captum.attr import GradientShap, InputXGradient, IntegratedGradients
 from captum.attr import Saliency as CaptumSaliency
 from torch import Tensor
 
-from spade_core.saliency.base import Method, Task, counted, with_batches
+from spade_core.saliency.base import Method, Task, counted, note_gap, with_batches
 
 __all__ = ["GradientShapMap", "InputTimesGradient", "IntegratedGradientsMap", "Saliency"]
 
@@ -45,19 +47,22 @@ class IntegratedGradientsMap(Method):
 
     slug, title, cost = "integrated_gradients", "Integrated gradients", "medium"
     help = "Gradients summed on the way from a grey picture to this one (Sundararajan et al. 2017)."
-    options = {"steps": 32}
+    options: ClassVar = {"steps": 32}
+    most: ClassVar = {"steps": 2000}
 
     def attribute(self, task: Task) -> Tensor:
         """Return integrated gradients by Gauss-Legendre quadrature."""
-        steps = int(task.options["steps"])
-        counted(task.module, -(-steps // task.batch_size), task.progress, self.title)
+        steps = task.options["steps"]
+        counted(task.module, -(-steps // task.batch_size) + 1, task.progress, self.title)
 
         def compute(batch_size: int) -> Tensor:
             return IntegratedGradients(task.module).attribute(
                 task.x, target=task.target, n_steps=steps, internal_batch_size=batch_size, method="gausslegendre"
             )
 
-        return with_batches(compute, task.batch_size)
+        attribution = with_batches(task, compute)
+        note_gap(task, attribution, "more steps come closer")
+        return attribution
 
 
 class GradientShapMap(Method):
@@ -65,11 +70,12 @@ class GradientShapMap(Method):
 
     slug, title, cost = "gradient_shap", "Gradient SHAP", "medium"
     help = "Expected gradients at random points between noise and picture (Lundberg & Lee 2017)."
-    options = {"samples": 16, "noise": 0.1}
+    options: ClassVar = {"samples": 16, "noise": 0.1}
+    most: ClassVar = {"samples": 100_000, "noise": 10.0}
 
     def attribute(self, task: Task) -> Tensor:
-        """Return the mean over all samples, in chunks."""
-        samples = int(task.options["samples"])
+        """Return the mean over all samples, in chunks; the draws depend on their size, which is the batch size."""
+        samples = task.options["samples"]
         counted(task.module, -(-samples // task.batch_size), task.progress, self.title)
 
         def compute(batch_size: int) -> Tensor:
@@ -78,9 +84,9 @@ class GradientShapMap(Method):
                 count = min(batch_size, samples - start)
                 part = GradientShap(task.module).attribute(
                     task.x, baselines=torch.zeros_like(task.x), target=task.target, n_samples=count,
-                    stdevs=float(task.options["noise"]),
+                    stdevs=task.options["noise"],
                 )  # fmt: skip
                 total += part.detach() * (count / samples)
             return total
 
-        return with_batches(compute, task.batch_size)
+        return with_batches(task, compute)

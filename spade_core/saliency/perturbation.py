@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import Lime
@@ -19,12 +21,13 @@ class Occlusion(Method):
 
     slug, title, cost, needs_gradients = "occlusion", "Occlusion", "slow", False
     help = "What the logit loses when a grey square covers a place (Zeiler & Fergus 2014)."
-    options = {"window": 1 / 7, "stride": 1 / 14}  # shares of the side: 32 and 16 of 224 px
+    options: ClassVar = {"window": 1 / 7, "stride": 1 / 14}  # shares of the side: 32 and 16 of 224 px
+    most: ClassVar = {"window": 1.0, "stride": 1.0}
 
     def attribute(self, task: Task) -> Tensor:
         """Return the mean loss over the squares that cover each pixel."""
         side = task.x.shape[-1]
-        window, stride = (max(1, round(side * float(task.options[name]))) for name in ("window", "stride"))
+        window, stride = (max(1, round(side * task.options[name])) for name in ("window", "stride"))
         stride = min(stride, window)
         evaluations = (-(-(side - window) // stride) + 1) ** 2
         counted(task.module, evaluations // task.batch_size + 1, task.progress, self.title)
@@ -36,7 +39,7 @@ class Occlusion(Method):
                     sliding_window_shapes=(3, window, window), perturbations_per_eval=batch_size,
                 )  # fmt: skip
 
-        return with_batches(compute, task.batch_size)
+        return with_batches(task, compute)
 
 
 class LimeMap(Method):
@@ -44,21 +47,22 @@ class LimeMap(Method):
 
     slug, title, cost, needs_gradients = "lime", "LIME", "slow", False
     help = "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016)."
-    options = {"samples": 400, "segments": 60, "ridge": 1.0}
+    options: ClassVar = {"samples": 400, "segments": 60, "ridge": 1.0}
+    most: ClassVar = {"samples": 100_000, "segments": 10_000, "ridge": 1e6}
 
     def attribute(self, task: Task) -> Tensor:
         """Return each pixel's superpixel coefficient."""
-        samples = int(task.options["samples"])
-        regions = slic(task.pixels, n_segments=int(task.options["segments"]), compactness=10, start_label=0)
+        samples = task.options["samples"]
+        regions = slic(task.pixels, n_segments=task.options["segments"], compactness=10, start_label=0)
         mask = torch.from_numpy(regions).long().to(task.x.device).expand(1, 1, -1, -1)
         counted(task.module, samples // task.batch_size + 1, task.progress, self.title)
 
         def compute(batch_size: int) -> Tensor:
             with torch.no_grad():
-                lime = Lime(task.module, interpretable_model=SkLearnRidge(alpha=float(task.options["ridge"])))
+                lime = Lime(task.module, interpretable_model=SkLearnRidge(alpha=task.options["ridge"]))
                 return lime.attribute(
                     task.x, target=task.target, baselines=0, feature_mask=mask, n_samples=samples,
                     perturbations_per_eval=batch_size,
                 )  # fmt: skip
 
-        return with_batches(compute, task.batch_size)
+        return with_batches(task, compute)

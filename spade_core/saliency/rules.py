@@ -8,7 +8,7 @@ from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 
 from spade_core.models import LoadedModel
-from spade_core.saliency.base import Method, Task, clip_relus, counted, quiet, relu_only
+from spade_core.saliency.base import Method, Task, clip_relus, counted, note_gap, relu_only
 
 __all__ = ["DeepLiftMap", "GuidedBackpropMap", "MaxOfRelus"]
 
@@ -65,12 +65,13 @@ class DeepLiftMap(Method):
 
     def attribute(self, task: Task) -> Tensor:
         """Return (x - baseline) times multiplier."""
-        counted(task.module, 1, task.progress, self.title)
+        counted(task.module, 2, task.progress, self.title)
         clip_relus(task.module)
         _replace_max_pools(task.module)
-        with quiet():
-            lift = DeepLift(task.module, eps=self.EPSILON)
-            return lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
+        lift = DeepLift(task.module, eps=self.EPSILON)
+        attribution = lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
+        note_gap(task, attribution, "this network has operations for which DeepLift has no rule")
+        return attribution
 
 
 def _replace_max_pools(module: nn.Module) -> None:
@@ -94,5 +95,4 @@ class GuidedBackpropMap(Method):
         """Return the guided gradient."""
         counted(task.module, 1, task.progress, self.title)
         clip_relus(task.module)
-        with quiet():
-            return GuidedBackprop(task.module).attribute(task.x, target=task.target)
+        return GuidedBackprop(task.module).attribute(task.x, target=task.target)

@@ -3,8 +3,8 @@
 Removing weight ``p`` of a row costs ``w_p^2 / [H^-1]_pp`` when the row's other weights adapt optimally. Each row is
 eliminated greedily; the layer always takes the row whose next removal is cheapest, until it has its zeros.
 
-All rows start from one inverse and differ by low-rank terms: after ``t`` removals a row's inverse is ``H^-1 - V V^T`` with
-``V`` of ``t`` columns. Only ``V`` is private, and rows are treated in chunks, so that no inverse is held for every row.
+All rows start from one inverse and differ by low-rank terms: after ``t`` removals a row's inverse is ``H^-1 - V V^T``
+with ``V`` of ``t`` columns. Only ``V`` is private, and rows are treated in chunks: no inverse is held for every row.
 At the end each row is solved once more for its mask by least squares, which removes the rounding of the elimination.
 """
 
@@ -74,8 +74,8 @@ def prune(
 class _Rows:
     """Rows under elimination, of any groups, all at once.
 
-    ``low_rank[r, :, :used]`` is ``V`` of row ``r``: its inverse is ``inverse[owner[r]] - V V^T``, and ``diagonal[r]`` is
-    that matrix's diagonal.
+    ``low_rank[r, :, :used]`` is ``V`` of row ``r``: its inverse is ``inverse[owner[r]] - V V^T``, and ``diagonal[r]``
+    is that matrix's diagonal.
     """
 
     def __init__(self, weight: Tensor, inverse: Tensor, owner: Tensor, forced: Tensor, block_size: int) -> None:

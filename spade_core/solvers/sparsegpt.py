@@ -78,7 +78,7 @@ def _quotas(problem: Problem, block_size: int) -> list[int]:
 
 
 def _choose(problem: Problem, upper: Tensor, left: int, right: int, count: int) -> Tensor:
-    """Return the block's mask, ``(groups, rows, right - left)``: the forced weights and the ``count`` cheapest others."""
+    """Return the block's mask, ``(groups, rows, right - left)``: the forced weights and the ``count`` cheapest."""
     forced = problem.forced[..., left:right]
     if count == 0:
         return forced.clone()

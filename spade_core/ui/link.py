@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,10 +108,10 @@ def _methods(value: str) -> tuple[str, ...]:
 
 def _stages(value: str) -> dict[str, float]:
     pairs = (item.rpartition(":") for item in value.split(",") if item)
-    return {stage: check_ratio(ratio, f"link's sparsity of {stage}") for stage, _, ratio in pairs}  # type: ignore[arg-type]
+    return {stage: check_ratio(ratio, f"link's sparsity of {stage}") for stage, _, ratio in pairs}
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[str], Any]] = {
     "model": _model,
     "picture": _picture,
     "target": lambda value: _whole(value, "target", 0, 10**6),

@@ -49,7 +49,7 @@ def show_status(status: Status) -> None:
 
 def show_fidelity(fidelity: Mapping[str, Any], sparsity: float, seconds: float) -> None:
     """Show what the trace still predicts, beside what it keeps."""
-    columns = st.columns(4)
+    columns = st.columns([2.2, 1.4, 1, 1])
     columns[0].metric("Explained class", str(fidelity["label"]).split(",")[0])
     change = fidelity["trace_probability"] - fidelity["dense_probability"]
     columns[1].metric(

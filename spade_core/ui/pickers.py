@@ -145,10 +145,11 @@ def pick_trace(start: Choice, stages: Sequence[str], table: Mapping[str, Any] | 
         format_func=lambda value: value or PREFERRED,
         help="Independent is the paper's. Sequential solves each layer on what the pruned trace really sees.",
     )  # fmt: skip
+    preferred = (table or {}).get("options", {}).get("views", DEFAULT_VIEWS)
     counts = [None, *sorted({*VIEW_COUNTS, *([start.views] if start.views else [])})]
     found["views"] = st.selectbox(
         "Random views", counts, index=counts.index(start.views), key="views",
-        format_func=lambda value: f"{value:,}" if value else f"{PREFERRED} ({(table or {}).get('options', {}).get('views', DEFAULT_VIEWS)})",
+        format_func=lambda value: f"{value:,}" if value else f"{PREFERRED} ({preferred})",
         help="The paper takes 1,024; beyond a few dozen nothing was gained here.",
     )  # fmt: skip
     found["seed"] = int(st.number_input("Seed", 0, 2**31 - 1, start.seed, key="seed"))

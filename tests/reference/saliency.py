@@ -32,14 +32,55 @@ class _Guided(nn.Module):
 
 def guided_backprop(module: nn.Module, x: Tensor, target: int) -> Tensor:
     """Gradient with negative parts cut at each ReLU and ReLU6; ``module`` is a private copy and is changed."""
+    _replace_relus(module, _Guided)
+    x = x.detach().clone().requires_grad_()
+    return torch.autograd.grad(module(x)[0, target], x)[0]
+
+
+class _Rescale(torch.autograd.Function):
+    """Forward a clipped ReLU on (input, baseline); backward the quotient of their differences."""
+
+    @staticmethod
+    def forward(ctx, x, top):
+        ctx.save_for_backward(x)
+        ctx.top = top
+        return x.clamp(0, top)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        multiplier = torch.empty_like(x[0])
+        for place in range(multiplier.numel()):
+            a, b = float(x[0].flatten()[place]), float(x[1].flatten()[place])
+            difference = min(max(a, 0.0), ctx.top) - min(max(b, 0.0), ctx.top)
+            multiplier.view(-1)[place] = difference / (a - b) if abs(a - b) > 1e-9 else float(0 < a < ctx.top)
+        return gradient * multiplier, None
+
+
+class _Rescaled(nn.Module):
+    def __init__(self, top):
+        super().__init__()
+        self.top = top
+
+    def forward(self, x):
+        return _Rescale.apply(x, self.top)
+
+
+def deeplift(module: nn.Module, x: Tensor, target: int) -> Tensor:
+    """DeepLift's rescale rule against zeros, place by place; ``module`` is a private copy and is changed."""
+    _replace_relus(module, _Rescaled)
+    pair = torch.cat([x.detach(), torch.zeros_like(x)]).requires_grad_()
+    multipliers = torch.autograd.grad(module(pair)[:, target].sum(), pair)[0]
+    return multipliers[:1] * x.detach()
+
+
+def _replace_relus(module: nn.Module, make: type[nn.Module]) -> None:
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.ReLU6):
-                setattr(parent, name, _Guided(6.0))
+                setattr(parent, name, make(6.0))
             elif isinstance(child, nn.ReLU):
-                setattr(parent, name, _Guided(float("inf")))
-    x = x.detach().clone().requires_grad_()
-    return torch.autograd.grad(module(x)[0, target], x)[0]
+                setattr(parent, name, make(float("inf")))
 
 
 def integrated_gradients(module: nn.Module, x: Tensor, target: int, steps: int) -> Tensor:

@@ -20,7 +20,7 @@ def brute_force_obs(weight: Tensor, moment: Tensor, zeros: int, damping: float) 
     weight ``(groups, rows, cols)``, moment ``(groups, cols, cols)``. Existing zeros and dead inputs cost nothing.
     """
     weight = weight.clone()
-    groups, rows, cols = weight.shape
+    groups, rows, _ = weight.shape
     start = weight.clone()
     gone = torch.zeros_like(weight, dtype=torch.bool)
     for _ in range(zeros):
@@ -48,7 +48,7 @@ def brute_force_obs(weight: Tensor, moment: Tensor, zeros: int, damping: float) 
 
 
 def naive_sparsegpt(weight: Tensor, moment: Tensor, zeros: int, damping: float, block_size: int) -> Tensor:
-    """Column by column; what a column's removal costs and moves comes from the inverse over the columns not yet fixed."""
+    """Column by column; what a removal costs and moves comes from the inverse over the columns not yet fixed."""
     weight = weight.clone()
     groups, rows, cols = weight.shape
     forced = (weight == 0) | (moment.diagonal(dim1=1, dim2=2) == 0).unsqueeze(1)
@@ -64,9 +64,8 @@ def naive_sparsegpt(weight: Tensor, moment: Tensor, zeros: int, damping: float, 
             h = damped(moment[g], damping)
             for c in range(left, right):
                 price = torch.linalg.inv(h[c:, c:])[0, 0]
-                for r in range(rows):
-                    if not forced[g, r, c]:
-                        candidates.append((float(weight[g, r, c] ** 2 / price), g, r, c))
+                alive = [r for r in range(rows) if not forced[g, r, c]]
+                candidates += [(float(weight[g, r, c] ** 2 / price), g, r, c) for r in alive]
         for _, g, r, c in sorted(candidates)[: target - done]:
             mask[g, r, c] = True
         done = target

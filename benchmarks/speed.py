@@ -1,0 +1,85 @@
+"""Where the time of one analysis goes, in a warm process.
+
+    python -m benchmarks.speed --runs 5
+
+Floors are counted, not guessed: the floating-point operations of the forward passes that each part cannot do without,
+over the speed of a plain float32 matrix product measured in the same run. Medians with minimum and maximum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import spade_core as sc
+from spade_core.models import LoadedModel
+from spade_core.spade import _views
+
+
+def timed(compute: Callable[[], object], runs: int) -> tuple[float, float, float]:
+    """Return median, minimum and maximum of the seconds of ``runs`` calls after one warm-up."""
+    compute()
+    found = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        compute()
+        found.append(time.perf_counter() - start)
+    return float(np.median(found)), min(found), max(found)
+
+
+def matmul_speed(runs: int) -> float:
+    """Return floating-point operations a second of a 1536 x 1536 float32 product."""
+    side = 1536
+    a, b = torch.randn(2, side, side)
+    return 2 * side**3 / timed(lambda: a @ b, runs)[0]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
+    parser.add_argument("--image", default="bundled:dog")
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    model, picture = sc.load_model(options.model, device="cpu"), sc.load_picture(options.image)
+    speed = matmul_speed(options.runs)
+    trace = sc.trace(model, picture)
+    views = torch.cat(_views(model, picture, trace.config))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.module(views[:1])
+    forward = counter.get_total_flops()
+    count = trace.config.views
+    parts: dict[str, tuple[Callable[[], object], float]] = {
+        f"drawing {count} views": (lambda: _views(model, picture, trace.config), 0.0),
+        f"one dense pass over {count} views": (lambda: _dense_pass(model, views), count * forward),
+        "one trace (both streams, moments, solving)": (lambda: sc.trace(model, picture), 2 * count * forward),
+        "saliency of one network": (lambda: sc.explain(model, picture, method="saliency"), 3 * forward),
+        "integrated gradients of one network": (
+            lambda: sc.explain(model, picture, method="integrated_gradients"),
+            32 * 3 * forward,
+        ),
+    }
+    sys.stdout.write(
+        f"{options.model}, {torch.get_num_threads()} threads, matrix product {speed / 1e9:.0f} GFLOP/s, "
+        f"{forward / 1e9:.2f} GFLOP a forward pass, {options.runs} runs\n"
+    )
+    for name, (compute, flops) in parts.items():
+        median, low, high = timed(compute, options.runs)
+        floor = flops / speed
+        times = f"{median / floor:5.1f} x its floor of {floor:.2f} s" if floor else ""
+        sys.stdout.write(f"{name:<45} {median:6.2f} s [{low:.2f}, {high:.2f}]  {times}\n")
+
+
+def _dense_pass(model: LoadedModel, views: torch.Tensor) -> None:
+    with torch.no_grad():
+        model.module(views)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The way of a stranger, in headless Chromium against a real server with its real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import hostile_files
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+LONG = 120_000  # ms; generous, for machines that do other things too
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "SPADE_DATA_DIR": str(tmp_path_factory.mktemp("data")), "SPADE_JOBS": "worker"}
+    environment.pop("SPADE_DEVICE", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)
+            break
+        except OSError:
+            time.sleep(0.2)
+    yield url
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("Chromium is not installed, and CI must not leave this test out")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    opened = context.new_page()
+    opened.set_default_timeout(LONG)
+    yield opened
+    context.close()
+
+
+def open_saliency(page, server, query=""):
+    page.goto(f"{server}/saliency{query}")
+    page.get_by_role("button", name="Run SPADE").wait_for()
+
+
+def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
+    page.goto(server)
+    page.get_by_role("heading", name="See why a vision model decided").wait_for()
+    page.get_by_role("link", name="Open the saliency maps").click()
+    page.get_by_role("button", name="Run SPADE").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.locator(".js-plotly-plot").first.wait_for()
+    page.get_by_text("Take it with you").wait_for()
+    assert page.locator(".js-plotly-plot").count() >= 3
+    assert page.get_by_text("Weights removed").is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Manifest (JSON)").click()
+    download.value.save_as(tmp_path / "manifest.json")
+    described = json.loads((tmp_path / "manifest.json").read_text())
+    assert described["picture"]["name"] == "bundled:dog"
+    assert described["sparsity"] > 0.5
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Figure (PNG)").click()
+    download.value.save_as(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "methods=" in page.url
+    link = page.url
+
+    other = page.context.browser.new_page()  # a second person follows the link: the kept result comes at once
+    other.set_default_timeout(LONG)
+    other.goto(link)
+    other.get_by_text("Take it with you").wait_for()
+    assert other.get_by_text("German shepherd").first.is_visible()
+    other.close()
+
+
+def test_cancel_leaves_a_page_that_works(page, server):
+    open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.goto(
+        f"{server}/saliency?picture=bundled:panda&methods=saliency&preset=uniform&sparsity=0.3&solver=magnitude&views=8"
+    )
+    page.get_by_text("Take it with you").wait_for()
+
+
+def test_hostile_uploads_get_a_sentence_and_the_app_lives(page, server, tmp_path):
+    open_saliency(page, server)
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name="Upload your own").click()
+    page.get_by_text("Picture file").wait_for()
+    files = [item for item in hostile_files(tmp_path) if len(item[1]) < 10**6][:6]
+    for name, data, _ in files:
+        page.locator("input[type=file]").set_input_files(
+            {"name": Path(name).stem + ".png", "mimeType": "image/png", "buffer": data}
+        )
+        alert = page.get_by_test_id("stAlert").filter(has_text=Path(name).stem)
+        alert.first.wait_for()
+        assert "Traceback" not in alert.first.inner_text()
+    assert urllib.request.urlopen(f"{server}/_stcore/health").status == 200
