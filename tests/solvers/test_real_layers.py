@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from spade_core.augment import random_views
 from spade_core.calibration import grouped
 from spade_core.capture import capture
-from spade_core.layers import share_copy
 from spade_core.solvers import obs, relative_error, sparsegpt
 
 LAYERS = ["blocks.0.0.conv_pw", "blocks.1.1.conv_dw", "blocks.2.0.conv_pw", "blocks.4.0.conv_dw", "blocks.1.0.conv_pwl"]
@@ -18,7 +19,7 @@ LAYERS = ["blocks.0.0.conv_pw", "blocks.1.1.conv_dw", "blocks.2.0.conv_pw", "blo
 def moments(lite0, coffee):
     pixels = torch.from_numpy(coffee.pixels.copy()).permute(2, 0, 1)
     views = lite0.preprocessing.normalize(random_views(pixels, 4, 224, seed=0)).double()
-    network = share_copy(lite0.module).double()
+    network = copy.deepcopy(lite0.module).double()  # a shared copy would turn the fixture itself into float64
     weights = {name: network.get_submodule(name).weight for name in LAYERS}
     groups = {name: network.get_submodule(name).groups for name in LAYERS}
     limits = dict.fromkeys(LAYERS, 4096)
