@@ -22,14 +22,14 @@ def _render() -> None:
         "runs any interpretability method on that *trace*. The model itself is never changed. "
         "Below: what the dense model and its trace look at."
     )
-    if EXAMPLE.is_file():
-        st.image(str(EXAMPLE), caption="Dense and SPADE maps of one bundled picture; computed by this app.")
     columns = st.columns(3)
     for column, title, text in zip(columns, *_STEPS, strict=True):
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{title}**")
             st.markdown(text)
     st.page_link("pages/saliency.py", label="Open the saliency maps", icon=":material/arrow_forward:")
+    if EXAMPLE.is_file():
+        st.image(str(EXAMPLE), caption="Dense and SPADE maps of one bundled picture; computed by this app.")
 
 
 _STEPS = (
