@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from spade_core import __version__
@@ -176,7 +177,7 @@ def _explain(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     from spade_core.analysis import AnalysisConfig, analyse
     from spade_core.images import load_picture
-    from spade_core.results import bundle, manifest, save
+    from spade_core.results import bundle, save
 
     picture = load_picture(options.image)
     config = AnalysisConfig(
@@ -189,8 +190,10 @@ def _explain(options: argparse.Namespace) -> int:
         sys.stderr.write(f"note: {note}\n")
     model = _load(options)
     analysis = analyse(model, picture, config, progress=_Meter())
-    folder = save(bundle(analysis), options.out)
-    described = manifest(analysis)
+    bundled = options.image.startswith("bundled:")
+    files = bundle(analysis, options.image if bundled else str(Path(options.image).resolve()))
+    folder = save(files, options.out)
+    described = json.loads(files["manifest.json"])
     described["seconds"]["command"] = time.perf_counter() - start
     for text in (analysis.trace.fidelity.warning, *analysis.refused.values()):
         if text:

@@ -30,8 +30,8 @@ SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scikit-image", "scikit-learn")
 
 
-def manifest(analysis: Analysis) -> dict[str, Any]:
-    """Return all that describes an analysis, JSON-able; the README documents its keys."""
+def manifest(analysis: Analysis, source: str | None = None) -> dict[str, Any]:
+    """Return all that describes an analysis, JSON-able; ``source`` is where a replay finds the picture."""
     trace, model = analysis.trace, analysis.trace.model
     return {
         "schema_version": SCHEMA_VERSION,
@@ -40,6 +40,7 @@ def manifest(analysis: Analysis) -> dict[str, Any]:
             "name": analysis.picture.name,
             "sha256": analysis.picture.sha256,
             "notes": list(analysis.picture.notes),
+            "source": source or analysis.picture.name,
         },
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
@@ -105,9 +106,9 @@ def file_names(slug: str) -> tuple[str, ...]:
     return tuple(f"{side}_{slug}.{kind}" for side in ("dense", "spade") for kind in ("npy", "png"))
 
 
-def bundle(analysis: Analysis) -> dict[str, bytes]:
+def bundle(analysis: Analysis, source: str | None = None) -> dict[str, bytes]:
     """Return all files of an analysis: manifest, arrays, map pictures, and one figure of all methods."""
-    described = manifest(analysis)
+    described = manifest(analysis, source)
     files = {}
     rows = []
     for slug, pair in analysis.pairs.items():
@@ -180,7 +181,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         described = json.loads(path.read_text(encoding="utf-8"))
         if described["schema_version"] != SCHEMA_VERSION:
             raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
-        described["config"], described["model"]["spec"], described["picture"]["sha256"], described["methods"]
+        described["config"], described["model"]["spec"], described["picture"]["source"], described["methods"]
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -204,7 +205,7 @@ def replay(
         ConfigError: the manifest, the picture or the weights are not those of the record.
     """
     described = read_manifest(path)
-    picture = load_picture(image or described["picture"].get("source") or described["picture"]["name"])
+    picture = load_picture(image or described["picture"]["source"])
     if picture.sha256 != described["picture"]["sha256"]:
         raise ConfigError(
             f"The picture {picture.name} is not the one of the manifest: its bytes differ; give it by --image."

@@ -66,6 +66,21 @@ def test_explain_writes_what_it_says_and_replay_finds_the_same_bits(tmp_path):
     assert again.stdout.count("identical") == 4
 
 
+def test_replay_finds_a_picture_given_by_a_relative_path(tmp_path, monkeypatch, capsys):
+    from spade_core.images import bundled
+
+    (tmp_path / "mine.jpg").write_bytes(bundled()["coffee"].path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--image", "mine.jpg", "--method", "saliency", "--out", "out", "--device", "cpu"]
+    assert main(["explain", *arguments, "--views", "2", "--solver", "magnitude", "--sparsity", "0.2"]) == 0
+    monkeypatch.chdir("/")
+    assert main(["replay", str(tmp_path / "out")]) == 0
+    (tmp_path / "mine.jpg").rename(tmp_path / "moved.jpg")
+    assert main(["replay", str(tmp_path / "out")]) == 2
+    assert main(["replay", str(tmp_path / "out"), "--image", str(tmp_path / "moved.jpg")]) == 0
+    assert "identical" in capsys.readouterr().out
+
+
 def test_own_weights_from_the_command_line(tmp_path, capsys):
     from spade_core.models import MODELS
 
