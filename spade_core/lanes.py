@@ -31,6 +31,7 @@ __all__ = ["CANCELLED", "InlineLane", "Lane", "WorkerLane"]
 logger = logging.getLogger(__name__)
 
 GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed
+REPEATS = 2  # worker and reserve may both have died unnoticed
 RESERVE_AFTER = 1.0  # seconds without work before the reserve is started, so that it does not slow a job down
 CANCELLED = "Cancelled."
 KILLED = (
@@ -116,7 +117,7 @@ class _Turn:
     job: Job
     sent: bool = False
     started: bool = False
-    repeated: bool = False
+    repeats: int = 0  # times it was given again, because a worker died idle
     deadline: float | None = None  # when the worker is killed, once a cancel was sent
 
 
@@ -305,8 +306,8 @@ class WorkerLane:
             return
         self._promote()
         turn = self._turn
-        if turn is not None and turn.sent and not turn.started and not turn.repeated:
-            turn.sent, turn.repeated = False, True  # it died idle, before the job reached it
+        if turn is not None and turn.sent and not turn.started and turn.repeats < REPEATS:
+            turn.sent, turn.repeats = False, turn.repeats + 1  # it died idle, before the job reached it
             self._ring()
         else:
             self._lose_job(KILLED if code == -signal.SIGKILL else CRASHED)
