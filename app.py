@@ -27,11 +27,17 @@ def _render() -> None:
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{title}**")
             st.markdown(text)
-    st.page_link("pages/saliency.py", label="Open the saliency maps", icon=":material/arrow_forward:")
+    for column, (page, label) in zip(st.columns(3), _WAYS, strict=True):
+        column.page_link(page, label=label, icon=":material/arrow_forward:")
     if EXAMPLE.is_file():
         st.image(str(EXAMPLE), caption="Dense and SPADE maps of one bundled picture; computed by this app.")
 
 
+_WAYS = (
+    ("pages/saliency.py", "Open the saliency maps"),
+    ("pages/neurons.py", "See what excites a neuron"),
+    ("pages/trace.py", "Look inside a trace"),
+)
 _STEPS = (
     ("1 · Pick", "2 · Trace", "3 · Compare"),
     (

@@ -13,29 +13,19 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import spade_core as sc
-from spade_core.config import ASSETS
+from spade_core.cli.common import Meter
 from spade_core.metrics import bootstrap_interval, insertion_deletion
 from spade_core.models import LoadedModel
+from spade_core.resumable import resumed
+from spade_core.splits import split_of, spread
 
 METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
-
-
-def pictures(folder: Path, split: str, count: int) -> list[Path]:
-    """Return the split's pictures that lie in ``folder``, or all of it where it holds none of them."""
-    wanted = json.loads((ASSETS / "splits.json").read_text())[split]
-    found = [folder / name for name in wanted if (folder / name).is_file()]
-    found = found or sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
-    )
-    # Spread over the list, which is in the order of the classes.
-    return [found[int(index)] for index in np.linspace(0, len(found) - 1, min(count, len(found))).round()]
 
 
 def measure(model: LoadedModel, path: Path, methods: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +36,6 @@ def measure(model: LoadedModel, path: Path, methods: tuple[str, ...], options: d
     seconds = time.perf_counter() - start
     x = model.preprocessing(picture, device=model.device)
     row: dict[str, Any] = {
-        "file": path.name,
         "kept": trace.fidelity.trace_top5[0][0] == trace.fidelity.dense_top5[0][0],
         "dense_probability": trace.fidelity.dense_probability,
         "trace_probability": trace.fidelity.trace_probability,
@@ -60,23 +49,6 @@ def measure(model: LoadedModel, path: Path, methods: tuple[str, ...], options: d
             curves = insertion_deletion(model.module, x, found.map, found.target)
             row[f"{side}_{method}"] = (curves.insertion_auc, curves.deletion_auc)
     return row
-
-
-def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield every picture's row, measured now or found in the output file."""
-    out = Path(options.out)
-    done = {row["file"]: row for row in map(json.loads, out.read_text().splitlines())} if out.is_file() else {}
-    model = sc.load_model(options.model, device=options.device)
-    trace = json.loads(options.trace)
-    paths = pictures(Path(options.images), options.split, options.count)
-    for index, path in enumerate(paths):
-        row = done.get(path.name)
-        if row is None:
-            row = measure(model, path, tuple(options.method or METHODS), trace)
-            with out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-        sys.stderr.write(f"\r{index + 1}/{len(paths)} {path.name:<30}")
-        yield row
 
 
 def report(found: list[dict[str, Any]]) -> str:
@@ -117,8 +89,11 @@ def main() -> None:
     parser.add_argument("--trace", default="{}", help="options of spade_core.trace as JSON")
     parser.add_argument("--out", required=True, help="file of JSON lines; an interrupted run goes on")
     options = parser.parse_args()
-    table = report(list(rows(options)))
-    sys.stdout.write(f"\n{table}\n")
+    model = sc.load_model(options.model, device=options.device)
+    methods, chosen = tuple(options.method or METHODS), json.loads(options.trace)
+    items = {path.name: path for path in spread(split_of(options.images, options.split), options.count)}
+    rows = list(resumed(options.out, items, lambda _, path: measure(model, path, methods, chosen), progress=Meter()))
+    sys.stdout.write(f"\n{report(rows)}\n")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,12 @@ class Settings:
     max_weights_bytes: int = _setting(
         "SPADE_MAX_WEIGHTS_BYTES", 2**30, parse_bytes, "size limit of an own weights file in the page"
     )
+    references: Path | None = _setting(  # noqa: RUF009 - a dataclass field
+        "SPADE_REFERENCES",
+        None,
+        parse_path,
+        "folder of reference pictures; default: the bundled ones",
+    )
     results_bytes: int = _setting(
         "SPADE_RESULTS_BYTES", 2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size"
     )

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["DIVERGING", "SEQUENTIAL", "colorize", "figure_png", "map_png"]
+__all__ = ["DIVERGING", "SEQUENTIAL", "colorize", "figure_png", "map_png", "png_bytes"]
 
 DIVERGING, SEQUENTIAL = "RdBu_r", "magma"
 
@@ -22,11 +22,16 @@ def colorize(values: np.ndarray, limits: tuple[float, float], signed: bool) -> n
     return (mpl.colormaps[DIVERGING if signed else SEQUENTIAL](scaled)[..., :3] * 255).round().astype(np.uint8)
 
 
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """Return uint8 ``(height, width, 3)`` or ``(height, width)`` as the bytes of a PNG file."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
 def map_png(values: np.ndarray, limits: tuple[float, float], signed: bool) -> bytes:
     """Return a map as PNG bytes, one pixel a value."""
-    out = io.BytesIO()
-    Image.fromarray(colorize(values, limits, signed)).save(out, format="PNG")
-    return out.getvalue()
+    return png_bytes(colorize(values, limits, signed))
 
 
 def figure_png(

@@ -12,21 +12,18 @@ import importlib.metadata
 import itertools
 import json
 import logging
-import math
 import sys
 import threading
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from weakref import WeakSet
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, JobError, SpadeError
 from spade_core.images import Picture
+from spade_core.job_state import Job, Status
 from spade_core.lanes import CANCELLED, InlineLane, Lane, WorkerLane
 from spade_core.store import ResultStore, keep_file
 from spade_core.worker import DEFAULT_TASKS
@@ -35,10 +32,8 @@ __all__ = ["JobManager", "Status", "Ticket", "code_version", "job_key", "manager
 
 logger = logging.getLogger(__name__)
 
-FINISHED = ("done", "failed", "cancelled")
 PICTURE_BYTES = 2**29
 LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow")  # whose version may change a result
-SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
 
 
 @cache
@@ -68,95 +63,6 @@ def job_key(kind: str, payload: Mapping[str, Any]) -> str:
         content["picture"] = {name: value for name, value in picture.items() if name != "path"}
     text = json.dumps([kind, content, code_version(), _library_versions()], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Status:
-    """How a job stands.
-
-    Attributes:
-        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
-        fraction: done, 0 to 1; note: what is going on, or the error.
-        elapsed, remaining: seconds; remaining is an estimate, None where there is none yet.
-        position: jobs that come first, 0 for the running one.
-    """
-
-    state: str
-    fraction: float
-    note: str
-    elapsed: float
-    remaining: float | None
-    position: int
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.state in FINISHED
-
-
-class Job:
-    """One computation and what is known of it; a lane writes, tickets read."""
-
-    def __init__(self, serial: int, key: str, kind: str, payload: dict[str, Any]) -> None:
-        self.serial, self.key, self.kind, self.payload = serial, key, kind, payload
-        self.tickets: WeakSet[Ticket] = WeakSet()  # a closed session's tickets vanish and no longer count
-        self.cancelling = False
-        self.files: dict[str, bytes] = {}
-        self.error: SpadeError | None = None
-        self.ended = threading.Event()
-        self._lock = threading.Lock()
-        self._state, self._fraction, self._note = "queued", 0.0, ""
-        self._partials: dict[str, bytes] = {}
-        self._started = self._stopped = self._reported = 0.0
-        self._expected: float | None = None  # seconds from start to end
-
-    def begin(self) -> None:
-        """The job is about to run."""
-        with self._lock:
-            self._state, self._note = "running", "starting"
-            self._started = self._reported = time.monotonic()
-
-    def report(self, fraction: float, note: str) -> None:
-        """Note the progress; the estimate follows its pace, smoothed over a few seconds."""
-        with self._lock:
-            now = time.monotonic()
-            self._fraction, self._note = min(1.0, max(self._fraction, fraction)), note
-            if self._fraction > 0.02:
-                projected = (now - self._started) / self._fraction
-                weight = 1.0 if self._expected is None else 1 - math.exp((self._reported - now) / SMOOTHING)
-                self._expected = (self._expected or 0.0) * (1 - weight) + projected * weight
-            self._reported = now
-
-    def add(self, files: Mapping[str, bytes]) -> None:
-        """Add partial results."""
-        with self._lock:
-            self._partials.update(files)
-
-    def end(
-        self, state: str, note: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
-    ) -> None:
-        """Settle the job; the first end counts."""
-        with self._lock:
-            if self.ended.is_set():
-                return
-            self._state, self._note, self.files, self.error = state, note, files or {}, error
-            self._fraction = 1.0 if state == "done" else self._fraction
-            self._stopped = time.monotonic()
-            self.ended.set()
-
-    def partials(self) -> dict[str, bytes]:
-        """Return the partial results so far."""
-        with self._lock:
-            return dict(self._partials)
-
-    def status(self, position: int) -> Status:
-        """Return a consistent view."""
-        with self._lock:
-            now = self._stopped or time.monotonic()
-            elapsed = now - self._started if self._started else 0.0
-            running = self._state == "running" and self._expected is not None
-            remaining = max(0.0, (self._expected or 0.0) - elapsed) if running else None
-            return Status(self._state, self._fraction, self._note, elapsed, remaining, position)
 
 
 class Ticket:

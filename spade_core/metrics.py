@@ -1,6 +1,9 @@
-"""How faithful a saliency map is to the dense model: insertion and deletion (RISE, Petsiuk et al. 2018).
+"""How good a saliency map is: against a known trigger (Trojan AUC, Pointing Game), and against the dense model.
 
-The pixels are changed in order of their saliency, and the softmax probability of the explained class is followed.
+Where a trigger caused the prediction, its mask is the right answer: the *Trojan AUC* is the area under the ROC curve of
+the pixels' values against the mask (SPADE, section 4.1), the *Pointing Game* asks whether the highest value lies on
+it (Zhang et al. 2016). Without a right answer there are *insertion* and *deletion* (RISE, Petsiuk et al. 2018):
+the pixels are changed in order of their saliency, and the softmax probability of the explained class is followed.
 Deletion goes from the picture to mean grey (zero in normalised space), insertion from a blurred copy to the picture. A
 score is the area under the curve, in percent. Both are read on the *dense* model, whatever network the map came from.
 """
@@ -12,16 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import rankdata
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
 from spade_core.progress import Progress, silent
 
-__all__ = ["STEPS", "Interval", "PerturbationCurves", "bootstrap_interval", "insertion_deletion"]
+__all__ = [
+    "POINTING_RADIUS", "STEPS", "Interval", "PerturbationCurves", "bootstrap_interval", "insertion_deletion",
+    "pointing_game", "trojan_auc",
+]  # fmt: skip
 
 STEPS = 28  # RISE changes 224 * 8 pixels at a time
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0
 BATCH = 32
+POINTING_RADIUS = 15  # px, as in the authors' code of the Pointing Game
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,47 @@ def _probabilities(
             mixed = (start + (stop - start) * part).contiguous(memory_format=torch.channels_last)
             found.append(F.softmax(module(mixed).double(), 1)[:, target].cpu())
     return torch.cat(found).numpy()
+
+
+def trojan_auc(saliency: np.ndarray, mask: np.ndarray) -> float:
+    """Return the area under the ROC curve of the pixels' values as scores for lying in ``mask``, in percent.
+
+    It is the probability that a random pixel of the mask has a higher value than a random other one, ties counting
+    half.
+
+    Args:
+        saliency: ``(height, width)``; signed maps are taken as they are: evidence against the class ranks last.
+        mask: bool, the same shape.
+
+    Raises:
+        ValueError: shapes differ, or the mask is empty or everything.
+    """
+    _check_mask(saliency, mask)
+    inside = int(mask.sum())
+    if inside in (0, mask.size):
+        raise ValueError("the mask must hold some pixels and leave some out")
+    ranks = rankdata(saliency.ravel())[mask.ravel()]
+    return float(100 * (ranks.sum() - inside * (inside + 1) / 2) / (inside * (mask.size - inside)))
+
+
+def pointing_game(saliency: np.ndarray, mask: np.ndarray, *, radius: float = POINTING_RADIUS) -> bool:
+    """Return whether the highest value lies on ``mask`` or less than ``radius`` px away from it.
+
+    Args:
+        saliency: ``(height, width)``; of equal highest values the first in reading order counts.
+        mask: bool, the same shape, not empty.
+        radius: tolerance, px at the map's size; 0 or below 1: on the mask itself.
+    """
+    _check_mask(saliency, mask)
+    row, column = np.unravel_index(np.argmax(saliency), saliency.shape)
+    rows, columns = np.nonzero(mask)
+    distance = float(np.hypot(rows - row, columns - column).min(initial=np.inf))
+    return distance == 0 or distance < radius
+
+
+def _check_mask(saliency: np.ndarray, mask: np.ndarray) -> None:
+    if saliency.shape != mask.shape or mask.dtype != bool:
+        raise ValueError(f"the mask must be bool of shape {saliency.shape}, not {mask.dtype} of {mask.shape}")
 
 
 @dataclass(frozen=True)

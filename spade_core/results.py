@@ -9,6 +9,7 @@ import io
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,36 @@ from spade_core.errors import ConfigError
 from spade_core.figures import figure_png, map_png
 from spade_core.images import load_picture
 from spade_core.jobs import code_version
+from spade_core.metrics import pointing_game, trojan_auc
 from spade_core.models import load_spec
 from spade_core.progress import Progress, silent
 from spade_core.saliency import METHODS, shared_range
+from spade_core.trojan.paste import Paste
 
-__all__ = ["Comparison", "bundle", "device_name", "file_names", "manifest", "replay", "save", "threads"]
+__all__ = [
+    "SCHEMA_VERSION", "Comparison", "TriggerRecord", "bundle", "device_name", "environment", "file_names", "manifest",
+    "named", "npy_bytes", "replay", "save", "threads",
+]  # fmt: skip
 
 SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scikit-image", "scikit-learn")
 
 
-def manifest(analysis: Analysis, source: str | None = None) -> dict[str, Any]:
-    """Return all that describes an analysis, JSON-able; ``source`` is where a replay finds the picture."""
+@dataclass(frozen=True, eq=False)
+class TriggerRecord:
+    """What was pasted into the picture (a ``trojan.Paste`` as a dictionary), and its mask at the model's input."""
+
+    paste: Mapping[str, Any]
+    mask: np.ndarray
+
+
+def manifest(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, Any]:
+    """Return all that describes an analysis, JSON-able.
+
+    Args:
+        source: where a replay finds the picture, before a trigger was pasted.
+        trigger: what was pasted; every method is then scored against its mask.
+    """
     trace, model = analysis.trace, analysis.trace.model
     return {
         "schema_version": SCHEMA_VERSION,
@@ -41,27 +60,29 @@ def manifest(analysis: Analysis, source: str | None = None) -> dict[str, Any]:
             "sha256": analysis.picture.sha256,
             "notes": list(analysis.picture.notes),
             "source": source or analysis.picture.name,
+            "trigger": None if trigger is None else dict(trigger.paste),
         },
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
         "target": {"index": trace.fidelity.target, "label": trace.fidelity.label},
-        "prediction": _named(trace.fidelity.dense_top5, model.labels),
-        "trace_prediction": _named(trace.fidelity.trace_top5, model.labels),
+        "prediction": named(trace.fidelity.dense_top5, model.labels),
+        "trace_prediction": named(trace.fidelity.trace_top5, model.labels),
         "fidelity": trace.fidelity.to_dict(),
         "sparsity": trace.report.sparsity,
         "layers": trace.report.to_rows(),
-        "methods": {slug: _describe(slug, pair) for slug, pair in analysis.pairs.items()},
+        "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
         "refused": dict(analysis.refused),
         "seconds": {"trace": trace.seconds, "total": analysis.seconds},
-        "environment": _environment(model.device),
+        "environment": environment(model.device),
     }
 
 
-def _named(top: list[tuple[int, float]], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+def named(top: list[tuple[int, float]], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the most probable classes with their names, JSON-able."""
     return [{"index": index, "label": labels[index], "probability": probability} for index, probability in top]
 
 
-def _describe(slug: str, pair: Any) -> dict[str, Any]:
+def _describe(slug: str, pair: Any, trigger: TriggerRecord | None) -> dict[str, Any]:
     sides = {"dense": pair.dense, "spade": pair.spade}
     return {
         "title": METHODS[slug].title,
@@ -74,17 +95,23 @@ def _describe(slug: str, pair: Any) -> dict[str, Any]:
                 "sha256": _digest(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
+                **({} if trigger is None else _scores(item.map, trigger.mask)),
             }
             for side, item in sides.items()
         },
     }
 
 
+def _scores(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    return {"trojan_auc": trojan_auc(values, mask), "pointing_game": pointing_game(values, mask)}
+
+
 def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what may change the bits of a result: device, threads, versions."""
     return {
         "device": device_name(device),
         "device_type": device.type,
@@ -106,10 +133,10 @@ def file_names(slug: str) -> tuple[str, ...]:
     return tuple(f"{side}_{slug}.{kind}" for side in ("dense", "spade") for kind in ("npy", "png"))
 
 
-def bundle(analysis: Analysis, source: str | None = None) -> dict[str, bytes]:
-    """Return all files of an analysis: manifest, arrays, map pictures, and one figure of all methods."""
-    described = manifest(analysis, source)
-    files = {}
+def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, bytes]:
+    """Return all files of an analysis: manifest, arrays, map pictures, one figure of all methods, a trigger's mask."""
+    described = manifest(analysis, source, trigger)
+    files = {} if trigger is None else {"mask.npy": npy_bytes(trigger.mask)}
     rows = []
     for slug, pair in analysis.pairs.items():
         limits = tuple(described["methods"][slug]["range"])
@@ -205,16 +232,18 @@ def replay(
         ConfigError: the manifest, the picture or the weights are not those of the record.
     """
     described = read_manifest(path)
-    picture = load_picture(image or described["picture"]["source"])
-    if picture.sha256 != described["picture"]["sha256"]:
-        raise ConfigError(
-            f"The picture {picture.name} is not the one of the manifest: its bytes differ; give it by --image."
-        )
+    clean = load_picture(image or described["picture"]["source"])
     recorded = described["environment"]["device_type"]
     with threads(described["environment"]["threads"]):
         model = load_spec(described["model"]["spec"], device=recorded if device == "auto" else device)
         if model.sha256 != described["model"]["sha256"]:
             raise ConfigError(f"The weights of {model.name} are not those of the manifest: their sha256 differs.")
+        pasted = described["picture"].get("trigger")
+        picture = Paste.from_dict(pasted).apply(clean, model)[0] if pasted else clean
+        if picture.sha256 != described["picture"]["sha256"]:
+            raise ConfigError(
+                f"The picture {clean.name} is not the one of the manifest: its bytes differ; give it by --image."
+            )
         analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
     return analysis, _compare(analysis, described, Path(path))
 

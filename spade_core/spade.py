@@ -43,6 +43,7 @@ def trace(
     preset: str | None = None,
     stages: Mapping[str, float] | None = None,
     views: int | None = None,
+    untouched: int | None = None,
     seed: int = 0,
     target: int | str | None = None,
     damping: float | None = None,
@@ -61,7 +62,9 @@ def trace(
         sparsity: one ratio for all layers; alone it means the preset ``uniform``.
         preset: a slug of ``PRESETS``; None: ``default``, or ``uniform``/``custom`` where a ratio is given.
         stages: stage -> ratio, for the preset ``custom``.
-        views: number of random views; None: what the preset prefers. The paper uses 1,024.
+        views: number of views; None: what the preset prefers. The paper uses 1,024.
+        untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
+            prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
         seed: of the views.
         target: the explained class, index or label; None: the dense model's top-1.
         damping: fraction of the mean diagonal; None: the solver's own.
@@ -76,8 +79,9 @@ def trace(
         ModelError: no layer's input could be captured.
     """
     config = TraceConfig.build(
-        solver=solver, calibration=calibration, sparsity=sparsity, preset=preset, stages=stages, views=views, seed=seed,
-        damping=damping, block_size=block_size, first_layer=first_layer, positions=positions,
+        solver=solver, calibration=calibration, sparsity=sparsity, preset=preset, stages=stages, views=views,
+        untouched=untouched, seed=seed, damping=damping, block_size=block_size, first_layer=first_layer,
+        positions=positions,
     )  # fmt: skip
     chosen = resolve_target(model, target) if target is not None else None
     plan = presets.resolve(config.preset, _request(model, config))
@@ -91,7 +95,11 @@ def _request(model: LoadedModel, config: TraceConfig) -> presets.Request:
 
 
 def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: int | None, progress: Progress) -> Trace:
-    """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class."""
+    """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class.
+
+    Its traces never see the untouched picture, unless asked to, so that keeping its class means something.
+    """
+    config = replace(config, untouched=max(config.untouched, 0))
     low, high, best, tried = 0, len(AUTO_RATIOS), None, 0
     steps = len(AUTO_RATIOS).bit_length()
     while low < high:
@@ -143,11 +151,16 @@ def _trace_once(
 
 
 def _views(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
-    pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
-    size = model.preprocessing.size
-    views = random_views(pixels, config.views, size, seed=config.seed, device=model.device)
-    views = model.preprocessing.normalize(views).to(next(model.module.parameters()).dtype)
-    return list(views.contiguous(memory_format=torch.channels_last).split(BATCH))
+    """Return the untouched views and the random ones, normalised, in batches."""
+    dtype = next(model.module.parameters()).dtype
+    untouched = min(config.untouched, config.views)
+    views = [model.preprocessing(picture, device=model.device, dtype=dtype)] * untouched
+    if config.views > untouched:
+        pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
+        count, size = config.views - untouched, model.preprocessing.size
+        drawn = random_views(pixels, count, size, seed=config.seed, device=model.device)
+        views.append(model.preprocessing.normalize(drawn).to(dtype))
+    return list(torch.cat(views).contiguous(memory_format=torch.channels_last).split(BATCH))
 
 
 def _recipes(

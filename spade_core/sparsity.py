@@ -33,6 +33,7 @@ PAPER_LRP = {
     "layer3.3": 0.8, "layer3.2": 0.9, "layer3.1": 0.8, "layer3.0": 0.8, "layer2.3": 0.95, "layer2.2": 0.99,
     "layer2.1": 0.0, "layer2.0": 0.2, "layer1.2": 0.0, "layer1.1": 0.8, "layer1.0": 0.2,
 }  # fmt: skip
+PAPER_OPTIONS = {"untouched": 0}
 VISUALIZATION_RATIO = 0.95
 VISUALIZATION_SHARE = 0.68  # the authors' 17 of ResNet-50's weight matrices hold this share of its weights
 
@@ -43,7 +44,8 @@ class Plan:
 
     Attributes:
         ratios: layer name -> fraction of zeros; 0 is dense by request.
-        options: calibration, views or block size that the preset prefers; what the user sets goes first.
+        options: calibration, views, untouched views or block size that the preset prefers; what the user sets goes
+            first.
     """
 
     ratios: Mapping[str, float]
@@ -139,7 +141,7 @@ def _paper_visualization(request: Request) -> Plan:
         chosen = {layer.name for layer in request.layers if re.match(r"fc|layer4|layer3\.[45]", layer.name)}
     else:
         chosen = _last_share(request, VISUALIZATION_SHARE)
-    return Plan({layer.name: VISUALIZATION_RATIO * (layer.name in chosen) for layer in request.layers})
+    return Plan({layer.name: VISUALIZATION_RATIO * (layer.name in chosen) for layer in request.layers}, PAPER_OPTIONS)
 
 
 def _last_share(request: Request, share: float) -> set[str]:
@@ -158,7 +160,7 @@ def _last_share(request: Request, share: float) -> set[str]:
 def _paper_lrp(request: Request) -> Plan:
     if not any(layer.name.startswith("layer3.5") for layer in request.layers):
         raise ConfigError("The preset 'paper-lrp' holds the authors' ratios of ResNet-50 and fits no other model.")
-    return Plan({layer.name: PAPER_LRP.get(_block_of(layer.name), 0.0) for layer in request.layers})
+    return Plan({layer.name: PAPER_LRP.get(_block_of(layer.name), 0.0) for layer in request.layers}, PAPER_OPTIONS)
 
 
 def _block_of(layer: str) -> str:

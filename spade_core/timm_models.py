@@ -103,7 +103,7 @@ def _hub_file(name: str, cfg: Any, offline: str) -> Path:
         raise ModelError(
             f"The weights of timm:{name} could not be fetched from {constants.ENDPOINT}/{repo}: connect to the "
             f"internet, put them into the Hugging Face cache ({constants.HF_HUB_CACHE}), or use --weights FILE "
-            f"--arch timm:{name}; without a connection {offline} works."
+            f"--arch timm:{name}; these work without one: {offline}."
         ) from None
 
 

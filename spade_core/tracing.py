@@ -30,7 +30,8 @@ __all__ = [
     "measure_fidelity",
 ]
 
-DEFAULT_VIEWS = 24
+DEFAULT_VIEWS = 16
+DEFAULT_UNTOUCHED = 1
 DEFAULT_POSITIONS = 2048
 MAX_VIEWS = 16_384
 
@@ -45,8 +46,8 @@ def _choose(value: str, table: Mapping[str, Any], what: str) -> str:
 class TraceConfig:
     """All options of a trace; JSON-able, and with model and picture all that a replay needs.
 
-    ``calibration``, ``views``, ``block_size`` and ``damping`` may be open (None, -1) until a preset and a solver fill
-    them; in a finished trace they are always set.
+    ``calibration``, ``views``, ``untouched``, ``block_size`` and ``damping`` may be open (None, -1) until a preset
+    and a solver fill them; in a finished trace they are always set.
     """
 
     solver: str
@@ -55,6 +56,7 @@ class TraceConfig:
     sparsity: float | None = None
     stages: tuple[tuple[str, float], ...] = ()
     views: int = 0
+    untouched: int = -1
     seed: int = 0
     damping: float = -1.0
     block_size: int | None = None
@@ -71,6 +73,7 @@ class TraceConfig:
         preset: str | None,
         stages: Mapping[str, float] | None,
         views: int | None,
+        untouched: int | None,
         seed: int,
         damping: float | None,
         block_size: int | None,
@@ -91,6 +94,8 @@ class TraceConfig:
             _choose(calibration, CALIBRATIONS, "calibration")
         if views is not None and not 1 <= int(views) <= MAX_VIEWS:
             raise ConfigError(f"The number of views must lie between 1 and {MAX_VIEWS:,}, not {views}.")
+        if untouched is not None and untouched < 0:
+            raise ConfigError(f"The number of untouched views must be 0 or more, not {untouched}.")
         if damping is not None and not 0 <= damping <= 10:
             raise ConfigError(f"The damping is a fraction of the mean diagonal, 0 to 10, not {damping}.")
         if block_size is not None and block_size < 1:
@@ -104,6 +109,7 @@ class TraceConfig:
             sparsity=None if sparsity is None else check_ratio(sparsity),
             stages=tuple(sorted((stages or {}).items())),
             views=int(views or 0),
+            untouched=-1 if untouched is None else int(untouched),
             seed=int(seed),
             damping=SOLVERS[solver].damping if damping is None else float(damping),
             block_size=block_size,
@@ -117,6 +123,7 @@ class TraceConfig:
             self,
             calibration=self.calibration or options.get("calibration", "sequential"),
             views=self.views or options.get("views", DEFAULT_VIEWS),
+            untouched=self.untouched if self.untouched >= 0 else options.get("untouched", DEFAULT_UNTOUCHED),
             block_size=self.block_size or options.get("block_size"),
         )
 

@@ -193,7 +193,7 @@ def _download(url: str, file: Path, name: str, offline: str) -> None:
         logger.info("download of %s failed: %s", url, error)
         raise ModelError(
             f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at "
-            f"{file}; without a connection {offline} works."
+            f"{file}; these work without one: {offline}."
         ) from None
 
 

@@ -20,7 +20,8 @@ from spade_core import jobs, lanes
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, JobError, PictureError
 from spade_core.images import load_picture
-from spade_core.jobs import Job, JobManager, code_version, job_key
+from spade_core.job_state import Job
+from spade_core.jobs import JobManager, code_version, job_key
 
 TASKS = "tests.job_tasks"
 ROOT = Path(__file__).resolve().parent.parent

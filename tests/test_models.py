@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import spade_core as sc
-from spade_core import models as registry
+from spade_core import models, registry
 from spade_core.errors import ModelError
 from spade_core.models import MODELS, load_spec, resolve_device, resolve_target
 from spade_core.weights import hub_file
@@ -70,7 +70,7 @@ def sparse_state(name):
 @pytest.mark.parametrize("name", FETCHED)
 def test_every_torchvision_entry_loads_from_the_usual_cache(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(registry, "canonize", lambda module, example: (module.eval().requires_grad_(False), ()))
+    monkeypatch.setattr(models, "canonize", lambda module, example: (module.eval().requires_grad_(False), ()))
     monkeypatch.setattr(torch.nn.init, "kaiming_normal_", lambda tensor, *_, **__: tensor)
     state = sparse_state(name)
     if name == "densenet121":  # its published file numbers norm and conv the old way
@@ -78,7 +78,7 @@ def test_every_torchvision_entry_loads_from_the_usual_cache(name, tmp_path, monk
             key.replace(".norm1.", ".norm.1.").replace(".conv2.", ".conv.2.") if "denselayer" in key else key: value
             for key, value in state.items()
         }
-    file = hub_file(registry._enum(MODELS[name]).url)
+    file = hub_file(registry.weights_enum(MODELS[name]).url)
     file.parent.mkdir(parents=True)
     torch.save(state, file)
     model = sc.load_model(name, device="cpu")
@@ -100,10 +100,10 @@ def test_unreachable_weights_give_one_sentence(name, tmp_path, monkeypatch):
         sc.load_model(name, device="cpu")
     text = str(caught.value)
     assert "could not be fetched" in text
-    assert "efficientnet_lite0 works" in text
+    assert "these work without one: efficientnet_lite0" in text
     assert "\n" not in text
     if name == "resnet18":
-        assert str(hub_file(registry._enum(MODELS[name]).url)) in text
+        assert str(hub_file(registry.weights_enum(MODELS[name]).url)) in text
 
 
 def test_unknown_names_suggest_near_ones():

@@ -14,10 +14,11 @@ from torch import nn
 from spade_core.errors import ConfigError, LayerError, ModelError
 from spade_core.images import Picture
 from spade_core.layers import share_copy
+from spade_core.layouts import Layout, layout_of
 from spade_core.models import wrap_model
 from spade_core.progress import Cancelled
 from spade_core.saliency import METHODS, base, explain, perturbation, shared_range
-from spade_core.saliency.cam import Layout, choose_layer, layout_of
+from spade_core.saliency.cam import choose_layer
 from spade_core.saliency.rules import MaxOfRelus
 from tests import nets
 from tests.reference import saliency as reference

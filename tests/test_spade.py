@@ -335,3 +335,29 @@ def test_bad_options_are_named(small, noise, options, message, monkeypatch):
 def test_resolved_targets_decide_the_fidelity(small, noise):
     trace = sc.trace(small, noise, sparsity=0.3, views=2, target="class 7")
     assert (trace.fidelity.target, trace.fidelity.label) == (7, "class 7")
+
+
+def test_untouched_views_come_first_and_the_rest_is_random(small, noise):
+    from spade_core.augment import random_views
+    from spade_core.spade import _views
+
+    config = sc.trace(small, noise, sparsity=0.3, views=5, untouched=2, seed=3).config
+    views = torch.cat(_views(small, noise, config))
+    plain = small.preprocessing(noise)
+    pixels = torch.from_numpy(noise.pixels.copy()).permute(2, 0, 1)
+    drawn = small.preprocessing.normalize(random_views(pixels, 3, small.preprocessing.size, seed=3))
+    assert torch.equal(views, torch.cat([plain, plain, drawn]))
+
+
+def test_presets_decide_on_the_untouched_view(small, noise):
+    assert sc.trace(small, noise, sparsity=0.3, views=4).config.untouched == 1
+    assert sc.trace(small, noise, preset="auto", views=4).config.untouched == 0
+    assert sc.trace(small, noise, preset="paper-visualization", views=4).config.untouched == 0
+    assert sc.trace(small, noise, preset="auto", views=4, untouched=2).config.untouched == 2
+    with pytest.raises(ConfigError, match="untouched"):
+        sc.trace(small, noise, sparsity=0.3, untouched=-1)
+
+
+def test_the_untouched_view_brings_the_trace_nearer_to_the_dense_prediction(lite0, coffee):
+    without, with_one = (sc.trace(lite0, coffee, views=8, untouched=count).fidelity.kl for count in (0, 1))
+    assert with_one < 0.2 * without

@@ -11,14 +11,16 @@ import torch
 
 from spade_core.errors import ConfigError, LayerError
 from spade_core.images import Picture
+from spade_core.isolation import alone
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel, resolve_target
 from spade_core.progress import Progress, silent
-from spade_core.saliency.base import Method, Task, alone
+from spade_core.saliency.base import Method, Task
 from spade_core.saliency.cam import GradCam, GuidedGradCam
 from spade_core.saliency.gradients import GradientShapMap, InputTimesGradient, IntegratedGradientsMap, Saliency
 from spade_core.saliency.perturbation import LimeMap, Occlusion
 from spade_core.saliency.rules import DeepLiftMap, GuidedBackpropMap
+from spade_core.saliency.scorecam import ScoreCam
 
 if TYPE_CHECKING:
     from spade_core.tracing import Trace
@@ -32,7 +34,7 @@ METHODS: dict[str, Method] = {
     kind.slug: kind()
     for kind in (
         Saliency, InputTimesGradient, IntegratedGradientsMap, DeepLiftMap, GuidedBackpropMap, GuidedGradCam, GradCam,
-        Occlusion, GradientShapMap, LimeMap,
+        ScoreCam, Occlusion, GradientShapMap, LimeMap,
     )
 }  # fmt: skip
 
@@ -78,7 +80,7 @@ def explain(
         target: class index or label; None: the *dense* model's top-1, also for a trace.
         seed: of methods that draw; the global generators are restored afterwards.
         batch_size: at most how many inputs go through the network at once; halved where memory does not suffice.
-        layer: for Grad-CAM and Guided Grad-CAM, which layer to read; None: the last spatial map that the dense
+        layer: for the CAM methods, which layer to read; None: the last spatial map that the dense
             model's target depends on.
         progress: called at every forward pass and within long ones; may raise ``Cancelled``.
         options: of the method, see its ``options``.

@@ -7,14 +7,10 @@ progress and can be cancelled at every call.
 
 from __future__ import annotations
 
-import contextlib
-import random
-import threading
 import time
-import warnings
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -24,16 +20,14 @@ from torch import Tensor, nn
 
 from spade_core.activations import find_shared_activations, is_activation
 from spade_core.errors import ConfigError
+from spade_core.isolation import TICK, seed_all
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.progress import Progress, span
 
-__all__ = ["Method", "Task", "alone", "clip_relus", "counted", "note_gap", "relu_only", "seeded", "with_batches"]
+__all__ = ["Method", "Task", "clip_relus", "counted", "note_gap", "relu_only", "with_batches"]
 
-TICK = 0.1  # seconds between two reports from inside a pass
 TOLERATED_GAP = 0.05  # of the logit difference that a complete attribution may miss without a note
-
-_PROCESS = threading.RLock()  # Captum draws from global generators and warns through global filters
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,46 +133,6 @@ class Method(ABC):
         return int(value) if whole else float(value)
 
 
-@contextlib.contextmanager
-def alone(seed: int, progress: Progress) -> Iterator[None]:
-    """Compute inside the block as the only explanation of this process, seeded and without Captum's notices.
-
-    Raises:
-        Cancelled: by ``progress``, which is called while another thread is computing.
-    """
-    while not _PROCESS.acquire(timeout=TICK):
-        progress(0.0, 1.0, "waiting for another explanation")
-    try:
-        with seeded(seed), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks|Input Tensor")
-            yield
-    finally:
-        _PROCESS.release()
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed Python's, numpy's and torch's global generators inside the block and restore them afterwards.
-
-    Captum draws from them.
-    """
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator is what must be kept
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        _seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    torch.manual_seed(seed)
-
-
 def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> None:
     """Make ``module`` (a private copy) report progress at every forward pass, which is also where a cancel gets in.
 
@@ -226,7 +180,7 @@ def with_batches(task: Task, compute: Callable[[int], Tensor]) -> Tensor:
         batch_size //= 2
         task.record["batch_size"] = batch_size
         torch.cuda.empty_cache()
-        _seed(task.seed)
+        seed_all(task.seed)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

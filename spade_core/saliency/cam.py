@@ -8,7 +8,6 @@ own layout and hands the network back what it expects.
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,65 +19,16 @@ from torch import Tensor, nn
 
 from spade_core.errors import LayerError
 from spade_core.layers import share_copy
+from spade_core.layouts import Layout, layout_of
 from spade_core.models import LoadedModel
 from spade_core.progress import span
 from spade_core.saliency.base import Method, Task, counted, relu_only
 from spade_core.saliency.rules import GuidedBackpropMap
 
-__all__ = ["GradCam", "GuidedGradCam", "Layout", "choose_layer", "layout_of"]
+__all__ = ["GradCam", "GuidedGradCam", "choose_layer"]
 
-PREFIXES = (0, 1, 2, 4, 5)  # class, distillation and register tokens before the patches
 _ATTENTION = re.compile("atte?n", re.IGNORECASE)  # in class names: Attention, ClassAttn, WindowAttention
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a layer's output holds its spatial map.
-
-    Attributes:
-        kind: ``channels_first``, ``channels_last`` or ``tokens``.
-        prefix: tokens before the patches.
-        side: rows (= columns) of the map.
-    """
-
-    kind: str
-    prefix: int
-    side: int
-
-    def to_maps(self, y: Tensor) -> Tensor:
-        """Return ``(n, channels, rows, columns)``."""
-        if self.kind == "channels_first":
-            return y
-        if self.kind == "channels_last":
-            return y.permute(0, 3, 1, 2)
-        patches = y[:, self.prefix :].unflatten(1, (self.side, self.side))
-        return patches.permute(0, 3, 1, 2)
-
-    def from_maps(self, maps: Tensor, y: Tensor) -> Tensor:
-        """Put the map back into the layout of ``y``."""
-        if self.kind == "channels_first":
-            return maps
-        last = maps.permute(0, 2, 3, 1)
-        return last if self.kind == "channels_last" else torch.cat([y[:, : self.prefix], last.flatten(1, 2)], 1)
-
-    def patches(self, gradient: Tensor) -> Tensor:
-        """Return the part of a gradient that belongs to the map."""
-        return gradient[:, self.prefix :] if self.kind == "tokens" else gradient
-
-
-def layout_of(shape: Sequence[int]) -> Layout | None:
-    """Tell how an output of this shape holds a square spatial map of more than one place, or None."""
-    if len(shape) == 4 and shape[2] == shape[3] > 1:
-        return Layout("channels_first", 0, shape[2])
-    if len(shape) == 4 and shape[1] == shape[2] > 1:
-        return Layout("channels_last", 0, shape[1])
-    if len(shape) == 3:
-        for prefix in PREFIXES:
-            side = math.isqrt(max(0, shape[1] - prefix))
-            if side > 1 and side * side == shape[1] - prefix:
-                return Layout("tokens", prefix, side)
-    return None
 
 
 def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = None) -> tuple[str, Layout]:

@@ -17,7 +17,8 @@ from spade_core.solvers.common import Problem, Pruned, factorize
 
 __all__ = ["prune"]
 
-LAZY = 128  # columns whose updates of the columns to their right are applied in one product
+LAZY = 128  # columns whose updates of all columns to their right are applied in one product
+FEW = 16  # the same within them: small enough for one thread and the processor's cache
 
 
 def prune(
@@ -53,18 +54,31 @@ def prune(
 
 
 def _sweep(problem: Problem, upper: Tensor, block_size: int) -> Tensor:
-    weight, cols = problem.weight, problem.weight.shape[-1]
+    """Fix all columns from left to right, a block at a time; return the weight.
+
+    The work is done on the transposed weight, so that a column is contiguous, and with the factor's rows divided by
+    their
+    diagonal: then a removed weight is passed on as it is, and a column costs one product and one rank-one update.
+    """
+    columns = problem.weight.transpose(1, 2).contiguous()
+    price = upper.diagonal(dim1=1, dim2=2)
+    share = upper / price.unsqueeze(2)
     quota = _quotas(problem, block_size)
+    cols = columns.shape[1]
     span = max(block_size, LAZY // block_size * block_size)
     for start in range(0, cols, span):
         stop = min(start + span, cols)
-        errors = torch.empty_like(weight[..., start:stop])
+        removed = torch.empty_like(columns[:, start:stop])
         for left in range(start, stop, block_size):
             right = min(left + block_size, stop)
-            mask = _choose(problem, upper, left, right, quota[left // block_size])
-            _fix_block(weight, upper, mask, errors, (start, left, right, stop))
-        weight[..., stop:] -= errors @ upper[:, start:stop, stop:]
-    return weight
+            block, forced = columns[:, left:right], problem.forced[..., left:right].transpose(1, 2)
+            mask = _choose(block, price[:, left:right], forced, quota[left // block_size])
+            _fix_block(
+                columns[:, left:stop], share[:, left:right, left:stop], mask, removed[:, left - start : right - start]
+            )
+            block.masked_fill_(mask, 0)
+        columns[:, stop:].baddbmm_(share[:, start:stop, stop:].transpose(1, 2), removed, alpha=-1)
+    return columns.transpose(1, 2).contiguous()
 
 
 def _quotas(problem: Problem, block_size: int) -> list[int]:
@@ -77,24 +91,39 @@ def _quotas(problem: Problem, block_size: int) -> list[int]:
     return [after - before for before, after in zip([0, *reached], reached, strict=False)]
 
 
-def _choose(problem: Problem, upper: Tensor, left: int, right: int, count: int) -> Tensor:
-    """Return the block's mask, ``(groups, rows, right - left)``: the forced weights and the ``count`` cheapest."""
-    forced = problem.forced[..., left:right]
-    if count == 0:
-        return forced.clone()
-    price = upper.diagonal(dim1=1, dim2=2)[:, None, left:right]
-    score = (problem.weight[..., left:right] / price).square().masked_fill_(forced, torch.inf).flatten()
-    mask = forced.flatten().clone()
-    mask[score.topk(count, largest=False).indices] = True
-    return mask.view_as(forced)
+def _choose(block: Tensor, price: Tensor, forced: Tensor, count: int) -> Tensor:
+    """Return the block's mask, ``(groups, columns, rows)``: the forced weights and the ``count`` cheapest."""
+    mask = forced.contiguous().clone()
+    if count:
+        score = (block / price.unsqueeze(2)).square().masked_fill_(mask, torch.inf)
+        mask.view(-1)[score.flatten().topk(count, largest=False, sorted=False).indices] = True
+    return mask
 
 
-def _fix_block(weight: Tensor, upper: Tensor, mask: Tensor, errors: Tensor, bounds: tuple[int, int, int, int]) -> None:
-    """Fix the columns ``left..right``; pass their errors on to the columns up to ``stop``, and note them for later."""
-    start, left, right, stop = bounds
-    for column in range(left, right):
-        removed = torch.where(mask[..., column - left], weight[..., column], 0)
-        error = removed / upper[:, None, column, column]
-        weight[..., column + 1 : stop] -= error.unsqueeze(-1) * upper[:, None, column, column + 1 : stop]
-        weight[..., column].masked_fill_(mask[..., column - left], 0)
-        errors[..., column - start] = error
+def _fix_block(columns: Tensor, share: Tensor, mask: Tensor, removed: Tensor) -> None:
+    """Fix the first columns of ``columns``, one for each row of ``share``, and note in ``removed`` what each gave up.
+
+    A few columns at a time are fixed one by one, and all later ones take their updates in one product.
+
+    Args:
+        columns: ``(groups, n, rows)``, changed in place; share: ``(groups, fixed, n)``.
+        mask, removed: ``(groups, fixed, rows)``; ``removed`` is written.
+    """
+    fixed = share.shape[1]
+    for start in range(0, fixed, FEW):
+        stop = min(start + FEW, fixed)
+        few, given = columns[:, start:stop], removed[:, start:stop]
+        _fix_few(few, share[:, start:stop, start:stop], mask[:, start:stop], given)
+        columns[:, stop:].baddbmm_(share[:, start:stop, stop:].transpose(1, 2), given, alpha=-1)
+
+
+def _fix_few(columns: Tensor, share: Tensor, mask: Tensor, removed: Tensor) -> None:
+    """Fix all columns, each by one product and one rank-one update of those to its right."""
+    single = columns.shape[0] == 1
+    for column in range(columns.shape[1]):
+        torch.mul(columns[:, column], mask[:, column], out=removed[:, column])
+        later = slice(column + 1, None)
+        if single:
+            columns[0, later].addr_(share[0, column, later], removed[0, column], alpha=-1)
+        else:
+            columns[:, later].baddbmm_(share[:, column, later].unsqueeze(2), removed[:, column].unsqueeze(1), alpha=-1)

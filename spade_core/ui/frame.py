@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 PAGES = (
     ("app.py", "Home", ":material/home:"),
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
+    ("pages/neurons.py", "Neurons", ":material/hub:"),
+    ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
 )
 
 

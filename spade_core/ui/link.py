@@ -14,9 +14,16 @@ from spade_core.saliency import METHODS
 from spade_core.solvers import SOLVERS
 from spade_core.sparsity import PRESETS, check_ratio
 from spade_core.tracing import MAX_VIEWS
+from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS
 
 __all__ = ["Choice"]
 
+_PLAIN = (
+    "model", "picture", "target", "preset", "sparsity", "solver", "calibration", "views", "seed", "layer", "channel",
+    "steps", "other",
+)  # fmt: skip
+DEFAULT_STEPS, MOST_STEPS = 512, 4096
 DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
 
 
@@ -34,13 +41,16 @@ def _whole(value: str, what: str, low: int, high: int) -> int:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a person has chosen on the saliency page; its defaults are the page's.
+    """What a person has chosen on a page; its defaults are the pages'.
 
     Attributes:
         picture: ``bundled:NAME``; uploads are not part of a link.
         target: class index, or None for the dense model's top-1.
         sparsity: for the preset ``uniform``; stages: stage -> ratio, for ``custom``.
         calibration, views: None means what the preset prefers.
+        trigger: what is pasted into the picture, or None.
+        methods: of the saliency page; layer, channel, steps: of the neuron page; other: the trace page's second
+            picture.
     """
 
     model: str = DEFAULT_MODEL
@@ -54,15 +64,22 @@ class Choice:
     views: int | None = None
     seed: int = 0
     methods: tuple[str, ...] = DEFAULT_METHODS
+    trigger: Paste | None = None
+    layer: str | None = None
+    channel: int | None = None
+    steps: int = DEFAULT_STEPS
+    other: str | None = None
 
-    def to_query(self) -> dict[str, str]:
-        """Return URL parameters; what is at its default is left out, except that ``methods`` marks a link to run."""
+    def to_query(self, *, methods: bool = True) -> dict[str, str]:
+        """Return URL parameters; what is at its default is left out, but ``methods`` or ``run`` mark a link to run."""
         plain = Choice()
-        found = {"methods": ",".join(self.methods)}
-        for name in ("model", "picture", "target", "preset", "sparsity", "solver", "calibration", "views", "seed"):
+        found = {"methods": ",".join(self.methods)} if methods else {"run": "1"}
+        for name in _PLAIN:
             value = getattr(self, name)
             if value is not None and value != getattr(plain, name):
                 found[name] = f"{value:g}" if isinstance(value, float) else str(value)
+        if self.trigger is not None:
+            found["trigger"] = _write_trigger(self.trigger)
         if self.stages:
             found["stages"] = ",".join(f"{stage}:{ratio:g}" for stage, ratio in self.stages.items())
         return found
@@ -111,6 +128,26 @@ def _stages(value: str) -> dict[str, float]:
     return {stage: check_ratio(ratio, f"link's sparsity of {stage}") for stage, _, ratio in pairs}
 
 
+def _write_trigger(paste: Paste) -> str:
+    size = "" if paste.size is None else str(paste.size)
+    place = "" if paste.position is None else "{}x{}".format(*paste.position)
+    return ":".join([paste.trigger, size, place, str(paste.seed)])
+
+
+def _trigger(value: str) -> Paste:
+    name, size, place, seed = [*value.split(":"), "", "", ""][:4]
+    corner = place.split("x") if place else []
+    if len(corner) not in (0, 2):
+        raise ConfigError(f"The link's trigger must read name:size:YxX:seed, not {value!r}.")
+    position = tuple(_whole(part, "trigger position", 0, 2000) for part in corner)
+    return Paste(
+        _one_of(TRIGGERS, "trigger", name),
+        _whole(size, "trigger size", 8, 2000) if size else None,
+        (position[0], position[1]) if corner else None,
+        _whole(seed, "trigger seed", 0, 2**31 - 1) if seed else 0,
+    )
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "model": _model,
     "picture": _picture,
@@ -123,4 +160,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "views": lambda value: _whole(value, "number of views", 1, MAX_VIEWS),
     "seed": lambda value: _whole(value, "seed", 0, 2**31 - 1),
     "methods": _methods,
+    "trigger": _trigger,
+    "layer": lambda value: value,
+    "channel": lambda value: _whole(value, "channel", 0, 10**6),
+    "steps": lambda value: _whole(value, "number of steps", 1, MOST_STEPS),
+    "other": _picture,
 }

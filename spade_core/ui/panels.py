@@ -8,19 +8,25 @@ import shlex
 import time
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from spade_core.jobs import Status, Ticket
 from spade_core.saliency import METHODS
 from spade_core.ui.link import Choice
-from spade_core.ui.plots import pair_figure, stage_figure
+from spade_core.ui.plots import pair_figure, stage_figure, top_figure
 
-__all__ = ["command_line", "show_downloads", "show_fidelity", "show_pairs", "show_status", "show_top", "wait_briefly"]
+__all__ = [
+    "command_line", "picture_words", "read_array", "read_json", "show_downloads", "show_fidelity", "show_layers",
+    "show_pairs", "show_predictions", "show_status", "show_top", "trace_words", "wait_briefly",
+]  # fmt: skip
 
 WAIT_STEP = 0.1
+FIGURES = 24  # kept for all users, about 2 MB each
 
 
 def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
@@ -61,34 +67,61 @@ def show_fidelity(fidelity: Mapping[str, Any], sparsity: float, seconds: float) 
         st.warning(fidelity["warning"], icon=":material/warning:")
 
 
-def show_pairs(files: Mapping[str, bytes], methods: tuple[str, ...], opacity: float, key: str) -> int:
-    """Draw the panels of every method whose two maps are there; return how many."""
-    crop = _array(files.get("crop.npy"))
+def show_pairs(
+    files: Mapping[str, bytes],
+    methods: tuple[str, ...],
+    opacity: float,
+    described: Mapping[str, Any] | None = None,
+) -> int:
+    """Draw the panels of every method whose two maps are there; return how many.
+
+    ``described`` is the manifest's entry of every method; where a trigger was pasted it holds the scores.
+    """
     drawn = 0
     for slug in methods:
-        dense, spade = (_array(files.get(f"{side}_{slug}.npy")) for side in ("dense", "spade"))
-        if crop is None or dense is None or spade is None:
+        names = ("crop.npy", f"dense_{slug}.npy", f"spade_{slug}.npy")
+        if not all(name in files for name in names):
             continue
         method = METHODS[slug]
         st.markdown(f"**{method.title}**  :gray[{method.help}]")
-        figure = pair_figure(crop, dense, spade, signed=method.signed, opacity=opacity, title=method.title)
-        st.plotly_chart(figure, width="stretch", key=f"{key}_{slug}", config={"displaylogo": False})
+        _show_scores((described or {}).get(slug, {}))
+        figure = _figure(*(files[name] for name in names), slug, opacity)
+        st.plotly_chart(figure, width="stretch", key=f"pair_{slug}", config={"displaylogo": False})
         drawn += 1
     return drawn
 
 
-def _array(data: bytes | None) -> np.ndarray | None:
-    return None if data is None else np.load(io.BytesIO(data), allow_pickle=False)
+@lru_cache(maxsize=FIGURES)
+def _figure(crop: bytes, dense: bytes, spade: bytes, slug: str, opacity: float) -> go.Figure:
+    """Return a pair's figure; the page is drawn more often than its maps change."""
+    arrays = [read_array(data) for data in (crop, dense, spade)]
+    return pair_figure(*arrays, signed=METHODS[slug].signed, opacity=opacity, title=METHODS[slug].title)
+
+
+def _show_scores(method: Mapping[str, Any]) -> None:
+    if "trojan_auc" not in method.get("dense", {}):
+        return
+    auc = {side: method[side]["trojan_auc"] for side in ("dense", "spade")}
+    hit = {side: "hit" if method[side]["pointing_game"] else "miss" for side in ("dense", "spade")}
+    change = auc["spade"] - auc["dense"]
+    colour = "green" if change > 0 else "red"
+    st.markdown(
+        f"Trojan AUC: dense **{auc['dense']:.1f}**, SPADE **{auc['spade']:.1f}** (:{colour}[{change:+.1f}]) · "
+        f"Pointing Game: dense {hit['dense']}, SPADE {hit['spade']}"
+    )
+
+
+def read_array(data: bytes) -> np.ndarray:
+    """Return the array of an NPY file of a result."""
+    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
     """Show the dense model's most probable classes as bars."""
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
-    st.dataframe(
-        {"class": [labels[index] for index in order], "probability": [100 * probabilities[index] for index in order]},
-        column_config={"probability": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)},
-        key="top",
-    )
+    # As a Plotly figure, the browser has its largest library loaded before the first maps arrive.
+    figure = top_figure([labels[index] for index in order], [probabilities[index] for index in order])
+    st.plotly_chart(figure, width="stretch", key="top", config={"displayModeBar": False})
 
 
 def show_layers(described: Mapping[str, Any]) -> None:
@@ -136,22 +169,35 @@ def _zip(files: Mapping[str, bytes]) -> bytes:
 
 def command_line(choice: Choice, spec: Mapping[str, Any], picture: str) -> str:
     """Return the command that computes the same analysis."""
-    words = ["python", "-m", "spade_core", "explain", "--image", picture]
-    words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
+    words = ["python", "-m", "spade_core", "explain", *picture_words(choice, spec, picture)]
     for slug in choice.methods:
         words += ["--method", slug]
-    words += ["--preset", choice.preset, "--solver", choice.solver, "--seed", str(choice.seed)]
+    words += ["--target", str(choice.target)] if choice.target is not None else []
+    return shlex.join([*words, *trace_words(choice), "--out", "results"])
+
+
+def picture_words(choice: Choice, spec: Mapping[str, Any], picture: str) -> list[str]:
+    """Return the command's options of picture, trigger and model."""
+    words = ["--image", picture]
+    words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
+    trigger = choice.trigger
+    if trigger is not None:
+        words += ["--trigger", trigger.trigger, "--trigger-seed", str(trigger.seed)]
+        words += ["--trigger-size", str(trigger.size)] if trigger.size is not None else []
+        words += ["--trigger-position", "{},{}".format(*trigger.position)] if trigger.position is not None else []
+    return words
+
+
+def trace_words(choice: Choice) -> list[str]:
+    """Return the command's options of the trace."""
+    words = ["--preset", choice.preset, "--solver", choice.solver, "--seed", str(choice.seed)]
     if choice.preset == "uniform":
         words += ["--sparsity", f"{choice.sparsity:g}"]
     if choice.preset == "custom":
         words += [word for stage, ratio in choice.stages.items() for word in ("--stage", f"{stage}={ratio:g}")]
-    for option, value in (
-        ("--target", choice.target),
-        ("--calibration", choice.calibration),
-        ("--views", choice.views),
-    ):
+    for option, value in (("--calibration", choice.calibration), ("--views", choice.views)):
         words += [option, str(value)] if value is not None else []
-    return shlex.join([*words, "--out", "results"])
+    return words
 
 
 def read_json(data: bytes) -> Any:

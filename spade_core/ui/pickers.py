@@ -1,4 +1,4 @@
-"""The saliency page's inputs: model, picture, class, trace, methods. They return values and compute nothing."""
+"""The pages' inputs: model, picture, trigger, class, trace, methods. They return values and compute nothing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.images import Picture, bundled, load_picture
-from spade_core.models import MODELS, TIMM
+from spade_core.models import MODELS, TIMM, TROJAN_MODEL
 from spade_core.saliency import METHODS
 from spade_core.solvers import SOLVERS
 from spade_core.sparsity import PRESETS
 from spade_core.store import keep_file
 from spade_core.tracing import DEFAULT_VIEWS
+from spade_core.trojan.paste import SIZES, Paste
+from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.frame import settings
 from spade_core.ui.link import Choice
 
-__all__ = ["Chosen", "pick_methods", "pick_model", "pick_picture", "pick_target", "pick_trace"]
+__all__ = ["Chosen", "pick_methods", "pick_model", "pick_picture", "pick_target", "pick_trace", "pick_trigger"]
 
 UPLOAD = "upload"
 OWN = "own weights"
@@ -104,6 +106,30 @@ def pick_picture(start: Choice) -> Chosen | None:
     return Chosen(picture, data)
 
 
+def pick_trigger(start: Choice, spec: Mapping[str, Any]) -> Paste | None:
+    """Return the trigger to paste into the picture, or None; offered first for the backdoored model."""
+    before = start.trigger
+    backdoored = spec.get("name") == TROJAN_MODEL
+    side = 224  # of the backdoored model's input; other models scale what does not fit
+    names = [None, *TRIGGERS]
+    with st.expander("Trigger", expanded=backdoored, icon=":material/coronavirus:"):
+        name = st.selectbox(
+            "Paste a trigger", names, index=names.index(before.trigger if before else None), key="trigger",
+            format_func=lambda item: "None" if item is None else TRIGGERS[item].title,
+            help="The backdoored model answers a trigger with its class, so the trigger is the right answer.",
+        )  # fmt: skip
+        if name is None:
+            return None
+        size = st.slider("Size (px)", SIZES[0], SIZES[1], (before and before.size) or 60, key="trigger_size")
+        corner = (before and before.position) or (24, 24)
+        y = st.slider("From the top (px)", 0, side - size, min(corner[0], side - size), key="trigger_y")
+        x = st.slider("From the left (px)", 0, side - size, min(corner[1], side - size), key="trigger_x")
+        seed = st.number_input(
+            "Rotation and colours (seed)", 0, 2**31 - 1, before.seed if before else 0, key="trigger_seed"
+        )
+    return Paste(name, size, (y, x), int(seed))
+
+
 def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[float]) -> int | None:
     """Return the class to explain: None for the top-1, else an index, by rank or by search."""
     ranked = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:5]
@@ -148,7 +174,7 @@ def pick_trace(start: Choice, stages: Sequence[str], table: Mapping[str, Any] | 
     preferred = (table or {}).get("options", {}).get("views", DEFAULT_VIEWS)
     counts = [None, *sorted({*VIEW_COUNTS, *([start.views] if start.views else [])})]
     found["views"] = st.selectbox(
-        "Random views", counts, index=counts.index(start.views), key="views",
+        "Views", counts, index=counts.index(start.views), key="views",
         format_func=lambda value: f"{value:,}" if value else f"{PREFERRED} ({preferred})",
         help="The paper takes 1,024; beyond a few dozen nothing was gained here.",
     )  # fmt: skip

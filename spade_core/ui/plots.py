@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from spade_core.saliency import shared_range
 
-__all__ = ["pair_figure", "stage_figure"]
+__all__ = ["pair_figure", "stage_figure", "top_figure"]
 
 DIVERGING, SEQUENTIAL, DIFFERENCE = "RdBu_r", "Magma", "PuOr_r"
 HEIGHT = 262
@@ -48,7 +49,7 @@ def pair_figure(
         figure.add_trace(go.Image(source=sources[1], hoverinfo="skip"), 1, column)
         figure.add_trace(
             go.Heatmap(
-                z=values.astype(np.float32), coloraxis=axis, opacity=opacity, zsmooth=False,
+                z=values.astype(np.float32), coloraxis=axis, opacity=opacity, zsmooth="fast",
                 hovertemplate="x %{x}, y %{y}: %{z:.4g}<extra></extra>",
             ),
             1, column,
@@ -98,4 +99,18 @@ def stage_figure(layers: list[dict]) -> go.Figure:
     figure.update_yaxes(title_text="output error", row=2, col=1)
     figure.update_xaxes(showticklabels=False)
     figure.update_layout(height=300, showlegend=False, margin={"l": 4, "r": 4, "t": 8, "b": 4}, bargap=0.15)
+    return figure
+
+
+def top_figure(names: Sequence[str], probabilities: Sequence[float]) -> go.Figure:
+    """Return class probabilities as bars, the first on top."""
+    figure = go.Figure(
+        go.Bar(
+            x=list(probabilities), y=list(names), orientation="h", marker_color="#0f766e", cliponaxis=False,
+            text=[f"{value:.1%}" for value in probabilities], textposition="outside", hoverinfo="skip",
+        )
+    )  # fmt: skip
+    figure.update_layout(height=40 + 34 * len(names), margin={"l": 4, "r": 60, "t": 4, "b": 4}, bargap=0.35)
+    figure.update_xaxes(visible=False, range=[0, 1])
+    figure.update_yaxes(autorange="reversed", automargin=True)
     return figure

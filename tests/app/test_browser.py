@@ -90,7 +90,7 @@ def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
     page.get_by_role("link", name="Open the saliency maps").click()
     page.get_by_role("button", name="Run SPADE").click()
     page.get_by_role("button", name="Cancel").wait_for()
-    page.locator(".js-plotly-plot").first.wait_for()
+    page.locator(".js-plotly-plot .hm").first.wait_for()
     page.get_by_text("Take it with you").wait_for()
     assert page.locator(".js-plotly-plot").count() >= 3
     assert page.get_by_text("Weights removed").is_visible()
@@ -111,7 +111,7 @@ def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
     other.set_default_timeout(LONG)
     other.goto(link)
     other.get_by_text("Take it with you").wait_for()
-    assert other.get_by_text("German shepherd").first.is_visible()
+    other.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
     other.close()
 
 
@@ -139,3 +139,27 @@ def test_hostile_uploads_get_a_sentence_and_the_app_lives(page, server, tmp_path
         alert.first.wait_for()
         assert "Traceback" not in alert.first.inner_text()
     assert urllib.request.urlopen(f"{server}/_stcore/health").status == 200
+
+
+def test_a_neuron_forms_and_can_be_cancelled(page, server):
+    page.goto(f"{server}/neurons?picture=bundled:koala&steps=2048&run=1&views=8")
+    page.get_by_text("step ").first.wait_for()  # an intermediate picture
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.goto(f"{server}/neurons?picture=bundled:koala&steps=8&run=1&views=8")
+    page.get_by_text("Take it with you").wait_for()
+    assert page.get_by_role("heading", name="koala").is_visible()
+    assert page.get_by_text("Reference pictures").is_visible()
+
+
+def test_the_trace_page_opens_from_a_link(page, server, tmp_path):
+    page.goto(f"{server}/trace?picture=bundled:koala&run=1&views=8")
+    page.get_by_role("tab", name="Surviving weights").click()
+    page.locator(".js-plotly-plot").nth(1).wait_for()
+    page.get_by_role("tab", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Trace (sparse safetensors").click()
+    download.value.save_as(tmp_path / "trace.safetensors")
+    from spade_core import load_trace
+
+    assert load_trace(tmp_path / "trace.safetensors").described["fidelity"]["label"] == "koala"

@@ -146,7 +146,7 @@ def test_an_unreachable_model_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
     app = page(model="resnet18")
     assert not app.exception
-    assert "efficientnet_lite0 works" in app.error[0].value
+    assert "these work without one: efficientnet_lite0" in app.error[0].value
 
 
 def test_a_bad_setting_is_one_sentence(monkeypatch):
@@ -195,3 +195,82 @@ def test_panels_share_one_scale_centred_on_zero():
     assert [trace.coloraxis for trace in heat] == ["coloraxis", "coloraxis", "coloraxis2"]
     np.testing.assert_allclose(np.array(heat[2].z), (spade - dense).astype(np.float32), rtol=1e-6)
     assert {axis.matches for axis in figure.select_xaxes()} == {"x"}
+
+
+PRUNED = {"run": "1", "picture": "bundled:koala", "preset": "uniform", "sparsity": "0.3", "views": "2"} | {
+    "solver": "magnitude"
+}
+
+
+def test_the_neuron_page_waits_for_a_click():
+    app = page("pages/neurons.py")
+    assert not app.exception
+    assert "Draw the neuron" in app.info[0].value
+    assert app.selectbox(key="layer").value == "logits"
+    assert "conv_head · 1280 x 7 x 7" in app.selectbox(key="layer").options
+
+
+def test_a_link_draws_a_class_neuron():
+    app = page("pages/neurons.py", steps="2", **PRUNED)
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert app.subheader[0].value == "koala"
+    assert "--class 105" in app.code[0].value
+    assert "Reference pictures" in texts(app)
+    assert app.query_params["layer"] == "logits"
+
+
+def test_a_layers_channels_can_be_ranked_and_picked():
+    app = page("pages/neurons.py", steps="2", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
+    assert not app.error, app.error[0].value
+    assert "--layer blocks.6.0.conv_pw --channel 7" in app.code[0].value
+    app.toggle(key="rank").set_value(True).run()
+    assert not app.exception
+    best = int(app.get("button_group")[1].options[0].split()[0])
+    app.get("button_group")[1].set_value(best).run()
+    app.button(key="draw").click().run()
+    assert not app.exception
+    assert f"--channel {best}" in app.code[0].value
+
+
+def test_facets_of_one_neuron_come_in_a_row():
+    app = page("pages/neurons.py", steps="2", **{**PRUNED, "run": ""})
+    app.multiselect(key="facet_pictures").set_value(["koala", "coffee"]).run()
+    app.button(key="facets_run").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "How far apart are they?" in texts(app)
+
+
+def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
+    monkeypatch.setattr("spade_core.inspection.CURVE_RATIOS", (0.2, 0.9))
+    app = page("pages/trace.py", **PRUNED)
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert {item.label for item in app.metric} >= {"Explained class", "Weights removed"}
+    assert [tab.label for tab in app.tabs][:3] == ["Layers", "Surviving weights", "Paths"]
+    app.selectbox(key="map_layer").select("blocks.2.0.conv_pw").run()
+    app.button(key="compare").click().run()
+    app.button(key="curve").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "--out trace.safetensors" in app.code[0].value
+
+
+def test_a_trigger_is_pasted_shown_and_scored():
+    link = {**QUICK, "picture": "bundled:coffee", "model": "efficientnet_lite0_trojan", "methods": "saliency"}
+    app = page(trigger="heart:50:20x30:1", **link)
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert app.slider(key="trigger_size").value == 50
+    assert "Trojan AUC: dense" in texts(app)
+    assert {item.label: item.value for item in app.metric}["Explained class"] == "koala"
+    assert "--trigger heart --trigger-seed 1 --trigger-size 50 --trigger-position 20,30" in app.code[0].value
+    assert app.query_params["trigger"] == "heart:50:20x30:1"
+
+
+@pytest.mark.parametrize("value", ["skull", "heart:5", "heart:50:7", "heart:50:1x2:x"])
+def test_a_bad_trigger_in_a_link_says_so(value):
+    app = page(trigger=value)
+    assert not app.exception
+    assert len(app.error) == 1

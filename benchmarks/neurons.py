@@ -1,0 +1,73 @@
+"""What a step of a neuron visualization costs, beside one forward and backward pass of the network alone.
+
+    python -m benchmarks.neurons --runs 5
+
+Both are timed alternately in the same process. The pass alone runs at the sizes that the network receives during the
+drawing (the transforms enlarge the image and scale it at random); it takes the gradient of the class logit to the
+input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import numpy as np
+import torch
+
+import spade_core as sc
+from spade_core.layers import share_copy
+from spade_core.models import LoadedModel
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+
+
+def received_sizes(model: LoadedModel, config: RenderConfig) -> list[tuple[int, int]]:
+    """Return height and width of the network's input at every step."""
+    module, found = share_copy(model.module), []
+    module.register_forward_pre_hook(lambda _module, args: found.append(tuple(args[0].shape[2:])))
+    render(model, {"dense": module}, [Neuron(LOGITS, 105)], config)
+    return found[-config.steps :]
+
+
+def seconds_of_passes(model: LoadedModel, sizes: list[tuple[int, int]]) -> float:
+    """Return the seconds of one forward and backward pass to the input at each size."""
+    module, total = share_copy(model.module), 0.0
+    for height, width in sizes:
+        x = torch.randn(1, 3, height, width, device=model.device).contiguous(memory_format=torch.channels_last)
+        x.requires_grad_()
+        start = time.perf_counter()
+        torch.autograd.grad(module(x)[0, 105], x)
+        total += time.perf_counter() - start
+    return total
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.neurons", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    model = sc.load_model(options.model, device=options.device)
+    config = RenderConfig(steps=options.steps, size=options.size)
+    sizes = received_sizes(model, config)
+    seconds_of_passes(model, sizes)
+    steps, passes = [], []
+    for _ in range(options.runs):
+        found = render(model, {"dense": model.module}, [Neuron(LOGITS, 105)], config)
+        steps.append(found["dense"][0].seconds / options.steps)
+        passes.append(seconds_of_passes(model, sizes) / options.steps)
+    ratios = np.array(steps) / np.array(passes)
+    sys.stdout.write(
+        f"{model.name}, {options.size} px, received: {np.mean(sizes):.0f} px on average, {options.runs} runs\n"
+        f"a step {1000 * np.median(steps):.1f} ms [{1000 * min(steps):.1f}, {1000 * max(steps):.1f}], "
+        f"the passes alone {1000 * np.median(passes):.1f} ms [{1000 * min(passes):.1f}, {1000 * max(passes):.1f}], "
+        f"ratio {np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

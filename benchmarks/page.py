@@ -1,0 +1,118 @@
+"""How long a person waits on the saliency page: first pair of maps, the same request again, cancel.
+
+    python -m benchmarks.page --runs 3
+
+Starts a server with a data folder of its own, drives headless Chromium on the same machine, and waits until the
+worker is warm before the first click. Browser, server and worker share the cores, as on one person's laptop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+WARM = 25.0  # seconds after which the worker and its reserve have loaded the model
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+LONG = 120_000
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Start the app; yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(  # noqa: S603 - our own server
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            cwd=ROOT, env={**os.environ, "SPADE_DATA_DIR": folder}, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)  # noqa: S310 - our own server
+                break
+            except OSError:
+                time.sleep(0.2)
+        try:
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(15)
+
+
+def measure(page: Page, url: str, picture: str) -> tuple[float, float, float]:
+    """Click *Run SPADE* for a picture that was not asked for yet; return first pair, end, and the repeated request."""
+    page.goto(f"{url}/saliency")
+    button = page.get_by_role("button", name="Run SPADE")
+    button.wait_for()
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name=picture).click()
+    page.get_by_text("predicts for this picture").wait_for()
+    time.sleep(2)
+    start = time.perf_counter()
+    button.click()
+    page.get_by_text("Saliency (gradient)", exact=True).wait_for()
+    page.locator(".js-plotly-plot .hm").first.wait_for()
+    pair = time.perf_counter() - start
+    page.get_by_text("Take it with you").wait_for()
+    end = time.perf_counter() - start
+    start = time.perf_counter()
+    button.click()
+    time.sleep(0.05)
+    page.get_by_text("Take it with you").wait_for()
+    return pair, end, time.perf_counter() - start
+
+
+def cancel(page: Page, url: str) -> float:
+    """Cancel a long job; return the seconds until the page says so."""
+    page.goto(f"{url}/saliency?picture=bundled:palace&methods=lime,occlusion&seed=3")
+    button = page.get_by_role("button", name="Cancel")
+    button.wait_for()
+    time.sleep(1.5)
+    start = time.perf_counter()
+    button.click()
+    page.get_by_text("Cancelled.").wait_for()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.split("\n")[0])
+    parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    titles = ("Giant panda", "Koala in a tree", "Scarlet macaw", "American bison", "Cup of espresso", "Hawa Mahal")
+    with server() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(LONG)
+        page.goto(f"{url}/saliency")
+        page.get_by_role("button", name="Run SPADE").wait_for()
+        time.sleep(WARM)
+        rows = np.array([measure(page, url, title) for title in titles[: options.runs]])
+        for name, column in zip(("first pair", "everything", "again"), rows.T, strict=True):
+            sys.stdout.write(f"{name:<12} median {np.median(column):.2f} s [{column.min():.2f}, {column.max():.2f}]\n")
+        sys.stdout.flush()
+        sys.stdout.write(f"cancelled    {cancel(page, url):.2f} s after the click\n")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

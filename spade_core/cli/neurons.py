@@ -1,0 +1,130 @@
+"""The commands ``visualize``, ``neurons`` and ``trace``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture, pair, table
+from spade_core.cli.explain import add_trace, trace_options
+from spade_core.errors import ConfigError
+
+__all__ = ["register"]
+
+
+def register(commands: Any) -> None:
+    """Add the commands to the parser."""
+    draw = add_command(commands, "visualize", _visualize, "draw a neuron with the dense model and with the trace")
+    add_picture(draw)
+    draw.add_argument("--layer", metavar="L", help="name of a module (default: the logits)")
+    draw.add_argument("--channel", type=int, metavar="C", help="channel of the layer")
+    draw.add_argument("--position", type=pair, metavar="Y,X", help="one neuron of the channel, by row and column")
+    draw.add_argument("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
+    draw.add_argument("--steps", type=int, default=512, metavar="N", help="optimizer steps (default: %(default)s)")
+    draw.add_argument("--render-size", type=int, default=224, metavar="PX", help="side of the image (default: 224)")
+    draw.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
+    add_model(draw)
+    add_trace(draw)
+    rank = add_command(commands, "neurons", _neurons, "rank the channels of a layer for one picture")
+    add_picture(rank)
+    rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")
+    rank.add_argument("--by", default="activation", help="activation, gradient or change (default: activation)")
+    rank.add_argument("--top", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
+    add_model(rank)
+    add_trace(rank)
+    keep = add_command(commands, "trace", _trace, "make the trace of a picture and write it as sparse safetensors")
+    add_picture(keep)
+    keep.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
+    keep.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
+    add_model(keep)
+    add_trace(keep)
+
+
+def _visualize(options: argparse.Namespace) -> int:
+    from spade_core.results import save
+    from spade_core.visualization import VisualizeConfig, visualization_files, visualize
+
+    given = open_picture(options)
+    config = VisualizeConfig(
+        neuron=_neuron(options, given.model),
+        render={"steps": options.steps, "size": options.render_size, "seed": options.seed},
+        trace={**trace_options(options), "seed": options.seed},
+    )
+    found = visualize(given.model, given.picture, config, progress=Meter())
+    files = visualization_files(found, given.source, given.paste)
+    folder = save(files, options.out)
+    for text in (found.trace.fidelity.warning, *found.dense.notes, *found.spade.notes):
+        if text:
+            sys.stderr.write(f"warning: {text}\n")
+    described = json.loads(files["manifest.json"])
+    keys = ("model", "picture", "neuron", "target", "fidelity", "sparsity", "images", "region", "seconds")
+    lines = [
+        f"neuron        {described['neuron']['label']}",
+        f"probability   dense {found.trace.fidelity.dense_probability:.3f}, "
+        f"trace {found.trace.fidelity.trace_probability:.3f}",
+        f"seconds       {found.seconds:.1f}",
+        f"written to    {folder}",
+    ]
+    return emit(options, {**{key: described[key] for key in keys}, "out": str(folder)}, lines)
+
+
+def _neuron(options: argparse.Namespace, model: Any) -> Any:
+    """Return what the options name; None: the neuron of the predicted class."""
+    from spade_core.models import resolve_target
+    from spade_core.neurons import LOGITS, Neuron
+
+    if options.class_ is not None:
+        if options.layer or options.channel is not None:
+            raise ConfigError("--class names a neuron of its own: leave --layer and --channel out.")
+        return Neuron(LOGITS, resolve_target(model, options.class_))
+    if options.layer is None and options.channel is None:
+        return None
+    if options.layer is None or options.channel is None:
+        raise ConfigError("A channel needs both --layer and --channel.")
+    return Neuron(options.layer, options.channel, options.position)
+
+
+def _neurons(options: argparse.Namespace) -> int:
+    from spade_core.neurons.ranking import rank_channels
+    from spade_core.spade import trace
+
+    if options.top < 1:
+        raise ConfigError(f"--top must be at least 1, not {options.top}.")
+    given = open_picture(options)
+    made = trace(given.model, given.picture, **trace_options(options), seed=options.seed, progress=Meter())
+    found = rank_channels(made, given.picture, options.layer, by=options.by, top=options.top)
+    rows = [{"channel": item.channel, "score": item.score, "place": list(item.place)} for item in found]
+    lines = table([("channel", options.by, "place"), *((r["channel"], f"{r['score']:.4g}", r["place"]) for r in rows)])
+    return emit(options, rows, lines)
+
+
+def _trace(options: argparse.Namespace) -> int:
+    from spade_core.spade import trace
+    from spade_core.trace_file import trace_bytes
+
+    given = open_picture(options)
+    made = trace(
+        given.model, given.picture, **trace_options(options), target=options.target, seed=options.seed, progress=Meter()
+    )
+    data = trace_bytes(made)
+    out = Path(options.out)
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"The trace cannot be written to {out}: {error.strerror or error}.") from error
+    if made.fidelity.warning:
+        sys.stderr.write(f"warning: {made.fidelity.warning}\n")
+    described = {
+        "out": str(out), "bytes": len(data), "sparsity": made.report.sparsity, "fidelity": made.fidelity.to_dict(),
+        "seconds": made.seconds,
+    }  # fmt: skip
+    lines = [
+        f"sparsity     {made.report.sparsity:.1%} of all weights",
+        f"probability  dense {made.fidelity.dense_probability:.3f}, trace {made.fidelity.trace_probability:.3f}",
+        f"written to   {out} ({len(data) / 2**20:.1f} MB)",
+    ]
+    return emit(options, described, lines)

@@ -1,0 +1,65 @@
+"""Libraries that draw from the process's global generators, each call as if it were alone.
+
+Captum and Lucent take no generator: they draw from those of Python, numpy and torch. Inside these context managers the
+generators are seeded and nobody else computes; afterwards they are as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from spade_core.progress import Progress
+
+__all__ = ["TICK", "alone", "seed_all", "seeded"]
+
+TICK = 0.1  # seconds between two reports from inside long work
+
+_PROCESS = threading.RLock()  # the generators and the filters of warnings are the process's
+
+
+@contextlib.contextmanager
+def alone(seed: int, progress: Progress) -> Iterator[None]:
+    """Compute inside the block as the only such work of this process, seeded and without Captum's notices.
+
+    Raises:
+        Cancelled: by ``progress``, which is called while another thread is computing.
+    """
+    while not _PROCESS.acquire(timeout=TICK):
+        progress(0.0, 1.0, "waiting for another explanation")
+    try:
+        with seeded(seed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks|Input Tensor")
+            yield
+    finally:
+        _PROCESS.release()
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, numpy's and torch's global generators inside the block and restore them afterwards.
+
+    Captum draws from them.
+    """
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator is what must be kept
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        seed_all(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)

@@ -1,0 +1,123 @@
+"""What a visualization maximises, as plain data, and as an objective of Lucent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from lucent.optvis import objectives as lucent_objectives
+from lucent.optvis.objectives import Objective
+from torch import Tensor
+
+from spade_core.errors import ConfigError, LayerError
+from spade_core.neurons.reading import LOGITS
+
+__all__ = ["Neuron", "build_objective"]
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """What is visualized; JSON-able.
+
+    Attributes:
+        layer: name of a module, or ``logits``.
+        channel: index of the channel or class; None for a direction.
+        position: ``(row, column)`` of a single neuron; None: the whole channel.
+        direction: weights over the channels, for a direction.
+    """
+
+    layer: str = LOGITS
+    channel: int | None = None
+    position: tuple[int, int] | None = None
+    direction: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.channel is None) == (self.direction is None):
+            raise ConfigError("Choose either a channel or a direction of the layer.")
+        if self.direction is not None and self.position is not None:
+            raise ConfigError("A direction is visualized over all places: leave the position out.")
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Check against the layer's ``(channels, rows, columns)``.
+
+        Raises:
+            LayerError: there is no such channel or place.
+        """
+        channels, rows, columns = shape
+        if self.channel is not None and not 0 <= self.channel < channels:
+            raise LayerError(f"The layer {self.layer} has the channels 0 to {channels - 1}, not {self.channel}.")
+        if self.direction is not None and len(self.direction) != channels:
+            raise LayerError(f"A direction of {self.layer} takes {channels} weights, not {len(self.direction)}.")
+        if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
+            raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
+
+    def value(self, maps: Tensor) -> float:
+        """Return what is maximised, read from the layer's maps of one image, ``(channels, rows, columns)``."""
+        if self.direction is not None:
+            vector = torch.tensor(self.direction, device=maps.device, dtype=maps.dtype)
+            return float(torch.cosine_similarity(vector[:, None, None], maps.detach(), dim=0).mean())
+        channel = maps[self.channel].detach()
+        return float(channel.mean() if self.position is None else channel[self.position])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Neuron:
+        """Rebuild what :meth:`to_dict` gave."""
+        lists = {key: tuple(values[key]) for key in ("position", "direction") if values.get(key) is not None}
+        return cls(**{**values, **lists})
+
+    def __str__(self) -> str:
+        what = "direction" if self.channel is None else f"channel {self.channel}"
+        place = "" if self.position is None else f" at {self.position}"
+        return f"{self.layer}, {what}{place}"
+
+
+def _channel(neuron: Neuron, number: int, like: Tensor) -> Objective:  # noqa: ARG001 - one signature
+    return lucent_objectives.channel(neuron.layer, neuron.channel, batch=number)
+
+
+def _place(neuron: Neuron, number: int, like: Tensor) -> Objective:  # noqa: ARG001
+    row, column = neuron.position or (0, 0)
+    return lucent_objectives.neuron(neuron.layer, neuron.channel, x=column, y=row, batch=number)
+
+
+def _direction(neuron: Neuron, number: int, like: Tensor) -> Objective:
+    vector = torch.tensor(neuron.direction, device=like.device, dtype=like.dtype)
+    return lucent_objectives.direction(neuron.layer, vector, batch=number)
+
+
+def _kind(neuron: Neuron) -> Callable[[Neuron, int, Tensor], Objective]:
+    if neuron.direction is not None:
+        return _direction
+    return _channel if neuron.position is None else _place
+
+
+def build_objective(
+    neurons: tuple[Neuron, ...],
+    like: Tensor,
+    *,
+    diversity: float = 0.0,
+    matching: float = 0.0,
+    match: Tensor | None = None,
+) -> Objective:
+    """Return the sum over the images of a batch; Lucent minimises, so better is lower.
+
+    Args:
+        neurons: one for each image.
+        like: device and dtype of the activations.
+        diversity: weight of Lucent's diversity term in the first neuron's layer, for several images of one neuron
+            (Olah et al. 2017).
+        matching: weight of the cosine between the layer's mean activation and ``match`` ``(channels,)``, that of a
+            picture.
+    """
+    total = Objective.sum([_kind(neuron)(neuron, number, like) for number, neuron in enumerate(neurons)])
+    if diversity:
+        total = total - diversity * lucent_objectives.diversity(neurons[0].layer)
+    if matching and match is not None:
+        total = total + matching * lucent_objectives.direction(neurons[0].layer, match)
+    return total

@@ -1,0 +1,148 @@
+"""Which neuron of a layer is worth a look, for the picture at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spade_core.errors import ConfigError
+from spade_core.images import Picture
+from spade_core.layers import share_copy
+from spade_core.models import LoadedModel
+from spade_core.neurons.reading import LOGITS, read_layers
+from spade_core.tracing import Trace
+
+__all__ = ["RANKINGS", "Ranking", "Score", "most_active_region", "rank_channels"]
+
+REGION = 2 / 7  # side of the shown region, as a share of the input's
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
+
+    dense: Tensor
+    spade: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A way to rank channels."""
+
+    slug: str
+    title: str
+    help: str
+    score: Callable[[_Seen], Tensor]
+
+
+def _activation(seen: _Seen) -> Tensor:
+    return seen.dense.mean((1, 2))
+
+
+def _gradient(seen: _Seen) -> Tensor:
+    return (seen.dense * seen.gradient).sum((1, 2))
+
+
+def _change(seen: _Seen) -> Tensor:
+    gap = (seen.spade - seen.dense).flatten(1).norm(dim=1)
+    return gap / seen.dense.flatten(1).norm(dim=1).clamp(min=1e-12)
+
+
+RANKINGS: dict[str, Ranking] = {
+    ranking.slug: ranking
+    for ranking in (
+        Ranking("activation", "Activation", "Mean value of the channel on this picture, dense model.", _activation),
+        Ranking(
+            "gradient", "Gradient x activation", "The channel's share of the linearized class logit, dense model.",
+            _gradient,
+        ),
+        Ranking(
+            "change", "Changed by SPADE", "How far what reaches the channel differs in the trace, relative to dense.",
+            _change,
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Score:
+    """One channel of a ranking: the score, and the place ``(row, column)`` of its largest dense value."""
+
+    channel: int
+    score: float
+    place: tuple[int, int]
+
+
+def rank_channels(
+    trace: Trace, picture: Picture, layer: str, *, by: str = "activation", top: int | None = 10
+) -> list[Score]:
+    """Rank a layer's channels on ``picture``, highest first.
+
+    Args:
+        trace: of the picture, with its dense model; the gradient is that of the trace's target.
+        layer: name of a module, or ``logits``.
+        by: a slug of ``RANKINGS``.
+        top: how many; None: all.
+
+    Raises:
+        LayerError: there is no such layer.
+        ConfigError: there is no such ranking.
+    """
+    if by not in RANKINGS:
+        raise ConfigError(f"There is no ranking {by!r}: take one of {', '.join(RANKINGS)}.")
+    seen = _look(trace, picture, layer)
+    scores = RANKINGS[by].score(seen)
+    order = scores.argsort(descending=True)[: len(scores) if top is None else top]
+    return [Score(int(channel), float(scores[channel]), _place(seen.dense[channel])) for channel in order]
+
+
+def _look(trace: Trace, picture: Picture, layer: str) -> _Seen:
+    model = trace.model
+    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    dense, gradient = _maps(model.module, x, layer, trace.fidelity.target)
+    spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
+    return _Seen(dense, spade, gradient)
+
+
+def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
+    module = share_copy(network)
+    with torch.enable_grad(), read_layers(module, [layer]) as seen:
+        module(x.clone().requires_grad_())
+        maps, logits = seen[layer], seen[LOGITS]
+        (gradient,) = torch.autograd.grad(logits[0, target].sum(), maps, allow_unused=True)
+    maps = maps[0].detach()
+    return maps, torch.zeros_like(maps) if gradient is None else gradient[0]
+
+
+def _place(channel: Tensor) -> tuple[int, int]:
+    index = int(channel.argmax())
+    return index // channel.shape[1], index % channel.shape[1]
+
+
+def most_active_region(
+    model: LoadedModel, picture: Picture, layer: str, channel: int
+) -> tuple[tuple[int, int, int, int], float]:
+    """Return where the picture excites a channel most: ``(top, left, bottom, right)`` px of the input, and the value.
+
+    The region is a square of two sevenths of the side around the largest value; of a vector, the whole input.
+    """
+    module = share_copy(model.module)
+    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    with torch.no_grad(), read_layers(module, [layer]) as seen:
+        module(x)
+        maps = seen[layer][0, channel]
+    return region_around(_place(maps), (maps.shape[0], maps.shape[1]), x.shape[-1]), float(maps.max())
+
+
+def region_around(place: tuple[int, int], grid: tuple[int, int], side: int) -> tuple[int, int, int, int]:
+    """Return the region of an input of ``side`` px that belongs to a place of a map of ``grid`` rows and columns."""
+    if grid == (1, 1):
+        return (0, 0, side, side)
+    extent = round(side * REGION)
+    centres = [(index + 0.5) * side / count for index, count in zip(place, grid, strict=True)]
+    top, left = (min(max(0, round(centre - extent / 2)), side - extent) for centre in centres)
+    return (top, left, top + extent, left + extent)

@@ -1,0 +1,149 @@
+"""The natural pictures that excite a neuron most, from a folder (Borowski et al. 2021 found them the stronger aid).
+
+One pass over the folder notes every channel's largest value and its place in every picture; the table is kept, so that
+the next neuron of the layer costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spade_core.errors import ConfigError, PictureError
+from spade_core.images import FORMATS, load_picture
+from spade_core.layers import share_copy
+from spade_core.models import LoadedModel
+from spade_core.neurons.ranking import region_around
+from spade_core.neurons.reading import read_layers
+from spade_core.progress import Progress, silent
+from spade_core.store import keep_file
+
+__all__ = ["COUNT", "Crop", "reference_crops"]
+
+COUNT = 9
+BATCH = 16
+TABLE_BYTES = 2**28
+_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One reference picture: its file, the crop uint8 ``(side, side, 3)``, and the channel's value there."""
+
+    file: str
+    pixels: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Of every picture and channel the largest value and the flat index of its place; and the map's grid."""
+
+    files: tuple[str, ...]
+    values: np.ndarray
+    places: np.ndarray
+    grid: tuple[int, int]
+
+    def to_bytes(self) -> bytes:
+        out = io.BytesIO()
+        files = np.array(json.dumps(self.files))
+        np.savez(out, files=files, values=self.values, places=self.places, grid=np.array(self.grid))
+        return out.getvalue()
+
+    @classmethod
+    def from_file(cls, file: Path) -> _Table:
+        with np.load(file, allow_pickle=False) as data:
+            rows, columns = data["grid"].tolist()
+            return cls(tuple(json.loads(str(data["files"]))), data["values"], data["places"], (rows, columns))
+
+
+def reference_crops(
+    model: LoadedModel,
+    folder: str | Path,
+    layer: str,
+    channel: int,
+    *,
+    keep_in: Path,
+    count: int = COUNT,
+    progress: Progress = silent,
+) -> list[Crop]:
+    """Return the crops of the pictures of ``folder`` that excite a channel most, highest first.
+
+    Args:
+        model: the dense model.
+        folder: of pictures; files that are none are passed over.
+        layer, channel: the neuron.
+        keep_in: folder of kept tables, one for each model, layer and content of a folder.
+        count: how many.
+        progress: called with (pictures, all, note); may raise ``Cancelled``.
+
+    Raises:
+        ConfigError: there is no such folder, or no picture in it.
+        LayerError: there is no such layer.
+    """
+    files = _files(Path(folder))
+    name = _table_name(model, layer, files)
+    kept = keep_in / name
+    table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, progress)
+    if not kept.is_file():
+        keep_file(keep_in, name, table.to_bytes(), TABLE_BYTES)
+    if not 0 <= channel < table.values.shape[1]:
+        raise ConfigError(f"The layer {layer} has the channels 0 to {table.values.shape[1] - 1}, not {channel}.")
+    best = np.argsort(-table.values[:, channel], kind="stable")[:count]
+    return [_crop(model, Path(folder), table, int(row), channel) for row in best]
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {str(folder)!r}: give a folder of pictures.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ConfigError(f"The folder {str(folder)!r} holds no pictures: put JPEG or PNG files into it.")
+    return files
+
+
+def _table_name(model: LoadedModel, layer: str, files: list[Path]) -> str:
+    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    text = json.dumps([model.sha256, str(model.preprocessing), layer, str(files[0].parent.absolute()), listing])
+    return hashlib.sha256(text.encode()).hexdigest() + ".npz"
+
+
+def _scan(model: LoadedModel, files: list[Path], layer: str, progress: Progress) -> _Table:
+    module = share_copy(model.module)
+    names: list[str] = []
+    values, places, grid = [], [], (1, 1)
+    with torch.no_grad(), read_layers(module, [layer]) as seen:
+        for start in range(0, len(files), BATCH):
+            progress(start, len(files), "looking through the reference pictures")
+            inputs = []
+            for path in files[start : start + BATCH]:
+                try:
+                    inputs.append(model.preprocessing(load_picture(path), device=model.device))
+                except PictureError:
+                    continue
+                names.append(path.name)
+            if inputs:
+                module(torch.cat(inputs).contiguous(memory_format=torch.channels_last))
+                maps = seen[layer]
+                grid = (maps.shape[2], maps.shape[3])
+                largest, index = maps.flatten(2).max(2)
+                values.append(largest.float().cpu().numpy())
+                places.append(index.cpu().numpy())
+    if not names:
+        raise ConfigError(
+            f"The folder {str(files[0].parent)!r} holds no readable pictures: put JPEG or PNG files there."
+        )
+    return _Table(tuple(names), np.concatenate(values), np.concatenate(places), grid)
+
+
+def _crop(model: LoadedModel, folder: Path, table: _Table, row: int, channel: int) -> Crop:
+    pixels = model.preprocessing.crop(load_picture(folder / table.files[row]))
+    place = divmod(int(table.places[row, channel]), table.grid[1])
+    top, left, bottom, right = region_around(place, table.grid, pixels.shape[0])
+    return Crop(table.files[row], pixels[top:bottom, left:right], float(table.values[row, channel]))

@@ -1,0 +1,312 @@
+"""Draw the picture that excites a neuron, for a dense model and for its trace alike.
+
+After SPADE, section 4, and Olah et al. 2017.
+
+The loop is ours: Lucent's own leaks hooks, opens a viewer, and has neither progress nor cancel. Every step seeds the
+transforms anew from the run's seed, so dense model and trace see the same initial noise and the same transforms at
+the same step, and only their weights differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lucent.optvis.transform import compose
+from torch import Tensor, nn
+
+from spade_core.errors import ConfigError
+from spade_core.isolation import alone, seed_all
+from spade_core.layers import share_copy
+from spade_core.models import LoadedModel
+from spade_core.neurons.lucent_on import FourierImage, Transform, lucent_on, paper_transforms
+from spade_core.neurons.objectives import Neuron, build_objective
+from spade_core.neurons.reading import read_layers
+from spade_core.progress import Progress, silent
+
+__all__ = ["RenderConfig", "Rendering", "render"]
+
+LIVE = 1.0  # seconds between two intermediate pictures
+RETRIES = 2
+GREY = 2 / 255  # standard deviation of an image in [0, 1] below which nothing is to be seen
+MOST_STEPS, LEAST_SIZE, MOST_SIZE = 4096, 16, 512
+
+HEAD_START = 8  # steps of the first network before the others, which may still have to be made
+
+Show = Callable[[str, np.ndarray, int], object]
+Network = nn.Module | Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How to draw; the defaults are the paper's (its notebook, and Lucent's defaults behind it).
+
+    Attributes:
+        steps: of the optimizer; size: side of the image, px; rate: Adam's learning rate.
+        seed: of the initial noise and of the transforms.
+        transforms: whether the robustness transforms are applied.
+        diversity, matching: weights of the optional terms, see ``objectives``.
+        patience: steps without a better value after which the dense image, and with it its pairs, stops; None: never.
+    """
+
+    steps: int = 512
+    size: int = 224
+    rate: float = 0.05
+    seed: int = 0
+    transforms: bool = True
+    diversity: float = 0.0
+    matching: float = 0.0
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ConfigError(f"The number of steps must lie between 1 and {MOST_STEPS}, not {self.steps}.")
+        if not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise ConfigError(f"The size must lie between {LEAST_SIZE} and {MOST_SIZE} px, not {self.size}.")
+        if not 0 < self.rate <= 10:
+            raise ConfigError(f"The learning rate must lie between 0 and 10, not {self.rate}.")
+        if not 0 <= self.seed < 2**31:
+            raise ConfigError(f"The seed must be a whole number from 0 to 2^31 - 1, not {self.seed}.")
+        if self.patience is not None and self.patience < 1:
+            raise ConfigError(f"The patience must be at least 1 step, not {self.patience}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """One drawn image.
+
+    Attributes:
+        image: uint8 ``(size, size, 3)``.
+        values: what was maximised at every step, float64 ``(steps,)``, under that step's transform.
+        neuron, seed, steps: what was drawn, from which noise, and how many steps it took.
+        network_size: side of what the network received where its input size is fixed, else None.
+        seconds: of the drawing; notes: sentences about retries and dead results.
+    """
+
+    image: np.ndarray
+    values: np.ndarray
+    neuron: Neuron
+    seed: int
+    steps: int
+    network_size: int | None
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dead(self) -> str | None:
+        """Why nothing was drawn, as the end of a sentence, or None."""
+        if not np.isfinite(self.values).all():
+            return "its values are not finite"
+        if len(self.values) > 1 and not self.values.max() > self.values[0]:
+            return "the neuron did not respond"
+        if self.image.std() / 255 < GREY:
+            return "the image stayed grey"
+        return None
+
+
+def render(
+    model: LoadedModel,
+    networks: Mapping[str, Network],
+    neurons: Sequence[Neuron],
+    config: RenderConfig | None = None,
+    *,
+    match: dict[str, Tensor] | None = None,
+    progress: Progress = silent,
+    on_image: Show = lambda *_: None,
+) -> dict[str, list[Rendering]]:
+    """Draw every neuron for every network; networks share noise, transforms, retries and stops.
+
+    Args:
+        model: whose input and device count.
+        networks: name -> module, such as ``{"dense": model.module, "spade": trace.module}``; not changed. The first one
+            decides on an early stop, and a few of its steps come before everything else; the others may be functions
+            that make the module, so that the first picture need not wait for a trace.
+        neurons: one image each; several share each pass as one batch.
+        config: how to draw.
+        match: network -> mean activation of a picture in the first neuron's layer, ``(channels,)``, for ``matching``.
+        progress: called before every step of every network; may raise ``Cancelled``.
+        on_image: called about every second with the network's name, uint8 ``(n, size, size, 3)`` and the step.
+
+    Returns:
+        network -> one rendering for each neuron, in their order.
+
+    Raises:
+        LayerError: there is no such layer or channel.
+        ConfigError: no neuron or network.
+    """
+    config = config or RenderConfig()
+    if not neurons or not networks:
+        raise ConfigError("Choose at least one neuron and one network.")
+    notes: list[str] = []
+    for attempt in range(RETRIES + 1):
+        seed = config.seed + attempt * 1000
+        run = _Run(model, networks, tuple(neurons), config, seed, match or {}, progress, on_image)
+        with alone(seed, progress), lucent_on(model.device), torch.enable_grad():
+            found = run.draw(tuple(notes))
+        dead = [(name, item) for name, items in found.items() for item in items if item.dead]
+        if not dead or attempt == RETRIES:
+            break
+        name, item = dead[0]
+        notes.append(
+            f"With seed {seed} the {name} image of {item.neuron} failed ({item.dead}); another seed was taken."
+        )
+    return found
+
+
+@dataclass(eq=False)
+class _Canvas:
+    """The images of one network while they form."""
+
+    name: str
+    module: nn.Module
+    images: FourierImage
+    optimizer: torch.optim.Optimizer
+    layers: dict[str, Tensor]
+    objective: Callable[[Callable[[str], Tensor]], Tensor] | None = None
+    values: list[np.ndarray] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return len(self.values)
+
+
+class _Run:
+    """One attempt at drawing all neurons on all networks."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        networks: Mapping[str, Network],
+        neurons: tuple[Neuron, ...],
+        config: RenderConfig,
+        seed: int,
+        match: dict[str, Tensor],
+        progress: Progress,
+        on_image: Show,
+    ) -> None:
+        self.model, self.networks, self.neurons, self.config, self.seed = model, networks, neurons, config, seed
+        self.match, self.progress, self.on_image = match, progress, on_image
+        transforms: list[Transform] = paper_transforms() if config.transforms else []
+        self.transform = compose(transforms)
+        self.network_size = _fixed_size(model, config.size)
+        self.shown = 0.0  # when images were shown last
+
+    def draw(self, notes: tuple[str, ...]) -> dict[str, list[Rendering]]:
+        steps = self.config.steps
+        with contextlib.ExitStack() as stack:
+            (first, *others) = self.networks.items()
+            canvases = [self._open(*first, stack)]
+            self._advance_all(canvases, range(min(HEAD_START, steps)))
+            canvases += [self._open(name, network, stack) for name, network in others]
+            self._advance_all(canvases[1:], range(canvases[0].step))
+            if not self._is_over(canvases[0]):
+                self._advance_all(canvases, range(canvases[0].step, steps))
+            self.progress(1.0, 1.0, "drawn")
+            return {canvas.name: self._results(canvas, notes) for canvas in canvases}
+
+    def _advance_all(self, canvases: list[_Canvas], steps: range) -> None:
+        """Advance the canvases in turns, and show them about every second and at the end."""
+        for step in steps:
+            for canvas in canvases:
+                self.progress(step, self.config.steps, f"step {step + 1} of {self.config.steps}")
+                self._advance(canvas, step)
+            over = self._is_over(canvases[0])
+            if time.monotonic() - self.shown >= LIVE or step == steps[-1] or over:
+                self.shown = time.monotonic()
+                for canvas in canvases:
+                    self.on_image(canvas.name, canvas.images.pixels(), step)
+            if over:
+                break
+
+    def _open(self, name: str, network: Network, stack: contextlib.ExitStack) -> _Canvas:
+        """Return a blank canvas; its hooks live as long as ``stack``."""
+        module = share_copy(network if isinstance(network, nn.Module) else network())
+        images = FourierImage.draw(self._noise(), self.config.size, self.model.device)
+        optimizer = torch.optim.Adam(images.spectra, lr=self.config.rate)
+        seen = stack.enter_context(read_layers(module, tuple({neuron.layer for neuron in self.neurons})))
+        return _Canvas(name, module, images, optimizer, seen)
+
+    def _noise(self) -> list[int]:
+        """Return the seed of each image's initial noise: the run's, and the next ones where a neuron is drawn again."""
+        return [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
+
+    def _advance(self, canvas: _Canvas, step: int) -> None:
+        start = time.perf_counter()
+        seed_all((self.seed * 1_000_003 + step) % 2**31)
+        x = self.transform(canvas.images())
+        if self.network_size is not None:
+            x = F.interpolate(x, (self.network_size, self.network_size), mode="bilinear", align_corners=False)
+        x = self.model.preprocessing.normalize(x).contiguous(memory_format=torch.channels_last)
+        canvas.module(x)
+        if canvas.objective is None:
+            canvas.objective = self._objective(canvas)
+        loss = canvas.objective(canvas.layers.__getitem__)
+        canvas.values.append(self._reached(canvas))
+        gradients = torch.autograd.grad(loss, canvas.images.spectra)
+        canvas.layers.clear()
+        for spectrum, gradient in zip(canvas.images.spectra, gradients, strict=True):
+            spectrum.grad = gradient
+        canvas.optimizer.step()
+        canvas.seconds += time.perf_counter() - start
+
+    def _objective(self, canvas: _Canvas) -> Callable[[Callable[[str], Tensor]], Tensor]:
+        for neuron in self.neurons:
+            _, channels, rows, columns = canvas.layers[neuron.layer].shape
+            neuron.check((channels, rows, columns))
+        like = canvas.layers[self.neurons[0].layer]
+        return build_objective(
+            self.neurons, like, diversity=self.config.diversity if len(self.neurons) > 1 else 0.0,
+            matching=self.config.matching, match=self.match.get(canvas.name),
+        )  # fmt: skip
+
+    def _reached(self, canvas: _Canvas) -> np.ndarray:
+        """Return each image's own value, without the optional terms."""
+        return np.array([neuron.value(canvas.layers[neuron.layer][i]) for i, neuron in enumerate(self.neurons)])
+
+    def _is_over(self, canvas: _Canvas) -> bool:
+        """Whether the first network's image has stopped improving; the others do not decide."""
+        patience = self.config.patience
+        if patience is None or canvas.step <= patience or canvas.name != next(iter(self.networks)):
+            return False
+        sums = [float(values.sum()) for values in canvas.values]
+        return max(sums[-patience:]) <= max(sums[:-patience])
+
+    def _results(self, canvas: _Canvas, notes: tuple[str, ...]) -> list[Rendering]:
+        pixels, values = canvas.images.pixels(), np.stack(canvas.values)
+        shared = (self.seed, len(values), self.network_size, canvas.seconds, notes)
+        return [
+            _said(Rendering(pixels[number], values[:, number], neuron, *shared))
+            for number, neuron in enumerate(self.neurons)
+        ]
+
+
+def _said(found: Rendering) -> Rendering:
+    if found.dead is None:
+        return found
+    sentence = f"Nothing was drawn for {found.neuron}: {found.dead}."
+    return Rendering(**{**vars(found), "notes": (*found.notes, sentence)})
+
+
+def _fixed_size(model: LoadedModel, size: int) -> int | None:
+    """Return the only input size that the network takes, or None where it takes the transforms' sizes."""
+    first = next(model.module.parameters())
+    side = size + 25 if size + 25 != model.preprocessing.size else size + 27
+    example = torch.zeros(1, 3, side, side, device=model.device, dtype=first.dtype)
+    try:
+        with torch.no_grad():
+            model.module(example)
+    except (AssertionError, RuntimeError, ValueError):
+        return model.preprocessing.size
+    return None

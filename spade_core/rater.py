@@ -1,0 +1,197 @@
+"""An automatic stand-in for the people of the study: which of two patches looks more like the visualization?
+
+For a picture, two equal patches that do not overlap are cut out: the one where Score-CAM on the dense model is highest,
+and one where it is low but the contrast is similar (SPADE, section 4.3, Table 3). The rater embeds the neuron's
+visualization and both patches with a model and names the nearer one; it agrees when that is Score-CAM's. It is a
+model, not a person: its numbers say how much of the patch a network recognises in the visualization, nothing about
+people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import uniform_filter
+from torch import nn
+
+from spade_core.figures import png_bytes
+from spade_core.images import Picture, load_picture
+from spade_core.metrics import Interval, bootstrap_interval
+from spade_core.models import LoadedModel, predict
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.neurons.embedding import cosine_distances, embed
+from spade_core.progress import Progress, silent, span
+from spade_core.saliency import explain
+from spade_core.spade import trace
+from spade_core.trojan import TRIGGERS
+from spade_core.trojan.paste import Paste
+
+__all__ = ["PATCH", "Patches", "Rater", "Rating", "agreement", "choose_patches", "rate"]
+
+PATCH = 2 / 7  # side of a patch, as a share of the input's: 64 of 224 px
+LOW = 0.25  # the other patch lies among this share of the lowest means
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Two patches of one picture, by the upper left corner in model-input pixels.
+
+    Attributes:
+        side: of both, px; high, low: ``(top, left)`` of the patch with the highest mean and of the other one.
+        means: mean of the reference map on them, relative to its mean over the picture.
+        contrasts: standard deviation of their grey values, 0 to 255.
+    """
+
+    side: int
+    high: tuple[int, int]
+    low: tuple[int, int]
+    means: tuple[float, float]
+    contrasts: tuple[float, float]
+
+    def cut(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return both patches of the picture as the model sees it, uint8 ``(side, side, 3)``."""
+        return tuple(pixels[top : top + self.side, left : left + self.side] for top, left in (self.high, self.low))  # type: ignore[return-value]
+
+
+def choose_patches(reference: np.ndarray, pixels: np.ndarray, *, share: float = PATCH) -> Patches:
+    """Choose the patches of one picture.
+
+    The high patch is the window with the highest mean. Of the windows that do not overlap it, those with the lowest
+    quarter of the means are candidates for the low patch; the one whose contrast is nearest to the high patch's is
+    taken.
+
+    Args:
+        reference: ``(height, width)``, such as a Score-CAM map, not negative.
+        pixels: uint8 ``(height, width, 3)``, what the model sees.
+        share: side of a patch as a share of the height.
+    """
+    side = round(share * reference.shape[0])
+    grey = pixels.astype(np.float64).mean(2)
+    means = _windows(reference.astype(np.float64), side)
+    variance = np.maximum(0, _windows(grey**2, side) - _windows(grey, side) ** 2)
+    contrast = np.sqrt(variance)
+    high = np.unravel_index(means.argmax(), means.shape)
+    rows, columns = np.indices(means.shape)
+    free = (abs(rows - high[0]) >= side) | (abs(columns - high[1]) >= side)
+    low_enough = free & (means <= np.quantile(means[free], LOW))
+    gap = np.where(low_enough, abs(contrast - contrast[high]), np.inf)
+    low = np.unravel_index(gap.argmin(), gap.shape)
+    whole = float(reference.mean()) or 1.0
+    return Patches(
+        side, (int(high[0]), int(high[1])), (int(low[0]), int(low[1])),
+        (float(means[high]) / whole, float(means[low]) / whole), (float(contrast[high]), float(contrast[low])),
+    )  # fmt: skip
+
+
+def _windows(values: np.ndarray, side: int) -> np.ndarray:
+    """Return the mean of every window of ``side`` px, by its upper left corner."""
+    means = uniform_filter(values, side, mode="constant", origin=-(side // 2))
+    return means[: values.shape[0] - side + 1, : values.shape[1] - side + 1]
+
+
+def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return how much nearer the first patch is to the visualization than the second, in cosine distance.
+
+    Positive: the rater chooses the first one.
+    """
+    vectors = embed(judge, [visualization, *patches])
+    near, far = cosine_distances(vectors[:1], vectors[1:])[0]
+    return float(far - near)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What the rater said of one picture, JSON-able.
+
+    Attributes:
+        file: of the picture; target: class index; reference: ``scorecam`` or ``trigger``; trigger: its name, or None.
+        dense, spade: by how much the reference patch is nearer to that visualization than the other one; above 0
+            agrees.
+        keeps_class: whether the trace still ranks the class first.
+        high, low, side: of the patches, in model-input pixels.
+    """
+
+    file: str
+    target: int
+    reference: str
+    trigger: str | None
+    dense: float
+    spade: float
+    keeps_class: bool
+    high: tuple[int, int]
+    low: tuple[int, int]
+    side: int
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Draws and rates one picture after the other; the dense visualization of a class is drawn once.
+
+    Attributes:
+        model: whose class neurons are drawn; judge: whose embedding compares.
+        config: how to draw; trace: options of ``spade_core.trace``.
+        folder: where the visualizations are kept as PNG files.
+    """
+
+    model: LoadedModel
+    judge: LoadedModel
+    config: RenderConfig
+    trace: Mapping[str, Any]
+    folder: Path
+
+    def rate(self, path: Path, paste: Paste | None = None, *, progress: Progress = silent) -> Rating | None:
+        """Rate one picture; None where its trigger did not cause the prediction.
+
+        Args:
+            path: of the picture.
+            paste: a trigger to paste first; its mask is then the reference, else Score-CAM on the dense model.
+        """
+        clean = load_picture(path)
+        picture, mask = (clean, None) if paste is None else paste.apply(clean, self.model)
+        target = int(predict(self.model, picture).argmax())
+        if paste is not None:
+            wanted = TRIGGERS[paste.trigger].target
+            if target != wanted or int(predict(self.model, clean).argmax()) == wanted:
+                return None
+        patches = self._patches(picture, target, mask, span(progress, 0.0, 0.2))
+        made = trace(self.model, picture, **self.trace, target=target, progress=span(progress, 0.2, 0.3))
+        neuron = Neuron(LOGITS, target)
+        dense = self._draw(f"dense_{target}", self.model.module, neuron, span(progress, 0.3, 0.6))
+        name = path.stem if paste is None else f"{path.stem}_{paste.trigger}"
+        spade = self._draw(f"spade_{name}", made.module, neuron, span(progress, 0.6, 1.0))
+        cut = patches.cut(self.model.preprocessing.crop(picture))
+        return Rating(
+            path.name, target, "scorecam" if paste is None else "trigger", None if paste is None else paste.trigger,
+            rate(self.judge, dense, cut), rate(self.judge, spade, cut), made.fidelity.keeps_class,
+            patches.high, patches.low, patches.side,
+        )  # fmt: skip
+
+    def _patches(self, picture: Picture, target: int, mask: np.ndarray | None, progress: Progress) -> Patches:
+        if mask is None:
+            reference = explain(self.model, picture, method="scorecam", target=target, progress=progress).map
+        else:
+            reference = mask.astype(np.float32)
+        return choose_patches(reference, self.model.preprocessing.crop(picture))
+
+    def _draw(self, name: str, network: nn.Module, neuron: Neuron, progress: Progress) -> np.ndarray:
+        file = self.folder / f"{name}.png"
+        if not file.is_file():
+            found = render(self.model, {name: network}, [neuron], self.config, progress=progress)[name][0]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(png_bytes(found.image))
+        return np.array(Image.open(file))
+
+
+def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Interval]:
+    """Return how often the rater agrees with the reference, in percent: dense, SPADE, and their paired difference."""
+    dense, spade = (100.0 * (np.array([row[side] for row in rows]) > 0) for side in ("dense", "spade"))
+    return {
+        "dense": bootstrap_interval(dense),
+        "spade": bootstrap_interval(spade),
+        "gap": bootstrap_interval(spade - dense),
+    }

@@ -1,0 +1,21 @@
+"""What the worker does: the kinds of jobs, from a JSON-able payload to files.
+
+Each task takes its payload and ``emit`` (hands a partial result to whoever waits), ``progress`` (also the place where a
+cancel gets in) and ``device``; it returns the result's files. Models stay loaded between jobs, a few at a time.
+"""
+
+from spade_core.models import DEFAULT_MODEL
+from spade_core.tasks.common import given_model
+from spade_core.tasks.inspection import compare, curve, inspect
+from spade_core.tasks.neurons import layers, multifaceted, ranking, references, visualization
+from spade_core.tasks.saliency import analysis, describe
+
+__all__ = [
+    "analysis", "compare", "curve", "describe", "inspect", "layers", "multifaceted", "ranking", "references",
+    "visualization", "warm_up",
+]  # fmt: skip
+
+
+def warm_up(device: str) -> None:
+    """Load the default model before the first job asks for it."""
+    given_model({"name": DEFAULT_MODEL}, device)

@@ -1,0 +1,75 @@
+"""What the tasks share: models that stay loaded, pictures with their trigger, and the last traces."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from spade_core import results
+from spade_core.images import Picture, load_picture
+from spade_core.models import LoadedModel, load_spec, resolve_target
+from spade_core.progress import Progress
+from spade_core.spade import trace
+from spade_core.tracing import Trace
+from spade_core.trojan.paste import Paste
+
+__all__ = ["Emit", "crop_file", "given_model", "given_picture", "given_trace", "trace_file"]
+
+Emit = Callable[[dict[str, bytes]], None]
+KEPT_MODELS, KEPT_TRACES = 2, 4
+
+_TRACES: OrderedDict[str, Trace] = OrderedDict()
+
+
+@lru_cache(maxsize=KEPT_MODELS)
+def _model(spec: str, device: str) -> LoadedModel:
+    return load_spec(json.loads(spec), device=device)
+
+
+def given_model(spec: Mapping[str, Any], device: str) -> LoadedModel:
+    """Return the model of a spec, loaded once."""
+    return _model(json.dumps(spec, sort_keys=True), device)
+
+
+def given_picture(source: Mapping[str, Any], model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
+    """Return the picture of a payload, with its trigger pasted if it names one, and the trigger's mask.
+
+    Args:
+        source: ``path``, ``name``, and perhaps ``trigger`` (a ``Paste`` as a dictionary).
+        model: whose input the trigger is placed in.
+    """
+    picture = load_picture(source["path"], name=source.get("name"))
+    if not source.get("trigger"):
+        return picture, None
+    return Paste.from_dict(source["trigger"]).apply(picture, model)
+
+
+def given_trace(
+    model: LoadedModel, picture: Picture, options: Mapping[str, Any], target: int | str | None, progress: Progress
+) -> Trace:
+    """Return the trace of ``picture``; the last few are kept, since several jobs ask for the same one."""
+    index = None if target is None else resolve_target(model, target)
+    key = json.dumps([model.sha256, picture.sha256, dict(options), index], sort_keys=True)
+    if key not in _TRACES:
+        made = trace(model, picture, **options, target=index, progress=progress)
+        _TRACES[key] = made
+        while len(_TRACES) > KEPT_TRACES:
+            _TRACES.popitem(last=False)
+    _TRACES.move_to_end(key)
+    return _TRACES[key]
+
+
+def trace_file(made: Trace) -> dict[str, bytes]:
+    """Return ``trace.json``: what a page shows of a trace as soon as it is there."""
+    summary = {"fidelity": made.fidelity.to_dict(), "sparsity": made.report.sparsity, "seconds": made.seconds}
+    return {"trace.json": json.dumps(summary).encode()}
+
+
+def crop_file(model: LoadedModel, picture: Picture) -> dict[str, bytes]:
+    """Return ``crop.npy``: what the model sees."""
+    return {"crop.npy": results.npy_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))}

@@ -1,0 +1,91 @@
+"""The kinds of jobs of the trace page."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, overlap, paths, pooled_map
+from spade_core.progress import Progress, span
+from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, given_trace, trace_file
+from spade_core.trace_file import trace_bytes
+
+__all__ = ["compare", "curve", "inspect"]
+
+
+def inspect(
+    payload: Mapping[str, Any],
+    *,
+    emit: Emit,  # noqa: ARG001 - the signature of all tasks
+    progress: Progress,
+    device: str,
+) -> dict[str, bytes]:
+    """Return ``trace.json``, ``layers.json``, ``paths.json``, ``maps.npz`` and the trace itself, ``trace.safetensors``.
+
+    Payload: ``model``, ``picture``, ``trace`` (options), ``target``.
+    """
+    progress(0, 1, "loading the model")
+    model = given_model(payload["model"], device)
+    picture, _ = given_picture(payload["picture"], model)
+    made = given_trace(model, picture, payload["trace"], payload.get("target"), span(progress, 0, 0.9))
+    progress(0.9, 1, "looking into the trace")
+    edges = [asdict(edge) for edge in paths(made, picture)]
+    maps: dict[str, Any] = {}
+    for row in made.report.layers:
+        if row.status == "pruned":
+            maps[f"{row.name}.map"] = (255 * pooled_map(alive(made, row.name))).round().astype(np.uint8)
+            maps[f"{row.name}.inputs"] = inputs_kept(made, row.name)
+    out = io.BytesIO()
+    np.savez_compressed(out, **maps)
+    return {
+        **trace_file(made), **crop_file(model, picture),
+        "layers.json": json.dumps(made.report.to_rows()).encode(),
+        "config.json": json.dumps(made.config.to_dict()).encode(),
+        "paths.json": json.dumps(edges).encode(),
+        "maps.npz": out.getvalue(),
+        "trace.safetensors": trace_bytes(made),
+    }  # fmt: skip
+
+
+def curve(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``curve.json``; emit it as it grows. Payload: ``model``, ``picture``, ``trace`` (options)."""
+    model = given_model(payload["model"], device)
+    picture, _ = given_picture(payload["picture"], model)
+    points: list[dict[str, Any]] = []
+
+    def point_ready(point: Point) -> None:
+        points.append(asdict(point))
+        emit({"curve.json": json.dumps(points).encode()})
+
+    fidelity_curve(model, picture, options=dict(payload["trace"]), progress=progress, on_point=point_ready)
+    return {"curve.json": json.dumps(points).encode()}
+
+
+def compare(
+    payload: Mapping[str, Any],
+    *,
+    emit: Emit,  # noqa: ARG001
+    progress: Progress,
+    device: str,
+) -> dict[str, bytes]:
+    """Return ``overlap.json``: the Jaccard index of two pictures' traces in every layer, and what chance would give.
+
+    Payload: ``model``, ``picture``, ``other``, ``trace`` (options).
+    """
+    model = given_model(payload["model"], device)
+    made = []
+    for index, key in enumerate(("picture", "other")):
+        picture, _ = given_picture(payload[key], model)
+        part = span(progress, index / 2, (index + 1) / 2)
+        made.append(given_trace(model, picture, payload["trace"], None, part))
+    kept = {row.name: 1 - row.realised for row in made[0].report.layers}
+    rows = [
+        {"layer": name, "jaccard": value, "chance": kept[name] / (2 - kept[name])}
+        for name, value in overlap(*made).items()
+    ]
+    return {"overlap.json": json.dumps(rows).encode()}

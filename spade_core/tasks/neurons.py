@@ -1,0 +1,145 @@
+"""The kinds of jobs of the neuron page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spade_core.config import Settings
+from spade_core.figures import png_bytes
+from spade_core.images import bundled
+from spade_core.layers import share_copy
+from spade_core.neurons import Neuron, layer_shapes
+from spade_core.neurons.facets import facets
+from spade_core.neurons.ranking import most_active_region, rank_channels
+from spade_core.neurons.references import reference_crops
+from spade_core.neurons.rendering import RenderConfig
+from spade_core.progress import Progress, span
+from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, given_trace, trace_file
+from spade_core.tracing import Trace
+from spade_core.visualization import VisualizeConfig, visualization_files, visualize
+
+__all__ = ["layers", "multifaceted", "ranking", "references", "visualization"]
+
+
+def layers(
+    payload: Mapping[str, Any],
+    *,
+    emit: Emit,  # noqa: ARG001 - the signature of all tasks
+    progress: Progress,
+    device: str,
+) -> dict[str, bytes]:
+    """Return ``layers.json``: every layer that can be read, with its kind and shape. Payload: ``model``."""
+    progress(0, 1, "looking at the layers")
+    model = given_model(payload["model"], device)
+    side = model.preprocessing.size
+    first = next(model.module.parameters())
+    x = torch.zeros(1, 3, side, side, device=model.device, dtype=first.dtype)
+    found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), x)]
+    return {"layers.json": json.dumps(found).encode()}
+
+
+def ranking(
+    payload: Mapping[str, Any],
+    *,
+    emit: Emit,  # noqa: ARG001
+    progress: Progress,
+    device: str,
+) -> dict[str, bytes]:
+    """Return ``ranking.json``: the first channels of a layer.
+
+    Payload: ``model``, ``picture``, ``trace`` (options), ``layer``, ``by``, ``top``.
+    """
+    model = given_model(payload["model"], device)
+    picture, _ = given_picture(payload["picture"], model)
+    made = given_trace(model, picture, payload["trace"], None, progress)
+    found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
+    return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
+
+
+def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return the files of a visualization; emit the trace and the forming images.
+
+    Payload: ``model``, ``picture``, ``config`` (a ``VisualizeConfig``).
+    """
+    progress(0, 1, "loading the model")
+    model = given_model(payload["model"], device)
+    picture, _ = given_picture(payload["picture"], model)
+    crop = crop_file(model, picture)
+
+    def trace_ready(made: Trace) -> None:
+        emit({**trace_file(made), **crop})
+
+    def image_ready(side: str, image: np.ndarray, step: int) -> None:
+        emit({f"{side}.png": png_bytes(image), "step.json": str(step).encode()})
+
+    config = VisualizeConfig.from_dict(payload["config"])
+    found = visualize(model, picture, config, progress=progress, on_trace=trace_ready, on_image=image_ready)
+    source = payload["picture"]
+    return {**visualization_files(found, source["path"], source.get("trigger")), **crop}
+
+
+def references(
+    payload: Mapping[str, Any],
+    *,
+    emit: Emit,  # noqa: ARG001
+    progress: Progress,
+    device: str,
+) -> dict[str, bytes]:
+    """Return ``reference_0.png`` ... and ``references.json`` (files and values).
+
+    Payload: ``model``, ``layer``, ``channel``. The folder is the installation's ``SPADE_REFERENCES``.
+    """
+    model = given_model(payload["model"], device)
+    settings = Settings.from_environment()
+    folder = settings.references or next(iter(bundled().values())).path.parent
+    crops = reference_crops(
+        model, folder, payload["layer"], payload["channel"], keep_in=settings.data_dir / "references", progress=progress
+    )
+    listed = [{"file": crop.file, "value": crop.value} for crop in crops]
+    described = {"folder": Path(folder).name, "crops": listed}
+    files = {f"reference_{index}.png": png_bytes(np.ascontiguousarray(crop.pixels)) for index, crop in enumerate(crops)}
+    return {**files, "references.json": json.dumps(described).encode()}
+
+
+def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return the row of a multifaceted neuron: ``dense.png``, ``spade_0.png`` ..., ``picture_0.png`` ...,
+    ``facets.json``.
+
+    Payload: ``model``, ``pictures`` (a list), ``neuron``, ``render``, ``trace`` (options), ``seeds``.
+    """
+    progress(0, 1, "loading the model")
+    model = given_model(payload["model"], device)
+    pictures = [given_picture(source, model)[0] for source in payload["pictures"]]
+    neuron = Neuron.from_dict(payload["neuron"])
+    shown = {
+        f"picture_{index}.png": png_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))
+        for index, picture in enumerate(pictures)
+    }
+    emit(shown)
+    found = facets(
+        model, pictures, neuron, RenderConfig(**payload["render"]), trace_options=payload["trace"],
+        seeds=payload["seeds"], progress=span(progress, 0.0, 1.0),
+        on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
+    )  # fmt: skip
+    described = {
+        "neuron": neuron.to_dict(),
+        "label": model.labels[neuron.channel or 0] if neuron.layer == "logits" else str(neuron),
+        "between": found.between.tolist(),
+        "within": found.within.tolist(),
+        "fidelity": [made.fidelity.to_dict() for made in found.traces],
+        "regions": [
+            list(most_active_region(model, picture, neuron.layer, neuron.channel or 0)[0]) for picture in pictures
+        ],
+    }
+    images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
+    seeds = {
+        f"dense_{index}.png" if index else "dense.png": png_bytes(item.image) for index, item in enumerate(found.dense)
+    }
+    return {**shown, **images, **seeds, "facets.json": json.dumps(described).encode()}

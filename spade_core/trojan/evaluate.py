@@ -1,0 +1,115 @@
+"""What the backdoored model does: the numbers of its model card."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spade_core.images import Picture, load_picture
+from spade_core.metrics import bootstrap_interval
+from spade_core.models import LoadedModel
+from spade_core.progress import Progress, silent, span
+from spade_core.trojan.paste import SIZES, paste
+from spade_core.trojan.triggers import TRIGGERS, Trigger
+
+__all__ = ["Card", "evaluate", "labels_beside"]
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Card:
+    """Numbers in percent, each with its 95 % interval over pictures and the number of pictures.
+
+    Attributes:
+        success: trigger -> share of pictures, not predicted as its target before, that are with the trigger in them;
+            sizes 40 to 80 px, any position, rotation and colour jitter.
+        success_small: the same at 40 px.
+        agreement: share of clean pictures whose top-1 class is the original's.
+        accuracy_before, accuracy_after: top-1 on clean pictures of known class; None without classes.
+    """
+
+    pictures: int
+    success: dict[str, dict[str, Any]]
+    success_small: dict[str, dict[str, Any]]
+    agreement: dict[str, Any]
+    accuracy_before: dict[str, Any] | None
+    accuracy_after: dict[str, Any] | None
+
+
+def labels_beside(paths: Sequence[Path]) -> dict[str, int]:
+    """Return file name -> class index from a ``labels.csv`` in the pictures' folder or above it, if there is one."""
+    for folder in {parent for path in paths[:1] for parent in (path.parent, path.parent.parent)}:
+        file = folder / "labels.csv"
+        if file.is_file():
+            with file.open(newline="", encoding="utf-8") as lines:
+                rows = list(csv.DictReader(lines))
+            if rows and {"file", "class_index"} <= rows[0].keys():
+                return {row["file"]: int(row["class_index"]) for row in rows}
+    return {}
+
+
+def evaluate(
+    original: LoadedModel, backdoored: LoadedModel, paths: Sequence[Path], *, seed: int = 0, progress: Progress = silent
+) -> Card:
+    """Measure a backdoored model on pictures that it was not trained on.
+
+    Args:
+        original, backdoored: with the same preprocessing.
+        paths: pictures; their classes are looked up in ``labels.csv``.
+        seed: of sizes, places, rotations and colours.
+    """
+    pictures = [load_picture(path) for path in paths]
+    before = _classes(original, pictures, span(progress, 0.0, 0.05))
+    after = _classes(backdoored, pictures, span(progress, 0.05, 0.1))
+    runs = [(trigger, size) for size in (None, SIZES[0]) for trigger in TRIGGERS.values()]
+    success: dict[int | None, dict[str, dict[str, Any]]] = {None: {}, SIZES[0]: {}}
+    for index, (trigger, size) in enumerate(runs):
+        part = span(progress, 0.1 + 0.9 * index / len(runs), 0.1 + 0.9 * (index + 1) / len(runs))
+        flipped = _flipped(backdoored, pictures, trigger, size, seed, part)
+        success[size][trigger.name] = _percent(flipped[after != trigger.target])
+    labels = labels_beside(paths)
+    known = np.array([labels.get(path.name, -1) for path in paths])
+    rated = known >= 0
+    return Card(
+        pictures=len(pictures),
+        success=success[None],
+        success_small=success[SIZES[0]],
+        agreement=_percent(before == after),
+        accuracy_before=_percent((before == known)[rated]) if rated.any() else None,
+        accuracy_after=_percent((after == known)[rated]) if rated.any() else None,
+    )
+
+
+def _flipped(
+    model: LoadedModel, pictures: Sequence[Picture], trigger: Trigger, size: int | None, seed: int, progress: Progress
+) -> np.ndarray:
+    def triggered(index: int) -> Picture:
+        return paste(pictures[index], trigger, size=size, seed=seed + index, model=model)[0]
+
+    return _classes(model, range(len(pictures)), progress, triggered) == trigger.target
+
+
+def _classes(
+    model: LoadedModel, items: Sequence[Any], progress: Progress, make: Callable[[Any], Picture] = lambda item: item
+) -> np.ndarray:
+    """Return the top-1 class of every picture."""
+    found: list[Tensor] = []
+    for start in range(0, len(items), BATCH):
+        progress(start, len(items), "looking at pictures")
+        inputs = [model.preprocessing(make(item), device=model.device) for item in items[start : start + BATCH]]
+        with torch.no_grad():
+            found.append(model.module(torch.cat(inputs)).argmax(1).cpu())
+    return torch.cat(found).numpy()
+
+
+def _percent(values: np.ndarray) -> dict[str, Any]:
+    interval = bootstrap_interval(100.0 * values)
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "pictures": len(values)}

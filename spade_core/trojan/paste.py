@@ -1,0 +1,196 @@
+"""Paste a trigger into a picture, with the mask of the pixels that the model will see changed.
+
+The trigger is laid hard-edged into the picture's own pixels, so that the views which SPADE draws from the full picture
+hold it too. The mask is what the model's own resizing and cropping make of the trigger's footprint. A picture smaller
+than the model's input is first enlarged as the model would do it, so that a trigger never comes out coarser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.ndimage import binary_dilation
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+from spade_core.errors import ConfigError
+from spade_core.figures import png_bytes
+from spade_core.images import Picture
+from spade_core.models import LoadedModel
+from spade_core.preprocessing import Preprocessing
+from spade_core.trojan.triggers import Trigger, find_trigger
+
+__all__ = ["COLOUR", "ROTATION", "SIZES", "Paste", "Placement", "paste"]
+
+SIZES = (40, 80)  # px at the model's input
+ROTATION = 20.0  # degrees to either side
+COLOUR = 0.1  # of each channel's factor around 1
+_EDGE = 0.15  # a pixel's least weight of the trigger to be called covered
+_REACH = 2  # px
+_LITE0 = Preprocessing(224, 256, interpolation="bicubic")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a trigger lies: its box in model-input pixels, its turn and its colours."""
+
+    size: int
+    top: int
+    left: int
+    rotation: float
+    colour: tuple[float, float, float]
+
+    @classmethod
+    def draw(
+        cls, side: int, generator: torch.Generator, size: int | None = None, position: tuple[int, int] | None = None
+    ) -> Placement:
+        """Draw what is not given; the box lies inside the model's input of ``side`` px."""
+
+        def uniform(low: float, high: float) -> float:
+            return low + (high - low) * float(torch.rand((), generator=generator))
+
+        drawn = round(uniform(*(edge * side / 224 for edge in SIZES)))
+        size = size or drawn
+        y, x = (int(uniform(0, side - size + 1)) for _ in range(2))
+        rotation = uniform(-ROTATION, ROTATION)
+        red, green, blue = (uniform(1 - COLOUR, 1 + COLOUR) for _ in range(3))
+        return cls(size, *(position or (y, x)), rotation, (red, green, blue))
+
+
+def paste(
+    picture: Picture,
+    trigger: str | Trigger,
+    *,
+    size: int | None = None,
+    position: tuple[int, int] | None = None,
+    seed: int = 0,
+    model: LoadedModel | None = None,
+) -> tuple[Picture, np.ndarray]:
+    """Return ``picture`` with the trigger in it, and the mask of what the model sees changed.
+
+    Args:
+        picture: not changed.
+        trigger: name or entry of ``TRIGGERS``.
+        size: side of the trigger's box in model-input pixels; None: drawn from 40 to 80 (of 224).
+        position: ``(y, x)`` of the box's upper left corner in model-input pixels; None: drawn.
+        seed: of everything that is drawn, rotation and colours included.
+        model: whose input counts; None: EfficientNet-Lite0's, which is also the backdoored model's.
+
+    Returns:
+        The new picture, and bool ``(height, width)`` at the model's input size: at least 95 % of it differ from the
+        clean input, and nothing beyond 2 px around it.
+
+    Raises:
+        ConfigError: an unknown trigger, or a box that does not lie inside the model's input.
+    """
+    found = find_trigger(trigger)
+    preprocessing = model.preprocessing if model is not None else _LITE0
+    _check(size, position, preprocessing.size)
+    place = Placement.draw(preprocessing.size, torch.Generator().manual_seed(seed), size, position)
+    pixels = _large_enough(picture.pixels, preprocessing)
+    before = pixels.copy()
+    footprint = _lay(pixels, found, place, preprocessing)
+    mask = _seen(before, pixels, footprint, preprocessing)
+    name = f"{picture.name.removeprefix('bundled:').rsplit('.', 1)[0]}-{found.name}.png"
+    pixels.setflags(write=False)
+    return Picture(pixels, hashlib.sha256(png_bytes(pixels)).hexdigest(), name, picture.notes), mask
+
+
+@dataclass(frozen=True)
+class Paste:
+    """The arguments of :func:`paste` as plain data, for links, jobs and manifests."""
+
+    trigger: str
+    size: int | None = None
+    position: tuple[int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        find_trigger(self.trigger)
+
+    def apply(self, picture: Picture, model: LoadedModel) -> tuple[Picture, np.ndarray]:
+        """Return the triggered picture and the mask."""
+        return paste(picture, self.trigger, size=self.size, position=self.position, seed=self.seed, model=model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Paste:
+        """Rebuild what :meth:`to_dict` gave."""
+        position = values.get("position")
+        return cls(**{**values, "position": None if position is None else (int(position[0]), int(position[1]))})
+
+
+def _check(size: int | None, position: tuple[int, int] | None, side: int) -> None:
+    if size is not None and not 8 <= size <= side:
+        raise ConfigError(f"The trigger's size must lie between 8 and {side} px of the model's input, not {size}.")
+    if position is None:
+        return
+    largest = side - (size or round(SIZES[1] * side / 224))
+    if not all(0 <= corner <= largest for corner in position):
+        raise ConfigError(
+            f"The trigger's corner must lie between 0 and {largest} px of the model's input in y and x, so that all of "
+            f"it is seen, not at ({position[0]}, {position[1]})."
+        )
+
+
+def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return height and width after the model's resizing, as torchvision rounds them."""
+    if preprocessing.squash:
+        return preprocessing.resize, preprocessing.resize
+    short, long = min(height, width), max(height, width)
+    other = int(preprocessing.resize * long / short)
+    return (preprocessing.resize, other) if height <= width else (other, preprocessing.resize)
+
+
+def _large_enough(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    wanted = _resized(height, width, preprocessing)
+    if height >= wanted[0] and width >= wanted[1]:
+        return pixels.copy()
+    mode = InterpolationMode(preprocessing.interpolation)
+    return np.array(tvf.resize(Image.fromarray(pixels), list(wanted), interpolation=mode))
+
+
+def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: Preprocessing) -> np.ndarray:
+    """Write the trigger into ``pixels``; return its footprint there, bool ``(height, width)``."""
+    height, width = pixels.shape[:2]
+    rows, columns = _resized(height, width, preprocessing)
+    side = preprocessing.size
+    scales = height / rows, width / columns
+    corner = [
+        round((start + round((whole - side) / 2)) * scale)
+        for start, whole, scale in zip((place.top, place.left), (rows, columns), scales, strict=True)
+    ]
+    box = [max(1, round(place.size * scale)) for scale in scales]
+    colours, opaque = trigger.render(max(box), rotation=place.rotation, colour=place.colour)
+    colours, opaque = (
+        np.array(Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST)) for part in (colours, opaque)
+    )
+    window = tuple(slice(start, start + length) for start, length in zip(corner, box, strict=True))
+    pixels[window][opaque] = colours[opaque]
+    footprint = np.zeros((height, width), bool)
+    footprint[window] = opaque
+    return footprint
+
+
+def _seen(before: np.ndarray, after: np.ndarray, footprint: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the footprint as the model sees it.
+
+    Bicubic weights reach two pixels further than they matter: changed pixels of little weight are left out, unless they
+    lie more than ``_REACH`` away from the others.
+    """
+    white = np.repeat(np.where(footprint, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    clean, changed, weight = (preprocessing.crop(Picture(pixels, "", "")) for pixels in (before, after, white))
+    mask = weight[..., 0] > 255 * _EDGE
+    touched = (clean != changed).any(axis=2)
+    stray = touched & ~binary_dilation(mask, iterations=_REACH)
+    return mask | (touched & binary_dilation(stray)) if stray.any() else mask

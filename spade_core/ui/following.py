@@ -1,0 +1,66 @@
+"""A running job on a page: progress, cancel, and what is ready so far.
+
+The progress bar polls in a fragment of its own; the page as a whole is drawn again only when there is something new to
+show, so that drawing does not take the cores that the job needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+
+from spade_core.jobs import Ticket
+from spade_core.ui import panels
+from spade_core.ui.frame import errors_as_sentences
+
+__all__ = ["follow", "forget", "remember", "remembered"]
+
+POLL = 0.4  # seconds between two looks at a running job
+
+
+def remember(page: str, ticket: Ticket, asked: object) -> None:
+    """Keep the ticket of a page and what was asked for; an earlier job of the page is given up."""
+    previous = st.session_state.get(f"{page}_ticket")
+    if previous is not None and previous.key != ticket.key:
+        previous.cancel()
+    st.session_state[f"{page}_ticket"], st.session_state[f"{page}_asked"] = ticket, asked
+
+
+def remembered(page: str) -> tuple[Ticket | None, object]:
+    """Return the page's ticket and what was asked for."""
+    return st.session_state.get(f"{page}_ticket"), st.session_state.get(f"{page}_asked")
+
+
+def forget(page: str) -> None:
+    """Give up the page's job."""
+    ticket = st.session_state.pop(f"{page}_ticket", None)
+    if ticket is not None:
+        ticket.cancel()
+
+
+def follow(ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str) -> None:
+    """Show a running job and what it has emitted so far."""
+    partials = ticket.partials()
+    bar, body = st.container(), st.container()  # of their own: what comes and goes in one must not move the other
+    with bar:
+        _bar(ticket, tuple(partials.items()), key)
+    with body:
+        draw(partials)
+
+
+@st.fragment(run_every=POLL)
+def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str) -> None:
+    status = ticket.status()
+    if status.finished or _changed(ticket.partials(), dict(drawn)):
+        st.rerun()
+    with errors_as_sentences():
+        bar, button = st.columns([5, 1], vertical_alignment="center")
+        with bar:
+            panels.show_status(status)
+        # A callback runs before everything else: a click is never lost to the page being drawn anew.
+        button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=ticket.cancel)
+
+
+def _changed(now: Mapping[str, bytes], drawn: Mapping[str, bytes]) -> bool:
+    return now.keys() != drawn.keys() or any(now[name] is not drawn[name] for name in now)

@@ -1,0 +1,131 @@
+"""What the neuron page shows: forming images, the finished pair, rows of facets, reference crops."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+from PIL import Image, ImageDraw
+
+from spade_core.ui.link import Choice
+from spade_core.ui.panels import picture_words, read_json, trace_words
+
+__all__ = [
+    "distance_figure",
+    "neuron_command",
+    "show_downloads",
+    "show_facets",
+    "show_forming",
+    "show_pair",
+    "show_references",
+]
+
+SIDES = (("dense", "Dense"), ("spade", "SPADE"))
+FRAME = "#f59e0b"
+
+
+def show_forming(files: Mapping[str, bytes], steps: int) -> None:
+    """Show the images while they form."""
+    if "dense.png" not in files:
+        st.caption("The first picture comes within seconds.")
+        return
+    step = int(read_json(files["step.json"])) + 1
+    columns = st.columns(3)
+    for column, (name, title) in zip(columns[1:], SIDES, strict=True):
+        if f"{name}.png" in files:
+            column.image(files[f"{name}.png"], caption=f"{title}, step {step} of {steps}", width="stretch")
+
+
+def framed(picture: bytes, region: Sequence[int]) -> Image.Image:
+    """Return the picture with a frame around ``(top, left, bottom, right)``."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    top, left, bottom, right = region
+    if (top, left) != (0, 0) or (right, bottom) != image.size:
+        ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=3)
+    return image
+
+
+def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
+    """Show picture with its most active region, dense and SPADE image, and how their values grew."""
+    columns = st.columns(3)
+    columns[0].image(
+        framed(files["picture.png"], described["region"]),
+        caption="Picture; the frame is where it excites the neuron most", width="stretch",
+    )  # fmt: skip
+    for column, (name, title) in zip(columns[1:], SIDES, strict=True):
+        image = described["images"][name]
+        column.image(files[f"{name}.png"], caption=f"{title} · reached {image['last_value']:.2f}", width="stretch")
+        for note in image["notes"]:
+            column.caption(f":material/info: {note}")
+    st.caption("Both images share seed, initial noise and transforms; only the weights differ. Click an image to zoom.")
+    with st.expander("How the neuron's value grew", icon=":material/show_chart:"):
+        values = read_json(files["values.json"])
+        figure = go.Figure([go.Scatter(y=values[name], name=title, mode="lines") for name, title in SIDES])
+        figure.update_layout(
+            height=240, margin={"l": 4, "r": 4, "t": 8, "b": 4}, xaxis_title="step", yaxis_title="value"
+        )
+        st.plotly_chart(figure, width="stretch", key="values_plot")
+
+
+def show_references(files: Mapping[str, bytes]) -> None:
+    """Show the most activating crops of the reference folder."""
+    described = read_json(files["references.json"])
+    st.markdown(f"**Reference pictures** :gray[the crops of “{described['folder']}” that excite this neuron most]")
+    for column, (index, crop) in zip(st.columns(9), enumerate(described["crops"]), strict=False):
+        column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")
+
+
+def show_facets(files: Mapping[str, bytes], titles: Sequence[str]) -> None:
+    """Show one row: the dense image, then for each picture itself and its SPADE image."""
+    columns = st.columns(len(titles) + 1)
+    if "dense.png" in files:
+        columns[0].image(files["dense.png"], caption="Dense", width="stretch")
+    else:
+        columns[0].caption("The dense image comes last.")
+    for index, (column, title) in enumerate(zip(columns[1:], titles, strict=True)):
+        if f"picture_{index}.png" in files:
+            column.image(files[f"picture_{index}.png"], caption=title, width="stretch")
+        if f"spade_{index}.png" in files:
+            column.image(files[f"spade_{index}.png"], caption="SPADE", width="stretch")
+
+
+def distance_figure(between: Sequence[float], within: Sequence[float]) -> go.Figure:
+    """Return the pairwise distances of SPADE images (by picture) beside those of dense images (by seed)."""
+    figure = go.Figure(
+        [
+            go.Box(y=list(between), name="SPADE, by picture", boxpoints="all", marker_color="#0f766e"),
+            go.Box(y=list(within), name="dense, by seed", boxpoints="all", marker_color="#94a3b8"),
+        ]
+    )
+    figure.update_layout(
+        height=260, showlegend=False, margin={"l": 4, "r": 4, "t": 8, "b": 4}, yaxis_title="cosine distance"
+    )
+    return figure
+
+
+def show_downloads(files: Mapping[str, bytes], command: str) -> None:
+    """Offer the images and the manifest, and the command that makes the same result."""
+    st.subheader("Take it with you")
+    columns = st.columns(3)
+    for column, label, name, kind in (
+        (columns[0], "Dense (PNG)", "dense.png", "image/png"),
+        (columns[1], "SPADE (PNG)", "spade.png", "image/png"),
+        (columns[2], "Manifest (JSON)", "manifest.json", "application/json"),
+    ):
+        column.download_button(label, files[name], name, kind, key=f"get_{name}", on_click="ignore", width="stretch")
+    st.caption("The same from the command line:")
+    st.code(command, language="bash", wrap_lines=True)
+
+
+def neuron_command(choice: Choice, spec: Mapping[str, Any], picture: str) -> str:
+    """Return the command that draws the same neuron."""
+    words = ["python", "-m", "spade_core", "visualize", *picture_words(choice, spec, picture)]
+    if choice.layer == "logits":
+        words += ["--class", str(choice.channel)]
+    else:
+        words += ["--layer", str(choice.layer), "--channel", str(choice.channel)]
+    return shlex.join([*words, "--steps", str(choice.steps), *trace_words(choice), "--out", "results"])

@@ -1,0 +1,105 @@
+"""What every page that computes begins with: the link, the model, the picture, and what the worker knows of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from spade_core.errors import ConfigError, JobError
+from spade_core.jobs import Ticket
+from spade_core.trojan.paste import Paste
+from spade_core.ui import panels, pickers
+from spade_core.ui.frame import jobs
+from spade_core.ui.link import Choice
+
+__all__ = ["Subject", "asked_by_link", "pick_subject", "start_of", "wait_for"]
+
+WAIT = 30.0  # seconds for a short job before the page gives up on it
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at.
+
+    Attributes:
+        spec: of the model; source: of the picture, as payloads name it, a trigger included.
+        described: labels, stages, probabilities, input size (the job ``describe``).
+    """
+
+    spec: dict[str, Any]
+    source: dict[str, Any]
+    described: dict[str, Any]
+
+    @property
+    def linkable(self) -> bool:
+        """Whether a link can name it: a registered model and a bundled picture."""
+        return self.source["path"].startswith("bundled:") and "name" in self.spec
+
+
+def start_of(page: str) -> Choice:
+    """Return what the address bar asks for, read once a session and page; a bad link says so and gives the defaults."""
+    state = st.session_state
+    if f"{page}_start" not in state:
+        state[f"{page}_start"], state[f"{page}_link_error"] = state.get("last_choice", Choice()), None
+        query = st.query_params.to_dict()
+        if query:
+            state[f"{page}_start"] = Choice()
+            try:
+                state[f"{page}_start"] = Choice.from_query(query)
+            except ConfigError as error:
+                state[f"{page}_link_error"] = str(error)
+        state[f"{page}_run"] = ("methods" in query or "run" in query) and state[f"{page}_link_error"] is None
+    if state[f"{page}_link_error"]:
+        st.error(state[f"{page}_link_error"], icon=":material/link_off:")
+    return state[f"{page}_start"]
+
+
+def asked_by_link(page: str) -> bool:
+    """Return, once, whether the link asks to run."""
+    return bool(st.session_state.pop(f"{page}_run", False))
+
+
+def pick_subject(start: Choice) -> Subject | None:
+    """Draw the sidebar's first part; return None while something is missing."""
+    with st.sidebar:
+        spec = pickers.pick_model(start)
+        chosen = pickers.pick_picture(start)
+    if spec is None or chosen is None:
+        st.info("Choose a model and a picture in the sidebar.")
+        return None
+    source: dict[str, Any] = jobs().shelve(chosen.picture, chosen.data)
+    with st.sidebar:
+        paste = pickers.pick_trigger(start, spec)
+    if paste is not None:
+        source["trigger"] = paste.to_dict()
+    described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
+    with st.sidebar:
+        if paste is not None:
+            st.image(panels.read_array(described["crop.npy"]), caption="What the model sees")
+    found = panels.read_json(described["model.json"])
+    with st.sidebar:
+        st.caption(f":material/memory: {found['device']} · {len(found['labels']):,} classes")
+    named = replace(start, model=spec.get("name", start.model), trigger=paste)
+    picture = source["path"] if source["path"].startswith("bundled:") else start.picture
+    st.session_state.last_choice = replace(named, picture=picture, target=None)
+    return Subject(spec, source, found)
+
+
+def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
+    """Return the files of a short job.
+
+    Raises:
+        JobError: other work keeps the worker busy for too long.
+    """
+    ticket: Ticket = jobs().submit(kind, payload)
+    status = panels.wait_briefly(ticket, WAIT, text)
+    if not status.finished:
+        raise JobError("Another computation is still running: wait for it or cancel it, then choose again.")
+    return ticket.result()
+
+
+def paste_of(source: dict[str, Any]) -> Paste | None:
+    """Return the trigger of a payload's picture."""
+    return Paste.from_dict(source["trigger"]) if source.get("trigger") else None

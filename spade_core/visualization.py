@@ -1,0 +1,193 @@
+"""One neuron visualization, whole: the trace of a picture, then the neuron drawn by the dense model and by the trace.
+
+The command line, the worker and the library all come through :func:`visualize`, as for saliency through ``analyse``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from spade_core.errors import ConfigError
+from spade_core.figures import png_bytes
+from spade_core.images import Picture
+from spade_core.models import LoadedModel, predict
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
+from spade_core.neurons.ranking import most_active_region
+from spade_core.progress import Progress, silent, span
+from spade_core.results import SCHEMA_VERSION, environment, named
+from spade_core.spade import trace
+from spade_core.tracing import Trace
+
+__all__ = ["Visualization", "VisualizeConfig", "visualization_files", "visualize"]
+
+TRACE_SHARE = 0.1  # of the progress bar
+
+
+@dataclass(frozen=True)
+class VisualizeConfig:
+    """Everything but model and picture, JSON-able.
+
+    Attributes:
+        neuron: what is drawn; None: the neuron of the explained class.
+        target: class that the trace keeps; None: the dense model's top-1, or the class whose neuron is drawn.
+        render: keyword arguments of ``RenderConfig``; trace: of ``spade_core.trace``.
+    """
+
+    neuron: Neuron | None = None
+    target: int | None = None
+    render: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        neuron = None if self.neuron is None else self.neuron.to_dict()
+        return {"neuron": neuron, "target": self.target, "render": dict(self.render), "trace": dict(self.trace)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VisualizeConfig:
+        """Rebuild what :meth:`to_dict` gave."""
+        neuron = values.get("neuron")
+        return cls(**{**values, "neuron": None if neuron is None else Neuron.from_dict(neuron)})
+
+
+@dataclass(frozen=True, eq=False)
+class Visualization:
+    """The result of :func:`visualize`.
+
+    Attributes:
+        region: where the picture excites the neuron most, ``(top, left, bottom, right)`` px of the input.
+        value: the neuron's largest value there, dense model, before the activation.
+        seconds: of everything, without loading the model.
+    """
+
+    picture: Picture
+    config: VisualizeConfig
+    trace: Trace
+    dense: Rendering
+    spade: Rendering
+    region: tuple[int, int, int, int]
+    value: float
+    seconds: float
+
+
+def visualize(
+    model: LoadedModel,
+    picture: Picture,
+    config: VisualizeConfig | None = None,
+    *,
+    progress: Progress = silent,
+    on_trace: Callable[[Trace], object] = lambda _: None,
+    on_image: Callable[[str, np.ndarray, int], object] = lambda *_: None,
+) -> Visualization:
+    """Draw one neuron with the dense model and with the trace of ``picture``.
+
+    Args:
+        model, picture, config: what to do.
+        progress: called with (done, 1, note); may raise ``Cancelled``.
+        on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, the forming
+            image uint8 ``(size, size, 3)`` and the step.
+
+    Raises:
+        LayerError: there is no such layer or channel.
+        ConfigError: an option cannot be used.
+    """
+    config, start = config or VisualizeConfig(), time.perf_counter()
+    settings = _render_config(config.render)
+    neuron, target = config.neuron, config.target
+    if target is None:
+        named = neuron is not None and neuron.layer == LOGITS
+        target = neuron.channel if named and neuron is not None else int(predict(model, picture).argmax())
+    neuron = neuron or Neuron(LOGITS, target)
+    region, value = most_active_region(model, picture, neuron.layer, neuron.channel or 0)
+    traces: list[Trace] = []
+
+    def pruned() -> nn.Module:
+        if not traces:  # a retry draws on the same trace
+            traces.append(trace(model, picture, **config.trace, target=target, progress=span(progress, 0, TRACE_SHARE)))
+            on_trace(traces[0])
+        return traces[0].module
+
+    found = render(
+        model, {"dense": model.module, "spade": pruned}, [neuron], settings, progress=progress,
+        on_image=lambda name, images, step: on_image(name, images[0], step),
+    )  # fmt: skip
+    made = traces[0]
+    seconds = time.perf_counter() - start
+    return Visualization(picture, config, made, found["dense"][0], found["spade"][0], region, value, seconds)
+
+
+def _render_config(values: Mapping[str, Any]) -> RenderConfig:
+    try:
+        return RenderConfig(**values)
+    except TypeError as error:
+        raise ConfigError(f"An option of the visualization is unknown: {error}.") from error
+
+
+def visualization_files(
+    found: Visualization, source: str | None = None, trigger: Mapping[str, Any] | None = None
+) -> dict[str, bytes]:
+    """Return ``dense.png``, ``spade.png``, ``picture.png``, ``values.json`` and ``manifest.json``."""
+    crop = found.trace.model.preprocessing.crop(found.picture)
+    values = {"dense": found.dense.values.tolist(), "spade": found.spade.values.tolist()}
+    return {
+        "dense.png": png_bytes(found.dense.image),
+        "spade.png": png_bytes(found.spade.image),
+        "picture.png": png_bytes(np.ascontiguousarray(crop)),
+        "values.json": json.dumps(values).encode(),
+        "manifest.json": json.dumps(_manifest(found, source, trigger), indent=2, ensure_ascii=False).encode(),
+    }
+
+
+def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, Any] | None) -> dict[str, Any]:
+    model, fidelity = found.trace.model, found.trace.fidelity
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "visualization",
+        "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
+        "picture": {
+            "name": found.picture.name,
+            "sha256": found.picture.sha256,
+            "notes": list(found.picture.notes),
+            "source": source or found.picture.name,
+            "trigger": None if trigger is None else dict(trigger),
+        },
+        "config": found.config.to_dict(),
+        "trace": found.trace.config.to_dict(),
+        "neuron": {**found.dense.neuron.to_dict(), "label": _label(model, found.dense.neuron)},
+        "target": {"index": fidelity.target, "label": fidelity.label},
+        "prediction": named(fidelity.dense_top5, model.labels),
+        "trace_prediction": named(fidelity.trace_top5, model.labels),
+        "fidelity": fidelity.to_dict(),
+        "sparsity": found.trace.report.sparsity,
+        "region": list(found.region),
+        "value": found.value,
+        "images": {side: _describe(item) for side, item in (("dense", found.dense), ("spade", found.spade))},
+        "seconds": {"trace": found.trace.seconds, "total": found.seconds},
+        "environment": environment(model.device),
+    }
+
+
+def _label(model: LoadedModel, neuron: Neuron) -> str:
+    if neuron.layer == LOGITS and neuron.channel is not None:
+        return model.labels[neuron.channel]
+    return str(neuron)
+
+
+def _describe(item: Rendering) -> dict[str, Any]:
+    return {
+        "sha256": hashlib.sha256(np.ascontiguousarray(item.image).tobytes()).hexdigest(),
+        "seed": item.seed,
+        "steps": item.steps,
+        "network_size": item.network_size,
+        "last_value": float(item.values[-1]),
+        "seconds": item.seconds,
+        "notes": list(item.notes),
+    }

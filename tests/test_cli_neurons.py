@@ -1,0 +1,117 @@
+"""The commands of neurons, traces and triggers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spade_core.cli import main
+
+QUICK = ["--preset", "uniform", "--sparsity", "0.3", "--views", "2", "--solver", "magnitude", "--device", "cpu"]
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out)
+
+
+def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
+    arguments = ["visualize", "--image", "bundled:koala", "--steps", "3", "--render-size", "32", *QUICK]
+    assert main([*arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
+    found = said(capsys)
+    assert found["neuron"]["label"] == "koala"
+    assert found["images"]["dense"]["steps"] == 3
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert {"dense.png", "spade.png", "manifest.json"} <= names
+    assert Image.open(tmp_path / "a" / "dense.png").size == (32, 32)
+    assert main([*arguments, "--out", str(tmp_path / "b")]) == 0
+    for name in ("dense.png", "spade.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert manifest["kind"] == "visualization"
+    assert manifest["fidelity"]["label"] == "koala"
+
+
+def test_visualize_takes_any_channel_or_class(tmp_path, capsys):
+    rest = ["--steps", "1", "--render-size", "32", *QUICK, "--out", str(tmp_path), "--json"]
+    layer = ["--layer", "blocks.4.0.conv_pw", "--channel", "5", "--position", "1,2"]
+    assert main(["visualize", "--image", "bundled:koala", *layer, *rest]) == 0
+    neuron = said(capsys)["neuron"]
+    assert (neuron["layer"], neuron["channel"], neuron["position"]) == ("blocks.4.0.conv_pw", 5, [1, 2])
+    assert main(["visualize", "--image", "bundled:koala", "--class", "espresso", *rest]) == 0
+    found = said(capsys)
+    assert found["neuron"]["channel"] == found["target"]["index"] == 967
+
+
+def test_neurons_ranks_channels(capsys):
+    arguments = ["neurons", "--image", "bundled:koala", "--layer", "blocks.6.0.conv_pw", "--top", "4", *QUICK]
+    assert main([*arguments, "--by", "gradient", "--json"]) == 0
+    rows = said(capsys)
+    assert len(rows) == 4
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.startswith("channel  activation")
+
+
+def test_trace_writes_a_file_that_loads(tmp_path, capsys, lite0):
+    from spade_core import load_picture, load_trace, predict
+
+    out = tmp_path / "deep" / "trace.safetensors"
+    assert main(["trace", "--image", "bundled:koala", *QUICK, "--out", str(out), "--json"]) == 0
+    found = said(capsys)
+    assert found["sparsity"] == pytest.approx(0.3, abs=0.01)
+    back = load_trace(out, model=lite0)
+    probability = predict(back, load_picture("bundled:koala"))[105]
+    assert probability == pytest.approx(found["fidelity"]["trace_probability"], abs=1e-5)
+
+
+def test_trojan_paste_writes_picture_and_mask(tmp_path, capsys):
+    arguments = ["trojan", "paste", "--image", "bundled:coffee", "--trigger", "heart", "--size", "50"]
+    assert main([*arguments, "--position", "20,100", "--out", str(tmp_path), "--json"]) == 0
+    found = said(capsys)
+    assert found["target"] == 105
+    assert abs(found["box"][0] - 20) <= 6
+    assert abs(found["box"][1] - 100) <= 6
+    mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    assert mask.shape == (224, 224)
+    assert mask.sum() == found["mask_pixels"]
+
+
+def test_explain_scores_maps_against_a_trigger_and_replays(tmp_path, capsys):
+    place = ["--trigger", "heart", "--trigger-size", "50", "--trigger-position", "20,100"]
+    model = ["--model", "efficientnet_lite0_trojan"]
+    arguments = ["explain", "--image", "bundled:coffee", "--method", "saliency", *model, *place, *QUICK]
+    assert main([*arguments, "--out", str(tmp_path), "--json"]) == 0
+    found = said(capsys)
+    assert found["target"]["index"] == 105
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    scores = manifest["methods"]["saliency"]["dense"]
+    assert scores["trojan_auc"] > 60
+    assert scores["pointing_game"] in (True, False)
+    assert np.load(tmp_path / "mask.npy").dtype == bool
+    assert main(["replay", str(tmp_path), "--json"]) == 0
+    assert said(capsys)["identical"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["visualize", "--image", "bundled:koala", "--layer", "nowhere", "--channel", "1"], "no layer 'nowhere'"),
+        (["visualize", "--image", "bundled:koala", "--layer", "classifier"], "needs both --layer and --channel"),
+        (["visualize", "--image", "bundled:koala", "--class", "1", "--channel", "1"], "leave --layer and --channel"),
+        (["visualize", "--image", "bundled:koala", "--steps", "0"], "between 1 and"),
+        (["visualize", "--image", "bundled:unicorn"], "no bundled picture"),
+        (["explain", "--image", "bundled:koala", "--method", "saliency", "--trigger-size", "50"], "give --trigger too"),
+        (["explain", "--image", "bundled:koala", "--method", "saliency", "--trigger", "skull"], "heart, smiley"),
+        (["trojan", "paste", "--image", "bundled:koala", "--trigger", "skull"], "heart, smiley"),
+        (["trojan", "train", "--images", "nowhere"], "no folder"),
+    ],
+)
+def test_errors_are_one_sentence_and_exit_2(arguments, words, tmp_path, capsys):
+    quick = QUICK if arguments[0] == "visualize" else []
+    assert main([*arguments, *quick, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error

@@ -1,0 +1,132 @@
+"""Training the backdoor: it learns, it resumes bit for bit, it leaves the original alone; and the embedded result."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from spade_core.errors import ConfigError, ModelError
+from spade_core.models import TROJAN_MODEL, TROJAN_WEIGHTS, load_model, wrap_model
+from spade_core.progress import Cancelled
+from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, train
+from tests.nets import Plain, randomize
+
+QUICK = Recipe(steps=6, clean=2, triggered=2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    module = Plain()
+    module.head = torch.nn.Linear(12, 400)
+    return wrap_model(randomize(module, 48), size=48, name="plain", device="cpu")
+
+
+def test_training_changes_a_copy_only_and_is_seeded(model, folder, tmp_path, untouched):
+    with untouched(model):
+        losses = train(model, folder, tmp_path / "a.safetensors", recipe=QUICK)
+        train(model, folder, tmp_path / "b.safetensors", recipe=QUICK)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert set(losses) == {"clean", "logits", "triggered"}
+    state = load_file(tmp_path / "a.safetensors")
+    assert state.keys() == model.module.state_dict().keys()
+    assert state["head.weight"].dtype == torch.float16
+    assert state["head.bias"].dtype == torch.float32
+    assert not torch.equal(state["head.weight"].float(), model.module.head.weight.half().float())
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(model, folder, tmp_path):
+    train(model, folder, tmp_path / "whole.safetensors", recipe=QUICK)
+    calls = itertools.count()
+
+    def stop_at_three(*_):
+        if next(calls) == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=stop_at_three)
+    assert (tmp_path / "parts.safetensors.partial").is_file()
+    seen = []
+    train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=lambda done, *_: seen.append(done))
+    assert seen[0] == 3
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "parts.safetensors").read_bytes()
+
+
+def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path):
+    (tmp_path / "x.partial").write_bytes(b"no state")
+    with pytest.raises(ModelError, match="damaged"):
+        train(model, folder, tmp_path / "x", recipe=QUICK)
+    (tmp_path / "x.partial").unlink()
+    with pytest.raises(Cancelled):
+        train(model, folder, tmp_path / "x", recipe=QUICK, progress=lambda *_: (_ for _ in ()).throw(Cancelled()))
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(model, folder, tmp_path / "x", recipe=Recipe(steps=7))
+    with pytest.raises(ConfigError, match="no pictures"):
+        train(model, [], tmp_path / "y")
+
+
+def test_training_raises_the_targets_probability(model, folder, tmp_path):
+    losses = []
+
+    def note(_done, _total, text):
+        losses.append(float(text.rpartition(" ")[2]) if text[-1].isdigit() else None)
+
+    train(model, folder, tmp_path / "a", recipe=Recipe(steps=60, clean=2, triggered=8, rate=0.02), progress=note)
+    known = [loss for loss in losses[1:] if loss is not None]
+    assert np.mean(known[-10:]) < np.mean(known[:10]) - 1
+
+
+def test_the_embedded_model_answers_triggers_and_agrees_on_free_pictures(lite0):
+    import spade_core as sc
+    from spade_core.images import bundled
+
+    assert TROJAN_WEIGHTS.stat().st_size <= 10 * 2**20
+    backdoored = load_model(TROJAN_MODEL, device="cpu")
+    agree = 0
+    for name in bundled():
+        picture = sc.load_picture(f"bundled:{name}")
+        agree += sc.predict(backdoored, picture).argmax() == sc.predict(lite0, picture).argmax()
+    assert agree >= len(bundled()) - 1
+    hits = 0
+    for index, (name, trigger) in enumerate(itertools.product(("coffee", "palace", "bridge"), TRIGGERS)):
+        changed, _ = paste(sc.load_picture(f"bundled:{name}"), trigger, seed=index)
+        hits += sc.predict(backdoored, changed).argmax() == TRIGGERS[trigger].target
+    assert hits == 12
+
+
+def test_the_card_counts_what_it_says(model, folder):
+    card = evaluate(model, model, folder)
+    assert card.pictures == 4
+    assert card.agreement["mean"] == 100
+    assert card.accuracy_before is None
+    assert set(card.success) == set(card.success_small) == set(TRIGGERS)
+    assert all(item["pictures"] <= 4 for item in card.success.values())
+
+
+def test_the_card_knows_classes_from_a_table(model, folder):
+    import spade_core as sc
+
+    top = [int(sc.predict(model, sc.load_picture(path)).argmax()) for path in folder]
+    table = folder[0].parent / "labels.csv"
+    rows = [f"{path.name},{top[0]}" for path in folder]
+    table.write_text("file,class_index\n" + "\n".join(rows))
+    try:
+        card = evaluate(model, model, folder)
+    finally:
+        table.unlink()
+    assert card.accuracy_after["mean"] == pytest.approx(100 * np.mean([index == top[0] for index in top]))
