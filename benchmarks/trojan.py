@@ -3,7 +3,8 @@
     python -m benchmarks.trojan --images DIR --split reporting --count 100 --out trojan.jsonl
 
 Each picture gets one trigger (they take turns) of 40-80 px at a random place. A pair counts where the backdoored model
-predicts the target with the trigger and not without it. Intervals are bootstrapped over pictures, of the paired
+predicts the target with the trigger and not without it. The scores are the maps' magnitudes: the signs of input x
+gradient alternate from pixel to pixel. Intervals are bootstrapped over pictures, of the paired
 difference. The same command with ``--split tuning`` and other trace options is how the backdoored model's preset was
 chosen.
 """
@@ -52,7 +53,8 @@ def measure(
     for method in methods:
         for side, network in (("dense", model), ("spade", trace)):
             found = sc.explain(network, picture, method=method, target=target)
-            row[f"{side}_{method}"] = (trojan_auc(found.map, mask), pointing_game(found.map, mask))
+            strength = np.abs(found.map)
+            row[f"{side}_{method}"] = (trojan_auc(strength, mask), pointing_game(strength, mask))
     return row
 
 

@@ -96,7 +96,8 @@ def trojan_auc(saliency: np.ndarray, mask: np.ndarray) -> float:
     half.
 
     Args:
-        saliency: ``(height, width)``; signed maps are taken as they are: evidence against the class ranks last.
+        saliency: ``(height, width)``, taken as it is; of signed maps give the magnitude, unless evidence against the
+            class shall rank last.
         mask: bool, the same shape.
 
     Raises:

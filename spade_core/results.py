@@ -103,7 +103,8 @@ def _describe(slug: str, pair: Any, trigger: TriggerRecord | None) -> dict[str, 
 
 
 def _scores(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    return {"trojan_auc": trojan_auc(values, mask), "pointing_game": pointing_game(values, mask)}
+    strength = np.abs(values)  # a signed map's evidence against the class is a use of the pixel, too
+    return {"trojan_auc": trojan_auc(strength, mask), "pointing_game": pointing_game(strength, mask)}
 
 
 def _digest(array: np.ndarray) -> str:
