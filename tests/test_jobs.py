@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from spade_core import jobs, lanes
+from spade_core import job_state, jobs, lanes
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, JobError, PictureError
 from spade_core.images import load_picture
@@ -178,7 +178,7 @@ def test_progress_comes_with_an_estimate(manager, tmp_path):
 
 def test_the_estimate_is_smooth_and_the_fraction_never_falls(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(job_state.time, "monotonic", lambda: now[0])
     job = Job(1, "k", "kind", {})
     assert job.status(2) == jobs.Status("queued", 0.0, "", 0.0, None, 2)
     job.begin()

@@ -10,8 +10,8 @@ from torchvision.models import get_weight
 
 from spade_core.errors import ModelError
 from spade_core.images import Picture
-from spade_core.models import MODELS, _preprocessing
 from spade_core.preprocessing import Preprocessing
+from spade_core.registry import MODELS, preprocessing_for
 from spade_core.timm_models import create, preprocessing_of
 
 SHAPES = [(300, 401), (97, 64), (224, 224), (20, 333)]
@@ -27,7 +27,7 @@ def picture(height, width):
 def test_torchvision_entries_follow_their_weights(name, shape):
     shown = picture(*shape)
     recipe = get_weight(MODELS[name].weights).transforms()
-    found = _preprocessing(MODELS[name])(shown)
+    found = preprocessing_for(MODELS[name])(shown)
     assert found.shape == (1, 3, 224, 224)
     assert found.dtype == torch.float32
     assert torch.equal(found[0], recipe(Image.fromarray(shown.pixels)))

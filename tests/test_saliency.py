@@ -465,7 +465,7 @@ def test_bad_options_are_named(small, noise):
     for bad in (-1, 2**63, "one"):
         with pytest.raises(ConfigError, match="seed"):
             explain(small, noise, method="lime", seed=bad)
-    with pytest.raises(ConfigError, match="only Guided Grad-CAM and Grad-CAM do"):
+    with pytest.raises(ConfigError, match="only Guided Grad-CAM, Grad-CAM, Score-CAM do"):
         explain(small, noise, method="saliency", layer="act2")
 
 
@@ -494,7 +494,7 @@ def test_shared_range():
 
 
 def test_metadata_is_complete():
-    assert set(METHODS) == set(SLUGS)
+    assert set(METHODS) == {*SLUGS, "scorecam"}
     for slug, method in METHODS.items():
         assert method.slug == slug
         assert method.cost in ("fast", "medium", "slow")

@@ -210,7 +210,8 @@ class _Run:
             canvases = [self._open(*first, stack)]
             self._advance_all(canvases, range(min(HEAD_START, steps)))
             canvases += [self._open(name, network, stack) for name, network in others]
-            self._advance_all(canvases[1:], range(canvases[0].step))
+            if others:
+                self._advance_all(canvases[1:], range(canvases[0].step))
             if not self._is_over(canvases[0]):
                 self._advance_all(canvases, range(canvases[0].step, steps))
             self.progress(1.0, 1.0, "drawn")

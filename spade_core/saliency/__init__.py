@@ -122,7 +122,7 @@ def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> Non
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
     if layer is not None and not method.reads_layer:
-        readers = " and ".join(other.title for other in METHODS.values() if other.reads_layer)
+        readers = ", ".join(other.title for other in METHODS.values() if other.reads_layer)
         raise ConfigError(f"{method.title} reads no layer: leave it out, only {readers} do.")
 
 
