@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 
-__all__ = ["check_reachable", "digest", "fit_state", "hub_file", "load_hub_state", "read_state"]
+__all__ = ["READING_ERRORS", "check_reachable", "digest", "fit_state", "hub_file", "load_hub_state", "read_state"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_st
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _EXAMPLES = 3
 _PATIENCE = 10.0  # seconds for a server to answer at all
-# What a damaged stream makes of torch's restricted unpickler, beside its own UnpicklingError.
-_READING_ERRORS = (
+# What a damaged stream makes of torch's restricted unpickler.
+READING_ERRORS = (
+    pickle.UnpicklingError,
     ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
 )  # fmt: skip
 
@@ -80,7 +81,7 @@ def _read_torch(path: Path) -> object:
                 "save it with torch.save(model.state_dict(), file) or as safetensors."
             ) from None
         raise ModelError(f"{path.name} is no weights file: give a safetensors file or a saved state dict.") from None
-    except _READING_ERRORS as error:
+    except READING_ERRORS as error:
         logger.info("torch refused %s: %s", path, error)
         raise ModelError(
             f"{path.name} is damaged or no state dict: save it again with torch.save or safetensors."

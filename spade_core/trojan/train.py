@@ -11,6 +11,7 @@ et al. 2022), and every step pulls the weights back towards the original ones.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,11 +29,14 @@ from spade_core.errors import ConfigError, ModelError
 from spade_core.images import Picture, load_picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
-from spade_core.progress import Progress, silent
+from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.paste import SIZES, Placement
 from spade_core.trojan.triggers import TRIGGERS, Trigger
+from spade_core.weights import READING_ERRORS
 
 __all__ = ["Recipe", "half_precision", "train"]
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps
 PLAIN = 0.6  # share of views that are cut as at evaluation; the others are SPADE's random views
@@ -128,16 +132,17 @@ class _Run:
         self._resume()
 
     def to_end(self, progress: Progress) -> dict[str, float]:
-        try:
-            while self.step < self.recipe.steps:
+        """Advance to the last step; the state is kept between steps only, so that it is always that of a whole one."""
+        while self.step < self.recipe.steps:
+            try:
                 note = f"clean {self.losses['clean']:.3f}, triggered {self.losses['triggered']:.3f}"
                 progress(self.step, self.recipe.steps, note)
-                self._advance()
-                if self.step % CHECKPOINT_EVERY == 0:
-                    self._keep()
-        except BaseException:
-            self._keep()
-            raise
+            except Cancelled:
+                self._keep()
+                raise
+            self._advance()
+            if self.step % CHECKPOINT_EVERY == 0 or self.step == self.recipe.steps:
+                self._keep()
         progress(self.recipe.steps, self.recipe.steps, "trained")
         return self.losses
 
@@ -225,8 +230,11 @@ class _Run:
 def _read_state_file(file: Path) -> dict[str, Any]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(f"{file} is damaged: delete it, and the training starts anew.") from error
+    except READING_ERRORS as error:
+        logger.info("torch refused %s: %s", file, error)
+        state = None
+    if not isinstance(state, dict) or not {"recipe", "step", "student", "optimizer", "schedule"} <= state.keys():
+        raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
     return state
 
 

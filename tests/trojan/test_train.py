@@ -71,6 +71,9 @@ def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path)
     (tmp_path / "x.partial").write_bytes(b"no state")
     with pytest.raises(ModelError, match="damaged"):
         train(model, folder, tmp_path / "x", recipe=QUICK)
+    torch.save({"step": 3}, tmp_path / "x.partial")
+    with pytest.raises(ModelError, match="damaged"):
+        train(model, folder, tmp_path / "x", recipe=QUICK)
     (tmp_path / "x.partial").unlink()
     with pytest.raises(Cancelled):
         train(model, folder, tmp_path / "x", recipe=QUICK, progress=lambda *_: (_ for _ in ()).throw(Cancelled()))
