@@ -9,8 +9,6 @@ The same command with ``--split tuning`` and other trace options is how the defa
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,11 +17,11 @@ from typing import Any
 import numpy as np
 
 import spade_core as sc
+from benchmarks.options import folder_parser, given, settings
 from spade_core.cli.common import Meter
 from spade_core.metrics import bootstrap_interval, insertion_deletion
 from spade_core.models import LoadedModel
 from spade_core.resumable import resumed
-from spade_core.splits import split_of, spread
 
 METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
 
@@ -79,20 +77,18 @@ def report(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faithfulness", description=__doc__.split("\n")[0])
-    parser.add_argument("--images", required=True, help="folder of pictures")
-    parser.add_argument("--split", default="reporting", choices=("training", "tuning", "reporting"))
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--model", default="efficientnet_lite0")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--method", action="append", help=f"default: {', '.join(METHODS)}")
-    parser.add_argument("--trace", default="{}", help="options of spade_core.trace as JSON")
-    parser.add_argument("--out", required=True, help="file of JSON lines; an interrupted run goes on")
-    options = parser.parse_args()
-    model = sc.load_model(options.model, device=options.device)
-    methods, chosen = tuple(options.method or METHODS), json.loads(options.trace)
-    items = {path.name: path for path in spread(split_of(options.images, options.split), options.count)}
-    rows = list(resumed(options.out, items, lambda _, path: measure(model, path, methods, chosen), progress=Meter()))
+    options = folder_parser(
+        "faithfulness", __doc__, model="efficientnet_lite0", methods=", ".join(METHODS)
+    ).parse_args()
+    model, paths = given(options)
+    methods = tuple(options.method or METHODS)
+    rows = list(
+        resumed(
+            options.out, {path.name: path for path in paths},
+            lambda _, path: measure(model, path, methods, options.trace),
+            settings=settings(options, model, methods), progress=Meter(),
+        )
+    )  # fmt: skip
     sys.stdout.write(f"\n{report(rows)}\n")
 
 

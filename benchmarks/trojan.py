@@ -11,8 +11,6 @@ chosen.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -21,12 +19,12 @@ from typing import Any
 import numpy as np
 
 import spade_core as sc
+from benchmarks.options import folder_parser, given, settings
 from spade_core.cli.common import Meter
 from spade_core.metrics import bootstrap_interval, pointing_game, trojan_auc
 from spade_core.models import TROJAN_MODEL, LoadedModel
 from spade_core.resumable import resumed
 from spade_core.saliency import METHODS
-from spade_core.splits import split_of, spread
 from spade_core.trojan import TRIGGERS, paste
 
 DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
@@ -82,30 +80,20 @@ def report(rows: list[dict[str, Any]], methods: tuple[str, ...]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trojan", description=__doc__.split("\n")[0])
-    parser.add_argument("--images", required=True, help="folder of pictures")
-    parser.add_argument("--split", default="reporting", choices=("training", "tuning", "reporting"))
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--model", default=TROJAN_MODEL)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--method", action="append", help=f"default: {', '.join(DEFAULT_METHODS)}; 'all' for all")
-    parser.add_argument("--trace", default="{}", help="options of spade_core.trace as JSON")
-    parser.add_argument("--out", required=True, help="file of JSON lines; an interrupted run goes on")
-    options = parser.parse_args()
-    model = sc.load_model(options.model, device=options.device)
+    shown = f"{', '.join(DEFAULT_METHODS)}; 'all' for all"
+    options = folder_parser("trojan", __doc__, model=TROJAN_MODEL, methods=shown).parse_args()
+    model, paths = given(options)
     methods = tuple(options.method or DEFAULT_METHODS)
-    methods = (
-        tuple(slug for slug in METHODS if not METHODS[slug].unsupported(model)) if methods == ("all",) else methods
-    )
-    paths = spread(split_of(options.images, options.split), options.count)
-    names, chosen = list(TRIGGERS), json.loads(options.trace)
+    if methods == ("all",):
+        methods = tuple(slug for slug in METHODS if not METHODS[slug].unsupported(model))
+    names = list(TRIGGERS)
     items = {f"{path.name} {names[i % len(names)]}": (path, names[i % len(names)], i) for i, path in enumerate(paths)}
 
     def row(_key: str, item: tuple[Path, str, int]) -> dict[str, Any] | None:
         path, trigger, seed = item
-        return measure(model, path, trigger, seed, methods, chosen)
+        return measure(model, path, trigger, seed, methods, options.trace)
 
-    rows = list(resumed(options.out, items, row, progress=Meter()))
+    rows = list(resumed(options.out, items, row, settings=settings(options, model, methods), progress=Meter()))
     sys.stdout.write(f"\n{report(rows, methods)}\n")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spade_core.errors import ConfigError
 from spade_core.neurons import RenderConfig
 from spade_core.rater import Rater, agreement, choose_patches, rate
 from spade_core.resumable import resumed
@@ -88,8 +89,14 @@ def test_rows_are_measured_once(tmp_path):
         return None if item < 0 else {"value": item}
 
     items = {"a": 1, "b": -1}
-    first = list(resumed(tmp_path / "rows.jsonl", items, measure))
-    again = list(resumed(tmp_path / "rows.jsonl", {**items, "c": 3}, measure))
+    file, settings = tmp_path / "rows.jsonl", {"methods": ("x",), "seed": 1}
+    first = list(resumed(file, items, measure, settings=settings))
+    again = list(resumed(file, {**items, "c": 3}, measure, settings=settings))
     assert first == [{"key": "a", "counts": True, "value": 1}]
     assert [row["key"] for row in again] == ["a", "c"]
     assert calls == ["a", "b", "c"]
+    with pytest.raises(ConfigError, match="other settings"):
+        list(resumed(file, items, measure, settings={"methods": ("y",), "seed": 1}))
+    file.write_text("something else")
+    with pytest.raises(ConfigError, match="no rows"):
+        list(resumed(file, items, measure, settings=settings))

@@ -63,7 +63,11 @@ def _rater(options: argparse.Namespace) -> int:
         rating = rater.rate(*item)
         return None if rating is None else asdict(rating)
 
-    rows = list(resumed(out / "rows.jsonl", items, row, progress=Meter()))
+    settings = {
+        "model": rater.model.sha256, "judge": rater.judge.sha256, "drawing": rater.config.to_dict(),
+        "trace": rater.trace, "triggers": options.triggers,
+    }  # fmt: skip
+    rows = list(resumed(out / "rows.jsonl", items, row, settings=settings, progress=Meter()))
     if not rows:
         raise ConfigError("No picture could be rated: with --triggers the model must answer to them.")
     found = {key: asdict(interval) for key, interval in agreement(rows).items()}
