@@ -7,13 +7,14 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.images import bundled
+from spade_core.images import PICTURES, bundled, load_picture
 from spade_core.jobs import Ticket
 from spade_core.neurons.objectives import LOGITS, Neuron
 from spade_core.neurons.ranking import RANKINGS
+from spade_core.neurons.references import folder_state
 from spade_core.ui import neuron_panels, panels, pickers
 from spade_core.ui.following import follow, remember, remembered
-from spade_core.ui.frame import frame, jobs
+from spade_core.ui.frame import frame, jobs, settings
 from spade_core.ui.link import Choice
 from spade_core.ui.subject import Subject, asked_by_link, paste_of, pick_subject, start_of, wait_for
 from spade_core.visualization import VisualizeConfig
@@ -152,7 +153,11 @@ def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
     st.subheader(described["neuron"]["label"])
     panels.show_fidelity(described["fidelity"], described["sparsity"], described["seconds"]["trace"])
     neuron_panels.show_pair(files, described)
-    payload = {"model": subject.spec, "layer": choice.layer, "channel": choice.channel}
+    folder = settings().references or PICTURES
+    payload = {
+        "model": subject.spec, "layer": choice.layer, "channel": choice.channel, "folder": str(folder),
+        "state": folder_state(folder),
+    }  # fmt: skip
     neuron_panels.show_references(wait_for("references", payload, "Looking through the reference pictures …"))
     command = neuron_panels.neuron_command(choice, subject.spec, subject.source["name"])
     neuron_panels.show_downloads(files, command)
@@ -168,7 +173,7 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     )  # fmt: skip
     st.caption(f"Neuron: {choice.layer}, channel {choice.channel}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(names) < 2):
-        sources = [jobs().shelve(*_bundled(name)) for name in names]
+        sources = [jobs().shelve(load_picture(f"bundled:{name}"), None) for name in names]
         payload = {
             "model": subject.spec, "pictures": sources,
             "neuron": Neuron(choice.layer or LOGITS, choice.channel).to_dict(),
@@ -191,12 +196,6 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
         st.plotly_chart(figure, width="stretch", key="distances")
     else:
         st.info(status.note, icon=":material/info:")
-
-
-def _bundled(name: str) -> tuple[Any, None]:
-    from spade_core.images import load_picture
-
-    return load_picture(f"bundled:{name}"), None
 
 
 main()

@@ -22,7 +22,17 @@ from PIL import ExifTags, Image, ImageOps
 from spade_core.config import ASSETS
 from spade_core.errors import PictureError
 
-__all__ = ["FORMATS", "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "Bundled", "Picture", "bundled", "load_picture"]
+__all__ = [
+    "FORMATS",
+    "MAX_ASPECT",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "PICTURES",
+    "Bundled",
+    "Picture",
+    "bundled",
+    "load_picture",
+]
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -40,7 +50,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 """Pillow's name of each accepted format, and the file extensions that announce it."""
 
 _PREFIX = "bundled:"
-_PICTURES = ASSETS / "pictures"
+PICTURES = ASSETS / "pictures"
 _ADVICE = "choose a JPEG, PNG, WebP, BMP, GIF or TIFF file"
 
 _SIGNATURES = re.compile(
@@ -113,12 +123,12 @@ class Bundled:
     @property
     def path(self) -> Path:
         """Where the file lies."""
-        return _PICTURES / self.file
+        return PICTURES / self.file
 
 
 def bundled() -> dict[str, Bundled]:
     """Return the bundled pictures by name, in the order in which they are shown."""
-    rows = json.loads((_PICTURES / "pictures.json").read_text(encoding="utf-8"))
+    rows = json.loads((PICTURES / "pictures.json").read_text(encoding="utf-8"))
     return {row["name"]: Bundled(**row) for row in rows}
 
 

@@ -7,7 +7,7 @@ should differ with the sample by more than two dense ones differ with the seed (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class Facets:
     """The row of a multifaceted neuron.
 
     Attributes:
-        dense: one rendering a seed; the first has the seed of the SPADE ones.
+        dense: one rendering for each of several initial noises; the first has that of the SPADE ones.
         spade: one rendering a picture; traces: theirs.
         between: cosine distances of all pairs of SPADE renderings; within: of all pairs of dense ones.
     """
@@ -91,11 +91,7 @@ def facets(
         networks = {name: traces[-1].module}
         part = span(progress, edges[1], edges[2])
         spade += render(model, networks, [neuron], config, progress=part, on_image=on_image)[name]
-    dense: list[Rendering] = []
-    for number in range(seeds):
-        part = span(progress, (len(pictures) + number) / parts, (len(pictures) + number + 1) / parts)
-        seeded = replace(config, seed=config.seed + number)
-        networks = {"dense" if number == 0 else f"dense_{number}": model.module}
-        dense += next(iter(render(model, networks, [neuron], seeded, progress=part, on_image=on_image).values()))
+    part = span(progress, len(pictures) / parts, 1.0)
+    dense = render(model, {"dense": model.module}, [neuron] * seeds, config, progress=part, on_image=on_image)["dense"]
     between, within = separation(judge or model, [item.image for item in spade], [item.image for item in dense])
     return Facets(neuron, dense, spade, traces, between, within)

@@ -24,7 +24,7 @@ from spade_core.neurons.reading import read_layers
 from spade_core.progress import Progress, silent
 from spade_core.store import keep_file
 
-__all__ = ["COUNT", "Crop", "reference_crops"]
+__all__ = ["COUNT", "Crop", "folder_state", "reference_crops"]
 
 COUNT = 9
 BATCH = 16
@@ -88,7 +88,7 @@ def reference_crops(
         LayerError: there is no such layer.
     """
     files = _files(Path(folder))
-    name = _table_name(model, layer, files)
+    name = _table_name(model, layer, Path(folder))
     kept = keep_in / name
     table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, progress)
     if not kept.is_file():
@@ -97,6 +97,16 @@ def reference_crops(
         raise ConfigError(f"The layer {layer} has the channels 0 to {table.values.shape[1] - 1}, not {channel}.")
     best = np.argsort(-table.values[:, channel], kind="stable")[:count]
     return [_crop(model, Path(folder), table, int(row), channel) for row in best]
+
+
+def folder_state(folder: str | Path) -> str:
+    """Return a digest of the names, sizes and times of a folder's pictures: it changes when they do.
+
+    Raises:
+        ConfigError: there is no such folder, or no picture in it.
+    """
+    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files(Path(folder))]
+    return hashlib.sha256(json.dumps([str(Path(folder).absolute()), listing]).encode()).hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:
@@ -108,9 +118,8 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _table_name(model: LoadedModel, layer: str, files: list[Path]) -> str:
-    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    text = json.dumps([model.sha256, str(model.preprocessing), layer, str(files[0].parent.absolute()), listing])
+def _table_name(model: LoadedModel, layer: str, folder: Path) -> str:
+    text = json.dumps([model.sha256, str(model.preprocessing), layer, folder_state(folder)])
     return hashlib.sha256(text.encode()).hexdigest() + ".npz"
 
 

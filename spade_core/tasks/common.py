@@ -18,7 +18,7 @@ from spade_core.spade import trace
 from spade_core.tracing import Trace
 from spade_core.trojan.paste import Paste
 
-__all__ = ["Emit", "crop_file", "given_model", "given_picture", "given_trace", "trace_file"]
+__all__ = ["Emit", "crop_file", "given", "given_model", "given_picture", "given_trace", "trace_file"]
 
 Emit = Callable[[dict[str, bytes]], None]
 KEPT_MODELS, KEPT_TRACES = 2, 4
@@ -47,6 +47,12 @@ def given_picture(source: Mapping[str, Any], model: LoadedModel) -> tuple[Pictur
     if not source.get("trigger"):
         return picture, None
     return Paste.from_dict(source["trigger"]).apply(picture, model)
+
+
+def given(payload: Mapping[str, Any], device: str) -> tuple[LoadedModel, Picture]:
+    """Return a payload's model, and its picture with any trigger pasted."""
+    model = given_model(payload["model"], device)
+    return model, given_picture(payload["picture"], model)[0]
 
 
 def given_trace(

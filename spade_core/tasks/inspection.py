@@ -12,26 +12,19 @@ import numpy as np
 
 from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, overlap, paths, pooled_map
 from spade_core.progress import Progress, span
-from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, given_trace, trace_file
+from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
 from spade_core.trace_file import trace_bytes
 
 __all__ = ["compare", "curve", "inspect"]
 
 
-def inspect(
-    payload: Mapping[str, Any],
-    *,
-    emit: Emit,  # noqa: ARG001 - the signature of all tasks
-    progress: Progress,
-    device: str,
-) -> dict[str, bytes]:
+def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``trace.json``, ``layers.json``, ``paths.json``, ``maps.npz`` and the trace itself, ``trace.safetensors``.
 
     Payload: ``model``, ``picture``, ``trace`` (options), ``target``.
     """
     progress(0, 1, "loading the model")
-    model = given_model(payload["model"], device)
-    picture, _ = given_picture(payload["picture"], model)
+    model, picture = given(payload, device)
     made = given_trace(model, picture, payload["trace"], payload.get("target"), span(progress, 0, 0.9))
     progress(0.9, 1, "looking into the trace")
     edges = [asdict(edge) for edge in paths(made, picture)]
@@ -54,8 +47,7 @@ def inspect(
 
 def curve(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``curve.json``; emit it as it grows. Payload: ``model``, ``picture``, ``trace`` (options)."""
-    model = given_model(payload["model"], device)
-    picture, _ = given_picture(payload["picture"], model)
+    model, picture = given(payload, device)
     points: list[dict[str, Any]] = []
 
     def point_ready(point: Point) -> None:
@@ -66,13 +58,7 @@ def curve(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device:
     return {"curve.json": json.dumps(points).encode()}
 
 
-def compare(
-    payload: Mapping[str, Any],
-    *,
-    emit: Emit,  # noqa: ARG001
-    progress: Progress,
-    device: str,
-) -> dict[str, bytes]:
+def compare(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``overlap.json``: the Jaccard index of two pictures' traces in every layer, and what chance would give.
 
     Payload: ``model``, ``picture``, ``other``, ``trace`` (options).

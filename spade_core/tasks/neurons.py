@@ -13,7 +13,6 @@ import torch
 
 from spade_core.config import Settings
 from spade_core.figures import png_bytes
-from spade_core.images import bundled
 from spade_core.layers import share_copy
 from spade_core.neurons import Neuron, layer_shapes
 from spade_core.neurons.facets import facets
@@ -21,20 +20,14 @@ from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.progress import Progress, span
-from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, given_trace, trace_file
+from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
 from spade_core.tracing import Trace
 from spade_core.visualization import VisualizeConfig, visualization_files, visualize
 
 __all__ = ["layers", "multifaceted", "ranking", "references", "visualization"]
 
 
-def layers(
-    payload: Mapping[str, Any],
-    *,
-    emit: Emit,  # noqa: ARG001 - the signature of all tasks
-    progress: Progress,
-    device: str,
-) -> dict[str, bytes]:
+def layers(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``layers.json``: every layer that can be read, with its kind and shape. Payload: ``model``."""
     progress(0, 1, "looking at the layers")
     model = given_model(payload["model"], device)
@@ -45,19 +38,12 @@ def layers(
     return {"layers.json": json.dumps(found).encode()}
 
 
-def ranking(
-    payload: Mapping[str, Any],
-    *,
-    emit: Emit,  # noqa: ARG001
-    progress: Progress,
-    device: str,
-) -> dict[str, bytes]:
+def ranking(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``ranking.json``: the first channels of a layer.
 
     Payload: ``model``, ``picture``, ``trace`` (options), ``layer``, ``by``, ``top``.
     """
-    model = given_model(payload["model"], device)
-    picture, _ = given_picture(payload["picture"], model)
+    model, picture = given(payload, device)
     made = given_trace(model, picture, payload["trace"], None, progress)
     found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
     return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
@@ -69,8 +55,7 @@ def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
     Payload: ``model``, ``picture``, ``config`` (a ``VisualizeConfig``).
     """
     progress(0, 1, "loading the model")
-    model = given_model(payload["model"], device)
-    picture, _ = given_picture(payload["picture"], model)
+    model, picture = given(payload, device)
     crop = crop_file(model, picture)
 
     def trace_ready(made: Trace) -> None:
@@ -85,25 +70,17 @@ def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
     return {**visualization_files(found, source["path"], source.get("trigger")), **crop}
 
 
-def references(
-    payload: Mapping[str, Any],
-    *,
-    emit: Emit,  # noqa: ARG001
-    progress: Progress,
-    device: str,
-) -> dict[str, bytes]:
+def references(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``reference_0.png`` ... and ``references.json`` (files and values).
 
-    Payload: ``model``, ``layer``, ``channel``. The folder is the installation's ``SPADE_REFERENCES``.
+    Payload: ``model``, ``layer``, ``channel``, ``folder``, ``state`` (its ``folder_state``: other pictures, other
+    result).
     """
-    model = given_model(payload["model"], device)
-    settings = Settings.from_environment()
-    folder = settings.references or next(iter(bundled().values())).path.parent
-    crops = reference_crops(
-        model, folder, payload["layer"], payload["channel"], keep_in=settings.data_dir / "references", progress=progress
-    )
+    model, folder = given_model(payload["model"], device), Path(payload["folder"])
+    keep_in = Settings.from_environment().data_dir / "references"
+    crops = reference_crops(model, folder, payload["layer"], payload["channel"], keep_in=keep_in, progress=progress)
     listed = [{"file": crop.file, "value": crop.value} for crop in crops]
-    described = {"folder": Path(folder).name, "crops": listed}
+    described = {"folder": folder.name, "crops": listed}
     files = {f"reference_{index}.png": png_bytes(np.ascontiguousarray(crop.pixels)) for index, crop in enumerate(crops)}
     return {**files, "references.json": json.dumps(described).encode()}
 

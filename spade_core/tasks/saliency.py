@@ -17,13 +17,7 @@ from spade_core.tracing import Trace
 __all__ = ["analysis", "describe"]
 
 
-def describe(
-    payload: Mapping[str, Any],
-    *,
-    emit: Emit,  # noqa: ARG001 - the signature of all tasks
-    progress: Progress,
-    device: str,
-) -> dict[str, bytes]:
+def describe(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture.
 
     Payload: ``model`` (a spec), ``picture`` (see ``given_picture``) or none.

@@ -10,7 +10,7 @@ from PIL import Image
 from spade_core.errors import ConfigError, LayerError
 from spade_core.images import load_picture
 from spade_core.layers import share_copy
-from spade_core.neurons import Neuron, RenderConfig
+from spade_core.neurons import Neuron, RenderConfig, render
 from spade_core.neurons import references as references_module
 from spade_core.neurons.embedding import cosine_distances, embed
 from spade_core.neurons.facets import facets
@@ -136,5 +136,7 @@ def test_facets_draw_one_image_a_picture_and_one_a_seed(small, noise, coffee, un
     assert (len(found.spade), len(found.dense), len(found.between), len(found.within)) == (2, 3, 1, 3)
     assert {made.fidelity.target for made in found.traces} == {3}
     assert found.traces[0].picture_sha256 == noise.sha256
-    assert [item.seed for item in found.dense] == [0, 1, 2]
+    assert not np.array_equal(found.dense[0].image, found.dense[1].image)
+    alone = render(small, {"dense": small.module}, [Neuron("logits", 3)], config)["dense"][0]
+    assert np.abs(found.dense[0].image.astype(int) - alone.image.astype(int)).max() <= 1
     assert not np.array_equal(found.spade[0].image, found.spade[1].image)
