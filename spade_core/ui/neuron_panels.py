@@ -12,7 +12,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from spade_core.ui.link import Choice
-from spade_core.ui.panels import picture_words, read_json, trace_words
+from spade_core.ui.panels import picture_words, read_array, read_json, trace_words
 
 __all__ = [
     "distance_figure",
@@ -35,27 +35,28 @@ def show_forming(files: Mapping[str, bytes], steps: int) -> None:
         return
     step = int(read_json(files["step.json"])) + 1
     columns = st.columns(3)
+    if "crop.npy" in files:
+        columns[0].image(read_array(files["crop.npy"]), caption="Picture", width="stretch")
     for column, (name, title) in zip(columns[1:], SIDES, strict=True):
         if f"{name}.png" in files:
             column.image(files[f"{name}.png"], caption=f"{title}, step {step} of {steps}", width="stretch")
 
 
-def framed(picture: bytes, region: Sequence[int]) -> Image.Image:
-    """Return the picture with a frame around ``(top, left, bottom, right)``."""
+def framed(picture: bytes, region: Sequence[int]) -> tuple[Image.Image, str]:
+    """Return the picture with a frame around ``(top, left, bottom, right)``, and its caption."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     top, left, bottom, right = region
-    if (top, left) != (0, 0) or (right, bottom) != image.size:
-        ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=3)
-    return image
+    if (top, left, right, bottom) == (0, 0, *image.size):
+        return image, "Picture · this neuron reads all of it"
+    ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=3)
+    return image, "Picture · framed: where it excites the neuron most"
 
 
 def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
     """Show picture with its most active region, dense and SPADE image, and how their values grew."""
     columns = st.columns(3)
-    columns[0].image(
-        framed(files["picture.png"], described["region"]),
-        caption="Picture; the frame is where it excites the neuron most", width="stretch",
-    )  # fmt: skip
+    picture, caption = framed(files["picture.png"], described["region"])
+    columns[0].image(picture, caption=caption, width="stretch")
     for column, (name, title) in zip(columns[1:], SIDES, strict=True):
         image = described["images"][name]
         column.image(files[f"{name}.png"], caption=f"{title} · reached {image['last_value']:.2f}", width="stretch")

@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 WAIT_STEP = 0.1
+NOTABLE = 0.0005  # change of a probability below which it rounds to nothing
 FIGURES = 24  # kept for all users, about 2 MB each
 
 
@@ -59,8 +60,10 @@ def show_fidelity(fidelity: Mapping[str, Any], sparsity: float, seconds: float) 
     columns[0].metric("Explained class", str(fidelity["label"]).split(",")[0])
     change = fidelity["trace_probability"] - fidelity["dense_probability"]
     columns[1].metric(
-        "Its probability in the trace", f"{fidelity['trace_probability']:.1%}", f"{change:+.1%} against dense"
-    )
+        "Its probability in the trace", f"{fidelity['trace_probability']:.1%}",
+        f"{change:+.1%} against dense" if abs(change) >= NOTABLE else "as in the dense model",
+        delta_color="normal" if abs(change) >= NOTABLE else "off",
+    )  # fmt: skip
     columns[2].metric("Weights removed", f"{sparsity:.1%}")
     columns[3].metric("Trace computed in", f"{seconds:.1f} s")
     if fidelity["warning"]:

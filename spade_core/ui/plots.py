@@ -9,13 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
+from plotly.colors import sequential
 from plotly.subplots import make_subplots
 
 from spade_core.saliency import shared_range
 
 __all__ = ["pair_figure", "stage_figure", "top_figure"]
 
-DIVERGING, SEQUENTIAL, DIFFERENCE = "RdBu_r", "Magma", "PuOr_r"
+DIVERGING, DIFFERENCE = "RdBu_r", "PuOr_r"
+# Magma begins with #000004, which Streamlit takes for the placeholder of its fourth theme colour and replaces.
+SEQUENTIAL = ["#020109", *sequential.Magma[1:]]
 HEIGHT = 262
 
 

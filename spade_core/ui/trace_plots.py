@@ -99,7 +99,7 @@ def paths_figure(edges: Sequence[Mapping[str, Any]], label: str) -> go.Figure:
     for level, layer in enumerate(layers):
         figure.add_annotation(x=0, y=-level, text=layer, showarrow=False, xanchor="left", yshift=16, font={"size": 11})
     figure.update_layout(height=90 * max(2, len(layers)) + 60, margin=MARGIN, showlegend=False)
-    figure.update_xaxes(visible=False, range=[-0.02, 1.02])
+    figure.update_xaxes(visible=False, range=[-0.02, 1.06])
     figure.update_yaxes(visible=False)
     return figure
 
@@ -118,7 +118,7 @@ def _line(edge: Mapping[str, Any], place: Mapping[tuple[str, int], tuple[float, 
 def _nodes(place: Mapping[tuple[str, int], tuple[float, float]], top: str, label: str) -> go.Scatter:
     return go.Scatter(
         x=[point[0] for point in place.values()], y=[point[1] for point in place.values()], mode="markers+text",
-        marker={"size": 13, "color": TEAL}, textposition="bottom center", textfont={"size": 10},
+        marker={"size": 13, "color": TEAL}, textposition="middle right", textfont={"size": 10},
         text=[label if layer == top else str(channel) for layer, channel in place],
         hovertext=[f"{layer}, channel {channel}" for layer, channel in place], hoverinfo="text",
     )  # fmt: skip

@@ -191,6 +191,9 @@ def test_panels_share_one_scale_centred_on_zero():
     dense, spade = rng.normal(size=(2, 8, 8))
     figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, signed=True, opacity=0.5, title="t")
     assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    unsigned = pair_figure(np.zeros((8, 8, 3), np.uint8), dense**2, spade**2, signed=False, opacity=0.5, title="t")
+    colours = [colour for _, colour in unsigned.layout.coloraxis.colorscale]
+    assert not any(colour.startswith("#0000") for colour in colours), "Streamlit replaces these by its theme's colours"
     heat = [trace for trace in figure.data if trace.type == "heatmap"]
     assert [trace.coloraxis for trace in heat] == ["coloraxis", "coloraxis", "coloraxis2"]
     np.testing.assert_allclose(np.array(heat[2].z), (spade - dense).astype(np.float32), rtol=1e-6)
