@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 import spade_core as sc
 from spade_core.layers import share_copy
@@ -22,12 +24,25 @@ from spade_core.models import LoadedModel
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
 
 
+class Recorder(nn.Module):
+    """Runs ``network`` and notes the size of its input; a hook would not survive the drawing's private copy."""
+
+    sizes: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network."""
+        self.sizes.append((x.shape[2], x.shape[3]))
+        return self.network(x)
+
+
 def received_sizes(model: LoadedModel, config: RenderConfig) -> list[tuple[int, int]]:
     """Return height and width of the network's input at every step."""
-    module, found = share_copy(model.module), []
-    module.register_forward_pre_hook(lambda _module, args: found.append(tuple(args[0].shape[2:])))
-    render(model, {"dense": module}, [Neuron(LOGITS, 105)], config)
-    return found[-config.steps :]
+    render(model, {"dense": Recorder(model.module)}, [Neuron(LOGITS, 105)], config)
+    return Recorder.sizes[-config.steps :]
 
 
 def seconds_of_passes(model: LoadedModel, sizes: list[tuple[int, int]]) -> float:
