@@ -19,17 +19,17 @@ import torch
 from spade_core.analysis import Analysis, AnalysisConfig, analyse
 from spade_core.errors import ConfigError
 from spade_core.figures import figure_png, map_png
-from spade_core.images import load_picture
+from spade_core.images import Picture, load_picture
 from spade_core.jobs import code_version
 from spade_core.metrics import pointing_game, trojan_auc
-from spade_core.models import load_spec
+from spade_core.models import LoadedModel, load_spec
 from spade_core.progress import Progress, silent
 from spade_core.saliency import METHODS, shared_range
 from spade_core.trojan.paste import Paste
 
 __all__ = [
-    "SCHEMA_VERSION", "Comparison", "TriggerRecord", "bundle", "device_name", "environment", "file_names", "manifest",
-    "named", "npy_bytes", "replay", "save", "threads",
+    "SCHEMA_VERSION", "Comparison", "TriggerRecord", "bundle", "device_name", "digest", "environment", "file_names",
+    "manifest", "named", "npy_bytes", "read_manifest", "reopened", "replay", "save", "threads",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 1
@@ -92,7 +92,7 @@ def _describe(slug: str, pair: Any, trigger: TriggerRecord | None) -> dict[str, 
         **{
             side: {
                 "file": f"{side}_{slug}.npy",
-                "sha256": _digest(item.map),
+                "sha256": digest(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
                 **({} if trigger is None else _scores(item.map, trigger.mask)),
@@ -107,7 +107,8 @@ def _scores(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
     return {"trojan_auc": trojan_auc(strength, mask), "pointing_game": pointing_game(strength, mask)}
 
 
-def _digest(array: np.ndarray) -> str:
+def digest(array: np.ndarray) -> str:
+    """Return the sha256 of an array's values."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
@@ -209,7 +210,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         described = json.loads(path.read_text(encoding="utf-8"))
         if described["schema_version"] != SCHEMA_VERSION:
             raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
-        described["config"], described["model"]["spec"], described["picture"]["source"], described["methods"]
+        described["config"], described["model"]["spec"], described["picture"]["source"]
+        described["methods"] if described.get("kind") is None else described["images"]
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -233,6 +235,20 @@ def replay(
         ConfigError: the manifest, the picture or the weights are not those of the record.
     """
     described = read_manifest(path)
+    with reopened(described, image=image, device=device) as (model, picture):
+        analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
+    return analysis, _compare(analysis, described, Path(path))
+
+
+@contextlib.contextmanager
+def reopened(
+    described: Mapping[str, Any], *, image: str | Path | None, device: str
+) -> Iterator[tuple[LoadedModel, Picture]]:
+    """Give the model and the picture of a manifest, its trigger pasted, and compute with its thread count inside.
+
+    Raises:
+        ConfigError: the picture or the weights are not those of the record.
+    """
     clean = load_picture(image or described["picture"]["source"])
     recorded = described["environment"]["device_type"]
     with threads(described["environment"]["threads"]):
@@ -245,8 +261,7 @@ def replay(
             raise ConfigError(
                 f"The picture {clean.name} is not the one of the manifest: its bytes differ; give it by --image."
             )
-        analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
-    return analysis, _compare(analysis, described, Path(path))
+        yield model, picture
 
 
 def _compare(analysis: Analysis, described: Mapping[str, Any], path: Path) -> Comparison:
@@ -255,7 +270,7 @@ def _compare(analysis: Analysis, described: Mapping[str, Any], path: Path) -> Co
     for slug, pair in analysis.pairs.items():
         for side, item in (("dense", pair.dense), ("spade", pair.spade)):
             entry = described["methods"][slug][side]
-            if _digest(item.map) == entry["sha256"]:
+            if digest(item.map) == entry["sha256"]:
                 found[f"{side}_{slug}"] = 0.0
             else:
                 file = folder / entry["file"]

@@ -5,11 +5,11 @@ The command line, the worker and the library all come through :func:`visualize`,
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,11 @@ from spade_core.models import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
 from spade_core.neurons.ranking import most_active_region
 from spade_core.progress import Progress, silent, span
-from spade_core.results import SCHEMA_VERSION, environment, named
+from spade_core.results import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
 from spade_core.spade import trace
 from spade_core.tracing import Trace
 
-__all__ = ["Visualization", "VisualizeConfig", "visualization_files", "visualize"]
+__all__ = ["Visualization", "VisualizeConfig", "replay_visualization", "visualization_files", "visualize"]
 
 TRACE_SHARE = 0.1  # of the progress bar
 
@@ -183,7 +183,7 @@ def _label(model: LoadedModel, neuron: Neuron) -> str:
 
 def _describe(item: Rendering) -> dict[str, Any]:
     return {
-        "sha256": hashlib.sha256(np.ascontiguousarray(item.image).tobytes()).hexdigest(),
+        "sha256": digest(item.image),
         "seed": item.seed,
         "steps": item.steps,
         "network_size": item.network_size,
@@ -191,3 +191,18 @@ def _describe(item: Rendering) -> dict[str, Any]:
         "seconds": item.seconds,
         "notes": list(item.notes),
     }
+
+
+def replay_visualization(
+    path: str | Path, *, image: str | Path | None = None, device: str = "auto", progress: Progress = silent
+) -> tuple[Visualization, Comparison]:
+    """Draw the neuron of a manifest again, with its thread count, and compare the images bit by bit; see ``replay``.
+
+    A difference is reported as not a number: the manifest holds the images' sha256 only.
+    """
+    described = read_manifest(path)
+    with reopened(described, image=image, device=device) as (model, picture):
+        found = visualize(model, picture, VisualizeConfig.from_dict(described["config"]), progress=progress)
+    sides = {"dense": found.dense.image, "spade": found.spade.image}
+    same = {side: digest(pixels) == described["images"][side]["sha256"] for side, pixels in sides.items()}
+    return found, Comparison({side: 0.0 if equal else float("nan") for side, equal in same.items()})

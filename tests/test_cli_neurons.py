@@ -31,6 +31,12 @@ def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["kind"] == "visualization"
+    assert main(["replay", str(tmp_path / "a"), "--json"]) == 0
+    capsys.readouterr()
+    manifest["images"]["dense"]["sha256"] = "0" * 64
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["replay", str(tmp_path / "a")]) == 1
+    assert "dense  differs" in capsys.readouterr().out
     assert manifest["fidelity"]["label"] == "koala"
 
 

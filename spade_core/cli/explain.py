@@ -127,9 +127,12 @@ def _summary_lines(described: dict[str, Any], folder: object) -> list[str]:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from spade_core.results import replay
+    from spade_core.results import read_manifest, replay
+    from spade_core.visualization import replay_visualization
 
-    _, comparison = replay(options.manifest, image=options.image, device=options.device, progress=Meter())
+    drawn = read_manifest(options.manifest).get("kind") == "visualization"
+    again = replay_visualization if drawn else replay
+    _, comparison = again(options.manifest, image=options.image, device=options.device, progress=Meter())
     lines = [f"{name}  {'identical' if gap == 0 else f'differs by {gap:.3g}'}" for name, gap in comparison.items()]
     emit(options, {"identical": comparison.identical, "differences": dict(comparison)}, lines)
     return 0 if comparison.identical else 1

@@ -14,7 +14,7 @@ from spade_core.jobs import Ticket
 from spade_core.ui import panels
 from spade_core.ui.frame import errors_as_sentences
 
-__all__ = ["follow", "forget", "remember", "remembered"]
+__all__ = ["follow", "remember", "remembered"]
 
 POLL = 0.4  # seconds between two looks at a running job
 
@@ -30,13 +30,6 @@ def remember(page: str, ticket: Ticket, asked: object) -> None:
 def remembered(page: str) -> tuple[Ticket | None, object]:
     """Return the page's ticket and what was asked for."""
     return st.session_state.get(f"{page}_ticket"), st.session_state.get(f"{page}_asked")
-
-
-def forget(page: str) -> None:
-    """Give up the page's job."""
-    ticket = st.session_state.pop(f"{page}_ticket", None)
-    if ticket is not None:
-        ticket.cancel()
 
 
 def follow(ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str) -> None:

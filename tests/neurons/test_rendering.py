@@ -237,3 +237,16 @@ def test_the_first_picture_does_not_wait_for_the_others(small):
     assert order.index(("dense", 7)) < order.index("made") < order.index(("spade", 7))
     assert np.array_equal(found["dense"][0].image, found["spade"][0].image)
     assert order.count("made") == 1
+
+
+def test_the_image_is_lucents_own_decorrelated_fourier_image():
+    from lucent.optvis import param
+
+    from spade_core.isolation import seeded
+
+    with seeded(5), lucent_on(torch.device("cpu")):
+        _, image = param.image(20)
+        expected = image()
+    with lucent_on(torch.device("cpu")):
+        found = FourierImage.draw([5], 20, torch.device("cpu"))()
+    torch.testing.assert_close(found, expected)
