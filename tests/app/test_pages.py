@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from plotly.colors import get_colorscale, sample_colorscale
 from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
@@ -184,9 +189,19 @@ def test_the_command_line_is_complete():
     assert "--weights FILE --arch resnet18" in command_line(Choice(), {"weights": "x", "arch": "resnet18"}, "a.png")
 
 
-def test_panels_share_one_scale_centred_on_zero():
-    import numpy as np
+@pytest.mark.parametrize("opacity", [0.0, 0.5, 1.0])
+def test_a_panels_colours_are_the_colour_scales_and_lie_over_the_grey_picture(opacity):
+    dense = np.linspace(-1, 1, 64).reshape(8, 8)
+    figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, dense, signed=True, opacity=opacity, title="t")
+    laid = [image for image in figure.layout.images if image.xref == "x2"]
+    assert [image.opacity for image in laid] == [1.0, opacity]
+    assert len({(image.x, image.y) for image in laid}) == 2, "Plotly.js draws one of two in the same place"
+    png = Image.open(io.BytesIO(base64.b64decode(laid[1].source.split(",")[1]))).convert("RGB")
+    scale = sample_colorscale(get_colorscale("RdBu_r"), (dense.ravel() + 1) / 2, colortype="tuple")
+    np.testing.assert_allclose(np.asarray(png).reshape(-1, 3), np.array(scale) * 255, atol=2.5)
 
+
+def test_panels_share_one_scale_centred_on_zero():
     rng = np.random.default_rng(0)
     dense, spade = rng.normal(size=(2, 8, 8))
     figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, signed=True, opacity=0.5, title="t")
@@ -196,7 +211,9 @@ def test_panels_share_one_scale_centred_on_zero():
     assert not any(colour.startswith("#0000") for colour in colours), "Streamlit replaces these by its theme's colours"
     heat = [trace for trace in figure.data if trace.type == "heatmap"]
     assert [trace.coloraxis for trace in heat] == ["coloraxis", "coloraxis", "coloraxis2"]
-    np.testing.assert_allclose(np.array(heat[2].z), (spade - dense).astype(np.float32), rtol=1e-6)
+    cells = [[(spade - dense)[y : y + 2, x : x + 2].mean() for x in range(0, 8, 2)] for y in range(0, 8, 2)]
+    np.testing.assert_allclose(np.array(heat[2].z), cells, rtol=1e-5)
+    assert (heat[2].x0, heat[2].dx) == (0.5, 2), "a cell's number stands in its middle"
     assert {axis.matches for axis in figure.select_xaxes()} == {"x"}
 
 
