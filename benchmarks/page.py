@@ -9,25 +9,19 @@ worker is warm before the first click. Browser, server and worker share the core
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.serving import FLAGS, serving
+
 WARM = 45.0  # seconds after which the worker and its reserve have loaded the model
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LONG = 120_000
 # In the page: the driver waits for a busy page, a person does not. From the click to the frame after paint.
 CLOCK = """() => {
@@ -53,28 +47,9 @@ CLOCK = """() => {
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Start the app; yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(  # noqa: S603 - our own server
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-            cwd=ROOT, env={**os.environ, "SPADE_DATA_DIR": folder}, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)  # noqa: S310 - our own server
-                break
-            except OSError:
-                time.sleep(0.2)
-        try:
-            yield url
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(15)
+    """Start the app with a data folder of its own; yield its address."""
+    with tempfile.TemporaryDirectory() as folder, serving("app.py", {"SPADE_DATA_DIR": folder}) as url:
+        yield url
 
 
 def ask(page: Page, url: str, picture: str) -> tuple[float, float]:

@@ -50,8 +50,16 @@ def parse_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _setting(variable: str, default: Any, parse: Callable[[str], Any], doc: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "parse": parse, "doc": doc})
+def parse_emails(text: str) -> tuple[str, ...]:
+    """Return the addresses of a list separated by commas, as they are written."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not all(part.count("@") == 1 and " " not in part for part in found):
+        raise ValueError(text)
+    return found
+
+
+def _setting(variable: str, default: Any, parse: Callable[[str], Any], doc: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"variable": variable, "parse": parse, "doc": doc})
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,25 @@ class Settings:
         "SPADE_RESULTS_BYTES", 2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size"
     )
     queue_length: int = _setting("SPADE_QUEUE_LENGTH", 32, parse_count, "jobs that may wait for one device")
+    database_url: str = _setting(
+        "SPADE_DATABASE_URL",
+        "",
+        str,
+        "SQLAlchemy address of the study database; default: a SQLite file in the data folder",
+    )
+    admin_password_hash: str = _setting(
+        "SPADE_ADMIN_PASSWORD_HASH",
+        "",
+        str,  # judged where it is used: a message about it must not repeat what may be the password itself
+        "argon2 hash of the study page's password; without it the page opens on the server's own machine only",
+        secret=True,
+    )
+    admin_emails: tuple[str, ...] = _setting(
+        "SPADE_ADMIN_EMAILS",
+        (),
+        parse_emails,
+        "addresses, separated by commas, that an OIDC login opens the study page to",
+    )
     jobs_mode: str = _setting("SPADE_JOBS", "worker", str, "worker (a process per device) or inline (for tests)")
 
     @classmethod

@@ -17,7 +17,7 @@ from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.images import FORMATS
 
-__all__ = ["SPLITS", "split_of", "spread"]
+__all__ = ["SPLITS", "pictures_in", "split_of", "spread"]
 
 SPLITS = ("training", "tuning", "reporting")
 _SHARES = {"training": range(4), "tuning": range(4, 5), "reporting": range(5, 10)}  # of every ten files
@@ -35,11 +35,8 @@ def split_of(folder: str | Path, split: str) -> list[Path]:
     Raises:
         ConfigError: the folder is absent or holds no picture for the split.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ConfigError(f"There is no folder {str(folder)!r}: give --images a folder of pictures.")
+    every = pictures_in(folder)
     known = {name for part in SPLITS for name in _table()[part]}
-    every = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     if any(path.name in known for path in every):
         wanted = set(_table()[split])
         found = [path for path in every if path.name in wanted]
@@ -48,6 +45,18 @@ def split_of(folder: str | Path, split: str) -> list[Path]:
     if not found:
         raise ConfigError(f"{str(folder)!r} holds no pictures for the {split} split: put more pictures into it.")
     return found
+
+
+def pictures_in(folder: str | Path) -> list[Path]:
+    """Return the picture files of a folder in the order of their names.
+
+    Raises:
+        ConfigError: the folder is absent.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {str(folder)!r}: give --images a folder of pictures.")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
 
 
 def spread(paths: list[Path], count: int | None) -> list[Path]:

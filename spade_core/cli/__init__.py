@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from spade_core import __version__
-from spade_core.cli import explain, lists, neurons, rater, trojan
+from spade_core.cli import explain, lists, neurons, rater, study, trojan
 from spade_core.errors import SpadeError
 
 __all__ = ["build_parser", "main"]
@@ -39,6 +39,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"SPADE Studio {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (lists, explain, neurons, rater, trojan):
+    for group in (lists, explain, neurons, rater, trojan, study):
         group.register(commands)
     return parser

@@ -24,6 +24,7 @@ PAGES = (
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
     ("pages/neurons.py", "Neurons", ":material/hub:"),
     ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
+    ("pages/study.py", "Studies", ":material/group:"),
 )
 
 

@@ -1,0 +1,138 @@
+"""The experimenter's page: make a study, hand out its links, follow it, export and analyse it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import streamlit as st
+
+from spade_core.errors import ConfigError
+from spade_core.study import demo, stimulus_set
+from spade_core.study.design import TEMPLATE, Design, parse_design
+from spade_core.study.stimulus_set import StimulusSet
+from spade_core.study.studies import list_studies, publish, set_status
+from spade_core.study.tables import Study
+from spade_core.ui.frame import frame
+from spade_core.ui.participant import study_store
+from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices
+from spade_core.ui.study_panels import show_design, show_links, show_monitor, show_people
+from spade_core.ui.study_results import show_analysis, show_bots, show_export
+
+CHOSEN = "study_key"
+SECTIONS = {
+    "Monitor": show_monitor,
+    "Links": show_links,
+    "Participants": show_people,
+    "Bots": show_bots,
+    "Export": show_export,
+    "Analysis": show_analysis,
+    "Design": show_design,
+}
+DOING = {"open": "Open again", "paused": "Pause", "closed": "Close"}
+DONE = {
+    "open": "The study takes participants again.",
+    "paused": "Paused: nobody new gets in; who has begun may finish.",
+    "closed": "Closed: nobody new gets in; who has begun may finish.",
+}
+
+
+def main() -> None:
+    """Draw the page."""
+    frame("Studies", _render)
+
+
+def _render() -> None:
+    st.title("Studies")
+    if not is_open():
+        show_login()
+        return
+    show_notices()
+    studies = list_studies(study_store())
+    _render_new(expanded=not studies)
+    if not studies:
+        st.info("There are no studies yet: the demo takes one click.", icon=":material/touch_app:")
+        return
+    chosen = _pick(studies)
+    _render_status(chosen)
+    section = st.segmented_control("Section", list(SECTIONS), default="Monitor", required=True, key="section")
+    SECTIONS[str(section)](chosen.key)
+
+
+def _render_new(*, expanded: bool) -> None:
+    with st.expander("New study", expanded=expanded, icon=":material/add:"):
+        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_publish_demo))
+        st.caption("From the shipped set, at once. It tries the software and measures nothing.")
+        st.divider()
+        template = TEMPLATE.read_text(encoding="utf-8")
+        st.text_area("Design: the template, or paste your own YAML", template, height=300, key="design_text")
+        st.text_input("Folder of the stimulus set, made by “study build --images”", key="set_folder")
+        check, make, _ = st.columns([1, 1, 3])
+        check.button("Check", key="check", width="stretch", on_click=guarded(_check))
+        make.button("Publish", key="publish", width="stretch", on_click=guarded(_publish))
+
+
+def _publish_demo() -> None:
+    _publish_as(demo.demo_design(), stimulus_set.load_set(stimulus_set.DEMO_SET))
+
+
+# Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
+def _publish() -> None:
+    design = parse_design(st.session_state["design_text"])
+    _publish_as(design, _stimuli())
+
+
+def _publish_as(design: Design, stimuli: StimulusSet) -> None:
+    st.session_state[CHOSEN] = publish(study_store(), design, stimuli)
+    notify(f"“{design.name}” is open: its links are under Links.")
+
+
+def _check() -> None:
+    design = parse_design(st.session_state["design_text"])
+    left = "" if design.demo else ", ".join(design.placeholders())
+    if st.session_state["set_folder"].strip():
+        design.check_set(_stimuli())
+    notify(f"The design is valid; before publishing, fill in: {left}." if left else "The design is valid.")
+
+
+def _stimuli() -> StimulusSet:
+    folder = str(st.session_state["set_folder"]).strip()
+    if not folder:
+        raise ConfigError("Give the folder of a stimulus set; “study build --images DIR --out DIR” makes one.")
+    return stimulus_set.load_set(Path(folder).expanduser())
+
+
+def _pick(studies: list[Study]) -> Study:
+    by_key = {row.key: row for row in studies}
+    st.dataframe(
+        [
+            {
+                "name": row.name, "key": row.key, "status": row.status, "demo": row.demo,
+                "published": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
+                "unblinded": row.unblinded is not None,
+            }
+            for row in studies
+        ],
+        hide_index=True, key="studies",
+    )  # fmt: skip
+    if st.session_state.get(CHOSEN) not in by_key:
+        st.session_state[CHOSEN] = studies[0].key
+    key = st.selectbox("Study", list(by_key), format_func=lambda key: f"{by_key[key].name} · {key}", key=CHOSEN)
+    return by_key[key]
+
+
+def _render_status(row: Study) -> None:
+    text, *columns = st.columns([3, 1, 1], vertical_alignment="center")
+    text.markdown(f"**{row.name}** is **{row.status}**." + (" A demo: it measures nothing." if row.demo else ""))
+    for column, status in zip(columns, [name for name in DOING if name != row.status], strict=True):
+        column.button(
+            DOING[status], key=f"set_{status}", width="stretch", on_click=guarded(_set_status), args=(row.key, status)
+        )  # fmt: skip
+
+
+def _set_status(key: str, status: str) -> None:
+    set_status(study_store(), key, status)
+    notify(DONE[status])
+
+
+main()

@@ -1,0 +1,167 @@
+"""A participant's whole way through a study; nothing else of the app is shown here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import streamlit as st
+
+from spade_core.config import ASSETS
+from spade_core.study import flow
+from spade_core.study.flow import TERMINAL, Person
+from spade_core.study.store import Store
+from spade_core.ui.participant import participant_frame, present, study_store
+from spade_core.ui.survey_trial import render_trials
+
+
+def main() -> None:
+    """Draw the page."""
+    participant_frame(_render)
+
+
+def _render() -> None:
+    store = study_store()
+    who = present(store)
+    if who is None:
+        return
+    _banner(who)
+    if who.row.status in TERMINAL:
+        _render_end(who)
+        return
+    st.progress(flow.progress(store, who), text="Your progress")
+    _SCREENS[who.row.phase](store, who)
+
+
+def _banner(who: Person) -> None:
+    if who.row.is_preview:
+        st.warning("Preview: nothing counts, and all of it is marked.", icon=":material/preview:")
+    if who.study.row.demo:
+        st.caption("Demo study: it tries the software and measures nothing.")
+
+
+def _render_device(store: Store, who: Person) -> None:
+    st.title(who.design.name)
+    size = _window()
+    plain = st.checkbox(
+        "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)",
+        key="native",
+    )
+    width = None if size is None else int(size["width"])
+    if width is not None and width < who.design.min_width and not plain:
+        st.warning(
+            f"Your window is {width} px wide; this study needs {who.design.min_width}. Please enlarge it, turn your "
+            "device, or come back on a computer.",
+            icon=":material/width:",
+        )  # fmt: skip
+        return
+    if st.button("Continue", type="primary", key="device", disabled=width is None and not plain):
+        flow.check_device(store, who, width=width, device=size or {}, native=plain)
+        st.rerun()
+
+
+@cache
+def _window_component() -> Any:
+    script = (ASSETS / "study" / "window.js").read_text(encoding="utf-8")
+    return st.components.v2.component("study_window", js=script)
+
+
+def _window() -> dict[str, Any] | None:
+    """Return what the browser says of its window, or None: not yet."""
+    found = _window_component()(key="window", on_size_change=lambda: None).get("size")
+    return dict(found) if found else None
+
+
+def _render_consent(store: Store, who: Person) -> None:
+    design = who.design
+    st.title("Before you begin")
+    st.markdown(design.texts.consent)
+    rows = (
+        ("Responsible", design.controller), ("Questions", design.contact), ("Ethics", design.ethics),
+        ("Data are kept", design.retention),
+    )  # fmt: skip
+    st.markdown("\n".join(f"- **{name}:** {text}" for name, text in rows))
+    agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
+    yes, no, _ = st.columns([1, 1, 3])
+    if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch"):
+        flow.consent(store, who, given=True)
+        st.rerun()
+    if no.button("Do not take part", key="decline", width="stretch"):
+        flow.consent(store, who, given=False)
+        st.rerun()
+
+
+def _render_instructions(store: Store, who: Person) -> None:
+    pages = who.design.texts.instructions
+    page = st.session_state.setdefault("page", 0)
+    st.markdown(pages[page])
+    back, forward, _ = st.columns([1, 1, 3])
+    if back.button("Back", disabled=page == 0, key="back", width="stretch"):
+        st.session_state["page"] = page - 1
+        st.rerun()
+    if forward.button("Next", type="primary", key="next", width="stretch"):
+        if page + 1 < len(pages):
+            st.session_state["page"] = page + 1
+        else:
+            flow.finish_instructions(store, who)
+        st.rerun()
+
+
+def _render_comprehension(store: Store, who: Person) -> None:
+    tries = who.row.comprehension_tries
+    if tries:
+        st.warning(
+            "Not quite. Please read the instructions below once more and answer again.", icon=":material/replay:"
+        )
+        st.markdown("\n\n".join(who.design.texts.instructions))
+    with st.form(f"comprehension_{tries}"):
+        answers = [
+            st.radio(question.question, range(len(question.options)), index=None, key=f"q{tries}_{number}",
+                     format_func=question.options.__getitem__)
+            for number, question in enumerate(who.design.texts.comprehension)
+        ]  # fmt: skip
+        sent = st.form_submit_button("Check", type="primary")
+    if sent and None in answers:
+        st.info("Please answer every question.")
+    elif sent:
+        flow.comprehend(store, who, tuple(answer for answer in answers if answer is not None))
+        st.rerun()
+
+
+def _render_debrief(store: Store, who: Person) -> None:
+    st.title("Thank you")
+    st.markdown(who.design.texts.debrief)
+    comment = st.text_area("Is there anything that you want to tell us?", max_chars=2000, key="comment")
+    if st.button("Finish", type="primary", key="finish"):
+        flow.remark(store, who, comment)
+        flow.finish_study(store, who)
+        st.rerun()
+
+
+def _render_end(who: Person) -> None:
+    st.title(_ENDS[who.row.status])
+    st.progress(1.0, text="Everything is saved.")
+    st.markdown("Your completion code:")
+    st.code(who.code, language=None)
+    url = who.design.codes.return_url
+    if url:
+        st.link_button("Return", url.replace("{code}", who.code or ""), type="primary")
+
+
+_ENDS = {
+    "complete": "All done, thank you",
+    "declined": "Thank you for your time",
+    "screened_out": "Thank you; you cannot go on in this study",
+    "failed": "Thank you for your time",
+}
+_SCREENS = {
+    "device": _render_device,
+    "consent": _render_consent,
+    "instructions": _render_instructions,
+    "comprehension": _render_comprehension,
+    "practice": render_trials,
+    "main": render_trials,
+    "debrief": _render_debrief,
+}
+
+main()

@@ -1,0 +1,262 @@
+"""The commands ``study …``: build, publish, follow, simulate, analyse and export human studies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from spade_core.cli.common import Meter, add_command, add_model, emit, table
+from spade_core.errors import ConfigError
+
+__all__ = ["register"]
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("study", help="human studies", description="Human studies: which region decided?")
+    inner = parser.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
+    _register_making(inner)
+    for name, run, text in _OF_A_STUDY:
+        add_command(inner, name, run, text).add_argument("key", metavar="KEY", help="of the study, see “study list”")
+    simulate = _keyed(inner, "simulate", _simulate, "let bots take part; they never count as people")
+    simulate.add_argument("--participants", type=int, required=True, metavar="N")
+    simulate.add_argument("--policy", default="rater", metavar="P", help="kind of bot (default: %(default)s)")
+    simulate.add_argument("--seed", type=int, default=0, metavar="S")
+    analyse = _keyed(inner, "analyse", _analyse, "the analysis that the design has fixed")
+    analyse.add_argument("--unblind", action="store_true", help="show conditions from now on; logged")
+    export = _keyed(inner, "export", _export, "one row a trial")
+    export.add_argument("--out", required=True, metavar="FILE")
+    export.add_argument("--format", choices=("csv", "parquet", "json"), help="default: by the file's ending, else csv")
+    export.add_argument(
+        "--shareable", action="store_true", help="fresh numbers, relative times, nothing that identifies"
+    )
+    _register_power(inner)
+    backup = add_command(inner, "backup", _backup, "write a backup of the study database")
+    backup.add_argument("--out", required=True, metavar="FILE")
+    restore = add_command(inner, "restore", _restore, "put a backup in the place of the study database")
+    restore.add_argument("file", metavar="FILE", help="that “study backup” wrote")
+    remove = add_command(inner, "delete-participant", _delete, "delete one participation for good")
+    remove.add_argument("uid", metavar="UID", help="participant_uid of the export")
+
+
+def _register_making(inner: Any) -> None:
+    build = add_command(inner, "build", _build, "build a stimulus set from pictures, or publish the demo study")
+    build.add_argument("--demo", action="store_true", help="publish a study of the shipped demo set")
+    build.add_argument("--images", metavar="DIR", help="folder of pictures")
+    build.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all)")
+    build.add_argument("--practice", type=int, default=6, metavar="N")
+    build.add_argument("--catch", type=int, default=4, metavar="N")
+    build.add_argument("--triggers", action="store_true", help="paste a trigger into each main picture")
+    build.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
+    build.add_argument("--seed", type=int, default=0, metavar="N")
+    build.add_argument("--out", metavar="DIR", help="folder of the set; a stopped run goes on there")
+    add_model(build)
+    validate = add_command(inner, "validate", _validate, "check a design, a stimulus set, or both together")
+    publish = add_command(inner, "publish", _publish, "open a study and print its key")
+    for parser, required in ((validate, False), (publish, True)):
+        parser.add_argument(
+            "--design", required=required, metavar="FILE", help="YAML; assets/study/template.yaml is one"
+        )
+        parser.add_argument("--set", required=required, metavar="DIR", dest="stimuli", help="stimulus set")
+    add_command(inner, "list", _list, "list the studies")
+
+
+def _register_power(inner: Any) -> None:
+    power = add_command(inner, "power", _power, "power by simulation, people x class neurons")
+    power.add_argument("--participants", type=int, nargs="+", default=[30, 60, 100], metavar="N")
+    power.add_argument("--class-neurons", type=int, nargs="+", default=[12, 24, 60], metavar="N")
+    power.add_argument("--effect", type=float, default=0.1, metavar="D", help="risk difference (default: %(default)s)")
+    power.add_argument("--simulations", type=int, default=500, metavar="N")
+    power.add_argument("--seed", type=int, default=0, metavar="S")
+
+
+def _keyed(inner: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    parser = add_command(inner, name, run, text)
+    parser.add_argument("key", metavar="KEY", help="of the study, see “study list”")
+    return parser
+
+
+def _store() -> Any:
+    from spade_core.config import Settings
+    from spade_core.study.store import open_store
+
+    return open_store(Settings.from_environment())
+
+
+def _build(options: argparse.Namespace) -> int:
+    if options.demo:
+        return _build_demo(options)
+    if not options.images or not options.out:
+        raise ConfigError("Give --images DIR and --out DIR, or --demo for a study of the shipped set.")
+    from spade_core.cli.common import load
+    from spade_core.models import load_model
+    from spade_core.neurons import RenderConfig
+    from spade_core.splits import pictures_in, spread
+    from spade_core.study.stimuli import Builder, finish, plan
+    from spade_core.trojan import TRIGGERS
+
+    paths = spread(pictures_in(options.images), options.count)
+    trace = {"preset": "default", "seed": options.seed}
+    model, out = load(options), Path(options.out)
+    builder = Builder(
+        model, load_model(options.model, device=options.device), RenderConfig(steps=options.steps, seed=options.seed),
+        trace, out,
+    )  # fmt: skip
+    candidates = plan(
+        paths, practice=options.practice, catch=options.catch, triggers=list(TRIGGERS) if options.triggers else []
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found = list(builder.items(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))
+    items = [item for item, _ in found if item is not None]
+    settings = {"drawing": builder.config.to_dict(), "trace": trace, "model": model.sha256}
+    made = finish(
+        out, items, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
+    )  # fmt: skip
+    report = made.about["report"]
+    if report["warning"]:
+        sys.stderr.write(f"warning: {report['warning']}\n")
+    counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
+    described = {"folder": str(out), "sha256": made.sha256, **counts, "dropped": made.about["dropped"], **report}
+    return emit(options, described, [f"{name:<14} {json.dumps(value)}" for name, value in described.items()])
+
+
+def _build_demo(options: argparse.Namespace) -> int:
+    from spade_core.study.demo import demo_design
+    from spade_core.study.stimulus_set import DEMO_SET, load_set
+    from spade_core.study.studies import publish
+
+    key = publish(_store(), demo_design(), load_set(DEMO_SET))
+    lines = [
+        f"key   {key}",
+        f"link  http://127.0.0.1:8501/survey?study={key}",
+        "a demo: tries the software, measures nothing",
+    ]
+    return emit(options, {"key": key, "link": f"/survey?study={key}"}, lines)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from spade_core.study.design import load_design
+    from spade_core.study.stimulus_set import load_set
+
+    if not options.design and not options.stimuli:
+        raise ConfigError("Give --design FILE, --set DIR, or both.")
+    design = load_design(options.design) if options.design else None
+    stimuli = load_set(options.stimuli) if options.stimuli else None
+    if design is not None and stimuli is not None:
+        design.check_set(stimuli)
+    left = design.placeholders() if design else []
+    found = {
+        "design": design.sha256 if design else None, "placeholders": left, "set": stimuli.sha256 if stimuli else None,
+    }  # fmt: skip
+    lines = ["valid", *(f"still a placeholder: {name}" for name in left)]
+    return emit(options, found, lines)
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from spade_core.study.design import load_design
+    from spade_core.study.stimulus_set import load_set
+    from spade_core.study.studies import publish
+
+    key = publish(_store(), load_design(options.design), load_set(options.stimuli))
+    return emit(options, {"key": key, "link": f"/survey?study={key}"}, [f"key   {key}", f"link  …/survey?study={key}"])
+
+
+def _list(options: argparse.Namespace) -> int:
+    from spade_core.study.studies import list_studies
+
+    rows = [
+        {"key": row.key, "name": row.name, "status": row.status, "demo": row.demo} for row in list_studies(_store())
+    ]
+    lines = table([("key", "name", "status", "demo"), *(tuple(row.values()) for row in rows)])
+    return emit(options, rows, lines if rows else ["no studies yet: “study build --demo” makes one"])
+
+
+def _status(options: argparse.Namespace) -> int:
+    from spade_core.study.evaluation import status_of
+
+    found = status_of(_store(), options.key)
+    return emit(options, found, [f"{name:<15} {json.dumps(value)}" for name, value in found.items()])
+
+
+def _set_status(status: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        from spade_core.study.studies import set_status
+
+        set_status(_store(), options.key, status)
+        return emit(options, {"key": options.key, "status": status}, [f"{options.key} is {status}"])
+
+    return run
+
+
+_OF_A_STUDY = (
+    ("status", _status, "participants by status, and how full the cells are"),
+    ("open", _set_status("open"), "take participants again"),
+    ("pause", _set_status("paused"), "take nobody new"),
+    ("close", _set_status("closed"), "take nobody new, for good"),
+)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from spade_core.study.bots import simulate
+
+    ends = simulate(_store(), options.key, options.participants, options.policy, options.seed, progress=Meter())
+    found = {"policy": options.policy, "seed": options.seed, "ends": ends, "simulated": True}
+    return emit(options, found, [f"SIMULATED {name}: {count}" for name, count in ends.items()])
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from spade_core.study.evaluation import evaluate, report_text, unblind
+
+    store = _store()
+    if options.unblind:
+        unblind(store, options.key)
+    result = evaluate(store, options.key)
+    return emit(options, result, [report_text(store, options.key, result)])
+
+
+def _export(options: argparse.Namespace) -> int:
+    from spade_core.study.export import FORMATS, trial_table, write
+
+    out = Path(options.out)
+    ending = out.suffix.removeprefix(".").lower()
+    form = options.format or (ending if ending in FORMATS else "csv")
+    found = trial_table(_store(), options.key, shareable=options.shareable)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(write(found, form))
+    return emit(options, {"file": str(out), "rows": len(found), "format": form}, [f"{len(found)} rows in {out}"])
+
+
+def _power(options: argparse.Namespace) -> int:
+    from spade_core.study.power import power_table
+
+    found = power_table(
+        options.participants, options.class_neurons, effect=options.effect, simulations=options.simulations,
+        seed=options.seed,
+    )  # fmt: skip
+    return emit(options, json.loads(found.to_json(orient="records")), [found.to_string(index=False)])
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from spade_core.study.care import backup
+
+    backup(_store(), options.out)
+    return emit(options, {"file": options.out}, [f"backup in {options.out}"])
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from spade_core.study.restoring import restore
+
+    saved = restore(_store(), options.file)
+    lines = [f"restored {options.file}", *([f"what was there before is in {saved}"] if saved else [])]
+    return emit(options, {"restored": options.file, "saved": str(saved) if saved else None}, lines)
+
+
+def _delete(options: argparse.Namespace) -> int:
+    from spade_core.study.care import delete_participant
+
+    delete_participant(_store(), options.uid)
+    return emit(options, {"deleted": options.uid}, ["deleted"])

@@ -1,0 +1,175 @@
+"""Who may open the experimenter's page.
+
+It is open without a login only where nobody else can reach it: the server listens on a loopback address, the request
+names a loopback host and origin, and no proxy has passed it on. Streamlit listens on all interfaces unless told
+otherwise, and a proxy on the same machine looks local. Everybody else needs the installation's password
+(``SPADE_ADMIN_PASSWORD_HASH``, argon2) or a verified address of an OIDC login (``SPADE_ADMIN_EMAILS``); without either
+the page is closed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import math
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError
+
+__all__ = ["CLOSED", "MAKE_HASH", "Attempts", "Evidence", "Way", "check_password", "decide", "fingerprint",
+           "is_local", "is_loopback"]  # fmt: skip
+
+Way = Literal["local", "password", "oidc", "closed"]
+
+ATTEMPTS, WINDOW = 5, 60.0  # wrong passwords in so many seconds, for the whole server
+LONGEST = 1024  # characters of a password
+CLOSED = (
+    "This page is closed here: open it on the server's own machine, or set SPADE_ADMIN_PASSWORD_HASH, or "
+    "SPADE_ADMIN_EMAILS together with Streamlit's OIDC login."
+)
+MAKE_HASH = 'python -c "import argon2, getpass; print(argon2.PasswordHasher().hash(getpass.getpass()))"'
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\s]+)(:\d{1,5})?")
+_PROXIES = ("forwarded", "via", "x-real-ip")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a page knows of who asks.
+
+    Attributes:
+        address: that the server listens on; None or empty: all.
+        headers: of the request, repeated ones each.
+        login: the :func:`fingerprint` under which this session gave the right password, or empty.
+        claims: of the OIDC login; None: nobody is logged in that way.
+    """
+
+    address: str | None
+    headers: tuple[tuple[str, str], ...]
+    login: str = ""
+    claims: Mapping[str, Any] | None = None
+
+
+def decide(settings: Settings, evidence: Evidence) -> Way:
+    """Return how the page is open to who asks, or ``closed``."""
+    if is_local(evidence.address, evidence.headers):
+        return "local"
+    stored = settings.admin_password_hash
+    if stored and evidence.login and hmac.compare_digest(evidence.login, fingerprint(stored)):
+        return "password"
+    if evidence.claims is not None and _is_admin(evidence.claims, settings.admin_emails):
+        return "oidc"
+    return "closed"
+
+
+def is_local(address: str | None, headers: tuple[tuple[str, str], ...]) -> bool:
+    """Return whether only the server's own machine can have asked; in doubt it was not."""
+    named = [(name.lower().replace("_", "-"), value) for name, value in headers]
+    hosts = [value for name, value in named if name == "host"]
+    origins = [value for name, value in named if name == "origin"]
+    return (
+        is_loopback(address)
+        and bool(hosts)
+        and all(_host_is_loopback(value) for value in hosts)
+        # A proxy that rewrites Host and adds nothing still passes on which site the browser was at.
+        and all(_origin_is_loopback(value) for value in origins)
+        and not any(name in _PROXIES or name.startswith("x-forwarded") for name, _ in named)
+    )
+
+
+def is_loopback(address: str | None) -> bool:
+    """Return whether an address without a port is ``localhost`` or a loopback address."""
+    text = (address or "").strip().lower()
+    if text == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(text.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_is_loopback(value: str) -> bool:
+    found = _HOST.fullmatch(value.strip())
+    return found is not None and is_loopback(found.group(1))
+
+
+def _origin_is_loopback(value: str) -> bool:
+    try:
+        return is_loopback(urlsplit(value.strip()).hostname)
+    except ValueError:
+        return False
+
+
+def _is_admin(claims: Mapping[str, Any], emails: tuple[str, ...]) -> bool:
+    """Exactly as written in the settings, and verified by the provider: an unverified address is anybody's."""
+    return claims.get("email_verified") is True and claims.get("email") in emails
+
+
+class Attempts:
+    """How often a password may be tried, whoever tries and however many sessions they open.
+
+    Args:
+        count, window: so many attempts in so many seconds; clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, count: int = ATTEMPTS, window: float = WINDOW, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.count, self.window, self.clock = count, window, clock
+        self._times: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def take(self) -> float:
+        """Take an attempt and return 0, or return how many seconds to wait for one."""
+        with self._lock:
+            now = self.clock()
+            while self._times and self._times[0] <= now - self.window:
+                self._times.popleft()
+            if len(self._times) >= self.count:
+                return self._times[0] + self.window - now
+            self._times.append(now)
+            return 0.0
+
+
+_SERVER = Attempts()
+
+
+def check_password(stored: str, given: str, attempts: Attempts = _SERVER) -> str:
+    """Return the :func:`fingerprint` that a session keeps as its login.
+
+    Args:
+        stored: the argon2 hash of the settings; given: the password; attempts: taken before the password is looked at.
+
+    Raises:
+        ConfigError: a wrong password, too many attempts, or a setting that is no argon2 hash.
+    """
+    if not given or len(given) > LONGEST:
+        raise ConfigError("This is not the password.")
+    wait = attempts.take()
+    if wait > 0:
+        raise ConfigError(f"Too many attempts: wait {math.ceil(wait)} seconds and try again.")
+    try:
+        PasswordHasher().verify(stored, given)
+    except VerifyMismatchError:
+        raise ConfigError("This is not the password.") from None
+    except (InvalidHashError, VerificationError):
+        raise ConfigError(
+            "SPADE_ADMIN_PASSWORD_HASH is no argon2 hash, so nobody can log in: make one as the documentation shows."
+        ) from None
+    return fingerprint(stored)
+
+
+def fingerprint(stored: str) -> str:
+    """Return what a login is kept as: another password in the settings ends it."""
+    return hashlib.sha256(b"study login\0" + stored.encode()).hexdigest()

@@ -1,0 +1,126 @@
+"""Take an answer: only for the participant's current trial, only allowed values, the first write wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from spade_core.study.flow import Person, after_answer, open_trial
+from spade_core.study.store import Store
+from spade_core.study.tables import Event, Participant, Trial
+
+__all__ = ["CHOICES", "Receipt", "submit"]
+
+CHOICES = ("region_1", "region_2", "cannot_tell")
+SOURCES = ("browser", "server")
+LONGEST_RT_MS = 24 * 3600 * 1000.0
+MOST_DETAILS = 200  # entries of a list that comes with an answer
+_DETAILS = (
+    "confidence_rt_ms",
+    "input",
+    "early_answers",
+    "focus_losses",
+    "resizes",
+    "onset_utc",
+    "width",
+    "height",
+    "dpr",
+)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an answer.
+
+    Attributes:
+        stored: whether the database holds an answer to this trial now, this one or an earlier one: the sender may stop.
+        fresh: whether this call wrote it; refusal: why not, in a word; correct: for practice feedback only.
+    """
+
+    stored: bool
+    fresh: bool
+    refusal: str | None = None
+    correct: bool | None = None
+
+
+def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
+    """Store one answer in one transaction and move on.
+
+    Args:
+        answer: ``trial_id, choice, confidence, rt_ms, rt_source, timed_out`` and what else the trial component sends.
+
+    A repeated answer is acknowledged and changes nothing. A conflicting, skipping, foreign or impossible one is refused
+    and noted as an event.
+    """
+
+    def work(session: Session) -> Receipt:
+        row = session.get(Participant, who.row.uid, with_for_update=True)
+        if row is None:
+            return Receipt(False, False, "deleted")
+        trial = session.get(Trial, str(answer.get("trial_id"))[:32])
+        fault = _fault(session, row, trial, answer, who)
+        if fault is None and trial is not None:
+            _write(store, trial, answer)
+            row.last_seen = store.clock()
+            session.flush()
+            after_answer(store, session, row, who.study)
+            practice = trial.type == "practice"
+            return Receipt(True, True, correct=trial.choice == trial.reference_side if practice else None)
+        known = trial is not None and trial.participant_uid == row.uid and trial.answered is not None
+        if not (known and fault == "repeated"):
+            details = {"reason": fault, "trial_id": str(answer.get("trial_id"))[:32]}
+            session.add(Event(participant_uid=row.uid, at=store.clock(), kind="refused answer", details=details))
+        return Receipt(known, False, fault)
+
+    return store.run(work)
+
+
+def _fault(
+    session: Session, row: Participant, trial: Trial | None, answer: Mapping[str, Any], who: Person
+) -> str | None:
+    """Return in a word why an answer cannot be taken, or None."""
+    if trial is None or trial.participant_uid != row.uid:
+        return "foreign"
+    if trial.answered is not None:
+        same = (trial.choice, trial.confidence) == (answer.get("choice"), answer.get("confidence"))
+        return "repeated" if same else "conflicting"
+    current = open_trial(session, row)
+    if row.status != "active" or row.phase not in ("practice", "main") or current is None or current.id != trial.id:
+        return "skipping"
+    return _impossible(answer, who)
+
+
+def _impossible(answer: Mapping[str, Any], who: Person) -> str | None:
+    choice, confidence, rt = answer.get("choice"), answer.get("confidence"), answer.get("rt_ms")
+    timed_out = answer.get("timed_out") is True
+    if timed_out:
+        limit = who.design.time_limit_ms
+        return None if limit is not None and choice is None else "impossible"
+    if choice not in CHOICES:
+        return "impossible"
+    if confidence is not None and (type(confidence) is not int or not 1 <= confidence <= 3):
+        return "impossible"
+    if answer.get("rt_source") not in SOURCES:
+        return "impossible"
+    least = who.design.min_view_ms if answer["rt_source"] == "browser" else 0
+    numeric = isinstance(rt, (int, float)) and not isinstance(rt, bool)
+    return None if numeric and least <= rt <= LONGEST_RT_MS else "impossible"  # type: ignore[operator]
+
+
+def _write(store: Store, trial: Trial, answer: Mapping[str, Any]) -> None:
+    trial.answered = store.clock()
+    trial.choice, trial.confidence = answer.get("choice"), answer.get("confidence")
+    trial.timed_out = answer.get("timed_out") is True
+    trial.rt_ms = None if trial.timed_out else float(answer["rt_ms"])
+    trial.rt_source = answer.get("rt_source") if answer.get("rt_source") in SOURCES else None
+    trial.details = {name: _short(answer[name]) for name in _DETAILS if name in answer}
+
+
+def _short(value: Any) -> Any:
+    """Keep what comes from a browser small and plain."""
+    if isinstance(value, list):
+        return [entry for entry in value if isinstance(entry, (int, float))][:MOST_DETAILS]
+    return value if isinstance(value, (int, float, bool)) or value is None else str(value)[:80]

@@ -1,0 +1,192 @@
+"""Simulated participants: they go the same way as people, through the same functions and the same database.
+
+They never take a person's cell or quota, never freeze a design, and are left out of every analysis by default. Their
+numbers say how the software behaves, nothing about people.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spade_core.errors import ConfigError
+from spade_core.progress import Progress, silent
+from spade_core.study import flow
+from spade_core.study.answers import Receipt, submit
+from spade_core.study.flow import Person
+from spade_core.study.schedule import REGIONS
+from spade_core.study.stimulus_set import Item
+from spade_core.study.store import Store
+from spade_core.study.tables import Trial
+
+__all__ = ["POLICIES", "Policy", "simulate"]
+
+LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and deviation of the normal part, tail
+UNDECIDED = {"dense": 0.35, "spade": 0.10, "none": 0.35, "reference": 0.20}  # the shifter's cannot-tell rates
+LEAVES = 0.02  # the drop-out's chance to leave before each trial
+RELOADS_EVERY = 3
+
+
+Choose = Callable[[Trial, Item, random.Random], str]  # region_1, region_2 or cannot_tell
+
+
+def _other(side: str) -> str:
+    return REGIONS[1 - REGIONS.index(side)]
+
+
+def _guess(_trial: Trial, _item: Item, rng: random.Random) -> str:
+    return rng.choice(REGIONS)
+
+
+def _ideal(trial: Trial, _item: Item, _rng: random.Random) -> str:
+    return trial.reference_side
+
+
+def _left(_trial: Trial, _item: Item, _rng: random.Random) -> str:
+    return REGIONS[0]
+
+
+def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
+    """Answer as the model rater; without a visualization, guess; practice and catch images show the region itself."""
+    if trial.type in ("practice", "catch"):
+        return trial.reference_side
+    answer = item.answers.get(f"rater_{trial.condition}")
+    if answer is None:
+        return rng.choice(REGIONS)
+    return trial.reference_side if answer == "reference" else _other(trial.reference_side)
+
+
+def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
+    return "cannot_tell" if rng.random() < UNDECIDED[trial.condition] else _guess(trial, item, rng)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A kind of bot.
+
+    Attributes:
+        choose: the answer; attentive: does what an attention check asks.
+        hasty: answers just after the least viewing time; leaves: chance to leave before each trial.
+        twice: sends every answer twice, the second time another choice; reloads: enters again every few trials.
+    """
+
+    choose: Choose
+    attentive: bool = True
+    hasty: bool = False
+    leaves: float = 0.0
+    twice: bool = False
+    reloads: bool = False
+
+
+POLICIES: Mapping[str, Policy] = {
+    "ideal": Policy(_ideal),
+    "rater": Policy(_rater),
+    "random": Policy(_guess, attentive=False),
+    "always-left": Policy(_left, attentive=False),
+    "fast-clicker": Policy(_guess, attentive=False, hasty=True),
+    "drop-out": Policy(_rater, leaves=LEAVES),
+    "double-clicker": Policy(_rater, twice=True),
+    "reloader": Policy(_rater, reloads=True),
+    "undecided-shifter": Policy(_shifter),
+}
+
+
+def simulate(
+    store: Store,
+    key: str,
+    participants: int,
+    policy: str,
+    seed: int,
+    *,
+    progress: Progress = silent,
+) -> dict[str, int]:
+    """Let bots take part in a study; return how many ended in which status.
+
+    Raises:
+        ConfigError: unknown study or policy, or a number below 1.
+    """
+    if policy not in POLICIES:
+        raise ConfigError(f"There is no policy “{policy}”: take one of {', '.join(POLICIES)}.")
+    if participants < 1:
+        raise ConfigError(f"The number of participants must be at least 1, not {participants}.")
+    ends: dict[str, int] = {}
+    for number in range(participants):
+        progress(number, participants, f"bot {number + 1}")
+        status = _Bot(store, key, policy, random.Random(f"{seed}/{policy}/{number}")).go()  # noqa: S311 - repeatable
+        ends[status] = ends.get(status, 0) + 1
+    progress(participants, participants, "done")
+    return ends
+
+
+class _Bot:
+    """One bot on its way."""
+
+    def __init__(self, store: Store, key: str, policy: str, rng: random.Random) -> None:
+        self.store, self.key, self.name, self.rng = store, key, policy, rng
+        self.policy = POLICIES[policy]
+        self.external_id = f"bot-{rng.getrandbits(64):016x}"
+        self.who = self._enter(f"{rng.getrandbits(128):032x}")
+
+    def go(self) -> str:
+        """Go from the device check to the end; return the status."""
+        texts, width = self.who.design.texts, max(1280, self.who.design.min_width)
+        right = tuple(question.correct for question in texts.comprehension)
+        steps: list[Callable[[], Person]] = [
+            lambda: flow.check_device(self.store, self.who, width=width, device={"browser": "bot"}),
+            lambda: flow.consent(self.store, self.who, given=True),
+            lambda: flow.finish_instructions(self.store, self.who),
+            lambda: flow.comprehend(self.store, self.who, right),
+        ]
+        for step in steps:
+            self.who = step()
+        answered = 0
+        while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == "active":
+            if self.rng.random() < self.policy.leaves:
+                return "left"
+            if self.policy.reloads and answered % RELOADS_EVERY == RELOADS_EVERY - 1:
+                self.who = self._enter(None)
+            self._answer(trial)
+            answered += 1
+            self._look()
+        self.who = flow.finish_study(self.store, self.who)
+        return self.who.row.status
+
+    def _enter(self, seed: str | None) -> Person:
+        entry = flow.enter(
+            self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed
+        )  # fmt: skip
+        return self._found(entry.token)
+
+    def _found(self, token: str) -> Person:
+        self.token = token
+        found = flow.person(self.store, self.key, token)
+        if found is None:
+            raise RuntimeError("the token just given finds nobody")
+        return found
+
+    def _look(self) -> None:
+        self.who = self._found(self.token)
+
+    def _answer(self, trial: Trial) -> Receipt:
+        item = self.who.study.stimuli.item(trial.stimulus_id)
+        choice = self.policy.choose(trial, item, self.rng)
+        if trial.required is not None and self.policy.attentive:
+            choice = trial.required
+        answer = {
+            "trial_id": trial.id, "choice": choice, "timed_out": False, "rt_source": "browser", "rt_ms": self._rt(),
+            "confidence": self.rng.randint(1, 3) if self.who.design.confidence else None,
+        }  # fmt: skip
+        receipt = submit(self.store, self.who, answer)
+        if self.policy.twice:
+            submit(self.store, self.who, answer)
+            submit(self.store, self.who, {**answer, "choice": "region_2" if choice == "region_1" else "region_1"})
+        return receipt
+
+    def _rt(self) -> float:
+        least: Any = self.who.design.min_view_ms
+        if self.policy.hasty:
+            return least + self.rng.uniform(5, 60)
+        mean, deviation, tail = LOOKS_MS
+        return least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)

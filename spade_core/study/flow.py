@@ -1,0 +1,411 @@
+"""A participant's way through a study, as a state machine over the database.
+
+Page and bots call the same functions. Every one of them is a single transaction that reads the participant's state,
+decides, and writes; called twice with the same input, it changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from spade_core.errors import ConfigError
+from spade_core.study.design import Design
+from spade_core.study.schedule import Planned, cells, main_schedule, practice_schedule
+from spade_core.study.store import Store
+from spade_core.study.studies import Opened, find, opened
+from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Study, Trial
+
+__all__ = [
+    "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "check_device", "claim", "comprehend", "consent",
+    "current_trial", "enter", "finish_instructions", "finish_study", "note_event", "owns", "person", "progress",
+    "remark", "upcoming_trial",
+]  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+PHASES = ("device", "consent", "instructions", "comprehension", "practice", "main", "debrief")
+TERMINAL = ("complete", "declined", "screened_out", "failed")
+COMPREHENSION_TRIES = 2
+ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
+ID_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What entering gives: the participant, and the token that finds it again (kept by the browser alone)."""
+
+    uid: str
+    token: str
+    returned: bool
+
+
+@dataclass(frozen=True)
+class Person:
+    """A participant and the study, as of one moment."""
+
+    row: Participant
+    study: Opened
+
+    @property
+    def design(self) -> Design:
+        """Return the study's design."""
+        return self.study.design
+
+    @property
+    def code(self) -> str | None:
+        """Return the completion code that the person's status earns."""
+        return getattr(self.design.codes, self.row.status) if self.row.status in TERMINAL else None
+
+
+def enter(
+    store: Store,
+    key: str,
+    *,
+    external_id: str | None = None,
+    details: Mapping[str, str] | None = None,
+    is_bot: bool = False,
+    is_preview: bool = False,
+    policy: str | None = None,
+    seed: str | None = None,
+) -> Entry:
+    """Begin a participation, or go on with the one that an external id has begun.
+
+    Args:
+        external_id: at most 100 printable characters; None: a participation that only its token finds again.
+        details: further ids of the recruiting service; seed: 32 hexadecimal digits, None: drawn.
+
+    Raises:
+        ConfigError: no such study, a paused or closed one, or an unusable id.
+    """
+    if external_id is not None and not _usable(external_id):
+        raise ConfigError(f"The participant id must have 1 to {ID_LENGTH} letters, digits or signs: check the link.")
+    token = secrets.token_hex(16)
+
+    def work(session: Session) -> tuple[str, bool]:
+        study = find(session, key)
+        known = _known(session, study.id, external_id)
+        if known is not None:
+            known.resume_sha256, known.last_seen = _sha256(token), store.clock()
+            session.add(Event(participant_uid=known.uid, at=store.clock(), kind="entered again"))
+            return known.uid, True
+        if study.status != "open":
+            raise ConfigError("This study takes no new participants at the moment. Thank you for your interest.")
+        row = Participant(
+            uid=secrets.token_hex(16), study_id=study.id, is_bot=is_bot, is_preview=is_preview, policy=policy,
+            phase="device", status="active", seed=seed or secrets.token_hex(16), resume_sha256=_sha256(token),
+            started=store.clock(), last_seen=store.clock(), comprehension_tries=0, practice_round=0,
+            practice_flagged=False, native=False,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        if external_id is not None:
+            session.add(
+                ExternalId(
+                    participant_uid=row.uid, study_id=study.id, external_id=external_id, details=dict(details or {})
+                )
+            )
+        return row.uid, False
+
+    uid, returned = store.run(work)
+    return Entry(uid, token, returned)
+
+
+def person(store: Store, key: str, token: str) -> Person | None:
+    """Return the participant of a token, or None where it finds nobody: a newer tab has taken over."""
+    study = opened(store, key)
+
+    def work(session: Session) -> Participant | None:
+        row = session.scalar(
+            select(Participant).where(Participant.resume_sha256 == _sha256(token), Participant.study_id == study.row.id)
+        )
+        if row is not None:
+            row.last_seen = store.clock()
+        return row
+
+    row = store.run(work)
+    return None if row is None else Person(row, study)
+
+
+def claim(store: Store, who: Person, tab: str) -> Person:
+    """Let a tab take the participation over; the one before finds out by :func:`owns`."""
+
+    def change(row: Participant, session: Session) -> None:
+        before = (row.device or {}).get("tab")
+        if before not in (None, tab):
+            session.add(Event(participant_uid=row.uid, at=store.clock(), kind="another tab"))
+        row.device = {**(row.device or {}), "tab": tab}
+
+    return _changed(store, who, change)
+
+
+def owns(who: Person, tab: str) -> bool:
+    """Return whether no newer tab has taken the participation over."""
+    return (who.row.device or {}).get("tab") == tab
+
+
+def check_device(
+    store: Store, who: Person, *, width: int | None, device: Mapping[str, Any], native: bool = False
+) -> Person:
+    """Record the window and go on to the consent; a too narrow window stays where it is, and may be enlarged.
+
+    Args:
+        width: of the window, px; None where it is unknown, which the plain form allows.
+        native: trials as a plain form, an announced choice for screen readers; it is fixed from here on.
+    """
+
+    def change(row: Participant, _session: Session) -> None:
+        row.device = {**(row.device or {}), **device, "width": width}
+        if native or (width or 0) >= who.design.min_width:
+            row.native = native if row.phase == "device" else row.native
+            _go(row, "device", "consent")
+
+    return _changed(store, who, change)
+
+
+def consent(store: Store, who: Person, *, given: bool) -> Person:
+    """Record the decision; a given consent is stored with the hash of its text, and takes a cell.
+
+    The cell is the least filled one of people who completed or are still at it; idle starts count no more. Where the
+    quota is full the participation ends as ``screened_out``.
+    """
+
+    def change(row: Participant, session: Session) -> None:
+        if row.phase != "consent" or row.status != "active":
+            return
+        if not given:
+            _end(store, row, "declined")
+            return
+        row.consented, row.consent_sha256 = store.clock(), _sha256(who.design.texts.consent)
+        _take_cell(store, session, row, who.study)
+
+    return _changed(store, who, change)
+
+
+def finish_instructions(store: Store, who: Person) -> Person:
+    """Go on to the comprehension check, or past it where the design asks nothing."""
+
+    def change(row: Participant, session: Session) -> None:
+        _go(row, "instructions", "comprehension")
+        if not who.design.texts.comprehension:
+            _begin_practice(session, row, who.study)
+
+    return _changed(store, who, change)
+
+
+def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
+    """Judge the comprehension check: two attempts, then the participation ends as ``screened_out``."""
+
+    def change(row: Participant, session: Session) -> None:
+        if row.phase != "comprehension" or row.status != "active":
+            return
+        row.comprehension_tries += 1
+        if answers == tuple(question.correct for question in who.design.texts.comprehension):
+            _begin_practice(session, row, who.study)
+        elif row.comprehension_tries >= COMPREHENSION_TRIES:
+            _end(store, row, "screened_out")
+
+    return _changed(store, who, change)
+
+
+def current_trial(store: Store, who: Person) -> Trial | None:
+    """Return the trial that waits for an answer, or None: nothing is left in this phase."""
+    return store.run(lambda session: open_trial(session, who.row))
+
+
+def upcoming_trial(store: Store, who: Person, trial: Trial) -> Trial | None:
+    """Return the trial planned after ``trial`` in the same phase, so that its pictures can be sent ahead."""
+    later = select(Trial).where(
+        Trial.participant_uid == who.row.uid, Trial.answered.is_(None), Trial.index > trial.index,
+        (Trial.type == "practice") == (trial.type == "practice"),
+    )  # fmt: skip
+    return store.run(lambda session: session.scalar(later.order_by(Trial.index).limit(1)))
+
+
+def answered_ids(store: Store, who: Person) -> list[str]:
+    """Return the ids of all trials that have an answer, in their order."""
+    query = select(Trial.id).where(Trial.participant_uid == who.row.uid, Trial.answered.is_not(None))
+    return store.run(lambda session: list(session.scalars(query.order_by(Trial.index))))
+
+
+def open_trial(session: Session, row: Participant) -> Trial | None:
+    """Return the first unanswered trial of a participant's phase."""
+    waiting = select(Trial).where(
+        Trial.participant_uid == row.uid,
+        Trial.answered.is_(None),
+        (Trial.type == "practice") == (row.phase == "practice"),
+    )
+    return session.scalar(waiting.order_by(Trial.index).limit(1))
+
+
+def after_answer(store: Store, session: Session, row: Participant, study: Opened) -> None:
+    """Move on where the answer just written was the last one of its phase."""
+    if open_trial(session, row) is not None:
+        return
+    if row.phase == "practice":
+        _judge_practice(store, session, row, study)
+    elif row.phase == "main":
+        _go(row, "main", "debrief")
+
+
+def finish_study(store: Store, who: Person) -> Person:
+    """End the participation: ``failed`` after two failed explicit attention checks, ``complete`` otherwise."""
+
+    def change(row: Participant, session: Session) -> None:
+        if row.phase == "debrief" and row.status == "active":
+            wrong = select(func.count()).where(
+                Trial.participant_uid == row.uid, Trial.type == "attention", Trial.required != Trial.choice
+            )
+            _end(store, row, "failed" if (session.scalar(wrong) or 0) >= ATTENTION_FAILURES else "complete")
+
+    return _changed(store, who, change)
+
+
+def remark(store: Store, who: Person, text: str) -> Person:
+    """Keep a comment, at most 2,000 characters."""
+
+    def change(row: Participant, _session: Session) -> None:
+        row.comment = text[:2000] or None
+
+    return _changed(store, who, change)
+
+
+def note_event(store: Store, who: Person, kind: str, details: Mapping[str, Any] | None = None) -> None:
+    """Note an event of a participant."""
+    event = Event(participant_uid=who.row.uid, at=store.clock(), kind=kind, details=dict(details or {}))
+    store.run(lambda session: session.add(event))
+
+
+def progress(store: Store, who: Person) -> float:
+    """Return how much of the study is done, 0 to 1; 1 only when everything is saved."""
+    if who.row.status in TERMINAL:
+        return 1.0
+    later = (Trial.participant_uid == who.row.uid, Trial.type != "practice")
+
+    def work(session: Session) -> float:
+        total = session.scalar(select(func.count()).where(*later)) or 0
+        done = session.scalar(select(func.count()).where(*later, Trial.answered.is_not(None))) or 0
+        before = PHASES.index(who.row.phase) / PHASES.index("main")
+        return 0.1 * min(before, 1.0) + 0.85 * (done / total if total else 0.0)
+
+    return store.run(work)
+
+
+def _known(session: Session, study_id: str, external_id: str | None) -> Participant | None:
+    if external_id is None:
+        return None
+    return session.scalar(
+        select(Participant).join(ExternalId).where(
+            ExternalId.study_id == study_id, ExternalId.external_id == external_id
+        ).with_for_update()
+    )  # fmt: skip
+
+
+def _usable(external_id: str) -> bool:
+    return 0 < len(external_id) <= ID_LENGTH and external_id.isprintable() and external_id.strip() == external_id
+
+
+def _changed(store: Store, who: Person, change: Any) -> Person:
+    """Run ``change(row, session)`` on the participant's present row and return the person afterwards."""
+
+    def work(session: Session) -> Participant:
+        row = session.get(Participant, who.row.uid, with_for_update=True)
+        if row is None:
+            raise ConfigError("This participation was deleted.")
+        before = row.phase
+        change(row, session)
+        if row.phase != before:
+            session.add(PageTime(participant_uid=row.uid, page=row.phase, at=store.clock()))
+        row.last_seen = store.clock()
+        return row
+
+    return Person(store.run(work), who.study)
+
+
+def _go(row: Participant, before: str, after: str) -> None:
+    if row.status == "active" and row.phase == before:
+        row.phase = after
+
+
+def _end(store: Store, row: Participant, status: str) -> None:
+    row.status, row.finished = status, store.clock()
+
+
+def _take_cell(store: Store, session: Session, row: Participant, study: Opened) -> None:
+    """Assign the least filled cell; real people, bots and previews are counted apart, so that none takes another's."""
+    design, all_cells = study.design, cells(study.design, study.stimuli)
+    alive = store.clock() - 60 * design.expire_minutes
+    taken = session.execute(
+        select(Participant.cell, func.count()).where(
+            Participant.study_id == row.study_id, Participant.is_bot == row.is_bot,
+            Participant.is_preview == row.is_preview, Participant.cell.is_not(None), Participant.uid != row.uid,
+            (Participant.status == "complete") | ((Participant.status == "active") & (Participant.last_seen >= alive)),
+        ).group_by(Participant.cell)
+    ).all()  # fmt: skip
+    counts = {cell: count for cell, count in taken if cell is not None}
+    if sum(counts.values()) >= design.quota and not row.is_preview:
+        _end(store, row, "screened_out")
+        return
+    rng = random.Random(row.seed)  # noqa: S311 - breaks ties, repeatable from the stored seed
+    least = min(counts.get(number, 0) for number in range(len(all_cells)))
+    row.cell = rng.choice([number for number in range(len(all_cells)) if counts.get(number, 0) == least])
+    row.phase = "instructions"
+    plan = main_schedule(design, study.stimuli, all_cells[row.cell], int(row.seed, 16))
+    _add_trials(session, row, plan)
+    if not (row.is_bot or row.is_preview):
+        stored = session.get(Study, row.study_id)
+        if stored is not None and stored.frozen is None:
+            stored.frozen = store.clock()
+
+
+def _begin_practice(session: Session, row: Participant, study: Opened) -> None:
+    if study.design.practice == 0:
+        row.phase = "main"
+        return
+    row.phase = "practice"
+    _add_trials(session, row, practice_schedule(study.design, study.stimuli, row.practice_round, int(row.seed, 16)))
+
+
+def _judge_practice(store: Store, session: Session, row: Participant, study: Opened) -> None:
+    """End practice, repeat it, or after the last round leave or go on flagged."""
+    design = study.design
+    last = session.scalars(
+        select(Trial).where(Trial.participant_uid == row.uid, Trial.type == "practice")
+        .order_by(Trial.index.desc()).limit(design.practice)
+    ).all()  # fmt: skip
+    right = sum(trial.choice == trial.reference_side for trial in last)
+    row.practice_round += 1
+    if right >= design.practice_pass:
+        _go(row, "practice", "main")
+    elif row.practice_round < design.practice_rounds:
+        _add_trials(session, row, practice_schedule(design, study.stimuli, row.practice_round, int(row.seed, 16)))
+    elif design.practice_fail == "leave":
+        _end(store, row, "screened_out")
+    else:
+        row.practice_flagged = True
+        _go(row, "practice", "main")
+
+
+def _add_trials(session: Session, row: Participant, plan: list[Planned]) -> None:
+    """Write planned trials; their ids are random and say nothing of what is shown."""
+    ids = {trial.index: secrets.token_hex(16) for trial in plan}
+    session.add_all(
+        Trial(
+            id=ids[trial.index], participant_uid=row.uid, index=trial.index, block=trial.block, type=trial.type,
+            stimulus_id=trial.stimulus_id, condition=trial.condition, reference_side=trial.reference_side,
+            required=trial.required, repeat_of=None if trial.repeat_of is None else ids[trial.repeat_of],
+        )
+        for trial in plan
+    )  # fmt: skip
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

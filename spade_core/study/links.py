@@ -1,0 +1,171 @@
+"""Links into a study: plain, for Prolific, as a preview, and personal ones that nobody can make up.
+
+A personal link carries a label (a code for one person, never a name), when it expires, the id of the secret, and an
+HMAC-SHA256 over study, label and expiry. The secrets lie in a file of the data folder, one a line, the last one signs;
+deleting a line ends all links that it signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote, urlencode, urlsplit
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError
+
+__all__ = ["SIGNED", "Signer", "base_of", "external_id_of", "is_signed", "plain", "preview", "prolific", "signer"]
+
+logger = logging.getLogger(__name__)
+
+SIGNED = ("label", "expires", "kid", "sig")  # query parameters of a personal link
+PERSONAL = "personal:"  # before the label in an external id, so that no typed id can be one
+FILE = "link_secrets"
+SECRET_BYTES = 32
+_LABEL = re.compile(r"[A-Za-z0-9._-]{1,60}")
+_NUMBER = re.compile(r"[0-9]{1,12}")
+_PROLIFIC = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
+
+
+def base_of(address: str) -> str:
+    """Return the address of the server without a slash at its end.
+
+    Raises:
+        ConfigError: it is no http or https address.
+    """
+    text = address.strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError("The address of the server must look like “https://study.example.org”.")
+    return text
+
+
+def plain(base: str, key: str) -> str:
+    """Return the link that anybody may open."""
+    return f"{base_of(base)}/survey?study={quote(key, safe='')}"
+
+
+def preview(base: str, key: str) -> str:
+    """Return the link that shows the study to the experimenter; what is answered there is marked."""
+    return f"{plain(base, key)}&preview=1"
+
+
+def prolific(base: str, key: str) -> str:
+    """Return the study link for Prolific, which fills in its placeholders for each participant."""
+    return plain(base, key) + "".join(f"&{name}={{{{%{name}%}}}}" for name in _PROLIFIC)
+
+
+def is_signed(query: Mapping[str, str]) -> bool:
+    """Return whether a link claims to be a personal one; then :meth:`Signer.verify` must accept it."""
+    return any(name in query for name in SIGNED)
+
+
+def external_id_of(label: str) -> str:
+    """Return the external id of a personal link's label; ids from elsewhere must not begin like it."""
+    return PERSONAL + label
+
+
+def signer(settings: Settings) -> Signer:
+    """Return the installation's signer."""
+    return Signer(settings.data_dir / FILE)
+
+
+class Signer:
+    """Makes and checks personal links.
+
+    Args:
+        path: of the secrets; created with a first one when needed, readable by its owner alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def personal(self, base: str, key: str, label: str, expires: float) -> str:
+        """Return the link of one person.
+
+        Args:
+            label: 1 to 60 letters, digits, dots, dashes or underscores; expires: UTC seconds since 1970.
+
+        Raises:
+            ConfigError: an unusable label or address, or secrets that cannot be used.
+        """
+        if not _LABEL.fullmatch(label):
+            raise ConfigError(
+                f"The label “{label[:60]}” must have 1 to 60 letters, digits, dots, dashes or underscores: "
+                "take a code, not a name."
+            )
+        kid, secret = list(self._secrets().items())[-1]
+        until = int(expires)
+        signed = {"label": label, "expires": str(until), "kid": kid, "sig": _sign(secret, key, label, until)}
+        return f"{plain(base, key)}&{urlencode(signed)}"
+
+    def verify(self, query: Mapping[str, str], key: str, now: float) -> str:
+        """Return the label of a personal link.
+
+        Args:
+            query: parameters of the address; key: of the study; now: UTC seconds since 1970.
+
+        Raises:
+            ConfigError: it is incomplete, not signed here for this study, or expired.
+        """
+        label, expires, kid, given = (query.get(name, "") for name in SIGNED)
+        if not (_LABEL.fullmatch(label) and _NUMBER.fullmatch(expires)):
+            raise ConfigError("This link is incomplete: open the whole link that you were given.")
+        secret = self._secrets().get(kid)
+        # Without a secret there is a comparison as well, which fails.
+        expected = _sign(secret or secrets.token_bytes(SECRET_BYTES), key, label, int(expires))
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            raise ConfigError("This link is not valid for this study: open exactly the link that you were given.")
+        if now >= int(expires):
+            raise ConfigError("This link has expired: ask who gave it to you for a new one.")
+        return label
+
+    def _secrets(self) -> dict[str, bytes]:
+        """Return the secrets by their ids, in the order of the file; participants may read the sentences."""
+        where = f"The file “{self.path.name}” of the data folder, which signs personal links,"
+        try:
+            if not self.path.exists():
+                _create(self.path)
+            mode = self.path.stat().st_mode
+            values = [bytes.fromhex(line) for line in self.path.read_text(encoding="ascii").split()]
+        except (OSError, ValueError) as error:
+            logger.exception("the secrets of personal links cannot be read")
+            raise ConfigError(f"{where} cannot be used: restore or delete it.") from error
+        if os.name == "posix" and mode & 0o077:
+            raise ConfigError(f"{where} is open to others: delete it, or set its mode to 600 if nobody has read it.")
+        if not values or min(map(len, values)) < SECRET_BYTES:
+            raise ConfigError(f"{where} has no secret of {SECRET_BYTES} bytes a line: restore or delete it.")
+        return {hashlib.sha256(b"id of\0" + value).hexdigest()[:8]: value for value in values}
+
+
+def _sign(secret: bytes, key: str, label: str, expires: int) -> str:
+    message = json.dumps(["spade study link 1", key, label, expires])  # no two triples give one text
+    return hmac.new(secret, message.encode(), hashlib.sha256).hexdigest()
+
+
+def _create(path: Path) -> None:
+    """Write a first secret; of two processes that try, one wins and nobody sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 600
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(SECRET_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+        logger.info("made a secret for personal links")
+    except FileExistsError:
+        logger.info("another process made the secret for personal links")
+    finally:
+        os.unlink(name)

@@ -1,0 +1,126 @@
+"""Secondary outcomes with Holm's correction, and what else may have moved the answers: time, order and sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spade_core.errors import ConfigError
+from spade_core.study.coding import Plan, contrast
+from spade_core.study.describe import conditions_of, share
+from spade_core.study.estimators import Estimate, risk_difference
+from spade_core.study.sensitivity import holm, interaction
+
+__all__ = ["SECONDARY", "confidence", "order_effects", "reaction_times", "secondary", "side_effects"]
+
+SECONDARY: dict[str, tuple[str, str, str, str]] = {  # name: outcome, treated, control, what it says
+    "half_credit": ("half", "spade", "dense", "agreement with half credit, SPADE - dense"),
+    "cannot_tell": ("undecided", "spade", "dense", "cannot tell, SPADE - dense"),
+    "disagree": ("disagree", "spade", "dense", "disagreement, SPADE - dense"),
+    "confidence": ("confidence", "spade", "dense", "confidence (1 to 3), SPADE - dense"),
+    "rt": ("log_rt", "spade", "dense", "log reaction time (browser), SPADE - dense"),
+    "spade_vs_none": ("agree", "spade", "none", "agreement, SPADE - no visualization"),
+    "dense_vs_none": ("agree", "dense", "none", "agreement, dense - no visualization"),
+    "spade_vs_reference": ("agree", "spade", "reference", "agreement, SPADE - reference crops"),
+}
+
+
+def secondary(rows: pd.DataFrame, plan: Plan, label: str) -> dict[str, Any]:
+    """Return all secondary outcomes, two-sided; those that the design fixed are corrected by Holm, together.
+
+    Args:
+        rows: coded main trials.
+        label: of the fixed ones, ``confirmatory`` or ``interim``; the others are exploratory, and their p values are
+            not corrected.
+    """
+    wanted = plan.secondary
+    present = set(rows["condition"])
+    outcomes = {}
+    for name, (outcome, treated, control, text) in SECONDARY.items():
+        if name not in wanted and not {treated, control} <= present:
+            continue
+        found = contrast(rows, outcome, plan, treated=treated, control=control, two_sided=True)
+        outcomes[name] = {"what": text, "label": label if name in wanted else "exploratory", **found}
+    fixed = {name: outcomes[name]["p"] for name in outcomes if name in wanted and outcomes[name].get("p") is not None}
+    for name, p in holm(fixed).items():
+        outcomes[name]["p_holm"] = p
+    notes = [
+        f"The design names the secondary outcome {name!r}, which this analysis does not have; it has "
+        f"{', '.join(SECONDARY)}."
+        for name in wanted
+        if name not in SECONDARY
+    ]
+    return {"outcomes": outcomes, "holm_over": sorted(fixed), "notes": notes}
+
+
+def reaction_times(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+    """Return medians by condition (ms) and the ratio SPADE / dense from log times; times of the server stay out."""
+    answered = rows[rows["choice"].notna()]
+    by_condition = {}
+    for condition in conditions_of(rows):
+        times = answered.loc[answered["condition"] == condition, "browser_rt"].dropna()
+        low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75])) if len(times) else (None,) * 3
+        by_condition[condition] = {"n": len(times), "median_ms": middle, "quartile_1_ms": low, "quartile_3_ms": high}
+    found = contrast(rows, "log_rt", plan, two_sided=True)
+    ratio = {
+        key: None if found.get(field) is None else float(np.exp(found[field]))
+        for key, field in (("ratio", "estimate"), ("low", "low"), ("high", "high"))
+    }
+    left_out = int((answered["rt_source"] != "browser").sum())
+    return {"by_condition": by_condition, "log_difference": found, "spade_over_dense": ratio, "not_browser": left_out}
+
+
+def confidence(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+    """Return mean confidence (1 to 3) by condition and its difference."""
+    means = {}
+    for condition in conditions_of(rows):
+        values = rows.loc[rows["condition"] == condition, "confidence"].dropna()
+        means[condition] = {"n": len(values), "mean": float(values.mean()) if len(values) else None}
+    return {"by_condition": means, "difference": contrast(rows, "confidence", plan, two_sided=True)}
+
+
+def order_effects(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+    """Return the difference SPADE - dense in the first and second half of each person's trials, and second - first.
+
+    ``change_of_difference`` is the difference in the second half minus that in the first.
+    """
+    rank = rows.groupby("participant_uid")["trial_index"].rank(method="first")
+    total = rows.groupby("participant_uid")["trial_index"].transform("size")
+    later = rank > total / 2
+    both = rows[rows["condition"].isin(["dense", "spade"])]
+    try:
+        change = interaction(
+            both["agree"], both["condition"] == "spade", later[both.index], both["participant_uid"],
+            both["class_neuron"], alpha=plan.alpha,
+        ).to_dict()  # fmt: skip
+    except ConfigError as problem:
+        change = {"estimate": None, "note": str(problem)}
+    return {
+        "first_half": contrast(rows[~later], "agree", plan, two_sided=True),
+        "second_half": contrast(rows[later], "agree", plan, two_sided=True),
+        "second_minus_first": _between(rows, "agree", later, plan),
+        "change_of_difference": change,
+    }
+
+
+def side_effects(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+    """Return how often decided answers were the left region, and agreement with the reference left minus right."""
+    left = {}
+    for condition in conditions_of(rows):
+        values = rows.loc[rows["condition"] == condition, "left"].dropna()
+        left[condition] = share(int(values.sum()), len(values), plan)
+    on_left = rows["reference_side"] == "region_1"
+    return {"left_when_decided": left, "agree_left_minus_right": _between(rows, "agree", on_left, plan)}
+
+
+def _between(rows: pd.DataFrame, outcome: str, treated: pd.Series, plan: Plan) -> dict[str, Any]:
+    """Return the difference of an outcome between two kinds of trials, or why there is none."""
+    try:
+        found: Estimate = risk_difference(
+            rows[outcome], treated, rows["participant_uid"], rows["class_neuron"], alpha=plan.alpha
+        )
+    except ConfigError as problem:
+        return {"estimate": None, "note": str(problem)}
+    return found.to_dict()

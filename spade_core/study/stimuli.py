@@ -1,0 +1,234 @@
+"""Build a stimulus set from a model and pictures (SPADE, section 4.3).
+
+For each picture: the class, the reference map (a trigger's mask, else Score-CAM on the dense model), two equal patches
+(:func:`spade_core.rater.choose_patches`), and the class neuron drawn from the dense model and from the picture's trace
+with the same seed, steps, transforms and size. Nothing is chosen by eye, and an item is left out only by rules that do
+not know of conditions. Practice and catch items show an enlarged cut of the reference region in place of a
+visualization: easy, and the same for every condition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spade_core.images import Picture, load_picture
+from spade_core.metrics import trojan_auc
+from spade_core.models import LoadedModel, predict
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.progress import Progress, silent
+from spade_core.rater import Patches, choose_patches, rate
+from spade_core.resumable import resumed
+from spade_core.saliency import explain
+from spade_core.spade import trace
+from spade_core.study.stimulus_set import Box, Item, StimulusSet, opposite, write_manifest
+from spade_core.trojan import TRIGGERS
+from spade_core.trojan.paste import Paste
+
+__all__ = ["Builder", "Candidate", "central_share", "finish", "plan"]
+
+QUALITY = 90  # of WebP; the same for all conditions
+CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A picture that may become an item.
+
+    Attributes:
+        path: file or ``bundled:NAME``; picture_id: names the photograph; credit: author, licence, source.
+        role: ``main``, ``practice`` or ``catch``; rank: which of the dense model's classes, 0 the most probable.
+        paste: a trigger to lay into it; the item counts only if the trigger causes the prediction.
+    """
+
+    path: str
+    picture_id: str
+    role: str = "main"
+    rank: int = 0
+    paste: Paste | None = None
+    credit: Mapping[str, str] | None = None
+
+    @property
+    def key(self) -> str:
+        """Return what tells this candidate from others."""
+        return "|".join([self.picture_id, str(self.rank), self.paste.trigger if self.paste else ""])
+
+
+def plan(paths: Sequence[Path], *, practice: int, catch: int, triggers: Sequence[str] = ()) -> list[Candidate]:
+    """Return candidates of a folder's pictures: the first ones practice and catch, the others main.
+
+    Args:
+        triggers: pasted into the main pictures, one after the other; empty: none.
+    """
+    roles = (["practice"] * practice + ["catch"] * catch + ["main"] * len(paths))[: len(paths)]
+    found = []
+    for number, (path, role) in enumerate(zip(paths, roles, strict=True)):
+        paste = Paste(triggers[number % len(triggers)], seed=number) if triggers and role == "main" else None
+        found.append(Candidate(str(path), path.stem, role, paste=paste))
+    return found
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes the items of one model in one folder.
+
+    Attributes:
+        model: whose class neurons are shown; judge: whose embedding is the model rater's.
+        config: how to draw, its seed fixed before; trace: options of ``spade_core.trace``.
+        folder: the set's.
+    """
+
+    model: LoadedModel
+    judge: LoadedModel
+    config: RenderConfig
+    trace: Mapping[str, Any]
+    folder: Path
+
+    def items(
+        self, candidates: Sequence[Candidate], *, rows: Path, progress: Progress = silent
+    ) -> Iterator[tuple[Item | None, str]]:
+        """Yield each candidate's item, or None and the rule that left it out; ``rows`` lets a stopped run go on."""
+        settings = {
+            "model": self.model.sha256, "judge": self.judge.sha256, "drawing": self.config.to_dict(),
+            "trace": dict(self.trace), "quality": QUALITY,
+        }  # fmt: skip
+        used: set[int] = set()
+
+        def measure(_key: str, candidate: Candidate) -> dict[str, Any]:
+            return self._row(candidate, used)
+
+        by_key = {f"{self.model.name}|{candidate.key}": candidate for candidate in candidates}
+        for row in resumed(rows, by_key, measure, settings=settings, progress=progress):
+            if row["item"] is None:
+                yield None, row["dropped"]
+                continue
+            item = Item.from_dict(row["item"])
+            used.add(int(item.class_neuron.rsplit(":", 1)[1]))
+            yield item, ""
+
+    def _row(self, candidate: Candidate, used: set[int]) -> dict[str, Any]:
+        clean = load_picture(candidate.path)
+        picture, mask = (clean, None) if candidate.paste is None else candidate.paste.apply(clean, self.model)
+        order = np.argsort(-predict(self.model, picture), kind="stable")
+        target = int(order[candidate.rank])
+        if candidate.paste is not None:
+            wanted = TRIGGERS[candidate.paste.trigger].target
+            if target != wanted or int(predict(self.model, clean).argmax()) == wanted:
+                return {"item": None, "dropped": "the trigger does not cause the prediction"}
+        if target in used:
+            return {"item": None, "dropped": "another item shows this class neuron"}
+        scorecam = explain(self.model, picture, method="scorecam", target=target).map
+        reference = scorecam if mask is None else mask.astype(np.float32)
+        if reference.max() <= reference.min():
+            return {"item": None, "dropped": "its reference map is flat"}
+        pixels = self.model.preprocessing.crop(picture)
+        patches = choose_patches(reference, pixels)
+        item = self._item(candidate, target, picture, pixels, patches)
+        found: dict[str, Any] = {"item": asdict(item)}
+        if mask is not None:
+            found["scorecam_auc"] = trojan_auc(scorecam, mask)
+        return found
+
+    def _item(self, candidate: Candidate, target: int, picture: Picture, pixels: np.ndarray, patches: Patches) -> Item:
+        key = hashlib.sha256(f"{self.model.sha256}|{candidate.key}|{target}".encode()).hexdigest()[:12]
+        cut = patches.cut(pixels)
+        files = {"picture": self._write(f"{key}_p", pixels)}
+        answers, keeps = _answers(patches, pixels.shape[0]), None
+        if candidate.role == "main":
+            images, keeps = self._visualizations(picture, target)
+            for side, image in images.items():
+                files[side] = self._write(f"{key}_{side[0]}", image)
+                answers[f"rater_{side}"] = "reference" if rate(self.judge, image, cut) > 0 else "other"
+        else:
+            files["shown"] = self._write(f"{key}_s", _enlarged(cut[0], self.config.size))
+        return Item(
+            key, candidate.role, candidate.picture_id, f"{self.model.name}:{target}", self.model.labels[target],
+            self.model.name, "scorecam" if candidate.paste is None else "trigger", keeps, files,
+            _regions(patches, pixels.shape[0]), answers, _measures(patches, pixels.shape[0]), candidate.credit or {},
+        )  # fmt: skip
+
+    def _visualizations(self, picture: Picture, target: int) -> tuple[dict[str, np.ndarray], bool]:
+        made = trace(self.model, picture, **self.trace, target=target)
+        networks = {"dense": self.model.module, "spade": made.module}
+        found = render(self.model, networks, [Neuron(LOGITS, target)], self.config)
+        return {side: found[side][0].image for side in networks}, made.fidelity.keeps_class
+
+    def _write(self, name: str, pixels: np.ndarray) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, format="WEBP", quality=QUALITY, method=6)  # no metadata
+        (self.folder / f"{name}.webp").write_bytes(out.getvalue())
+        return f"{name}.webp"
+
+
+def finish(
+    folder: Path, items: Sequence[Item], *, demo: bool, title: str, settings: Mapping[str, Any], dropped: Sequence[str]
+) -> StimulusSet:
+    """Write the manifest with its report: what was left out by which rule, and how the regions differ."""
+    share = central_share(items)
+    report = {
+        "central_share": share,
+        "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
+        "rater_agrees": {side: _share(items, f"rater_{side}") for side in ("dense", "spade")},
+        "class_lost": sum(item.keeps_class is False for item in items),
+        "warning": None if CENTRAL[0] <= share <= CENTRAL[1] else (
+            f"The more central patch is the reference in {share:.0%} of the main items: who always answers it does "
+            "better or worse than guessing. Take more or other pictures."
+        ),
+    }  # fmt: skip
+    counts = {rule: list(dropped).count(rule) for rule in sorted(set(dropped))}
+    about = {"title": title, "settings": settings, "dropped": counts, "report": report}
+    return write_manifest(folder, items, demo=demo, about=about)
+
+
+def central_share(items: Sequence[Item]) -> float:
+    """Return in which share of the main items the reference is the more central of the two patches."""
+    return _share(items, "central")
+
+
+def _share(items: Sequence[Item], baseline: str) -> float:
+    found = [
+        item.answers[baseline] == "reference" for item in items if baseline in item.answers and item.role == "main"
+    ]
+    return sum(found) / len(found) if found else float("nan")
+
+
+def _mean_measures(items: Sequence[Item], side: str) -> dict[str, float]:
+    rows = [item.measures[side] for item in items if item.role == "main"]
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
+
+
+def _regions(patches: Patches, size: int) -> dict[str, Box]:
+    boxes = {"reference": patches.high, "other": patches.low}
+    return {side: (left / size, top / size, patches.side / size) for side, (top, left) in boxes.items()}
+
+
+def _measures(patches: Patches, size: int) -> dict[str, dict[str, float]]:
+    half = (size - patches.side) / 2
+    found = {}
+    for side, (top, left), contrast in zip(
+        ("reference", "other"), (patches.high, patches.low), patches.contrasts, strict=True
+    ):
+        eccentricity = float(np.hypot(top - half, left - half) / np.hypot(half, half))
+        found[side] = {"eccentricity": eccentricity, "area": (patches.side / size) ** 2, "contrast": contrast}
+    return found
+
+
+def _answers(patches: Patches, size: int) -> dict[str, str]:
+    measures = _measures(patches, size)
+    reference, other = measures["reference"], measures["other"]
+    return {
+        "central": "reference" if reference["eccentricity"] <= other["eccentricity"] else opposite("reference"),
+        "contrast": "reference" if reference["contrast"] >= other["contrast"] else opposite("reference"),
+    }
+
+
+def _enlarged(cut: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(cut).resize((size, size), Image.Resampling.BICUBIC))

@@ -1,0 +1,212 @@
+"""A stimulus set: a folder of pictures, visualizations and a manifest that names and hashes every file.
+
+A participant sees the files only; what they are (class, condition, reference, baselines) is in ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from spade_core.config import ASSETS
+from spade_core.errors import ConfigError
+
+__all__ = ["DEMO_SET", "MANIFEST", "ROLES", "Item", "StimulusSet", "load_set", "opposite", "write_manifest"]
+
+DEMO_SET = ASSETS / "study" / "demo_set"
+MANIFEST = "manifest.json"
+FORMAT = 1
+ROLES = ("main", "practice", "catch")
+SIDES = ("reference", "other")
+RENDERED = ("dense", "spade")
+
+Box = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One stimulus.
+
+    Attributes:
+        id: random-looking, unique in the set.
+        role: ``main``, ``practice`` or ``catch``.
+        picture_id: of the photograph; several items may share it.
+        class_neuron: ``MODEL_ID:CLASS_INDEX``; label: the class's name.
+        model_id: whose neuron it is.
+        reference_source: ``scorecam`` (on the dense model) or ``trigger``.
+        keeps_class: whether the trace still ranks the class first; None where nothing was traced.
+        files: ``picture``; of main items ``dense``, ``spade`` and perhaps ``references``; of the others ``shown``, the
+            same for every condition.
+        regions: ``reference`` and ``other``: ``(left, top, side)`` as shares of the picture's side.
+        answers: what each baseline would choose, ``reference`` or ``other``: ``central``, ``contrast``, and the model
+            rater's ``rater_dense`` and ``rater_spade``.
+        measures: of either region: eccentricity (distance of its centre from the picture's, 1 in a corner), area (share
+            of the picture), contrast (standard deviation of grey values).
+        credit: author, licence and source of the photograph.
+    """
+
+    id: str
+    role: str
+    picture_id: str
+    class_neuron: str
+    label: str
+    model_id: str
+    reference_source: str
+    keeps_class: bool | None
+    files: Mapping[str, str]
+    regions: Mapping[str, Box]
+    answers: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    credit: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Item:
+        """Return the item of a manifest's entry."""
+        item = cls(**values)
+        return replace(item, regions={side: tuple(box) for side, box in item.regions.items()})  # type: ignore[misc]
+
+
+@dataclass(frozen=True, eq=False)
+class StimulusSet:
+    """A set and the folder that it lies in.
+
+    Attributes:
+        folder, sha256: of the manifest's bytes; demo: tries the software, measures nothing.
+        items: in the order of the manifest; about: title, models, drawing and trace settings, what was dropped, report.
+    """
+
+    folder: Path
+    sha256: str
+    demo: bool
+    items: tuple[Item, ...]
+    about: Mapping[str, Any]
+
+    def of(self, role: str) -> list[Item]:
+        """Return the items of one role."""
+        return [item for item in self.items if item.role == role]
+
+    def item(self, key: str) -> Item:
+        """Return one item by its id."""
+        return next(item for item in self.items if item.id == key)
+
+    def conditions(self) -> set[str]:
+        """Return the conditions that every main item has the files for."""
+        found = {"none", *RENDERED}
+        if all("references" in item.files for item in self.of("main")):
+            found.add("reference")
+        return found
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file of the set."""
+        return (self.folder / name).read_bytes()
+
+
+def opposite(side: str) -> str:
+    """Return ``other`` for ``reference`` and the reverse."""
+    return SIDES[1 - SIDES.index(side)]
+
+
+def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, Any]) -> StimulusSet:
+    """Write the manifest of a folder whose files are all there, and return the set."""
+    items = list(items)
+    names = sorted({name for item in items for name in item.files.values()})
+    files = {name: _sha256(folder / name) for name in names}
+    content = {
+        "format": FORMAT, "demo": demo, **about, "files": files, "items": [asdict(item) for item in items],
+    }  # fmt: skip
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return load_set(folder)
+
+
+def load_set(folder: str | Path, *, check_files: bool = True) -> StimulusSet:
+    """Read a stimulus set and check it.
+
+    Args:
+        folder: with ``manifest.json``.
+        check_files: compare every file with its sha256.
+
+    Raises:
+        ConfigError: no manifest, a damaged one, a missing or changed file, or items that contradict the rules: one
+            sentence that names the first fault.
+    """
+    folder = Path(folder)
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except OSError:
+        raise ConfigError(f"{folder} holds no stimulus set: it needs a {MANIFEST}; “study build” writes one.") from None
+    try:
+        content = json.loads(data)
+        items = tuple(Item.from_dict(entry) for entry in content["items"])
+        files, demo = dict(content["files"]), bool(content["demo"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{folder / MANIFEST} is damaged ({error}): build the set again.") from error
+    if content.get("format") != FORMAT:
+        raise ConfigError(f"{folder / MANIFEST} has format {content.get('format')}, not {FORMAT}: build the set again.")
+    about = {key: value for key, value in content.items() if key not in ("items", "files", "demo", "format")}
+    found = StimulusSet(folder, hashlib.sha256(data).hexdigest(), demo, items, about)
+    _check_items(found, files)
+    if check_files:
+        _check_files(folder, files)
+    return found
+
+
+def _check_items(found: StimulusSet, files: Mapping[str, str]) -> None:
+    seen: set[str] = set()
+    for item in found.items:
+        for fault, sentence in _RULES:
+            if fault(item, files):
+                raise ConfigError(f"Item {item.id} of {found.folder} {sentence}; build the set again.")
+        if item.id in seen:
+            raise ConfigError(f"Two items of {found.folder} are called {item.id}; build the set again.")
+        seen.add(item.id)
+    main = {item.class_neuron for item in found.of("main")}
+    for item in found.items:
+        if item.role != "main" and item.class_neuron in main:
+            raise ConfigError(
+                f"Item {item.id} of {found.folder} is for {item.role} but shows class neuron {item.class_neuron} of a "
+                "main item; take another class for it."
+            )
+
+
+_RULES: tuple[tuple[Callable[[Item, Mapping[str, str]], bool], str], ...] = (
+    (lambda item, _: item.role not in ROLES, f"has a role other than {', '.join(ROLES)}"),
+    (lambda item, files: not set(item.files.values()) <= files.keys(), "names a file that has no sha256"),
+    (lambda item, _: any(Path(name).name != name for name in item.files.values()), "names a file outside the folder"),
+    (lambda item, _: "picture" not in item.files, "has no picture"),
+    (lambda item, _: item.role == "main" and not {*RENDERED} <= item.files.keys(), "lacks its two visualizations"),
+    (lambda item, _: item.role != "main" and "shown" not in item.files, "lacks the image that it shows"),
+    (lambda item, _: set(item.regions) != set(SIDES), "needs the regions “reference” and “other”"),
+    (lambda item, _: not all(map(_inside, item.regions.values())), "has a region outside the picture"),
+    (lambda item, _: _overlap(*(item.regions[side] for side in SIDES)), "has regions that overlap"),
+    (lambda item, _: len({item.regions[side][2] for side in SIDES}) > 1, "has regions of different size"),
+    (lambda item, _: not set(item.answers.values()) <= set(SIDES), "has an unknown answer of a baseline"),
+)
+
+
+def _inside(box: Box) -> bool:
+    left, top, side = box
+    slack = 1e-6
+    return side > 0 and left >= -slack and top >= -slack and max(left, top) + side <= 1 + slack
+
+
+def _overlap(one: Box, two: Box) -> bool:
+    slack = 1e-6
+    return all(one[axis] < two[axis] + two[2] - slack and two[axis] < one[axis] + one[2] - slack for axis in (0, 1))
+
+
+def _check_files(folder: Path, files: Mapping[str, str]) -> None:
+    for name, wanted in files.items():
+        try:
+            found = _sha256(folder / name)
+        except OSError:
+            raise ConfigError(f"{folder / name} is missing: build the set again.") from None
+        if found != wanted:
+            raise ConfigError(f"{folder / name} is not the file that the manifest names: build the set again.")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,102 @@
+"""Who is at the survey page: the frame without a menu, the database, entering, coming back, and newer tabs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import streamlit as st
+
+from spade_core.config import Settings
+from spade_core.study import flow
+from spade_core.study.flow import Person
+from spade_core.study.store import Store, open_store
+from spade_core.ui.frame import errors_as_sentences, settings
+
+__all__ = ["participant_frame", "present", "study_store"]
+
+TOKEN = "r"  # noqa: S105 - the query parameter's name
+PROLIFIC = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
+
+
+def study_store() -> Store:
+    """Return the installation's study database, opened once a server."""
+    found = settings()
+    return _open(found, f"{found.database_url}|{found.data_dir}")
+
+
+@st.cache_resource(show_spinner=False)
+def _open(_settings: Settings, where: str) -> Store:  # noqa: ARG001 - the cache's key
+    return open_store(_settings)
+
+
+def participant_frame(render: Callable[[], None]) -> None:
+    """Draw a page that shows the study and nothing else of the app."""
+    st.set_page_config(page_title="Study", page_icon=":material/visibility:", layout="wide")
+    with errors_as_sentences():
+        render()
+
+
+def present(store: Store) -> Person | None:
+    """Return who is here; None while that is being asked or cannot be.
+
+    On entry the external id is exchanged for a random token, which replaces it in the address.
+    """
+    key = st.query_params.get("study", "")
+    token = st.query_params.get(TOKEN)
+    if token is None:
+        _enter(store, key)
+        return None
+    who = flow.person(store, key, token)
+    if who is None:
+        st.info(
+            "This page has been opened again elsewhere, or its address is incomplete. Go on in the newer tab, or open "
+            "the link that you were given once more: nothing is lost.",
+            icon=":material/tab:",
+        )  # fmt: skip
+        return None
+    return _only_tab(store, who)
+
+
+def _only_tab(store: Store, who: Person) -> Person | None:
+    """A newer tab takes over; the old one says so and may take over again."""
+    if "tab" not in st.session_state:
+        st.session_state["tab"] = secrets.token_hex(8)
+        return flow.claim(store, who, st.session_state["tab"])
+    if flow.owns(who, st.session_state["tab"]):
+        return who
+    st.info("The study goes on in a newer tab or window. You can close this one.", icon=":material/tab:")
+    if st.button("Go on here instead", key="claim"):
+        flow.claim(store, who, st.session_state["tab"])
+        st.rerun()
+    return None
+
+
+def _enter(store: Store, key: str) -> None:
+    """Enter with the id of the address, or ask for one."""
+    if not key:
+        st.title("Study")
+        st.info("This address is incomplete: please open the whole link that you were given.", icon=":material/link:")
+        return
+    preview = st.query_params.get("preview") == "1"
+    external = st.query_params.get(PROLIFIC[0])
+    if external is None and not preview:
+        external = _typed_id(store, key)
+        if external is None:
+            return
+    details = {name: st.query_params[name][:100] for name in PROLIFIC[1:] if name in st.query_params}
+    entry = flow.enter(store, key, external_id=external or None, details=details, is_preview=preview)
+    st.query_params.from_dict({"study": key, TOKEN: entry.token})
+    st.rerun()
+
+
+def _typed_id(store: Store, key: str) -> str | None:
+    """Return the id that was typed, empty for none; None: not yet."""
+    from spade_core.study.studies import opened
+
+    st.title(opened(store, key).design.name)
+    with st.form("entry", border=False):
+        typed = st.text_input("Your participant id", help="If you were not given one, leave this empty.", max_chars=100)
+        if st.form_submit_button("Start", type="primary"):
+            return typed.strip()
+    return None

@@ -1,0 +1,117 @@
+"""The door of the experimenter's page: who asks, the login, and actions that look once more before they act."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import streamlit as st
+
+from spade_core.errors import ConfigError, SpadeError
+from spade_core.study.access import CLOSED, MAKE_HASH, Evidence, check_password, decide
+from spade_core.ui.frame import settings
+
+__all__ = ["evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices"]
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+LOGIN, NOTICES = "study_login", "study_notices"
+
+
+def request_headers() -> tuple[tuple[str, str], ...]:
+    """Return the request's headers, repeated ones each."""
+    headers = st.context.headers
+    return tuple((name, value) for name in headers for value in headers.get_all(name))
+
+
+def evidence() -> Evidence:
+    """Return what is known of who is at the page."""
+    return Evidence(
+        st.get_option("server.address"), request_headers(), st.session_state.get(LOGIN, ""), _claims()
+    )  # fmt: skip
+
+
+def is_open() -> bool:
+    """Return whether the page is open to who is at it."""
+    return decide(settings(), evidence()) != "closed"
+
+
+def require_access(shown: Evidence | None = None) -> None:
+    """Look at the door once more, against the settings as they are now.
+
+    Args:
+        shown: taken when the page was drawn, for what runs outside it, such as a download; None: of now.
+
+    Raises:
+        ConfigError: it is closed.
+    """
+    if decide(settings(), evidence() if shown is None else shown) == "closed":
+        raise ConfigError("You are not logged in any more: reload the page.")
+
+
+def guarded(action: Callable[P, object]) -> Callable[P, None]:
+    """Return a widget's callback: access is checked again, and errors become notices."""
+
+    @wraps(action)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            require_access()
+            action(*args, **kwargs)
+        except SpadeError as error:
+            notify(str(error), "error")
+        except Exception:
+            logger.exception("an action failed")
+            notify("Something went wrong on the server; its log has the details.", "error")
+
+    return run
+
+
+def notify(text: str, kind: str = "success") -> None:
+    """Keep a sentence for the next time the page is drawn."""
+    st.session_state.setdefault(NOTICES, []).append((kind, text))
+
+
+def show_notices() -> None:
+    """Show what callbacks had to say, once."""
+    for kind, text in st.session_state.pop(NOTICES, []):
+        if kind == "error":
+            st.error(text, icon=":material/error:")
+        else:
+            st.success(text, icon=":material/check:")
+
+
+def show_login() -> None:
+    """Offer the ways in that this installation has."""
+    here = settings()
+    claims = _claims()
+    if here.admin_password_hash:
+        with st.form("study_login_form", border=False):
+            given = st.text_input("Password", type="password", key="admin_password")
+            if st.form_submit_button("Log in", type="primary"):
+                st.session_state[LOGIN] = check_password(here.admin_password_hash, given)
+                st.rerun()
+    if here.admin_emails and _oidc_is_configured():
+        if claims is None:
+            if st.button("Log in with your account", key="oidc_login"):
+                st.login()
+        else:
+            st.warning("Your account may not open this page: its address is not listed, or not verified.")
+            if st.button("Log out", key="oidc_logout"):
+                st.logout()
+    elif not here.admin_password_hash:
+        st.info(CLOSED, icon=":material/lock:")
+        st.caption("The hash of a password is made by:")
+        st.code(MAKE_HASH, language="bash", wrap_lines=True)
+
+
+def _oidc_is_configured() -> bool:
+    return hasattr(st.user, "is_logged_in")  # without [auth] in secrets.toml there is no such attribute
+
+
+def _claims() -> dict[str, Any] | None:
+    if not _oidc_is_configured() or not st.user.is_logged_in:
+        return None
+    return dict(st.user.to_dict())

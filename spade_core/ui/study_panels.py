@@ -1,0 +1,183 @@
+"""Sections of the experimenter's page that follow and steer a running study. None of them shows a condition."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import streamlit as st
+
+from spade_core.errors import ConfigError
+from spade_core.study import links, people
+from spade_core.study.evaluation import status_of
+from spade_core.study.export import is_blind
+from spade_core.study.people import Monitor
+from spade_core.study.report import preregistration
+from spade_core.study.studies import opened
+from spade_core.ui.frame import errors_as_sentences, settings
+from spade_core.ui.participant import study_store
+from spade_core.ui.study_access import guarded, notify, require_access
+
+__all__ = ["show_design", "show_links", "show_monitor", "show_people"]
+
+EVERY = 10.0  # seconds between two looks at a running study
+DAY = 86_400
+MOST_LINKS = 1000  # personal links made at once
+LOCAL = "http://127.0.0.1:8501"
+
+
+@st.fragment(run_every=EVERY)
+def show_monitor(key: str) -> None:
+    """Show how the study goes, kept up to date."""
+    with errors_as_sentences():
+        require_access()
+        store = study_store()
+        status = status_of(store, key)
+        only_bots = bool(status["bots"]) and not status["people"]
+        bots = st.toggle("Bots in place of people", value=only_bots, key=f"bots_{key}")
+        if bots:
+            st.caption("SIMULATED: these are bots.")
+        _show_summary(people.monitor(store, key, bots=bots), status, bots)
+
+
+def _show_summary(found: Monitor, status: dict[str, Any], bots: bool) -> None:
+    kind, quantity = ("bots", "bots_by_cell") if bots else ("people", "people_by_cell")
+    summary = found.summary
+    values = (
+        ("Completed", f"{summary['complete']} of {status['quota']}"),
+        ("At it now", str(summary["active"])),
+        ("Drop-out", _percent(summary["drop_out"])),
+        ("Median duration", _number(summary["median_minutes"], "min", 1)),
+        ("Catch trials right", _percent(summary["catch_right"])),
+        ("Median answer time", _number(summary["median_rt_ms"], "ms", 0)),
+        ("Same-side answering", str(summary["same_side"])),
+        ("Too fast", str(summary["too_fast"])),
+    )
+    for start in (0, 4):
+        for column, (label, value) in zip(st.columns(4), values[start : start + 4], strict=True):
+            column.metric(label, value)
+    st.caption(
+        f"By status: {_counts(status[kind]) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
+        f"Left at: {_counts(found.left_at) or 'nowhere'}."
+    )
+    cells = status[quantity]
+    st.markdown("**Completed in each cell**")
+    st.dataframe([{"cell": number, "completed": count} for number, count in enumerate(cells)], hide_index=True)
+    noticed = [row for row in found.rows if row["checks"]]
+    if noticed:
+        st.markdown("**Data quality: what was noticed**")
+        st.dataframe(
+            [
+                {"participant": row["participant_uid"], "noticed": row["checks"], "status": row["status"]}
+                for row in noticed
+            ],
+            hide_index=True,
+        )
+
+
+def show_people(key: str) -> None:
+    """Show participants one by one, with what was noticed, and let the experimenter exclude them."""
+    store = study_store()
+    found = people.monitor(store, key)
+    if not found.rows:
+        st.info("Nobody has begun yet.", icon=":material/hourglass_empty:")
+        return
+    st.dataframe([_shown(row) for row in found.rows], hide_index=True, key="people_table")
+    st.caption("Excluding somebody concerns the analysis alone. Payment follows the completion code.")
+    if not is_blind(store, opened(store, key)):
+        st.warning("This study is unblinded: excluding somebody now is noted as done with conditions in sight.")
+    st.selectbox("Participant", [row["participant_uid"] for row in found.rows], key="person")
+    st.text_input("Reason for leaving them out", max_chars=people.REASON_LENGTH, key="reason")
+    out, back, pay = st.columns(3)
+    out.button("Exclude from the analysis", key="exclude", width="stretch", on_click=guarded(_exclude), args=(key,))
+    back.button("Take in again", key="include", width="stretch", on_click=guarded(_include), args=(key,))
+    with pay.popover("Payment list", width="stretch"):
+        st.caption("Ids from outside with their completion codes, sorted by id and apart from the answers.")
+        st.dataframe(people.payments(store, key), hide_index=True, key="payments")
+
+
+# Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
+def _exclude(key: str) -> None:
+    reason = str(st.session_state["reason"]).strip()
+    if not reason:
+        raise ConfigError("Give a reason: it stands beside the answers in the export.")
+    people.exclude(study_store(), key, st.session_state["person"], reason)
+    notify("Left out of the analysis; payment is not touched.")
+
+
+def _include(key: str) -> None:
+    people.exclude(study_store(), key, st.session_state["person"], "")
+    notify("Taken into the analysis again.")
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "participant": row["participant_uid"], "status": row["status"], "at": row["phase"], "answers": row["answers"],
+        "noticed": row["checks"], "excluded by you": row["excluded"], "in the analysis": row["included"],
+        "duration": _number(row["minutes"], "min", 1), "median answer": _number(row["median_rt_ms"], "ms", 0),
+        "catch right": f"{row['catch_right']}/{row['catch']}", "most on one side": _percent(row["one_side"]),
+        "practice": "flagged" if row["practice_flagged"] else "", "comment": row["comment"],
+    }  # fmt: skip
+
+
+def show_links(key: str) -> None:
+    """Offer the links into the study."""
+    base = st.text_input("Address that participants reach this server at", value=_own_address(), key="base")
+    for title, link in (
+        ("For anybody", links.plain(base, key)),
+        ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key)),
+        ("Preview as a participant; marked, never counted", links.preview(base, key)),
+    ):
+        st.markdown(f"**{title}**")
+        st.code(link, language=None, wrap_lines=True)
+    st.link_button("Open the preview", links.preview(base, key), icon=":material/preview:")
+    st.markdown("**Personal links**, signed: each works for one person and until it expires")
+    st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)
+    st.number_input("Days until they expire", 1, 365, 30, key="days")
+    st.button("Make personal links", key="make_links", on_click=guarded(_make_links), args=(key,))
+    made = st.session_state.get(f"links_{key}")
+    if made:
+        st.code(made, language=None, wrap_lines=True)
+
+
+def _make_links(key: str) -> None:
+    labels = list(dict.fromkeys(str(st.session_state["labels"]).split()))
+    if not 0 < len(labels) <= MOST_LINKS:
+        raise ConfigError(f"Give 1 to {MOST_LINKS} codes, one a line.")
+    signer, until = links.signer(settings()), time.time() + int(st.session_state["days"]) * DAY
+    made = [signer.personal(st.session_state["base"], key, label, until) for label in labels]
+    st.session_state[f"links_{key}"] = "\n".join(made)
+
+
+def _own_address() -> str:
+    """Return the address of this page without the page."""
+    found = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")
+    return found.group() if found else LOCAL
+
+
+def show_design(key: str) -> None:
+    """Show the design as it was published, and the pre-registration made of it."""
+    study = opened(study_store(), key)
+    frozen = "frozen: somebody has begun" if study.row.frozen else "nobody has begun"
+    st.caption(f"SHA-256 {study.row.design_sha256} · {frozen} · stimulus set {study.row.stimuli_sha256[:16]}…")
+    text = preregistration(study.design)
+    left, right, _ = st.columns([1, 1, 2])
+    left.download_button("Design (YAML)", study.row.design, f"{key}.yaml", "text/yaml", key="yaml", on_click="ignore")
+    right.download_button("Pre-registration", text, f"{key}_preregistration.md", key="prereg", on_click="ignore")
+    with st.expander("Pre-registration text", expanded=True):
+        st.markdown(text)
+    with st.expander("Design"):
+        st.code(study.row.design, language="yaml", wrap_lines=True)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _number(value: float | None, unit: str, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f} {unit}"
+
+
+def _counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(found.items()))

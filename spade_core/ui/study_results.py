@@ -1,0 +1,129 @@
+"""Sections of the experimenter's page on what came out: bots, export and analysis, blinded until unblinded."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from spade_core.study.access import Evidence
+from spade_core.study.bots import POLICIES, simulate
+from spade_core.study.dry_run import dry_run
+from spade_core.study.evaluation import evaluate, unblind
+from spade_core.study.export import BLINDED, FORMATS, is_blind, trial_table, write
+from spade_core.study.report import methods_text
+from spade_core.study.studies import opened
+from spade_core.ui.participant import study_store
+from spade_core.ui.study_access import evidence, guarded, notify, require_access
+from spade_core.ui.study_plots import agreement_figure, table3_rows
+
+__all__ = ["export_bytes", "show_analysis", "show_bots", "show_export"]
+
+MOST_BOTS = 500
+SHOWN = 20  # rows of the table on the page
+
+
+def show_bots(key: str) -> None:
+    """Let bots take part, in a copy unless asked otherwise."""
+    st.caption("Bots go the same way as people and say how the software behaves, nothing about people.")
+    first, second, third = st.columns(3)
+    policy = first.selectbox("Kind", list(POLICIES), index=list(POLICIES).index("rater"), key="policy")
+    count = int(second.number_input("Bots", 1, MOST_BOTS, 20, key="bots"))
+    seed = int(third.number_input("Seed", 0, 2**31, 0, key="bot_seed"))
+    keep = st.toggle("Keep them in this study, marked as bots, rather than in a copy", key="keep_bots")
+    if st.button("Let bots take part" if keep else "Dry run", type="primary", key="simulate"):
+        require_access()
+        bar = st.progress(0.0, text="SIMULATED")
+
+        def report(done: float, total: float, text: str) -> None:
+            bar.progress(min(done / max(total, 1), 1.0), text=f"SIMULATED: {text}")
+
+        if keep:
+            ends = simulate(study_store(), key, count, policy, seed, progress=report)
+            st.success(f"SIMULATED: {ends}", icon=":material/smart_toy:")
+        else:
+            found = dry_run(study_store(), key, count, policy, seed, progress=report)
+            st.success(f"SIMULATED, on a copy: {found['ends']}; completed in each cell {found['cells']}.")
+            _show_result(found["result"])
+
+
+def show_export(key: str) -> None:
+    """Show the last answers and offer the table, blinded where it must be."""
+    store = study_store()
+    if is_blind(store, opened(store, key)):
+        st.info(f"Blinded: without {', '.join(BLINDED)}.", icon=":material/visibility_off:")
+    form = st.segmented_control("Format", FORMATS, default=FORMATS[0], required=True, key="format")
+    shareable = st.toggle(
+        "Shareable: fresh random numbers, times since each person's start, nothing that identifies", key="shareable"
+    )
+    st.download_button(
+        "Download", partial(export_bytes, key, str(form), shareable, evidence()),
+        f"{key}{'_shareable' if shareable else ''}.{form}", key="export", on_click="ignore", type="primary",
+    )  # fmt: skip
+    table = trial_table(store, key, shareable=shareable)
+    st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
+    st.dataframe(table.tail(SHOWN), hide_index=True, key="answers")
+
+
+def export_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes:
+    """Return the export as a file; made when the button is pressed, after another look at the door.
+
+    Raises:
+        ConfigError: the door is closed, no such study or format.
+    """
+    require_access(shown)
+    return write(trial_table(study_store(), key, shareable=shareable), form)
+
+
+def show_analysis(key: str) -> None:
+    """Show the analysis that the design has fixed, or how to get to it."""
+    store = study_store()
+    study = opened(store, key)
+    if is_blind(store, study):
+        _show_blind(key)
+        return
+    result = evaluate(store, key)
+    _show_result(result)
+    if not result["table3"]:
+        return
+    text = methods_text(study.design, result)
+    with st.expander("Methods and results, as text"):
+        st.markdown(text)
+    left, right, _ = st.columns([1, 1, 2])
+    left.download_button("Text (Markdown)", text, f"{key}_methods.md", key="methods", on_click="ignore")
+    right.download_button(
+        "Everything (JSON)", json.dumps(result, indent=1), f"{key}_analysis.json", key="analysis", on_click="ignore"
+    )  # fmt: skip
+
+
+def _show_blind(key: str) -> None:
+    st.info(
+        "This study is blind: conditions and correctness stay hidden, here and in every export, until you unblind it.",
+        icon=":material/visibility_off:",
+    )
+    sure = st.checkbox("Data collection is over, and exclusions are decided. This cannot be undone.", key="sure")
+    st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(_unblind), args=(key,))
+
+
+def _unblind(key: str) -> None:
+    if not st.session_state.get("sure"):
+        return
+    unblind(study_store(), key)
+    notify("Unblinded, and logged.")
+
+
+def _show_result(result: dict[str, Any]) -> None:
+    st.markdown(f"**{result['verdict']}**")
+    if not result["table3"]:
+        return
+    for text in result["texts"]:
+        st.caption(text)
+    st.markdown("SIMULATED: the columns of this study are bots'." if result["simulated"] else "**Table 3**")
+    st.dataframe(table3_rows(result), hide_index=True, key="table3")
+    st.caption(
+        "Shares with Wilson intervals, which treat answers as independent; the test does not. The paper gives people's "
+        "shares without counts or intervals."
+    )
+    st.plotly_chart(agreement_figure(result), width="stretch", key="agreement", config={"displaylogo": False})

@@ -1,0 +1,126 @@
+"""The trials of the survey page: by the trial component, or as a plain form."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from spade_core.study import flow
+from spade_core.study.answers import CHOICES, Receipt, submit
+from spade_core.study.flow import Person
+from spade_core.study.shown import feedback, shown
+from spade_core.study.store import Store
+from spade_core.study.tables import Trial
+from spade_core.ui.trial import TrialView, show_trial
+
+__all__ = ["render_trials"]
+
+FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "deleted")
+
+
+def render_trials(store: Store, who: Person) -> None:
+    """Show the current trial, a break before a new block, or the feedback of the practice trial just answered."""
+    said = _awaiting_feedback(store, who)
+    trial = said or flow.current_trial(store, who)
+    if trial is None:
+        st.rerun()
+        return
+    if said is None and _pause(who, trial):
+        return
+    if who.row.native:
+        _plain(store, who, trial, said is not None)
+    else:
+        _component(store, who, trial, said is not None)
+
+
+def _component(store: Store, who: Person, trial: Trial, answered: bool) -> None:
+    later = flow.upcoming_trial(store, who, trial)
+    view = _view(who, trial, answered)
+    refused = st.session_state.setdefault("refused", [])
+    answer = show_trial(
+        view, acknowledged=[*flow.answered_ids(store, who), *refused],
+        upcoming=None if later is None else _view(who, later, False),
+        # The same over reloads, and nobody else's: the browser keeps answers under it.
+        key=f"t{who.row.uid}", on_answer=lambda given: _receive(store, who, given), on_continue=_read_feedback,
+    )  # fmt: skip
+    if answer is not None and _receive(store, who, answer).fresh:
+        st.rerun()
+
+
+def _view(who: Person, trial: Trial, answered: bool) -> TrialView:
+    seen, design = shown(who.study.stimuli, who.design, trial), who.design
+    return TrialView(
+        trial.id, seen.pictures, seen.regions, seen.question, labels=design.texts.choices,
+        ask_confidence=design.confidence, min_view_ms=design.min_view_ms, time_limit_ms=design.time_limit_ms,
+        feedback=feedback(trial) if answered else None,
+    )  # fmt: skip
+
+
+def _receive(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
+    """Store an answer once and remember what the browser may forget."""
+    receipt = submit(store, who, answer)
+    if receipt.fresh and receipt.correct is not None:
+        st.session_state["feedback"] = answer["trial_id"]
+    if receipt.refusal in FINAL and not receipt.stored:
+        st.session_state.setdefault("refused", []).append(answer["trial_id"])
+    return receipt
+
+
+def _awaiting_feedback(store: Store, who: Person) -> Trial | None:
+    """Return the practice trial whose feedback has not been read yet; a reload goes on without it."""
+    trial_id = st.session_state.get("feedback")
+    if trial_id is None:
+        return None
+    trial = store.run(lambda session: session.get(Trial, trial_id))
+    return trial if trial is not None and trial.participant_uid == who.row.uid else None
+
+
+def _read_feedback(trial_id: str) -> None:
+    if st.session_state.get("feedback") == trial_id:
+        del st.session_state["feedback"]
+
+
+def _pause(who: Person, trial: Trial) -> bool:
+    """Offer a break before a block; return whether it is still going on."""
+    if trial.type == "practice" or trial.block == 0 or st.session_state.get("block", 0) >= trial.block:
+        return False
+    st.markdown(who.design.texts.pause)
+    if not st.button("Go on", type="primary", key=f"pause_{trial.block}"):
+        return True
+    st.session_state["block"] = trial.block
+    st.rerun()
+    return True
+
+
+def _plain(store: Store, who: Person, trial: Trial, answered: bool) -> None:
+    """Show a trial as ordinary form controls; its response time is the server's and stays out of such analyses."""
+    seen = shown(who.study.stimuli, who.design, trial)
+    started = st.session_state.setdefault(f"shown_{trial.id}", time.monotonic())
+    for column, picture in zip(st.columns(2), seen.pictures.values(), strict=False):
+        column.image(picture, width=360)
+    for number, (left, top, side) in enumerate(seen.regions, 1):
+        centre = f"{100 * (left + side / 2):.0f} % from the left, {100 * (top + side / 2):.0f} % from the top"
+        st.caption(f"Region {number}: a square of {100 * side:.0f} % of the picture's side; its centre lies {centre}.")
+    if answered:
+        st.success(feedback(trial)["text"])
+        st.button("Continue", type="primary", on_click=_read_feedback, args=(trial.id,), key=f"go_{trial.id}")
+        return
+    with st.form(f"form_{trial.id}", border=False):
+        names = dict(zip(CHOICES, who.design.texts.choices, strict=True))
+        choice = st.radio(seen.question, CHOICES, index=None, format_func=names.get, key=f"choice_{trial.id}")
+        sure = None
+        if who.design.confidence:
+            sure = st.radio("How sure are you? 1 guessing, 3 sure", (1, 2, 3), index=1, key=f"sure_{trial.id}")
+        sent = st.form_submit_button("Answer", type="primary")
+    if sent and choice is None:
+        st.warning("Please choose one of the answers.")
+    elif sent:
+        passed = 1000 * (time.monotonic() - started)
+        _receive(store, who, {
+            "trial_id": trial.id, "choice": choice, "confidence": sure, "rt_ms": passed, "rt_source": "server",
+            "timed_out": False,
+        })  # fmt: skip
+        st.rerun()

@@ -1,0 +1,333 @@
+"""The experimenter's page, driven without a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from argon2 import PasswordHasher
+from sqlalchemy import select, update
+from streamlit.testing.v1 import AppTest
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError
+from spade_core.study import access, stimulus_set
+from spade_core.study.access import Evidence
+from spade_core.study.bots import simulate
+from spade_core.study.design import TEMPLATE
+from spade_core.study.export import BLINDED
+from spade_core.study.store import open_store
+from spade_core.study.studies import list_studies, publish
+from spade_core.study.tables import Audit, Participant
+from spade_core.ui import study_access
+from spade_core.ui.study_results import export_bytes
+from tests.study.conftest import real_design, tiny_set
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOCAL = (("Host", "127.0.0.1:8501"), ("Origin", "http://127.0.0.1:8501"))
+PROXIED = (*LOCAL, ("X-Forwarded-For", "192.0.2.1"))
+HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
+
+
+@pytest.fixture(autouse=True)
+def installation(monkeypatch, tmp_path):
+    """Local requests, a database of its own, and the tiny set in place of the shipped one."""
+    monkeypatch.setenv("SPADE_JOBS", "inline")
+    monkeypatch.setenv("SPADE_DEVICE", "cpu")
+    for name in ("SPADE_DATABASE_URL", "SPADE_ADMIN_PASSWORD_HASH", "SPADE_ADMIN_EMAILS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(stimulus_set, "DEMO_SET", tiny_set(tmp_path / "set").folder)
+    monkeypatch.setattr(access._SERVER, "_times", type(access._SERVER._times)())
+    come_from(monkeypatch, LOCAL)
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+def come_from(monkeypatch, headers, address="127.0.0.1"):
+    """Let requests carry these headers and the server listen there."""
+    monkeypatch.setattr(study_access, "request_headers", lambda: headers)
+    get_option = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: address if name == "server.address" else get_option(name))
+
+
+@pytest.fixture
+def store():
+    found = open_store(Settings.from_environment())
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def key(store, tmp_path):
+    return publish(store, real_design(), stimulus_set.load_set(tmp_path / "set"))
+
+
+def with_people(store, key, count=3):
+    """Let bots take part and count as people."""
+    simulate(store, key, count, "rater", 0)
+    store.run(lambda session: session.execute(update(Participant).values(is_bot=False, policy=None)))
+
+
+def page(section=None):
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=120).run()
+    app.switch_page("pages/study.py").run()
+    return go(app, section) if section else app
+
+
+def go(app, section):
+    picker = next(group for group in app.get("button_group") if section in group.options)
+    return picker.set_value(section).run()
+
+
+def texts(app):
+    kinds = ("title", "markdown", "caption", "info", "warning", "error", "success", "code")
+    return " ".join(str(item.value) for kind in kinds for item in app.get(kind))
+
+
+def tables(app):
+    """Return everything in tables as text, column names included."""
+    return " ".join(item.value.to_csv() for item in app.dataframe)
+
+
+def columns(app):
+    return {name for item in app.dataframe for name in item.value.columns}
+
+
+def metrics(app):
+    return {item.label: item.value for item in app.metric}
+
+
+@pytest.mark.parametrize(
+    ("headers", "address"),
+    [(PROXIED, "127.0.0.1"), ((("Host", "study.example.org"),), "127.0.0.1"), (LOCAL, "0.0.0.0"), ((), "127.0.0.1")],
+)
+def test_the_page_is_closed_without_rights(monkeypatch, key, headers, address):
+    come_from(monkeypatch, headers, address)
+    app = page()
+    assert not app.exception
+    assert "This page is closed here" in app.info[0].value
+    assert not app.button
+    assert key not in texts(app)
+
+
+def test_headers_that_streamlit_does_not_give_close_the_page(monkeypatch, key):
+    monkeypatch.undo()
+    app = page()
+    assert not app.exception
+    assert "closed" in app.info[0].value
+
+
+def test_the_page_is_open_on_its_own_machine():
+    app = page()
+    assert not app.exception
+    assert not app.error
+    assert "no studies yet" in app.info[0].value
+
+
+def test_the_password_opens_the_page_and_another_one_closes_it(monkeypatch, key):
+    come_from(monkeypatch, PROXIED)
+    monkeypatch.setenv("SPADE_ADMIN_PASSWORD_HASH", HASH)
+    app = page()
+    assert key not in texts(app)
+    app.text_input(key="admin_password").set_value("wrong")
+    app.button[0].click().run()
+    assert app.error[0].value == "This is not the password."
+    app.text_input(key="admin_password").set_value("right")
+    app.button[0].click().run()
+    assert not app.error
+    assert key in tables(app)
+    monkeypatch.setenv("SPADE_ADMIN_PASSWORD_HASH", PasswordHasher().hash("other"))
+    app.run()
+    assert key not in tables(app)
+    assert app.text_input(key="admin_password") is not None
+
+
+def test_attempts_are_limited_over_all_sessions(monkeypatch):
+    come_from(monkeypatch, PROXIED)
+    monkeypatch.setenv("SPADE_ADMIN_PASSWORD_HASH", HASH)
+    for number in range(6):
+        app = page()
+        app.text_input(key="admin_password").set_value("right" if number == 5 else "wrong")
+        app.button[0].click().run()
+    assert app.error[0].value.startswith("Too many attempts")
+
+
+def test_a_listed_and_verified_address_opens_the_page(monkeypatch, key):
+    come_from(monkeypatch, PROXIED)
+    monkeypatch.setenv("SPADE_ADMIN_EMAILS", "a@example.org")
+    claims = {"is_logged_in": True, "email": "a@example.org", "email_verified": False}
+    monkeypatch.setattr(study_access, "_claims", lambda: claims)
+    monkeypatch.setattr(study_access, "_oidc_is_configured", lambda: True)
+    app = page()
+    assert "may not open this page" in app.warning[0].value
+    claims["email_verified"] = True
+    assert key in tables(app.run())
+
+
+def test_an_action_looks_at_the_door_again(monkeypatch, store, key):
+    app = page()
+    come_from(monkeypatch, PROXIED)
+    app.button(key="set_closed").click().run()
+    assert list_studies(store)[0].status == "open"
+    assert not app.dataframe
+    with pytest.raises(ConfigError, match="not logged in"):
+        export_bytes(key, "csv", False, Evidence("127.0.0.1", PROXIED))
+    assert export_bytes(key, "csv", False, Evidence("127.0.0.1", LOCAL)).startswith(b"\xef\xbb\xbfstudy_id")
+
+
+def test_one_button_makes_the_demo(store):
+    app = page()
+    app.button(key="demo").click().run()
+    assert not app.exception
+    assert not app.error
+    (row,) = list_studies(store)
+    assert row.demo
+    assert "measures nothing" in texts(app)
+    assert metrics(app)["Completed"] == "0 of 60"
+
+
+def test_pause_close_and_open_again(store, key):
+    app = page()
+    for status, others in (
+        ("paused", {"open", "closed"}),
+        ("closed", {"open", "paused"}),
+        ("open", {"paused", "closed"}),
+    ):
+        app.button(key=f"set_{status}").click().run()
+        assert not app.error
+        assert list_studies(store)[0].status == status
+        assert {button.key for button in app.button if (button.key or "").startswith("set_")} == {
+            f"set_{name}" for name in others
+        }
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("trials: [", "The design is no YAML"),
+        ("hello", "must be a YAML mapping"),
+        ("name: x", "The design's “controller” cannot be used"),
+        (TEMPLATE.read_text().replace("trials: 12", "trials: many"), "The design's “trials” cannot be used"),
+        (TEMPLATE.read_text(), "“controller” is still a placeholder"),
+    ],
+)
+def test_a_wrong_design_is_one_sentence(store, tmp_path, text, sentence):
+    app = page()
+    app.text_area(key="design_text").set_value(text)
+    app.text_input(key="set_folder").set_value(str(tmp_path / "set"))
+    app.button(key="publish").click().run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert sentence in app.error[0].value
+    assert list_studies(store) == []
+
+
+def test_a_design_is_checked_and_published(store, tmp_path):
+    app = page()
+    app.button(key="check").click().run()
+    assert "fill in: controller, contact, ethics, retention, age" in app.success[0].value
+    app.text_area(key="design_text").set_value(real_design(name="Mine").to_yaml())
+    app.button(key="publish").click().run()
+    assert "Give the folder of a stimulus set" in app.error[0].value
+    app.text_input(key="set_folder").set_value(str(tmp_path / "nowhere"))
+    app.button(key="publish").click().run()
+    assert len(app.error) == 1
+    app.text_input(key="set_folder").set_value(str(tmp_path / "set"))
+    app.button(key="publish").click().run()
+    assert not app.error
+    assert [row.name for row in list_studies(store)] == ["Mine"]
+
+
+def test_links_are_offered_and_personal_ones_signed(key):
+    app = page("Links")
+    shown = texts(app)
+    assert f"/survey?study={key}&preview=1" in shown
+    assert "PROLIFIC_PID={{%PROLIFIC_PID%}}" in shown
+    app.text_area(key="labels").set_value("P1 P2\nP1").run()
+    app.button(key="make_links").click().run()
+    assert not app.error
+    made = app.code[-1].value.splitlines()
+    assert ["label=P1" in made[0], "label=P2" in made[1], len(made)] == [True, True, 2]
+    app.text_input(key="base").set_value("nowhere").run()
+    assert "must look like" in app.error[0].value
+
+
+def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
+    with_people(store, key)
+    hidden = {*BLINDED, "agree", "response"}
+    app = page()
+    assert metrics(app)["Completed"] == "3 of 60"
+    for section in ("Monitor", "Participants", "Export", "Analysis", "Links", "Bots"):
+        app = go(app, section)
+        assert not app.exception
+        assert not app.error
+        assert not columns(app) & (hidden - {"cell"} if section == "Monitor" else hidden), section
+        for word in ("dense", "spade", "net:", "_d.webp"):
+            assert word not in tables(app).lower(), (section, word)
+        assert not app.get("plotly_chart")
+    app = go(app, "Analysis")
+    assert "This study is blind" in app.info[0].value
+    assert app.button(key="unblind").disabled
+    app.checkbox(key="sure").check().run()
+    app.button(key="unblind").click().run()
+    assert not app.exception
+    assert not app.error
+    assert columns(app) >= {"response", "SPADE", "dense", "paper, SPADE"}
+    assert "56.7 %" in tables(app)
+    assert "SIMULATED" not in texts(app)
+    assert len(app.get("plotly_chart")) == 1
+    assert columns(go(app, "Export")) >= set(BLINDED)
+    actions = store.run(lambda session: list(session.scalars(select(Audit.action))))
+    assert actions.count("unblind") == 1
+
+
+def test_bots_alone_are_shown_as_simulated(store, key):
+    simulate(store, key, 3, "rater", 0)
+    app = page("Analysis")
+    assert not app.error
+    assert "SIMULATED: " in texts(app)
+    assert "SIMULATED SPADE" in columns(app)
+    figure = app.get("plotly_chart")[0].proto.spec
+    assert "SIMULATED: agreement of bots" in figure
+    app = go(app, "Monitor")
+    assert "SIMULATED: these are bots." in texts(app)
+    assert metrics(app)["Completed"] == "3 of 60"
+
+
+def test_a_dry_run_works_on_a_copy(store, key):
+    with_people(store, key, 1)
+    app = page("Bots")
+    app.number_input(key="bots").set_value(2).run()
+    app.button(key="simulate").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "SIMULATED, on a copy: {'complete': 2}" in app.success[0].value
+    assert "SIMULATED dense" in columns(app)
+    assert store.run(lambda session: len(list(session.scalars(select(Participant))))) == 1
+    app.toggle(key="keep_bots").set_value(True)
+    app.number_input(key="bot_seed").set_value(5).run()
+    app.button(key="simulate").click().run()
+    assert store.run(lambda session: len(list(session.scalars(select(Participant).where(Participant.is_bot))))) == 2
+
+
+def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
+    with_people(store, key)
+    app = page("Participants")
+    app.button(key="exclude").click().run()
+    assert "Give a reason" in app.error[0].value
+    app.text_input(key="reason").set_value("asked for it").run()
+    app.button(key="exclude").click().run()
+    assert not app.error
+    assert "payment is not touched" in app.success[0].value
+    assert "asked for it" in tables(app)
+    assert tables(app).count("COMPLETE1") == 3
+    app.button(key="include").click().run()
+    assert "asked for it" not in tables(app)
+
+
+def test_the_design_gives_its_preregistration(key):
+    app = page("Design")
+    assert not app.error
+    assert "# Pre-registration" in texts(app)

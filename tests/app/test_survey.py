@@ -1,0 +1,136 @@
+"""The survey page without a browser, by its plain form; the component's own path is tested in Chromium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from streamlit.testing.v1 import AppTest
+
+from spade_core.study import flow
+from spade_core.study.store import Store
+from spade_core.study.studies import publish
+from spade_core.study.tables import ExternalId, Participant, Trial
+from tests.study.conftest import real_design, tiny_set
+
+PAGE = str(Path(__file__).resolve().parent.parent.parent / "pages" / "survey.py")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPADE_DATA_DIR", str(tmp_path))
+    found = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def key(store, tmp_path):
+    return publish(
+        store, real_design(trials=6, catch=1, repeats=1, attention=1, pause_every=4), tiny_set(tmp_path / "s")
+    )
+
+
+def opened(**query):
+    app = AppTest.from_file(PAGE, default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def token_of(app):
+    token = app.query_params["r"]
+    return token if isinstance(token, str) else token[0]
+
+
+def press(app, key):
+    return app.button(key=key).click().run()
+
+
+def to_trials(app):
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    while app.button and any(button.key == "next" for button in app.button):
+        press(app, "next")
+    for number, radio in enumerate(app.radio):
+        radio.set_value((1, 1)[number])
+    return app.button[0].click().run()
+
+
+def trial_of(store, trial_id):
+    return store.run(lambda session: session.get(Trial, trial_id))
+
+
+def answer_all(app, store):
+    for _ in range(60):
+        keys = [button.key for button in app.button]
+        waiting = next((key for key in keys if key and key.startswith(("go_", "pause_"))), None)
+        if waiting is not None:
+            press(app, waiting)
+        elif app.radio:
+            trial = trial_of(store, app.radio[0].key.removeprefix("choice_"))
+            app.radio[0].set_value(trial.required or trial.reference_side)
+            submit = next(button for button in app.button if button.label == "Answer")
+            submit.click().run()
+        else:
+            return
+        assert not app.exception
+    raise AssertionError("the trials never end")
+
+
+def test_the_whole_way_by_the_plain_form_ends_with_the_code(store, key):
+    app = opened(study=key, PROLIFIC_PID="PID1", STUDY_ID="S", SESSION_ID="T")
+    assert "PROLIFIC_PID" not in app.query_params
+    assert "r" in app.query_params
+    to_trials(app)
+    answer_all(app, store)
+    app.text_area(key="comment").set_value("fine").run()
+    press(app, "finish")
+    assert [code.value for code in app.code] == ["COMPLETE1"]
+    row = store.run(lambda session: session.scalar(select(Participant)))
+    assert (row.status, row.comment, row.native) == ("complete", "fine", True)
+    trials = store.run(lambda session: list(session.scalars(select(Trial))))
+    assert all(trial.answered is not None and trial.rt_source == "server" for trial in trials)
+    assert store.run(lambda session: session.scalar(select(ExternalId))).external_id == "PID1"
+
+
+def test_a_reload_goes_on_at_the_same_trial_and_the_old_tab_says_so(store, key):
+    first = opened(study=key, PROLIFIC_PID="PID1")
+    to_trials(first)
+    token = token_of(first)
+    at = first.radio[0].key
+    second = opened(study=key, r=token)
+    assert second.radio[0].key == at
+    first.run()
+    assert "newer tab" in first.info[0].value
+    press(first, "claim")
+    assert first.radio[0].key == at
+
+
+def test_declining_gives_the_declined_code(store, key):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    press(app, "decline")
+    assert app.code[0].value == "DECLINED1"
+
+
+def test_an_id_can_be_typed_and_wrong_addresses_get_a_sentence(store, key):
+    app = opened(study=key)
+    app.text_input[0].set_value("me")
+    app.button[0].click().run()
+    assert store.run(lambda session: session.scalar(select(ExternalId))).external_id == "me"
+    assert "whole link" in opened().info[0].value
+    assert "There is no study" in opened(study="nope").error[0].value
+    assert "opened again elsewhere" in opened(study=key, r="0" * 32).info[0].value
+
+
+def test_a_preview_is_marked_and_counts_for_nothing(store, key):
+    app = opened(study=key, preview="1")
+    assert "Preview" in app.warning[0].value
+    row = store.run(lambda session: session.scalar(select(Participant)))
+    assert row.is_preview
+    assert flow.person(store, key, token_of(app)).study.row.frozen is None

@@ -1,0 +1,177 @@
+"""A participant's whole way by clicks and keys in headless Chromium, and what travels on it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import select
+
+from benchmarks.serving import serving, start_server, stop_server
+from spade_core.study.evaluation import status_of
+from spade_core.study.export import trial_table
+from spade_core.study.store import Store
+from spade_core.study.studies import publish
+from spade_core.study.tables import Event, Participant, Trial
+from tests.study.conftest import real_design, tiny_set
+
+pytestmark = pytest.mark.browser
+LONG = 60_000  # ms; generous, for machines that do other things too
+TELLING = re.compile(r"dense|spade|scorecam|catch|attention|COMPLETE1|FAILED001", re.IGNORECASE)
+PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("survey")
+
+
+@pytest.fixture(scope="module")
+def store(home):
+    found = Store(f"sqlite:///{home / 'study.sqlite3'}")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def key(store, home):
+    design = real_design(trials=6, catch=1, repeats=1, attention=1, practice=2, practice_pass=1, pause_every=5)
+    return publish(store, design, tiny_set(home / "set"))
+
+
+@pytest.fixture
+def server(home):
+    with serving("app.py", environment(home)) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(LONG)
+    yield opened
+    context.close()
+
+
+def environment(home):
+    return {"SPADE_DATA_DIR": str(home), "SPADE_JOBS": "inline"}
+
+
+def to_practice(page, url, key, query=""):
+    page.goto(f"{url}/survey?study={key}{query}")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text("I have read this and want to take part").click()
+    page.get_by_role("button", name="Take part", exact=True).click()
+    for _ in range(3):
+        before = page.get_by_role("heading", level=3).inner_text()
+        page.get_by_role("button", name="Next").click()
+        page.wait_for_function("before => document.querySelector('h3')?.innerText !== before", arg=before)
+    for number in (0, 1):
+        page.get_by_role("radiogroup").nth(number).get_by_text(
+            ("Say which region made", "What excites")[number]
+        ).click()
+    page.get_by_role("button", name="Check").click()
+    page.locator(".trial[data-onset]").wait_for()
+
+
+def answer(page, number):
+    """Answer one trial by mouse or, every other time, by key; then how sure; then any feedback."""
+    trial = page.locator(".trial[data-onset]")
+    trial.wait_for()
+    page.wait_for_timeout(650)
+    if number % 2:
+        page.keyboard.press("1")
+    else:
+        page.get_by_role("button", name=re.compile("Region 2")).click()
+    page.get_by_role("button", name=re.compile("Sure")).last.wait_for()
+    page.keyboard.press("2")
+
+
+def go_through(page, store, uid):
+    """Answer until the debrief."""
+    for number in range(60):
+        page.locator(".trial[data-onset]").or_(page.get_by_role("button", name="Go on")).or_(
+            page.get_by_role("button", name="Finish")
+        ).first.wait_for()
+        if page.get_by_role("button", name="Finish").count():
+            return
+        if page.get_by_role("button", name="Go on").count():
+            page.get_by_role("button", name="Go on").click()
+            page.get_by_role("button", name="Go on").wait_for(state="detached")
+            continue
+        waiting = current(store, uid)
+        answer(page, number)
+        for _ in range(200):
+            if store.run(lambda session, name=waiting.id: session.get(Trial, name)).answered is not None:
+                break
+            page.wait_for_timeout(50)
+        if waiting.type == "practice":
+            page.get_by_role("button", name="Continue").click()
+        page.wait_for_timeout(400)
+    raise AssertionError("the study never ends")
+
+
+def current(store, uid):
+    query = select(Trial).where(Trial.participant_uid == uid, Trial.answered.is_(None)).order_by(Trial.index)
+    return store.run(lambda session: session.scalar(query.limit(1)))
+
+
+def person(store):
+    return store.run(lambda session: session.scalar(select(Participant).order_by(Participant.started.desc()).limit(1)))
+
+
+def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_condition(page, server, store, key):
+    frames = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(data)))
+    to_practice(page, server, key, "&PROLIFIC_PID=PID9&STUDY_ID=S&SESSION_ID=T")
+    assert "PID9" not in page.url
+    uid = person(store).uid
+    go_through(page, store, uid)
+    text = "\n".join(data if isinstance(data, str) else data.decode("utf-8", "replace") for data in frames)
+    for word in PUBLIC:
+        text = text.replace(word, "")
+    without_pictures = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]+", "", text)
+    assert not TELLING.findall(without_pictures)
+    sizes = {len(uri) for uri in re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", text)}
+    assert len(sizes) == 1, "one size for all pictures, whatever they show"
+    page.get_by_role("textbox").fill("well made")
+    page.get_by_role("button", name="Finish").click()
+    page.get_by_text("COMPLETE1").wait_for()
+    rows = trial_table(store, key, blind=False)
+    mine = rows[rows["participant_uid"] == uid]
+    assert len(mine) == 2 + 6 + 1 + 1 + 1
+    assert set(mine["rt_source"]) == {"browser"}
+    assert mine["rt_ms"].between(500, 60_000).all()
+    assert status_of(store, key)["people"]["complete"] == 1
+    events = select(Event.kind).where(Event.participant_uid == uid, Event.kind == "refused answer")
+    assert store.run(lambda session: list(session.scalars(events))) == []
+
+
+def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, home, store, key):
+    process, url = start_server("app.py", environment(home))
+    try:
+        to_practice(page, url, key, "&PROLIFIC_PID=PID10")
+        uid = person(store).uid
+        before = current(store, uid).id
+        page.reload()
+        page.locator(".trial[data-onset]").wait_for()
+        assert current(store, uid).id == before
+        stop_server(process)
+        process, _ = start_server("app.py", environment(home), port=int(url.rsplit(":", 1)[1]))
+        answer(page, 0)  # given while the page may still be reconnecting
+        for _ in range(400):
+            if store.run(lambda session: session.get(Trial, before)).answered is not None:
+                break
+            page.wait_for_timeout(100)
+        assert store.run(lambda session: session.get(Trial, before)).choice == "region_2"
+    finally:
+        stop_server(process)
+
+
+def test_a_narrow_window_is_refused_politely_and_may_be_enlarged(page, server, key):
+    page.set_viewport_size({"width": 500, "height": 800})
+    page.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID11")
+    page.get_by_text("this study needs 700").wait_for()
+    page.set_viewport_size({"width": 1000, "height": 800})
+    page.get_by_role("button", name="Continue").wait_for()

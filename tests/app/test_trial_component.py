@@ -1,0 +1,311 @@
+"""The trial component in headless Chromium: what is measured, what arrives, and what travels."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from benchmarks.serving import start_server, stop_server
+from benchmarks.trial_timing import PAGE, TARGET, WITHIN, timed_answers, trial_server
+
+pytestmark = pytest.mark.browser
+LONG = 60_000  # ms; generous, for machines that do other things too
+OPEN = 650  # ms after which an answer counts
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("trials")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    with trial_server(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(LONG)
+    yield opened
+    context.close()
+
+
+@pytest.fixture
+def opened(page, server, folder):
+    """Return a function that opens a run of trials and returns how to read its answers and all its arrivals."""
+
+    def open_run(run, query=""):
+        page.goto(f"{server}/?run={run}{query}")
+        onset(page)
+        return lambda name=run: rows(folder / f"{name}.jsonl"), lambda: rows(folder / f"{run}.arrived.jsonl")
+
+    return open_run
+
+
+def rows(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def onset(page, after=None):
+    """Wait until a trial is open, another than the one that began at ``after``; return its onset."""
+    page.wait_for_function(
+        """(before) => {
+            for (const host of document.querySelectorAll("[data-testid=stBidiComponentIsolated]")) {
+                const root = host.shadowRoot?.querySelector(".trial");
+                if (root?.dataset.onset && root.dataset.onset !== before) return true;
+            }
+        }""",
+        arg=after,
+    )
+    return page.locator(".trial").get_attribute("data-onset")
+
+
+def wait_for(read, count):
+    """Wait until ``count`` rows are there; return them."""
+    end = time.monotonic() + LONG / 1000
+    while len(read()) < count and time.monotonic() < end:
+        time.sleep(0.05)
+    return read()
+
+
+def choose(page, what):
+    page.locator(f"button[data-choice={what}]").click()
+
+
+def key(page, name, **more):
+    """Press a key inside the page at once."""
+    page.evaluate("(told) => document.body.dispatchEvent(new KeyboardEvent('keydown', told))",
+                  {"key": name, "bubbles": True, "composed": True, **more})  # fmt: skip
+
+
+def test_answers_by_mouse_and_keyboard_arrive_once(page, opened):
+    answers, arrivals = opened("both")
+    begun = None
+    acts = [lambda: choose(page, "region_2"), *(lambda name=name: page.keyboard.press(name) for name in
+            ("1", "3", "ArrowLeft", "ArrowRight", "0"))]  # fmt: skip
+    for act in acts:
+        begun = onset(page, begun)
+        page.wait_for_timeout(OPEN)
+        act()
+    page.get_by_text("All answered.").wait_for()
+    found = answers()
+    assert [row["choice"] for row in found] == [
+        "region_2", "region_1", "cannot_tell", "region_1", "region_2", "cannot_tell"]  # fmt: skip
+    assert [row["input"] for row in found] == ["mouse"] + ["keyboard"] * 5
+    assert len(arrivals()) == len({row["trial_id"] for row in arrivals()}) == 6
+    assert all(row["rt_ms"] >= 500 and row["rt_source"] == "browser" and not row["timed_out"] for row in found)
+    assert all((row["width"], row["height"], row["confidence"], row["shown"]) == (1280, 800, None, 1) for row in found)
+
+
+def test_a_double_click_answers_one_trial(page, opened):
+    answers, _ = opened("double")
+    page.wait_for_timeout(OPEN)
+    begun = page.locator(".trial").get_attribute("data-onset")
+    page.locator("button[data-choice=region_1]").dblclick()
+    onset(page, begun)
+    page.wait_for_timeout(1000)
+    assert [row["trial_id"] for row in answers()] == ["double00"]
+
+
+def test_early_answers_held_keys_and_typing_do_not_answer(page, opened):
+    answers, _ = opened("early")
+    page.reload()  # a trial that is shown anew counts its onsets
+    onset(page)
+    key(page, "1")
+    page.locator("button[data-choice=region_1]").evaluate("(button) => button.click()")
+    page.wait_for_timeout(OPEN)
+    key(page, "1", repeat=True)
+    key(page, "1", ctrlKey=True)
+    page.get_by_label("Note").fill("")
+    page.get_by_label("Note").press("1")
+    assert answers() == []
+    key(page, "2")
+    (row,) = wait_for(answers, 1)
+    assert (row["choice"], row["early_answers"], row["shown"]) == ("region_2", 2, 2)
+
+
+def test_an_answer_is_sent_again_until_it_is_acknowledged(page, opened):
+    answers, arrivals = opened("refused", "&refuse=2")
+    begun = onset(page)
+    page.wait_for_timeout(OPEN)
+    choose(page, "region_1")
+    page.keyboard.press("2")  # locked
+    onset(page, begun)
+    assert [row["choice"] for row in answers()] == ["region_1"]
+    assert len(arrivals()) == 3
+    assert arrivals()[0] == arrivals()[2]
+
+
+def test_a_reload_keeps_the_answer_and_sends_it_first(page, opened):
+    answers, arrivals = opened("kept", "&refuse=1")
+    page.wait_for_timeout(OPEN)
+    choose(page, "region_2")
+    wait_for(arrivals, 1)
+    before = arrivals()[0]
+    page.reload()
+    onset(page)
+    assert answers() == [before]
+    assert page.evaluate("Object.keys(sessionStorage).filter((name) => name.includes('kept00')).length") == 0
+
+
+def test_an_answer_outlasts_a_cut_connection(page, server, folder):
+    cut, routes = [False], []
+
+    def connect(route):
+        routes.append(route)
+        if cut[0]:
+            route.close()
+        else:
+            route.connect_to_server()
+
+    page.route_web_socket("**/_stcore/stream", connect)
+    page.goto(f"{server}/?run=cut")
+    begun = onset(page)
+    page.wait_for_timeout(OPEN)
+    cut[0] = True
+    routes[-1].close()
+    choose(page, "region_1")
+    page.wait_for_timeout(2500)
+    assert rows(folder / "cut.jsonl") == []
+    cut[0] = False
+    onset(page, begun)
+    assert [row["choice"] for row in rows(folder / "cut.jsonl")] == ["region_1"]
+
+
+def test_an_answer_outlasts_a_restart_of_the_server(page, tmp_path):
+    folder = {"SPADE_TRIAL_LOG": str(tmp_path)}
+    process, url = start_server(PAGE, folder)
+    try:
+        page.goto(f"{url}/?run=restart")
+        begun = onset(page)
+        page.wait_for_timeout(OPEN)
+        process.kill()
+        process.wait()
+        choose(page, "region_1")
+        page.wait_for_timeout(500)
+        process, _ = start_server(PAGE, folder, port=int(url.rsplit(":", 1)[1]))
+        onset(page, begun)
+        assert [row["choice"] for row in rows(tmp_path / "restart.jsonl")] == ["region_1"]
+    finally:
+        stop_server(process)
+
+
+def test_confidence_is_asked_and_outlasts_a_reload(page, opened):
+    answers, _ = opened("sure", "&confidence=1")
+    begun = onset(page)
+    page.wait_for_timeout(OPEN)
+    page.keyboard.press("1")
+    page.keyboard.press("1")  # a bouncing key is no confidence
+    page.wait_for_timeout(400)
+    page.get_by_role("button", name="Fairly sure").click()
+    onset(page, begun)
+    page.wait_for_timeout(OPEN)
+    page.keyboard.press("2")
+    page.reload()
+    page.locator(".trial[data-phase=confidence]").wait_for()
+    assert page.locator("[data-choice=region_2]").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("3")
+    first, second = wait_for(answers, 2)
+    assert (first["choice"], first["confidence"]) == ("region_1", 2)
+    assert first["confidence_rt_ms"] >= 400
+    assert (second["choice"], second["confidence"], second["confidence_rt_ms"]) == ("region_2", 3, None)
+    assert second["rt_ms"] >= 500
+
+
+def test_time_limit_focus_and_window_travel_inside_the_answer(page, opened):
+    answers, _ = opened("limit", "&limit=1500&crops=0")
+    assert page.locator(".second img").count() == 0
+    page.evaluate("() => { dispatchEvent(new Event('blur')); dispatchEvent(new Event('focus')); }")
+    page.set_viewport_size({"width": 900, "height": 700})
+    (row, *_) = wait_for(answers, 1)
+    assert row["timed_out"]
+    assert (row["choice"], row["rt_ms"], row["input"]) == (None, None, None)
+    assert len(row["focus_losses"]) == 1
+    assert (row["resizes"][-1]["width"], row["resizes"][-1]["height"]) == (900, 700)
+
+
+def test_practice_shows_feedback_after_the_answer(page, opened):
+    opened("practice", "&practice=1")
+    begun = onset(page)
+    page.wait_for_timeout(OPEN)
+    page.keyboard.press("2")
+    page.get_by_text("The network decided by region 1.").wait_for()
+    assert page.locator(".regions .first").get_attribute("class") == "first reference"
+    page.get_by_role("button", name="Continue").click()
+    onset(page, begun)
+    assert "region 1." not in page.locator(".trial").inner_text()
+
+
+def test_clicks_at_a_known_moment_are_recorded_there(page, server, folder):
+    times = timed_answers(page, server, folder, "timed", 10)
+    assert len(times) == 10
+    assert abs(times - TARGET).max() <= WITHIN, times
+
+
+def test_many_drawings_leave_one_listener(page, opened):
+    answers, _ = opened("listen")
+    begun = onset(page)
+    before = listeners(page)
+    for count in range(26):
+        page.get_by_role("button", name="Draw again").click()
+        page.get_by_text(f"drawn {count + 2}", exact=True).wait_for()
+    assert listeners(page) == before
+    assert onset(page) == begun  # the trial was not begun again
+    key(page, "1")
+    (row,) = wait_for(answers, 1)
+    assert row["rt_ms"] > 1000
+    onset(page, begun)
+    key(page, "1")
+    page.wait_for_timeout(OPEN)
+    key(page, "1")
+    assert wait_for(answers, 2)[1]["early_answers"] == 1  # 26 listeners would have counted 26
+
+
+def listeners(page):
+    """Return how many key listeners the document has."""
+    session = page.context.new_cdp_session(page)
+    target = session.send("Runtime.evaluate", {"expression": "document"})["result"]["objectId"]
+    found = session.send("DOMDebugger.getEventListeners", {"objectId": target})["listeners"]
+    return sum(one["type"] == "keydown" for one in found)
+
+
+def test_pictures_travel_once_and_nothing_names_a_condition(page, opened):
+    frames = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(bytes(data))))
+    opened("frames", "&still=1")
+    begun, marks, still = None, [], []
+    for _ in range(6):
+        begun = onset(page, begun)
+        addresses = page.locator(".trial .square img").evaluate_all("(all) => all.map((image) => image.src)")
+        marks += [address.split(",")[1][-3000:-1000].encode() for address in addresses]
+        page.wait_for_timeout(OPEN)
+        before = len(frames)
+        page.get_by_role("button", name="Draw again").click()
+        page.wait_for_timeout(OPEN)
+        still.append(sum(map(len, frames[before:])))
+        assert not any(word in page.locator(".trial").inner_html() for word in ("visualization", "dense", "spade"))
+        page.keyboard.press("1")
+    page.get_by_text("All answered.").wait_for()
+    everything = b"".join(frames)
+    assert len(set(marks)) == 12
+    assert [everything.count(mark) for mark in marks] == [1] * 12
+    assert not any(word in everything for word in (b"visualization", b"references", b"dense"))
+    assert max(still) < 4000  # a run that changes nothing
+    pictures = [frame for frame in frames if b"data:image" in frame]
+    assert len(pictures) == 6
+    assert max(len(frame) for frame in frames if frame not in pictures) < 40_000  # a trial's text and script
+
+
+def test_labels_for_screen_readers_and_room_at_700_pixels(page, opened):
+    page.set_viewport_size({"width": 700, "height": 700})
+    opened("labels")
+    for name in ("Region 1", "Region 2", "Cannot tell"):
+        assert page.get_by_role("button", name=name, exact=True).bounding_box()["y"] < 640
+    assert page.get_by_role("img", name="A picture with two marked regions, 1 and 2").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    assert page.locator(".question").evaluate("(one) => one === one.getRootNode().activeElement")

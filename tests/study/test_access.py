@@ -1,0 +1,160 @@
+"""Who may open the experimenter's page."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from argon2 import PasswordHasher
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError
+from spade_core.study.access import Attempts, Evidence, check_password, decide, fingerprint, is_local, is_loopback
+
+HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
+HOST = ("Host", "127.0.0.1:8501")
+EMAIL = {"is_logged_in": True, "email": "a@example.org", "email_verified": True}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "localhost", "LocalHost", "::1", "[::1]"])
+def test_loopback_addresses(address):
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        None,
+        "",
+        "0.0.0.0",
+        "::",
+        "192.168.0.1",
+        "10.0.0.1",
+        "127.0.0.1.evil.org",
+        "localhost.evil.org",
+        "2130706433",
+        "127",
+    ],
+)
+def test_other_addresses(address):
+    assert not is_loopback(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8501", "127.0.0.1", "LOCALHOST:8501", "[::1]:8501", "[::1]"])
+def test_local_hosts_are_open(host):
+    assert is_local("127.0.0.1", (("host", host),))
+    assert is_local("127.0.0.1", (("host", host), ("Origin", f"http://{host}")))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "study.example.org", "192.168.0.1:8501", "127.0.0.1.evil.org", "evil.org:127", "user@127.0.0.1",
+     "127.0.0.1 evil", "127.0.0.1:port", "127.0.0.1:8501:1", "localhost.", "localhost\nx"],
+)  # fmt: skip
+def test_other_hosts_are_not(host):
+    assert not is_local("127.0.0.1", (("Host", host),))
+
+
+@pytest.mark.parametrize("address", [None, "", "0.0.0.0", "192.168.0.1"])
+def test_a_server_that_listens_elsewhere_is_not_local(address):
+    assert not is_local(address, (HOST,))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Forwarded", "X-Forwarded-For", "x-forwarded-host", "X-FORWARDED-PROTO", "X_Forwarded_For", "X-Forwarded", "Via",
+     "X-Real-IP"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["127.0.0.1", ""])
+def test_what_a_proxy_passed_on_is_not_local(name, value):
+    assert not is_local("127.0.0.1", (HOST, (name, value)))
+
+
+def test_no_header_or_a_second_host_or_another_origin_is_not_local():
+    assert not is_local("127.0.0.1", ())
+    assert not is_local("127.0.0.1", (HOST, ("Host", "evil.org")))
+    for origin in ("https://study.example.org", "null", "", "http://[::1"):
+        assert not is_local("127.0.0.1", (HOST, ("Origin", origin)))
+
+
+def test_the_ways_in():
+    closed = Evidence("0.0.0.0", (HOST,))
+    assert decide(Settings(), Evidence("127.0.0.1", (HOST,))) == "local"
+    assert decide(Settings(), closed) == "closed"
+    secured = Settings(admin_password_hash=HASH, admin_emails=("a@example.org",))
+    assert decide(secured, closed) == "closed"
+    assert decide(secured, Evidence("0.0.0.0", (HOST,), fingerprint(HASH))) == "password"
+    assert decide(secured, Evidence("0.0.0.0", (HOST,), HASH)) == "closed"
+    assert decide(Settings(), Evidence("0.0.0.0", (HOST,), fingerprint(""))) == "closed"
+    assert decide(secured, Evidence("0.0.0.0", (HOST,), claims=EMAIL)) == "oidc"
+
+
+def test_another_password_ends_a_login():
+    assert decide(Settings(admin_password_hash=HASH + "x"), Evidence(None, (), fingerprint(HASH))) == "closed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"email_verified": False}, {"email_verified": None}, {"email_verified": "false"}, {"email_verified": 1},
+     {"email": "A@example.org"}, {"email": "a@example.org.evil"}, {"email": None}, {"email": ""}],
+)  # fmt: skip
+def test_an_address_counts_exactly_and_verified_only(change):
+    here = Settings(admin_emails=("a@example.org",))
+    assert decide(here, Evidence(None, (), claims={**EMAIL, **change})) == "closed"
+    assert decide(Settings(), Evidence(None, (), claims=EMAIL)) == "closed"
+
+
+def test_the_right_password_alone_opens():
+    attempts = Attempts()
+    assert check_password(HASH, "right", attempts) == fingerprint(HASH)
+    for wrong in ("Right", "right ", "", "x" * 2000):
+        with pytest.raises(ConfigError, match="not the password"):
+            check_password(HASH, wrong, attempts)
+
+
+def test_a_setting_that_is_no_hash_is_said_without_showing_it():
+    with pytest.raises(ConfigError, match="no argon2 hash") as caught:
+        check_password("my secret", "my secret", Attempts())
+    assert "my secret" not in str(caught.value)
+
+
+def test_attempts_are_few_and_come_back():
+    now = [100.0]
+    attempts = Attempts(5, 60, clock=lambda: now[0])
+    for _ in range(5):
+        with pytest.raises(ConfigError, match="not the password"):
+            check_password(HASH, "wrong", attempts)
+        now[0] += 1
+    with pytest.raises(ConfigError, match="wait 55 seconds"):
+        check_password(HASH, "right", attempts)
+    now[0] += 55
+    assert check_password(HASH, "right", attempts)
+
+
+def test_threads_share_the_attempts():
+    attempts, taken = Attempts(5, 60, clock=lambda: 0.0), []
+    start = threading.Barrier(40)
+
+    def one():
+        start.wait()
+        taken.append(attempts.take())
+
+    threads = [threading.Thread(target=one) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert taken.count(0.0) == 5
+    assert len(taken) == 40
+
+
+def test_the_settings_are_read_and_keep_their_secret(caplog):
+    found = Settings.from_environment({"SPADE_ADMIN_PASSWORD_HASH": HASH, "SPADE_ADMIN_EMAILS": " a@b.org, c@d.org,"})
+    assert found.admin_emails == ("a@b.org", "c@d.org")
+    assert found.admin_password_hash == HASH
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("x").info("%r", found)
+    assert HASH not in caplog.text
+    with pytest.raises(ConfigError, match="SPADE_ADMIN_EMAILS"):
+        Settings.from_environment({"SPADE_ADMIN_EMAILS": "nobody"})

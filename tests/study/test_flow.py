@@ -1,0 +1,248 @@
+"""A participant's way, answers, cells and concurrency, on both engines."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from sqlalchemy import func, select
+
+from spade_core.errors import ConfigError
+from spade_core.study import flow
+from spade_core.study.answers import submit
+from spade_core.study.bots import simulate
+from spade_core.study.schedule import cells, main_schedule
+from spade_core.study.studies import opened, publish, set_status
+from spade_core.study.tables import Event, Participant, Study, Trial
+from tests.study.conftest import real_design
+
+
+def begun(store, key, external_id=None, **options):
+    """Bring a person to the first practice trial."""
+    who = flow.person(store, key, flow.enter(store, key, external_id=external_id, **options).token)
+    who = flow.check_device(store, who, width=1200, device={})
+    who = flow.consent(store, who, given=True)
+    who = flow.finish_instructions(store, who)
+    right = tuple(question.correct for question in who.design.texts.comprehension)
+    return flow.comprehend(store, who, right)
+
+
+def answer_of(trial, choice="region_1", **changes):
+    return {
+        "trial_id": trial.id, "choice": choice, "confidence": 2, "rt_ms": 1500.0, "rt_source": "browser",
+        "timed_out": False, **changes,
+    }  # fmt: skip
+
+
+def again(store, who):
+    """Return the person as the database knows them now."""
+    return flow.Person(store.run(lambda session: session.get(Participant, who.row.uid)), who.study)
+
+
+def in_main(store, key, **options):
+    """Bring a person past a practice that is all right."""
+    who = begun(store, key, **options)
+    for _ in range(who.design.practice):
+        trial = flow.current_trial(store, who)
+        submit(store, who, answer_of(trial, trial.reference_side))
+    return again(store, who)
+
+
+def events(store, who):
+    found = select(Event.details).where(Event.participant_uid == who.row.uid, Event.kind == "refused answer")
+    return [details["reason"] for details in store.run(lambda session: list(session.scalars(found)))]
+
+
+def test_the_whole_way_ends_with_the_code_and_progress_reaches_one_only_then(store, key):
+    who = in_main(store, key)
+    assert who.row.phase == "main"
+    seen = [flow.progress(store, who)]
+    while (trial := flow.current_trial(store, who)) is not None:
+        assert submit(store, who, answer_of(trial, trial.required or "region_2")).fresh
+        seen.append(flow.progress(store, who))
+    assert seen == sorted(seen)
+    assert seen[-1] < 1
+    who = flow.finish_study(store, flow.Person(who.row, who.study))
+    assert (who.row.status, who.code) == ("complete", who.design.codes.complete)
+    assert flow.progress(store, who) == 1
+
+
+def test_first_write_wins_and_only_the_current_trial_takes_an_answer(store, key):
+    who, other = in_main(store, key), in_main(store, key)
+    first = flow.current_trial(store, who)
+    assert submit(store, who, answer_of(first, "region_1")).fresh
+    again = submit(store, who, answer_of(first, "region_1"))
+    assert (again.stored, again.fresh, again.refusal) == (True, False, "repeated")
+    conflict = submit(store, who, answer_of(first, "region_2"))
+    assert (conflict.stored, conflict.refusal) == (True, "conflicting")
+    last = store.run(
+        lambda session: session.scalar(
+            select(Trial).where(Trial.participant_uid == who.row.uid).order_by(Trial.index.desc()).limit(1)
+        )
+    )
+    assert submit(store, who, answer_of(last)).refusal == "skipping"
+    assert submit(store, who, answer_of(flow.current_trial(store, other))).refusal == "foreign"
+    assert store.run(lambda session: session.get(Trial, first.id)).choice == "region_1"
+    assert events(store, who) == ["conflicting", "skipping", "foreign"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"choice": "region_3"}, {"choice": None}, {"confidence": 4}, {"confidence": True}, {"rt_ms": 3.0},
+        {"rt_ms": float("nan")}, {"rt_ms": "800"}, {"rt_source": "elsewhere"}, {"choice": None, "timed_out": True},
+    ],
+)  # fmt: skip
+def test_impossible_answers_change_nothing(store, key, wrong):
+    who = in_main(store, key)
+    trial = flow.current_trial(store, who)
+    assert submit(store, who, answer_of(trial, **wrong)).refusal == "impossible"
+    assert flow.current_trial(store, who).id == trial.id
+
+
+def test_practice_repeats_up_to_three_rounds_and_then_flags(store, key):
+    who = begun(store, key)
+    rounds = []
+    while (trial := flow.current_trial(store, who)) is not None and trial.type == "practice":
+        rounds.append(trial.index // 100)
+        receipt = submit(store, who, answer_of(trial, "cannot_tell"))
+        assert receipt.correct is False
+        who = again(store, who)
+    assert Counter(rounds) == {0: 6, 1: 6, 2: 6}
+    assert who.row.practice_flagged
+    assert who.row.phase == "main"
+
+
+def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store, key):
+    who = flow.person(store, key, flow.enter(store, key).token)
+    assert flow.check_device(store, who, width=500, device={}).row.phase == "device"
+    who = flow.check_device(store, who, width=1000, device={})
+    declined = flow.consent(store, who, given=False)
+    assert (declined.row.status, declined.code) == ("declined", who.design.codes.declined)
+    assert declined.row.cell is None
+    late = flow.consent(store, declined, given=True)
+    assert late.row.status == "declined", "a decision cannot be taken twice"
+
+    who = flow.person(store, key, flow.enter(store, key).token)
+    who = flow.finish_instructions(
+        store, flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
+    )
+    who = flow.comprehend(store, who, (0, 0))
+    assert who.row.status == "active"
+    assert flow.comprehend(store, who, (0, 0)).row.status == "screened_out"
+
+
+def test_only_two_failed_attention_checks_change_the_code(store, key):
+    def finished(failures):
+        who = in_main(store, key)
+        failed = 0
+        while (trial := flow.current_trial(store, who)) is not None:
+            choice = "region_1"  # always the same side, and wrong in catch trials: no matter
+            if trial.required is not None:
+                choice = "cannot_tell" if failed < failures else trial.required
+                failed += 1
+            submit(store, who, answer_of(trial, choice, rt_ms=510.0))
+        return flow.finish_study(store, who).row.status
+
+    assert [finished(failures) for failures in (1, 2)] == ["complete", "failed"]
+
+
+def test_a_newer_tab_takes_over_and_one_id_is_one_participation(store, key):
+    first = flow.enter(store, key, external_id="ABC")
+    second = flow.enter(store, key, external_id="ABC")
+    assert (first.uid, second.returned) == (second.uid, True)
+    assert flow.person(store, key, first.token) is None
+    assert flow.person(store, key, second.token).row.uid == first.uid
+    with pytest.raises(ConfigError, match="participant id"):
+        flow.enter(store, key, external_id="x" * 101)
+
+
+def test_paused_studies_take_nobody_new_but_let_people_finish(store, key):
+    who = begun(store, key, external_id="A")
+    set_status(store, key, "paused")
+    with pytest.raises(ConfigError, match="takes no new participants"):
+        flow.enter(store, key)
+    assert flow.enter(store, key, external_id="A").uid == who.row.uid
+    trial = flow.current_trial(store, who)
+    assert submit(store, who, answer_of(trial)).fresh
+
+
+def test_bots_fill_cells_evenly_and_never_a_persons_cell_quota_or_freeze(store, key):
+    study = opened(store, key)
+    count = 2 * len(cells(study.design, study.stimuli))
+    assert simulate(store, key, count, "rater", seed=1) == {"complete": count}
+    query = select(Participant.cell, func.count()).where(Participant.is_bot).group_by(Participant.cell)
+    assert set(dict(store.run(lambda s: [tuple(row) for row in s.execute(query)])).values()) == {2}
+    assert store.run(lambda s: s.scalar(select(Study.frozen))) is None
+    in_main(store, key)
+    assert store.run(lambda s: s.scalar(select(Study.frozen))) is not None
+
+
+def test_every_seed_replays_to_the_stored_schedule(store, key):
+    who = in_main(store, key)
+    plan = main_schedule(
+        who.design, who.study.stimuli, cells(who.design, who.study.stimuli)[who.row.cell], int(who.row.seed, 16)
+    )
+    stored = store.run(
+        lambda session: list(
+            session.scalars(
+                select(Trial)
+                .where(Trial.participant_uid == who.row.uid, Trial.type != "practice")
+                .order_by(Trial.index)
+            )
+        )
+    )
+    assert [(t.index, t.type, t.stimulus_id, t.condition, t.reference_side, t.required) for t in stored] == [
+        (t.index, t.type, t.stimulus_id, t.condition, t.reference_side, t.required) for t in plan
+    ]
+
+
+def test_abandoned_starts_free_their_cell_and_the_quota_holds(store, stimuli):
+    key = publish(store, real_design(quota=2, expire_minutes=10), stimuli)
+    idle = [begun(store, key) for _ in range(2)]
+    full = flow.person(store, key, flow.enter(store, key).token)
+    full = flow.consent(store, flow.check_device(store, full, width=900, device={}), given=True)
+    assert full.row.status == "screened_out"
+    store.clock.now += 11 * 60
+    fresh = begun(store, key)
+    assert fresh.row.phase == "practice"
+    assert idle[0].row.cell is not None
+
+
+def test_threads_starting_one_id_make_one_participant_and_many_ids_fill_cells_within_one(store, stimuli):
+    key = publish(store, real_design(quota=100), stimuli)
+    uids, errors = [], []
+
+    def start(external_id):
+        try:
+            uids.append(begun(store, key, external_id=external_id).row.uid)
+        except Exception as error:  # noqa: BLE001 - a thread's error must reach the test
+            errors.append(error)
+
+    def together(names):
+        threads = [threading.Thread(target=start, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    entered = []
+    threads = [
+        threading.Thread(target=lambda: entered.append(flow.enter(store, key, external_id="one").uid))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(entered) == 20
+    assert len(set(entered)) == 1
+    together([f"id{number}" for number in range(20)])
+    assert not errors
+    assert len(set(uids)) == 20
+    query = select(Participant.cell, func.count()).where(Participant.cell.is_not(None)).group_by(Participant.cell)
+    counts = dict(store.run(lambda s: [tuple(row) for row in s.execute(query)]))
+    number = len(cells(real_design(), stimuli))
+    full = [counts.get(cell, 0) for cell in range(number)]
+    assert max(full) - min(full) <= 1

@@ -1,0 +1,102 @@
+"""The commands ``study …`` from the shell's side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from spade_core.cli import main
+from spade_core.study.design import TEMPLATE
+from spade_core.study.stimulus_set import DEMO_SET
+from tests.study.conftest import real_design, tiny_set
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPADE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.delenv("SPADE_DATABASE_URL", raising=False)
+    tiny_set(tmp_path / "set")
+    (tmp_path / "design.yaml").write_text(real_design().to_yaml())
+    return tmp_path
+
+
+def ask(capsys, *words):
+    code = main(["study", *map(str, words)])
+    return code, capsys.readouterr()
+
+
+def published(capsys, folder):
+    code, out = ask(capsys, "publish", "--design", folder / "design.yaml", "--set", folder / "set", "--json")
+    assert code == 0
+    return json.loads(out.out)["key"]
+
+
+def test_publish_simulate_status_export_and_analyse(capsys, folder):
+    key = published(capsys, folder)
+    code, out = ask(capsys, "simulate", key, "--participants", 8, "--policy", "rater", "--seed", 1, "--json")
+    assert json.loads(out.out)["ends"] == {"complete": 8}
+    code, out = ask(capsys, "status", key, "--json")
+    assert json.loads(out.out)["bots"] == {"complete": 8}
+    code, out = ask(capsys, "export", key, "--out", folder / "x.parquet", "--json")
+    assert json.loads(out.out) == {"file": str(folder / "x.parquet"), "rows": 8 * 24, "format": "parquet"}
+    _code, out = ask(capsys, "analyse", key, "--json")
+    found = json.loads(out.out)
+    assert found["simulated"]
+    assert found["table3"]["spade"]["agree"]["share"] == 1.0
+    _code, out = ask(capsys, "analyse", key)
+    assert "SIMULATED" in out.out
+    _code, out = ask(capsys, "list", "--json")
+    assert [row["key"] for row in json.loads(out.out)] == [key]
+
+
+def test_pause_backup_and_delete(capsys, folder):
+    key = published(capsys, folder)
+    ask(capsys, "simulate", key, "--participants", 1)
+    assert ask(capsys, "pause", key)[0] == 0
+    assert ask(capsys, "backup", "--out", folder / "b.sqlite3")[0] == 0
+    assert (folder / "b.sqlite3").stat().st_size > 0
+    ask(capsys, "export", key, "--out", folder / "x.json")
+    uid = json.loads((folder / "x.json").read_text())["rows"][0]["participant_uid"]
+    assert ask(capsys, "delete-participant", uid)[0] == 0
+    _code, out = ask(capsys, "export", key, "--out", folder / "y.csv", "--json")
+    assert json.loads(out.out)["rows"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("status", "nope"), "There is no study"),
+        (("build",), "Give --images DIR and --out DIR"),
+        (("validate",), "Give --design FILE"),
+        (("validate", "--design", "missing.yaml"), "cannot be read"),
+        (("publish", "--design", TEMPLATE, "--set", "missing"), "holds no stimulus set"),
+        (("simulate", "nope", "--participants", "1"), "There is no study"),
+        (("delete-participant", "nobody"), "There is no participant"),
+    ],
+)
+def test_wrong_input_ends_with_one_sentence_and_code_2(capsys, folder, words, sentence):
+    code, out = ask(capsys, *words)
+    assert code == 2
+    assert sentence in out.err
+    assert out.err.count("\n") == 1
+
+
+def test_a_database_that_cannot_be_opened_is_a_sentence(capsys, folder, monkeypatch):
+    monkeypatch.setenv("SPADE_DATABASE_URL", "sqlite:////nowhere/at/all.sqlite3")
+    code, out = ask(capsys, "list")
+    assert code == 2
+    assert "SPADE_DATABASE_URL" in out.err
+
+
+@pytest.mark.skipif(not DEMO_SET.is_dir(), reason="the demo set is not built")
+def test_the_demo_study_is_made_with_one_command(capsys, folder):
+    _code, out = ask(capsys, "build", "--demo", "--json")
+    key = json.loads(out.out)["key"]
+    ask(capsys, "simulate", key, "--participants", 3, "--policy", "rater")
+    _code, out = ask(capsys, "analyse", key, "--json")
+    found = json.loads(out.out)
+    assert found["demo"]
+    shutil.rmtree(folder / "set")
+    assert ask(capsys, "status", key)[0] == 0
