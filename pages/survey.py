@@ -9,6 +9,7 @@ import streamlit as st
 
 from spade_core.config import ASSETS
 from spade_core.study import flow
+from spade_core.study.care import issue_withdrawal, withdraw
 from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.store import Store
 from spade_core.ui.participant import participant_frame, present, study_store
@@ -22,12 +23,15 @@ def main() -> None:
 
 def _render() -> None:
     store = study_store()
+    if "withdraw" in st.query_params:
+        _render_withdrawal(store)
+        return
     who = present(store)
     if who is None:
         return
     _banner(who)
     if who.row.status in TERMINAL:
-        _render_end(who)
+        _render_end(store, who)
         return
     st.progress(flow.progress(store, who), text="Your progress")
     _SCREENS[who.row.phase](store, who)
@@ -138,7 +142,7 @@ def _render_debrief(store: Store, who: Person) -> None:
         st.rerun()
 
 
-def _render_end(who: Person) -> None:
+def _render_end(store: Store, who: Person) -> None:
     st.title(_ENDS[who.row.status])
     st.progress(1.0, text="Everything is saved.")
     st.markdown("Your completion code:")
@@ -146,6 +150,34 @@ def _render_end(who: Person) -> None:
     url = who.design.codes.return_url
     if url:
         st.link_button("Return", url.replace("{code}", who.code or ""), type="primary")
+
+    if who.row.consented is not None:
+        _render_token(store, who)
+
+
+def _render_token(store: Store, who: Person) -> None:
+    """Show the withdrawal code; whoever comes back later may have a new one, which voids the old one."""
+    if "withdrawal" not in st.session_state and who.row.withdrawal_sha256 is None:
+        st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid)
+    if "withdrawal" in st.session_state:
+        st.markdown("Your withdrawal code. Keep it: with it, and only with it, you can delete your data later.")
+        st.code(st.session_state["withdrawal"], language=None)
+        st.markdown("[Delete my data](?withdraw=1)")
+    elif st.button("Give me a new withdrawal code", key="new_withdrawal"):
+        st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid, replace=True)
+        st.rerun()
+
+
+def _render_withdrawal(store: Store) -> None:
+    """Delete a participation by its code; nobody is told whose it was."""
+    st.title("Delete my data")
+    with st.form("withdrawal", border=False):
+        token = st.text_input("Your withdrawal code", max_chars=64)
+        sent = st.form_submit_button("Delete all of it for good", type="primary")
+    if sent and withdraw(store, token.strip()):
+        st.success("Your data are deleted.")
+    elif sent:
+        st.error("This code finds nothing: check it; if it is right, your data are deleted already.")
 
 
 _ENDS = {

@@ -39,7 +39,7 @@ def test_publish_simulate_status_export_and_analyse(capsys, folder):
     assert json.loads(out.out)["ends"] == {"complete": 8}
     code, out = ask(capsys, "status", key, "--json")
     assert json.loads(out.out)["bots"] == {"complete": 8}
-    code, out = ask(capsys, "export", key, "--out", folder / "x.parquet", "--json")
+    _code, out = ask(capsys, "export", key, "--out", folder / "x.parquet", "--json")
     assert json.loads(out.out) == {"file": str(folder / "x.parquet"), "rows": 8 * 24, "format": "parquet"}
     _code, out = ask(capsys, "analyse", key, "--json")
     found = json.loads(out.out)

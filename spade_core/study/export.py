@@ -122,7 +122,6 @@ def _row(study: Opened, person: Participant, trial: Trial, verdict: Checks) -> d
             return None
         return trial.reference_side if answer == "reference" else REGIONS[1 - REGIONS.index(trial.reference_side)]
 
-    details = trial.details or {}
     return {
         "study_id": study.row.id, "study_version": study.design.version, "code_version": study.row.code_version,
         "participant_uid": person.uid, "is_bot": person.is_bot, "is_preview": person.is_preview,
@@ -138,7 +137,7 @@ def _row(study: Opened, person: Participant, trial: Trial, verdict: Checks) -> d
         "rater_side_spade": side(item.answers.get("rater_spade")),
         "choice": trial.choice, "correct": _correct(trial), "confidence": trial.confidence, "rt_ms": trial.rt_ms,
         "rt_source": trial.rt_source, "timed_out": bool(trial.timed_out),
-        "n_focus_losses": len(details.get("focus_losses") or ()), "repeat_of": trial.repeat_of,
+        "n_focus_losses": trial.n_focus_losses, "repeat_of": trial.repeat_of,
         "submitted_utc": trial.answered,
     }  # fmt: skip
 
@@ -159,9 +158,10 @@ def _anonymous(store: Store, study: Opened, table: pd.DataFrame) -> pd.DataFrame
     table = table.copy()
     table["submitted_utc"] = table["submitted_utc"] - table["participant_uid"].map(started)
     table["participant_uid"] = table["participant_uid"].map(numbers)
-    keep = {uid: f"t{number:06d}" for number, uid in enumerate(table["trial_id"], 1)}
+    table = table.sort_values(["participant_uid", "trial_index"], ignore_index=True)
+    keep = {uid: f"t{number:06d}" for number, uid in enumerate(table["trial_id"], 1)}  # says no more than that order
     table["trial_id"], table["repeat_of"] = table["trial_id"].map(keep), table["repeat_of"].map(keep)
-    return table.sort_values(["participant_uid", "trial_index"], ignore_index=True)
+    return table
 
 
 def write(table: pd.DataFrame, form: str) -> bytes:

@@ -8,10 +8,14 @@ from collections.abc import Callable
 import streamlit as st
 
 from spade_core.config import Settings
+from spade_core.errors import ConfigError
 from spade_core.study import flow
 from spade_core.study.flow import Person
+from spade_core.study.links import PERSONAL, external_id_of, is_signed, signer
 from spade_core.study.store import Store, open_store
+from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
+from spade_core.ui.study_access import is_open
 
 __all__ = ["participant_frame", "present", "study_store"]
 
@@ -79,7 +83,9 @@ def _enter(store: Store, key: str) -> None:
         st.info("This address is incomplete: please open the whole link that you were given.", icon=":material/link:")
         return
     preview = st.query_params.get("preview") == "1"
-    external = st.query_params.get(PROLIFIC[0])
+    if preview and not is_open():
+        raise ConfigError("A preview is for experimenters: open it from the study page, after logging in there.")
+    external = _given_id(store, key)
     if external is None and not preview:
         external = _typed_id(store, key)
         if external is None:
@@ -90,13 +96,24 @@ def _enter(store: Store, key: str) -> None:
     st.rerun()
 
 
+def _given_id(store: Store, key: str) -> str | None:
+    """Return the id that the address carries: a signed personal link's, or a recruiting service's."""
+    if is_signed(st.query_params):
+        return external_id_of(signer(settings()).verify(st.query_params, key, store.clock()))
+    return _unsigned(st.query_params.get(PROLIFIC[0]))
+
+
+def _unsigned(external: str | None) -> str | None:
+    if external is not None and external.startswith(PERSONAL):
+        raise ConfigError("This id belongs to a personal link: open the whole link that you were given.")
+    return external
+
+
 def _typed_id(store: Store, key: str) -> str | None:
     """Return the id that was typed, empty for none; None: not yet."""
-    from spade_core.study.studies import opened
-
     st.title(opened(store, key).design.name)
     with st.form("entry", border=False):
         typed = st.text_input("Your participant id", help="If you were not given one, leave this empty.", max_chars=100)
         if st.form_submit_button("Start", type="primary"):
-            return typed.strip()
+            return _unsigned(typed.strip())
     return None

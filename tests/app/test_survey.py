@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -89,12 +90,19 @@ def test_the_whole_way_by_the_plain_form_ends_with_the_code(store, key):
     answer_all(app, store)
     app.text_area(key="comment").set_value("fine").run()
     press(app, "finish")
-    assert [code.value for code in app.code] == ["COMPLETE1"]
+    assert app.code[0].value == "COMPLETE1"
+    token = app.code[1].value
     row = store.run(lambda session: session.scalar(select(Participant)))
     assert (row.status, row.comment, row.native) == ("complete", "fine", True)
     trials = store.run(lambda session: list(session.scalars(select(Trial))))
     assert all(trial.answered is not None and trial.rt_source == "server" for trial in trials)
     assert store.run(lambda session: session.scalar(select(ExternalId))).external_id == "PID1"
+    for code, words in (("wrong", "finds nothing"), (token, "are deleted"), (token, "finds nothing")):
+        page = opened(withdraw="1")
+        page.text_input[0].set_value(code)
+        page.button[0].click().run()
+        assert words in (page.error or page.success)[0].value
+    assert store.run(lambda session: list(session.scalars(select(Trial)))) == []
 
 
 def test_a_reload_goes_on_at_the_same_trial_and_the_old_tab_says_so(store, key):
@@ -128,9 +136,26 @@ def test_an_id_can_be_typed_and_wrong_addresses_get_a_sentence(store, key):
     assert "opened again elsewhere" in opened(study=key, r="0" * 32).info[0].value
 
 
-def test_a_preview_is_marked_and_counts_for_nothing(store, key):
+def test_a_preview_is_marked_and_counts_for_nothing(store, key, monkeypatch):
+    app = opened(study=key, preview="1")
+    assert "for experimenters" in app.error[0].value
+    monkeypatch.setattr("spade_core.ui.participant.is_open", lambda: True)
     app = opened(study=key, preview="1")
     assert "Preview" in app.warning[0].value
     row = store.run(lambda session: session.scalar(select(Participant)))
     assert row.is_preview
     assert flow.person(store, key, token_of(app)).study.row.frozen is None
+
+
+def test_a_personal_link_is_checked_and_its_id_cannot_be_typed(store, key, tmp_path):
+    from spade_core.config import Settings
+    from spade_core.study.links import signer
+
+    link = signer(Settings(data_dir=tmp_path)).personal("http://x", key, "anna", store.clock() + 600)
+    query = dict(parse_qsl(urlsplit(link).query))
+    opened(**query)
+    external = store.run(lambda session: session.scalar(select(ExternalId))).external_id
+    assert "anna" in external
+    assert "personal link" in opened(study=key, PROLIFIC_PID=external).error[0].value
+    forged = {**query, **{name: "0" * len(value) for name, value in query.items() if name not in ("study", "label")}}
+    assert opened(**forged).error
