@@ -35,9 +35,9 @@ def published(capsys, folder):
 
 def test_publish_simulate_status_export_and_analyse(capsys, folder):
     key = published(capsys, folder)
-    code, out = ask(capsys, "simulate", key, "--participants", 8, "--policy", "rater", "--seed", 1, "--json")
+    _code, out = ask(capsys, "simulate", key, "--participants", 8, "--policy", "rater", "--seed", 1, "--json")
     assert json.loads(out.out)["ends"] == {"complete": 8}
-    code, out = ask(capsys, "status", key, "--json")
+    _code, out = ask(capsys, "status", key, "--json")
     assert json.loads(out.out)["bots"] == {"complete": 8}
     _code, out = ask(capsys, "export", key, "--out", folder / "x.parquet", "--json")
     assert json.loads(out.out) == {"file": str(folder / "x.parquet"), "rows": 8 * 24, "format": "parquet"}

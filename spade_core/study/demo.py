@@ -17,7 +17,7 @@ __all__ = ["build_demo_set", "demo_design"]
 
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
 PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")
-CATCH = ("cat", "koala", "bridge", "coffee")
+CATCH = ("cat", "rocket", "bridge", "coffee")
 TRACE = {"preset": "default", "seed": 0}
 
 
@@ -44,8 +44,12 @@ def candidates() -> dict[str, list[Candidate]]:
 def demo_design() -> Design:
     """Return the template as a demo: its placeholders may stay, and it says that it measures nothing."""
     template = load_design(TEMPLATE)
-    stated = "This is a demo; nothing that you enter is evaluated."
-    return template.model_copy(update={"demo": True, "name": "Demo study", "controller": stated})
+    facts = {
+        "controller": "nobody: this is a demo, and nothing that you enter is evaluated.",
+        "contact": "whoever showed you this demo.", "ethics": "none, since nothing is measured.",
+        "retention": "until whoever runs this demo deletes them.", "age": "This is a demo.",
+    }  # fmt: skip
+    return template.model_copy(update={"demo": True, "name": "Demo study", **facts})
 
 
 def build_demo_set(folder: Path, *, steps: int = 512, progress: Progress = silent) -> StimulusSet:
