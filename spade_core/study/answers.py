@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from spade_core.study.flow import Person, after_answer, open_trial
+from spade_core.study.flow import Person
+from spade_core.study.phases import after_answer, open_trial
 from spade_core.study.store import Store
 from spade_core.study.tables import Event, Participant, Trial
 

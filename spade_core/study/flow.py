@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.design import Design
-from spade_core.study.schedule import Planned, cells, main_schedule, practice_schedule
+from spade_core.study.phases import begin_practice, end, go, open_trial, take_cell
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, find, opened
-from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Study, Trial
+from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Trial
 
 __all__ = [
     "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "check_device", "claim", "comprehend", "consent",
@@ -166,7 +165,7 @@ def check_device(
         row.device = {**(row.device or {}), **device, "width": width}
         if native or (width or 0) >= who.design.min_width:
             row.native = native if row.phase == "device" else row.native
-            _go(row, "device", "consent")
+            go(row, "device", "consent")
 
     return _changed(store, who, change)
 
@@ -182,10 +181,10 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
         if row.phase != "consent" or row.status != "active":
             return
         if not given:
-            _end(store, row, "declined")
+            end(store, row, "declined")
             return
         row.consented, row.consent_sha256 = store.clock(), _sha256(who.design.texts.consent)
-        _take_cell(store, session, row, who.study)
+        take_cell(store, session, row, who.study)
 
     return _changed(store, who, change)
 
@@ -194,9 +193,9 @@ def finish_instructions(store: Store, who: Person) -> Person:
     """Go on to the comprehension check, or past it where the design asks nothing."""
 
     def change(row: Participant, session: Session) -> None:
-        _go(row, "instructions", "comprehension")
+        go(row, "instructions", "comprehension")
         if not who.design.texts.comprehension:
-            _begin_practice(session, row, who.study)
+            begin_practice(session, row, who.study)
 
     return _changed(store, who, change)
 
@@ -209,9 +208,9 @@ def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
             return
         row.comprehension_tries += 1
         if answers == tuple(question.correct for question in who.design.texts.comprehension):
-            _begin_practice(session, row, who.study)
+            begin_practice(session, row, who.study)
         elif row.comprehension_tries >= COMPREHENSION_TRIES:
-            _end(store, row, "screened_out")
+            end(store, row, "screened_out")
 
     return _changed(store, who, change)
 
@@ -236,26 +235,6 @@ def answered_ids(store: Store, who: Person) -> list[str]:
     return store.run(lambda session: list(session.scalars(query.order_by(Trial.index))))
 
 
-def open_trial(session: Session, row: Participant) -> Trial | None:
-    """Return the first unanswered trial of a participant's phase."""
-    waiting = select(Trial).where(
-        Trial.participant_uid == row.uid,
-        Trial.answered.is_(None),
-        (Trial.type == "practice") == (row.phase == "practice"),
-    )
-    return session.scalar(waiting.order_by(Trial.index).limit(1))
-
-
-def after_answer(store: Store, session: Session, row: Participant, study: Opened) -> None:
-    """Move on where the answer just written was the last one of its phase."""
-    if open_trial(session, row) is not None:
-        return
-    if row.phase == "practice":
-        _judge_practice(store, session, row, study)
-    elif row.phase == "main":
-        _go(row, "main", "debrief")
-
-
 def finish_study(store: Store, who: Person) -> Person:
     """End the participation: ``failed`` after two failed explicit attention checks, ``complete`` otherwise."""
 
@@ -264,7 +243,7 @@ def finish_study(store: Store, who: Person) -> Person:
             wrong = select(func.count()).where(
                 Trial.participant_uid == row.uid, Trial.type == "attention", Trial.required != Trial.choice
             )
-            _end(store, row, "failed" if (session.scalar(wrong) or 0) >= ATTENTION_FAILURES else "complete")
+            end(store, row, "failed" if (session.scalar(wrong) or 0) >= ATTENTION_FAILURES else "complete")
 
     return _changed(store, who, change)
 
@@ -328,83 +307,6 @@ def _changed(store: Store, who: Person, change: Any) -> Person:
         return row
 
     return Person(store.run(work), who.study)
-
-
-def _go(row: Participant, before: str, after: str) -> None:
-    if row.status == "active" and row.phase == before:
-        row.phase = after
-
-
-def _end(store: Store, row: Participant, status: str) -> None:
-    row.status, row.finished = status, store.clock()
-
-
-def _take_cell(store: Store, session: Session, row: Participant, study: Opened) -> None:
-    """Assign the least filled cell; real people, bots and previews are counted apart, so that none takes another's."""
-    design, all_cells = study.design, cells(study.design, study.stimuli)
-    alive = store.clock() - 60 * design.expire_minutes
-    taken = session.execute(
-        select(Participant.cell, func.count()).where(
-            Participant.study_id == row.study_id, Participant.is_bot == row.is_bot,
-            Participant.is_preview == row.is_preview, Participant.cell.is_not(None), Participant.uid != row.uid,
-            (Participant.status == "complete") | ((Participant.status == "active") & (Participant.last_seen >= alive)),
-        ).group_by(Participant.cell)
-    ).all()  # fmt: skip
-    counts = {cell: count for cell, count in taken if cell is not None}
-    if sum(counts.values()) >= design.quota and not row.is_preview:
-        _end(store, row, "screened_out")
-        return
-    rng = random.Random(row.seed)  # noqa: S311 - breaks ties, repeatable from the stored seed
-    least = min(counts.get(number, 0) for number in range(len(all_cells)))
-    row.cell = rng.choice([number for number in range(len(all_cells)) if counts.get(number, 0) == least])
-    row.phase = "instructions"
-    plan = main_schedule(design, study.stimuli, all_cells[row.cell], int(row.seed, 16))
-    _add_trials(session, row, plan)
-    if not (row.is_bot or row.is_preview):
-        stored = session.get(Study, row.study_id)
-        if stored is not None and stored.frozen is None:
-            stored.frozen = store.clock()
-
-
-def _begin_practice(session: Session, row: Participant, study: Opened) -> None:
-    if study.design.practice == 0:
-        row.phase = "main"
-        return
-    row.phase = "practice"
-    _add_trials(session, row, practice_schedule(study.design, study.stimuli, row.practice_round, int(row.seed, 16)))
-
-
-def _judge_practice(store: Store, session: Session, row: Participant, study: Opened) -> None:
-    """End practice, repeat it, or after the last round leave or go on flagged."""
-    design = study.design
-    last = session.scalars(
-        select(Trial).where(Trial.participant_uid == row.uid, Trial.type == "practice")
-        .order_by(Trial.index.desc()).limit(design.practice)
-    ).all()  # fmt: skip
-    right = sum(trial.choice == trial.reference_side for trial in last)
-    row.practice_round += 1
-    if right >= design.practice_pass:
-        _go(row, "practice", "main")
-    elif row.practice_round < design.practice_rounds:
-        _add_trials(session, row, practice_schedule(design, study.stimuli, row.practice_round, int(row.seed, 16)))
-    elif design.practice_fail == "leave":
-        _end(store, row, "screened_out")
-    else:
-        row.practice_flagged = True
-        _go(row, "practice", "main")
-
-
-def _add_trials(session: Session, row: Participant, plan: list[Planned]) -> None:
-    """Write planned trials; their ids are random and say nothing of what is shown."""
-    ids = {trial.index: secrets.token_hex(16) for trial in plan}
-    session.add_all(
-        Trial(
-            id=ids[trial.index], participant_uid=row.uid, index=trial.index, block=trial.block, type=trial.type,
-            stimulus_id=trial.stimulus_id, condition=trial.condition, reference_side=trial.reference_side,
-            required=trial.required, repeat_of=None if trial.repeat_of is None else ids[trial.repeat_of],
-        )
-        for trial in plan
-    )  # fmt: skip
 
 
 def _sha256(text: str) -> str:

