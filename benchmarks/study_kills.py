@@ -127,11 +127,14 @@ def _participate(
 def _to_trial(page: Page) -> None:
     """Wait for a trial's onset, past a break if there is one."""
     trial, pause = page.locator(".trial[data-phase=open]"), page.get_by_role("button", name="Go on", exact=True)
-    trial.or_(pause).first.wait_for()
-    if pause.count():
-        pause.click()
-    trial.wait_for()
-    page.wait_for_timeout(OPEN_MS)
+    while True:
+        trial.or_(pause).first.wait_for()
+        if pause.count():
+            pause.click()
+            pause.wait_for(state="detached")
+        page.wait_for_timeout(OPEN_MS)
+        if trial.count() and not pause.count():  # a page that has just connected anew may still change
+            return
 
 
 def _answer(page: Page, server: Server, store: Store, trial: Trial, choice: str, stage: str | None) -> None:

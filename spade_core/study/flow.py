@@ -24,9 +24,9 @@ from spade_core.study.studies import Opened, find, opened
 from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Trial
 
 __all__ = [
-    "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "check_device", "claim", "comprehend", "consent",
-    "current_trial", "enter", "finish_instructions", "finish_study", "note_event", "owns", "person", "progress",
-    "remark", "upcoming_trial",
+    "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "begins_block", "check_device", "claim",
+    "comprehend", "consent", "current_trial", "enter", "finish_instructions", "finish_study", "note_event",
+    "owns", "person", "progress", "remark", "upcoming_trial",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -227,6 +227,13 @@ def upcoming_trial(store: Store, who: Person, trial: Trial) -> Trial | None:
         (Trial.type == "practice") == (trial.type == "practice"),
     )  # fmt: skip
     return store.run(lambda session: session.scalar(later.order_by(Trial.index).limit(1)))
+
+
+def begins_block(store: Store, who: Person, trial: Trial) -> bool:
+    """Return whether a trial comes after a break: the first of its block, and not of the first block."""
+    before = select(Trial.block).where(Trial.participant_uid == who.row.uid, Trial.index < trial.index)
+    last = store.run(lambda session: session.scalar(before.order_by(Trial.index.desc()).limit(1)))
+    return trial.type != "practice" and last is not None and last < trial.block
 
 
 def answered_ids(store: Store, who: Person) -> list[str]:

@@ -28,7 +28,7 @@ def render_trials(store: Store, who: Person) -> None:
     if trial is None:
         st.rerun()
         return
-    if said is None and _pause(who, trial):
+    if said is None and _pause(store, who, trial):
         return
     if who.row.native:
         _plain(store, who, trial, said is not None)
@@ -83,9 +83,9 @@ def _read_feedback(trial_id: str) -> None:
         del st.session_state["feedback"]
 
 
-def _pause(who: Person, trial: Trial) -> bool:
+def _pause(store: Store, who: Person, trial: Trial) -> bool:
     """Offer a break before a block; return whether it is still going on."""
-    if trial.type == "practice" or trial.block == 0 or st.session_state.get("block", 0) >= trial.block:
+    if st.session_state.get("block", 0) >= trial.block or not flow.begins_block(store, who, trial):
         return False
     st.markdown(who.design.texts.pause)
     if not st.button("Go on", type="primary", key=f"pause_{trial.block}"):

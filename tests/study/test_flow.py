@@ -68,6 +68,17 @@ def test_the_whole_way_ends_with_the_code_and_progress_reaches_one_only_then(sto
     assert flow.progress(store, who) == 1
 
 
+def test_a_break_comes_before_a_block_and_never_within(store, stimuli):
+    key = publish(store, real_design(pause_every=5), stimuli)
+    who = in_main(store, key)
+    breaks = []
+    while (trial := flow.current_trial(store, who)) is not None:
+        if flow.begins_block(store, who, trial):
+            breaks.append(trial.index - 1000)
+        submit(store, who, answer_of(trial))
+    assert breaks == [5, 10, 15]
+
+
 def test_first_write_wins_and_only_the_current_trial_takes_an_answer(store, key):
     who, other = in_main(store, key), in_main(store, key)
     first = flow.current_trial(store, who)
