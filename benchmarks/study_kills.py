@@ -151,7 +151,8 @@ def _answer(page: Page, server: Server, store: Store, trial: Trial, choice: str,
     else:
         _wait(lambda: _answered(store, trial.id), pause=0.001)
     if stage == STAGES[2]:
-        _wait(lambda: not page.evaluate(KEPT), pause=0.001)
+        # A break or the end takes the trial's component away before it hears of the acknowledgement.
+        _wait(lambda: not page.evaluate(KEPT) or not page.locator(".trial").count(), pause=0.001)
     server.kill()
     server.start()
 

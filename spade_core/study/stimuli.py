@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ class Builder:
                 yield None, row["dropped"]
                 continue
             item = Item.from_dict(row["item"])
+            if "scorecam_auc" in row:
+                item = replace(item, measures={**item.measures, "scorecam": {"trojan_auc": row["scorecam_auc"]}})
             used.add(int(item.class_neuron.rsplit(":", 1)[1]))
             yield item, ""
 
@@ -177,6 +179,7 @@ def finish(
         "central_share": share,
         "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
         "rater_agrees": {side: _share(items, f"rater_{side}") for side in ("dense", "spade")},
+        "scorecam_finds_trigger": _mean_auc(items),
         "class_lost": sum(item.keeps_class is False for item in items),
         "warning": None if CENTRAL[0] <= share <= CENTRAL[1] else (
             f"The more central patch is the reference in {share:.0%} of the main items: who always answers it does "
@@ -203,6 +206,12 @@ def _share(items: Sequence[Item], baseline: str) -> float:
 def _mean_measures(items: Sequence[Item], side: str) -> dict[str, float]:
     rows = [item.measures[side] for item in items if item.role == "main"]
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
+
+
+def _mean_auc(items: Sequence[Item]) -> float | None:
+    """Return the mean Trojan AUC of Score-CAM on the items whose reference is a trigger: how far it can be trusted."""
+    found = [item.measures["scorecam"]["trojan_auc"] for item in items if "scorecam" in item.measures]
+    return sum(found) / len(found) if found else None
 
 
 def _regions(patches: Patches, size: int) -> dict[str, Box]:

@@ -45,7 +45,8 @@ class Item:
         answers: what each baseline would choose, ``reference`` or ``other``: ``central``, ``contrast``, and the model
             rater's ``rater_dense`` and ``rater_spade``.
         measures: of either region: eccentricity (distance of its centre from the picture's, 1 in a corner), area (share
-            of the picture), contrast (standard deviation of grey values).
+            of the picture), contrast (standard deviation of grey values); of triggered items ``scorecam``: the Trojan
+            AUC of Score-CAM's map against the trigger.
         credit: author, licence and source of the photograph.
     """
 
