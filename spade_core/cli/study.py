@@ -45,7 +45,11 @@ def register(commands: Any) -> None:
 
 def _register_making(inner: Any) -> None:
     build = add_command(inner, "build", _build, "build a stimulus set from pictures, or publish the demo study")
-    build.add_argument("--demo", action="store_true", help="publish a study of the shipped demo set")
+    build.add_argument(
+        "--demo",
+        action="store_true",
+        help="publish a study of the shipped demo set; with --out, draw the set anew instead",
+    )
     build.add_argument("--images", metavar="DIR", help="folder of pictures")
     build.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all)")
     build.add_argument("--practice", type=int, default=6, metavar="N")
@@ -125,10 +129,15 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _build_demo(options: argparse.Namespace) -> int:
-    from spade_core.study.demo import demo_design
+    from spade_core.study.demo import build_demo_set, demo_design
     from spade_core.study.stimulus_set import DEMO_SET, load_set
     from spade_core.study.studies import publish
 
+    if options.out:
+        made = build_demo_set(Path(options.out), steps=options.steps, progress=Meter())
+        return emit(
+            options, {"folder": options.out, "sha256": made.sha256}, [f"the demo set, drawn anew, in {options.out}"]
+        )
     key = publish(_store(), demo_design(), load_set(DEMO_SET))
     lines = [
         f"key   {key}",

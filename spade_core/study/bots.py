@@ -16,7 +16,7 @@ from spade_core.progress import Progress, silent
 from spade_core.study import flow
 from spade_core.study.answers import Receipt, submit
 from spade_core.study.flow import Person
-from spade_core.study.schedule import REGIONS
+from spade_core.study.schedule import REGIONS, other_region
 from spade_core.study.stimulus_set import Item
 from spade_core.study.store import Store
 from spade_core.study.tables import Trial
@@ -30,10 +30,6 @@ RELOADS_EVERY = 3
 
 
 Choose = Callable[[Trial, Item, random.Random], str]  # region_1, region_2 or cannot_tell
-
-
-def _other(side: str) -> str:
-    return REGIONS[1 - REGIONS.index(side)]
 
 
 def _guess(_trial: Trial, _item: Item, rng: random.Random) -> str:
@@ -55,7 +51,7 @@ def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
     answer = item.answers.get(f"rater_{trial.condition}")
     if answer is None:
         return rng.choice(REGIONS)
-    return trial.reference_side if answer == "reference" else _other(trial.reference_side)
+    return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
 
 
 def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from spade_core.errors import ConfigError
 from spade_core.study.checks import Checks, check_person
-from spade_core.study.schedule import REGIONS
+from spade_core.study.schedule import other_region
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, opened
 from spade_core.study.tables import Participant, Trial
@@ -120,7 +120,7 @@ def _row(study: Opened, person: Participant, trial: Trial, verdict: Checks) -> d
     def side(answer: str | None) -> str | None:
         if answer is None:
             return None
-        return trial.reference_side if answer == "reference" else REGIONS[1 - REGIONS.index(trial.reference_side)]
+        return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
 
     return {
         "study_id": study.row.id, "study_version": study.design.version, "code_version": study.row.code_version,

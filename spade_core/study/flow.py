@@ -25,7 +25,7 @@ from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Tr
 
 __all__ = [
     "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "begins_block", "check_device", "claim",
-    "comprehend", "consent", "current_trial", "enter", "finish_instructions", "finish_study", "note_event",
+    "comprehend", "consent", "current_trial", "enter", "finish_instructions", "finish_study",
     "owns", "person", "progress", "remark", "upcoming_trial",
 ]  # fmt: skip
 
@@ -262,12 +262,6 @@ def remark(store: Store, who: Person, text: str) -> Person:
         row.comment = text[:2000] or None
 
     return _changed(store, who, change)
-
-
-def note_event(store: Store, who: Person, kind: str, details: Mapping[str, Any] | None = None) -> None:
-    """Note an event of a participant."""
-    event = Event(participant_uid=who.row.uid, at=store.clock(), kind=kind, details=dict(details or {}))
-    store.run(lambda session: session.add(event))
 
 
 def progress(store: Store, who: Person) -> float:

@@ -15,7 +15,7 @@ from math import gcd
 from spade_core.study.design import Design
 from spade_core.study.stimulus_set import Item, StimulusSet
 
-__all__ = ["MAIN_START", "REGIONS", "Cell", "Planned", "cells", "main_schedule", "practice_schedule"]
+__all__ = ["MAIN_START", "REGIONS", "Cell", "Planned", "cells", "main_schedule", "other_region", "practice_schedule"]
 
 REGIONS = ("region_1", "region_2")
 MAIN_START = 1000  # trial indices below are practice
@@ -57,6 +57,11 @@ class Planned:
     block: int = 0
     required: str | None = None
     repeat_of: int | None = None
+
+
+def other_region(region: str) -> str:
+    """Return ``region_2`` for ``region_1`` and the reverse."""
+    return REGIONS[1 - REGIONS.index(region)]
 
 
 def cells(design: Design, stimuli: StimulusSet) -> list[Cell]:
