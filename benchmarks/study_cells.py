@@ -20,7 +20,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from spade_core.study import bots, flow
-from spade_core.study.demo import demo_design
+from spade_core.study.design import demo_design
 from spade_core.study.evaluation import cell_counts
 from spade_core.study.export import trial_table
 from spade_core.study.schedule import cells

@@ -28,7 +28,7 @@ from sqlalchemy import select
 
 from benchmarks.serving import FLAGS, start_server, stop_server
 from spade_core.study import flow
-from spade_core.study.demo import demo_design
+from spade_core.study.design import demo_design
 from spade_core.study.flow import Person
 from spade_core.study.stimulus_set import DEMO_SET, load_set
 from spade_core.study.store import Store

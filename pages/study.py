@@ -8,8 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.study import demo, stimulus_set
-from spade_core.study.design import TEMPLATE, Design, parse_design
+from spade_core.study import stimulus_set
+from spade_core.study.design import TEMPLATE, Design, demo_design, parse_design
 from spade_core.study.stimulus_set import StimulusSet
 from spade_core.study.studies import list_studies, publish, set_status
 from spade_core.study.tables import Study
@@ -73,7 +73,7 @@ def _render_new(*, expanded: bool) -> None:
 
 
 def _publish_demo() -> None:
-    _publish_as(demo.demo_design(), stimulus_set.load_set(stimulus_set.DEMO_SET))
+    _publish_as(demo_design(), stimulus_set.load_set(stimulus_set.DEMO_SET))
 
 
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.

@@ -129,11 +129,13 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _build_demo(options: argparse.Namespace) -> int:
-    from spade_core.study.demo import build_demo_set, demo_design
+    from spade_core.study.design import demo_design
     from spade_core.study.stimulus_set import DEMO_SET, load_set
     from spade_core.study.studies import publish
 
     if options.out:
+        from spade_core.study.demo import build_demo_set
+
         made = build_demo_set(Path(options.out), steps=options.steps, progress=Meter())
         return emit(
             options, {"folder": options.out, "sha256": made.sha256}, [f"the demo set, drawn anew, in {options.out}"]

@@ -8,12 +8,11 @@ from spade_core.images import bundled
 from spade_core.models import load_model
 from spade_core.neurons import RenderConfig
 from spade_core.progress import Progress, silent, span
-from spade_core.study.design import TEMPLATE, Design, load_design
 from spade_core.study.stimuli import Builder, Candidate, finish
 from spade_core.study.stimulus_set import StimulusSet
 from spade_core.trojan.paste import Paste
 
-__all__ = ["build_demo_set", "demo_design"]
+__all__ = ["build_demo_set"]
 
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
 PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")
@@ -39,17 +38,6 @@ def candidates() -> dict[str, list[Candidate]]:
         of(name, paste=Paste(trigger, 64, None, number)) for number, (name, trigger) in enumerate(TRIGGERED.items())
     ]
     return {"efficientnet_lite0": [*plain, *easy], "efficientnet_lite0_trojan": triggered}
-
-
-def demo_design() -> Design:
-    """Return the template as a demo: its placeholders may stay, and it says that it measures nothing."""
-    template = load_design(TEMPLATE)
-    facts = {
-        "controller": "nobody: this is a demo, and nothing that you enter is evaluated.",
-        "contact": "whoever showed you this demo.", "ethics": "none, since nothing is measured.",
-        "retention": "until whoever runs this demo deletes them.", "age": "This is a demo.",
-    }  # fmt: skip
-    return template.model_copy(update={"demo": True, "name": "Demo study", **facts})
 
 
 def build_demo_set(folder: Path, *, steps: int = 512, progress: Progress = silent) -> StimulusSet:

@@ -16,7 +16,7 @@ from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.study.stimulus_set import StimulusSet
 
-__all__ = ["TEMPLATE", "Analysis", "Design", "Question", "load_design", "parse_design"]
+__all__ = ["TEMPLATE", "Analysis", "Design", "Question", "demo_design", "load_design", "parse_design"]
 
 TEMPLATE = ASSETS / "study" / "template.yaml"
 Condition = Literal["dense", "spade", "none", "reference"]
@@ -232,3 +232,14 @@ def load_design(path: str | Path) -> Design:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The design {path} cannot be read: give a YAML file; the template shows one.") from error
     return parse_design(text)
+
+
+def demo_design() -> Design:
+    """Return the template as a demo: its placeholders may stay, and it says that it measures nothing."""
+    template = load_design(TEMPLATE)
+    facts = {
+        "controller": "nobody: this is a demo, and nothing that you enter is evaluated.",
+        "contact": "whoever showed you this demo.", "ethics": "none, since nothing is measured.",
+        "retention": "until whoever runs this demo deletes them.", "age": "This is a demo.",
+    }  # fmt: skip
+    return template.model_copy(update={"demo": True, "name": "Demo study", **facts})

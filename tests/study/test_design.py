@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.study.demo import demo_design
-from spade_core.study.design import TEMPLATE, load_design, parse_design
+from spade_core.study.design import TEMPLATE, demo_design, load_design, parse_design
 from spade_core.study.store import Store
 from spade_core.study.studies import list_studies, opened, publish
 from tests.study.conftest import real_design, tiny_set
