@@ -27,7 +27,7 @@ def _render() -> None:
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{title}**")
             st.markdown(text)
-    for column, (page, label) in zip(st.columns(3), _WAYS, strict=True):
+    for column, (page, label) in zip(st.columns(len(_WAYS)), _WAYS, strict=True):
         column.page_link(page, label=label, icon=":material/arrow_forward:")
     if EXAMPLE.is_file():
         st.image(str(EXAMPLE), caption="Dense and SPADE maps of one bundled picture; computed by this app.")
@@ -37,6 +37,7 @@ _WAYS = (
     ("pages/saliency.py", "Open the saliency maps"),
     ("pages/neurons.py", "See what excites a neuron"),
     ("pages/trace.py", "Look inside a trace"),
+    ("pages/study.py", "Ask people"),
 )
 _STEPS = (
     ("1 · Pick", "2 · Trace", "3 · Compare"),
