@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import serving
+from tests.app.conftest import LONG
 from tests.hostile import hostile_files
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent.parent
-LONG = 120_000  # ms; generous, for machines that do other things too
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +21,6 @@ def server(tmp_path_factory):
     data = {"SPADE_DATA_DIR": str(tmp_path_factory.mktemp("data")), "SPADE_JOBS": "worker"}
     with serving("app.py", data) as url:
         yield url
-
-
-@pytest.fixture
-def page(browser):
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-    opened = context.new_page()
-    opened.set_default_timeout(LONG)
-    yield opened
-    context.close()
 
 
 def open_saliency(page, server, query=""):

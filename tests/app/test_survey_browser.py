@@ -16,7 +16,6 @@ from spade_core.study.tables import Event, Participant, Trial
 from tests.study.conftest import real_design, tiny_set
 
 pytestmark = pytest.mark.browser
-LONG = 60_000  # ms; generous, for machines that do other things too
 TELLING = re.compile(r"dense|spade|scorecam|['\"]catch['\"]|COMPLETE1|FAILED001", re.IGNORECASE)
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
 
@@ -43,15 +42,6 @@ def key(store, home):
 def server(home):
     with serving("app.py", environment(home)) as url:
         yield url
-
-
-@pytest.fixture
-def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.set_default_timeout(LONG)
-    yield opened
-    context.close()
 
 
 def environment(home):

@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.serving import start_server, stop_server
 from benchmarks.trial_timing import PAGE, TARGET, WITHIN, timed_answers, trial_server
+from tests.app.conftest import LONG
 
 pytestmark = pytest.mark.browser
-LONG = 60_000  # ms; generous, for machines that do other things too
 OPEN = 650  # ms after which an answer counts
 
 
@@ -24,15 +24,6 @@ def folder(tmp_path_factory):
 def server(folder):
     with trial_server(folder) as url:
         yield url
-
-
-@pytest.fixture
-def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(LONG)
-    yield opened
-    context.close()
 
 
 @pytest.fixture
@@ -99,7 +90,7 @@ def test_answers_by_mouse_and_keyboard_arrive_once(page, opened):
     assert [row["input"] for row in found] == ["mouse"] + ["keyboard"] * 5
     assert len(arrivals()) == len({row["trial_id"] for row in arrivals()}) == 6
     assert all(row["rt_ms"] >= 500 and row["rt_source"] == "browser" and not row["timed_out"] for row in found)
-    assert all((row["width"], row["height"], row["confidence"], row["shown"]) == (1280, 800, None, 1) for row in found)
+    assert all((row["width"], row["height"], row["confidence"], row["shown"]) == (1400, 1000, None, 1) for row in found)
 
 
 def test_a_double_click_answers_one_trial(page, opened):
