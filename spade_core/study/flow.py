@@ -21,7 +21,7 @@ from spade_core.study.design import Design
 from spade_core.study.phases import begin_practice, end, go, open_trial, take_cell
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, find, opened
-from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Trial
+from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Study, Trial
 
 __all__ = [
     "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "begins_block", "check_device", "claim",
@@ -36,6 +36,7 @@ TERMINAL = ("complete", "declined", "screened_out", "failed")
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
 ID_LENGTH = 100
+ADMITS_PEOPLE, ADMITS_TRIALS = ("open",), ("draft", "open", "paused")  # states that let people, or bots and previews in
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def enter(
             known.resume_sha256, known.last_seen = _sha256(token), store.clock()
             session.add(Event(participant_uid=known.uid, at=store.clock(), kind="entered again"))
             return known.uid, True
-        if study.status != "open":
+        if study.status not in (ADMITS_TRIALS if is_bot or is_preview else ADMITS_PEOPLE):
             raise ConfigError("This study takes no new participants at the moment. Thank you for your interest.")
         row = Participant(
             uid=secrets.token_hex(16), study_id=study.id, is_bot=is_bot, is_preview=is_preview, policy=policy,
@@ -175,11 +176,17 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
 
     The cell is the least filled one of people who completed or are still at it; idle starts count no more. Where the
     quota is full the participation ends as ``screened_out``.
+
+    Raises:
+        ConfigError: the design was edited since the text was shown: the decision was about another text.
     """
 
     def change(row: Participant, session: Session) -> None:
         if row.phase != "consent" or row.status != "active":
             return
+        stored = session.get(Study, row.study_id)
+        if stored is None or stored.design_sha256 != who.study.row.design_sha256:
+            raise ConfigError("This study was changed a moment ago: reload the page and read it once more.")
         if not given:
             end(store, row, "declined")
             return

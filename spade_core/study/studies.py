@@ -1,14 +1,15 @@
-"""Studies in the database: publish, find, pause, close."""
+"""Studies in the database: drafts, publishing, finding them, and what state they are in."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from spade_core import __version__
@@ -17,11 +18,20 @@ from spade_core.errors import ConfigError
 from spade_core.study.design import Design, parse_design
 from spade_core.study.stimulus_set import StimulusSet, load_set
 from spade_core.study.store import Store
-from spade_core.study.tables import Audit, Study
+from spade_core.study.tables import Audit, DesignVersion, Study
 
-__all__ = ["STATUSES", "Opened", "audit", "find", "list_studies", "opened", "publish", "set_status"]
+__all__ = [
+    "MOVES", "Opened", "audit", "check_publishable", "find", "keep_version", "list_studies", "opened", "publish",
+    "save_draft", "set_status",
+]  # fmt: skip
 
-STATUSES = ("open", "paused", "closed")
+MOVES: Mapping[str, tuple[str, ...]] = {
+    "draft": ("open", "closed"),
+    "open": ("paused", "closed"),
+    "paused": ("open", "closed"),
+    "closed": (),
+}
+"""The states of a study, and where each may go."""
 _ASSETS_MARK = "assets:"  # in place of the program's own folder, which moves with an update
 
 
@@ -38,6 +48,26 @@ def publish(store: Store, design: Design, stimuli: StimulusSet) -> str:
     """Open a study and return its key, the random part of its link.
 
     Raises:
+        ConfigError: see :func:`check_publishable`.
+    """
+    check_publishable(design, stimuli)
+    return _add(store, design, stimuli, "open")
+
+
+def save_draft(store: Store, design: Design, stimuli: StimulusSet) -> str:
+    """Save a study that takes no participants yet and return its key; placeholders may still be in its design.
+
+    Raises:
+        ConfigError: the set cannot serve the design.
+    """
+    design.check_set(stimuli)
+    return _add(store, design, stimuli, "draft")
+
+
+def check_publishable(design: Design, stimuli: StimulusSet) -> None:
+    """Check that people may be asked to take part.
+
+    Raises:
         ConfigError: the set cannot serve the design, or the consent's facts are still placeholders (a demo may keep
         them).
     """
@@ -49,20 +79,6 @@ def publish(store: Store, design: Design, stimuli: StimulusSet) -> str:
         raise ConfigError(
             "The demo set measures nothing: set “demo: true” in the design, or build a set with “study build --images”."
         )
-    key = secrets.token_urlsafe(9)
-
-    def work(session: Session) -> None:
-        session.add(
-            Study(
-                id=secrets.token_hex(16), key=key, name=design.name, status="open", design=design.to_yaml(),
-                design_sha256=design.sha256, stimuli=_portable(stimuli.folder), stimuli_sha256=stimuli.sha256,
-                demo=design.demo, code_version=__version__, created=store.clock(),
-            )
-        )  # fmt: skip
-        audit(session, store, None, "publish", {"key": key, "design": design.sha256})
-
-    store.run(work)
-    return key
 
 
 def find(session: Session, key: str) -> Study:
@@ -93,25 +109,71 @@ def list_studies(store: Store) -> list[Study]:
 
 
 def set_status(store: Store, key: str, status: str) -> None:
-    """Open, pause or close a study; who has begun may finish.
+    """Open, pause or close a study; who has begun may finish. Closing is for good.
 
     Raises:
-        ConfigError: unknown key or status.
+        ConfigError: unknown key or status, a closed study, or a draft that cannot be published as it is.
     """
-    if status not in STATUSES:
-        raise ConfigError(f"A study is {', '.join(STATUSES)}, not {status}.")
+    if status not in MOVES:
+        raise ConfigError(f"A study is {', '.join(MOVES)}, not {status}.")
+    study = opened(store, key)
+    if study.row.status == "draft" and status == "open":
+        check_publishable(study.design, study.stimuli)
 
     def work(session: Session) -> None:
         row = find(session, key)
+        if row.status == status:
+            return
+        if status not in MOVES[row.status]:
+            raise ConfigError(_no_way(row.status, status))
+        if row.design_sha256 != study.row.design_sha256:
+            raise ConfigError("Somebody saved another design meanwhile: look at it and try again.")
+        audit(session, store, row.id, "publish" if row.status == "draft" and status == "open" else status, None)
         row.status = status
-        audit(session, store, row.id, status, None)
 
     store.run(work)
+
+
+def keep_version(session: Session, row: Study, design: Design, stimuli: StimulusSet, now: float) -> int:
+    """Give a study's row this design and set, kept as its next version; return the version's number."""
+    row.name, row.demo, row.code_version = design.name, design.demo, __version__
+    row.design, row.design_sha256 = design.to_yaml(), design.sha256
+    row.stimuli, row.stimuli_sha256 = _portable(stimuli.folder), stimuli.sha256
+    session.add(row)
+    session.flush()
+    last = session.scalar(select(func.max(DesignVersion.number)).where(DesignVersion.study_id == row.id))
+    number = (last or 0) + 1
+    session.add(
+        DesignVersion(
+            study_id=row.id, number=number, design=row.design, design_sha256=row.design_sha256, stimuli=row.stimuli,
+            stimuli_sha256=row.stimuli_sha256, saved=now,
+        )
+    )  # fmt: skip
+    return number
 
 
 def audit(session: Session, store: Store, study_id: str | None, action: str, details: dict[str, Any] | None) -> None:
     """Note what an experimenter did."""
     session.add(Audit(study_id=study_id, at=store.clock(), action=action, details=details))
+
+
+def _add(store: Store, design: Design, stimuli: StimulusSet, status: str) -> str:
+    key = secrets.token_urlsafe(9)
+
+    def work(session: Session) -> None:
+        row = Study(id=secrets.token_hex(16), key=key, status=status, created=store.clock())
+        keep_version(session, row, design, stimuli, store.clock())
+        action = "publish" if status == "open" else "save draft"
+        audit(session, store, row.id, action, {"key": key, "design": design.sha256})
+
+    store.run(work)
+    return key
+
+
+def _no_way(before: str, after: str) -> str:
+    if before == "closed":
+        return "This study is closed for good: copy it to make a new one."
+    return f"A study that is {before} cannot become {after}."
 
 
 @lru_cache(maxsize=32)

@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
-__all__ = ["Audit", "Base", "Event", "ExternalId", "PageTime", "Participant", "Study", "Tombstone", "Trial"]
+__all__ = [
+    "Audit", "Base", "DesignVersion", "Event", "ExternalId", "PageTime", "Participant", "Study", "Tombstone", "Trial",
+]  # fmt: skip
 
 
 class Base(DeclarativeBase):
@@ -25,13 +27,13 @@ def _cascade(target: str) -> Any:
 
 
 class Study(Base):
-    """A published design with its stimulus set."""
+    """A design, published or still a draft, with its stimulus set; earlier ones are in ``design_versions``."""
 
     __tablename__ = "studies"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     key: Mapped[str] = mapped_column(String(32), unique=True)
     name: Mapped[str] = mapped_column(String(120))
-    status: Mapped[str] = mapped_column(String(12))  # open, paused, closed
+    status: Mapped[str] = mapped_column(String(12))  # draft, open, paused, closed
     design: Mapped[str] = mapped_column(Text)  # YAML
     design_sha256: Mapped[str] = mapped_column(String(64))
     stimuli: Mapped[str] = mapped_column(Text)  # folder
@@ -41,6 +43,19 @@ class Study(Base):
     created: Mapped[float] = mapped_column(Float)
     frozen: Mapped[float | None] = mapped_column(Float)  # the first real participant's start
     unblinded: Mapped[float | None] = mapped_column(Float)
+
+
+class DesignVersion(Base):
+    """A design of a study as it was saved at some time; the newest one is the study's own."""
+
+    __tablename__ = "design_versions"
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # from 1
+    design: Mapped[str] = mapped_column(Text)  # YAML
+    design_sha256: Mapped[str] = mapped_column(String(64))
+    stimuli: Mapped[str] = mapped_column(Text)
+    stimuli_sha256: Mapped[str] = mapped_column(String(64))
+    saved: Mapped[float] = mapped_column(Float)
 
 
 class Participant(Base):

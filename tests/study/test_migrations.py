@@ -19,7 +19,7 @@ from spade_core.errors import ConfigError
 from spade_core.study import migrations, upgrade
 from spade_core.study.address import parse, sqlite_file
 from spade_core.study.store import Store
-from spade_core.study.tables import Base, Participant, Trial
+from spade_core.study.tables import Base, DesignVersion, Participant, Trial
 from tests.study.conftest import Clock
 from tests.study.people import STUDY, participant_values, trial_values
 
@@ -81,7 +81,7 @@ def all_rows(engine):
         reflected = MetaData()
         reflected.reflect(connection)
         for name, table in reflected.tables.items():
-            if name in ("alembic_version", "tombstones"):
+            if name in ("alembic_version", "tombstones", "design_versions"):
                 continue
             columns = [column for column in table.columns if column.name != "n_focus_losses"]
             keys = list(table.primary_key.columns)
@@ -141,6 +141,8 @@ def test_a_populated_first_version_keeps_its_rows_and_gets_counts(address, pg_to
     assert store.run(lambda session: list(session.scalars(query))) == LOSSES
     total = select(func.sum(Trial.n_focus_losses)).where(Trial.participant_uid == "u1")
     assert store.run(lambda session: session.scalar(total)) == sum(index % 3 for index in range(MANY))
+    (kept,) = store.run(lambda session: list(session.scalars(select(DesignVersion))))
+    assert (kept.study_id, kept.number, kept.design, kept.stimuli_sha256, kept.saved) == (STUDY, 1, "d", "s", 1.0)
     assert versions_in(address) == [migrations.HEAD]
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
