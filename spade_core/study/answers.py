@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.flow import Person
 from spade_core.study.phases import after_answer, open_trial
+from spade_core.study.questions import Replies, read_replies
 from spade_core.study.store import Store
 from spade_core.study.tables import Event, Participant, Trial
 
@@ -21,6 +22,7 @@ LONGEST_RT_MS = 24 * 3600 * 1000.0
 MOST_DETAILS = 200  # entries of a list that comes with an answer
 _DETAILS = (
     "confidence_rt_ms",
+    "extra_rt_ms",
     "input",
     "early_answers",
     "focus_losses",
@@ -51,7 +53,8 @@ def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
     """Store one answer in one transaction and move on.
 
     Args:
-        answer: ``trial_id, choice, confidence, rt_ms, rt_source, timed_out`` and what else the trial component sends.
+        answer: ``trial_id, choice, confidence, extra, rt_ms, rt_source, timed_out`` and what else the trial component
+            sends; ``extra`` holds the replies to the design's own questions.
 
     A repeated answer is acknowledged and changes nothing. A conflicting, skipping, foreign or impossible one is refused
     and noted as an event.
@@ -64,7 +67,7 @@ def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
         trial = session.get(Trial, str(answer.get("trial_id"))[:32])
         fault = _fault(session, row, trial, answer, who)
         if fault is None and trial is not None:
-            _write(store, trial, answer)
+            _write(store, trial, answer, who)
             row.last_seen = store.clock()
             session.flush()
             after_answer(store, session, row, who.study)
@@ -86,12 +89,13 @@ def _fault(
     if trial is None or trial.participant_uid != row.uid:
         return "foreign"
     if trial.answered is not None:
-        same = (trial.choice, trial.confidence) == (answer.get("choice"), answer.get("confidence"))
+        before = (trial.choice, trial.confidence, trial.extra or {})
+        same = before == (answer.get("choice"), answer.get("confidence"), _replies(trial, answer, who))
         return "repeated" if same else "conflicting"
     current = open_trial(session, row)
     if row.status != "active" or row.phase not in ("practice", "main") or current is None or current.id != trial.id:
         return "skipping"
-    return _impossible(answer, who)
+    return _impossible(answer, who) or ("impossible" if _replies(trial, answer, who) is None else None)
 
 
 def _impossible(answer: Mapping[str, Any], who: Person) -> str | None:
@@ -111,12 +115,19 @@ def _impossible(answer: Mapping[str, Any], who: Person) -> str | None:
     return None if numeric and least <= rt <= LONGEST_RT_MS else "impossible"  # type: ignore[operator]
 
 
-def _write(store: Store, trial: Trial, answer: Mapping[str, Any]) -> None:
+def _replies(trial: Trial, answer: Mapping[str, Any], who: Person) -> Replies | None:
+    """Return the replies to the design's questions, or None: they cannot be taken. A time-out comes without any."""
+    asked = () if answer.get("timed_out") is True else who.design.questions.of(trial.type)
+    return read_replies(asked, answer.get("extra"))
+
+
+def _write(store: Store, trial: Trial, answer: Mapping[str, Any], who: Person) -> None:
     trial.answered = store.clock()
     trial.choice, trial.confidence = answer.get("choice"), answer.get("confidence")
     trial.timed_out = answer.get("timed_out") is True
     trial.rt_ms = None if trial.timed_out else float(answer["rt_ms"])
     trial.rt_source = answer.get("rt_source") if answer.get("rt_source") in SOURCES else None
+    trial.extra = _replies(trial, answer, who) or None
     trial.details = {name: _short(answer[name]) for name in _DETAILS if name in answer}
 
 

@@ -16,6 +16,7 @@ from spade_core.progress import Progress, silent
 from spade_core.study import flow
 from spade_core.study.answers import Receipt, submit
 from spade_core.study.flow import Person
+from spade_core.study.questions import Rating, Replies
 from spade_core.study.schedule import REGIONS, other_region
 from spade_core.study.stimulus_set import Item
 from spade_core.study.store import Store
@@ -110,7 +111,8 @@ def simulate(
     ends: dict[str, int] = {}
     for number in range(participants):
         progress(number, participants, f"bot {number + 1}")
-        status = _Bot(store, key, policy, random.Random(f"{seed}/{policy}/{number}")).go()  # noqa: S311 - repeatable
+        rng = random.Random(f"{seed}/{policy}/{number}")  # noqa: S311 - repeatable
+        status = _Bot(store, key, policy, rng, f"{seed}/{number}").go()
         ends[status] = ends.get(status, 0) + 1
     progress(participants, participants, "done")
     return ends
@@ -119,8 +121,8 @@ def simulate(
 class _Bot:
     """One bot on its way."""
 
-    def __init__(self, store: Store, key: str, policy: str, rng: random.Random) -> None:
-        self.store, self.key, self.name, self.rng = store, key, policy, rng
+    def __init__(self, store: Store, key: str, policy: str, rng: random.Random, replies_seed: str) -> None:
+        self.store, self.key, self.name, self.rng, self.replies_seed = store, key, policy, rng, replies_seed
         self.policy = POLICIES[policy]
         self.external_id = f"bot-{rng.getrandbits(64):016x}"
         self.who = self._enter(f"{rng.getrandbits(128):032x}")
@@ -173,12 +175,23 @@ class _Bot:
         answer = {
             "trial_id": trial.id, "choice": choice, "timed_out": False, "rt_source": "browser", "rt_ms": self._rt(),
             "confidence": self.rng.randint(1, 3) if self.who.design.confidence else None,
+            "extra": self._replies(trial),
         }  # fmt: skip
         receipt = submit(self.store, self.who, answer)
         if self.policy.twice:
             submit(self.store, self.who, answer)
             submit(self.store, self.who, {**answer, "choice": "region_2" if choice == "region_1" else "region_1"})
         return receipt
+
+    def _replies(self, trial: Trial) -> Replies:
+        """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
+        rng = random.Random(f"{self.replies_seed}/{trial.index}")  # noqa: S311 - repeatable
+        return {
+            question.name: rng.randint(question.low, question.high)
+            if isinstance(question, Rating)
+            else f"SIMULATED {rng.randrange(1000)}"[: question.max_length]
+            for question in self.who.design.questions.of(trial.type)
+        }
 
     def _rt(self) -> float:
         least: Any = self.who.design.min_view_ms

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
+from spade_core.study.questions import Questions
 from spade_core.study.stimulus_set import StimulusSet
 
 __all__ = ["TEMPLATE", "Analysis", "Design", "Question", "demo_design", "load_design", "parse_design"]
@@ -100,7 +101,7 @@ class Design(_Part):
         pause_every: main trials between two breaks, 0: none.
         seed: of the order of class neurons.
         controller, contact, ethics, retention, age: what the consent must say; publishing refuses ``[placeholders]``.
-        texts, codes, analysis: see there.
+        questions: asked after each choice, beside the confidence; texts, codes, analysis: see there.
     """
 
     name: str = Field(min_length=1, max_length=120)
@@ -131,6 +132,7 @@ class Design(_Part):
     ethics: str
     retention: str
     age: str
+    questions: Questions = Field(default_factory=Questions)  # type: ignore[arg-type]
     texts: Texts
     codes: Codes
     analysis: Analysis = Field(default_factory=Analysis)  # type: ignore[arg-type]
@@ -151,8 +153,12 @@ class Design(_Part):
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the design's content, whatever its YAML looked like."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """Return the hash of the design's content, whatever its YAML looked like.
+
+        Without questions of its own a design keeps the hash that it had before there were any.
+        """
+        content = self.model_dump(mode="json", exclude=None if self.questions.extra else {"questions"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         """Return the design as YAML; :func:`parse_design` reads it back to an equal one."""

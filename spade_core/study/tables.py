@@ -12,7 +12,8 @@ from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String,
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 __all__ = [
-    "Audit", "Base", "DesignVersion", "Event", "ExternalId", "PageTime", "Participant", "Study", "Tombstone", "Trial",
+    "Audit", "Base", "DesignVersion", "Event", "ExternalId", "PageTime", "Participant", "Study", "TextReview",
+    "Tombstone", "Trial",
 ]  # fmt: skip
 
 
@@ -121,6 +122,7 @@ class Trial(Base):
     timed_out: Mapped[bool | None] = mapped_column(Boolean)
     details: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # focus losses, resizes, early answers, window
     n_focus_losses: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    extra: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # replies by question
     __table_args__ = (UniqueConstraint("participant_uid", "index"),)
 
     @validates("details")
@@ -160,6 +162,18 @@ class Audit(Base):
     at: Mapped[float] = mapped_column(Float)
     action: Mapped[str] = mapped_column(String(40))
     details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+class TextReview(Base):
+    """Somebody has read a free text and decided whether it may be shared; the decision is about these very words."""
+
+    __tablename__ = "text_reviews"
+    text_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    participant_uid: Mapped[str] = _cascade("participants.uid")
+    decision: Mapped[str] = mapped_column(String(8))  # shared, withheld
+    words_sha256: Mapped[str] = mapped_column(String(64))
+    by: Mapped[str] = mapped_column(String(120))
+    at: Mapped[float] = mapped_column(Float)
 
 
 class Tombstone(Base):

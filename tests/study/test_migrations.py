@@ -13,24 +13,26 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, bindparam, create_engine, func, select, text
+from sqlalchemy import MetaData, bindparam, create_engine, delete, func, inspect, select, text
 
 from spade_core.errors import ConfigError
 from spade_core.study import migrations, upgrade
 from spade_core.study.address import parse, sqlite_file
 from spade_core.study.store import Store
-from spade_core.study.tables import Base, DesignVersion, Participant, Trial
+from spade_core.study.tables import Base, DesignVersion, Participant, TextReview, Tombstone, Trial
 from tests.study.conftest import Clock
 from tests.study.people import STUDY, participant_values, trial_values
 
 ROOT = Path(__file__).parent.parent.parent
 DETAILS = [None, {}, {"input": "mouse"}, {"focus_losses": []}, {"focus_losses": [1.5, 2.5]}, {"focus_losses": "?"}]
 LOSSES = [0, 0, 0, 0, 2, 0]
+# Not in the first version.
+LATER = {"alembic_version", "tombstones", "n_focus_losses", "design_versions", "text_reviews", "extra"}
 MANY = 2500  # trials, more than the second revision holds in memory at once
 
 
-def first_version(address, *, populated=True):
-    """Make a database of the first version; return all its rows by table, in the order of their keys."""
+def first_version(address, *, populated=True, then=None):
+    """Make a database of the first version, or of a later one with the first's rows; return these by table."""
     engine = create_engine(parse(address))
     with engine.begin() as connection:
         migrations.upgrade(connection, "0001")
@@ -40,6 +42,8 @@ def first_version(address, *, populated=True):
         assert "n_focus_losses" not in old.tables["trials"].columns
         if populated:
             _fill(connection)
+        if then is not None:
+            migrations.upgrade(connection, then)
     rows = all_rows(engine)
     engine.dispose()
     return rows
@@ -81,9 +85,9 @@ def all_rows(engine):
         reflected = MetaData()
         reflected.reflect(connection)
         for name, table in reflected.tables.items():
-            if name in ("alembic_version", "tombstones", "design_versions"):
+            if name in LATER:
                 continue
-            columns = [column for column in table.columns if column.name != "n_focus_losses"]
+            columns = [column for column in table.columns if column.name not in LATER]
             keys = list(table.primary_key.columns)
             found[name] = [tuple(row) for row in connection.execute(select(*columns).order_by(*keys))]
     return found
@@ -151,6 +155,35 @@ def test_a_populated_first_version_keeps_its_rows_and_gets_counts(address, pg_to
     assert backup.stat().st_mode & 0o777 == 0o600
     opened(address)
     assert saved(address, tmp_path) == [backup], "an up-to-date database needs no backup"
+
+
+def test_a_version_before_replies_keeps_its_rows_and_takes_them(address, pg_tools_where_needed, opened, tmp_path):
+    before = first_version(address, then="0003")
+    engine = create_engine(parse(address))
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO tombstones (uid_sha256, study_id, at) VALUES ('gone', 's', 1.0)"))
+        assert "extra" not in {column["name"] for column in inspect(connection).get_columns("trials")}
+    engine.dispose()
+    store = opened(address)
+    assert versions_in(address) == [migrations.HEAD]
+    assert all_rows(store.engine) == before
+    assert store.run(lambda session: session.scalar(select(Tombstone.uid_sha256))) == "gone"
+    assert store.run(lambda session: session.scalar(select(func.count()).where(Trial.extra.is_not(None)))) == 0
+    replies = {"help": 3, "why": "ä “quoted” text"}
+    review = {"participant_uid": "new", "decision": "shared", "words_sha256": "0", "by": "somebody", "at": 1.0}
+
+    def add(session):
+        session.add(Participant(**participant_values("new")))
+        session.flush()
+        session.add(Trial(**trial_values("new", 0, extra=replies)))
+        session.add(TextReview(text_id="1", **review))
+
+    store.run(add)
+    assert store.run(lambda session: session.scalar(select(Trial.extra).where(Trial.extra.is_not(None)))) == replies
+    store.run(lambda session: session.execute(delete(Participant).where(Participant.uid == "new")))
+    assert store.run(lambda session: session.scalar(select(func.count()).select_from(TextReview))) == 0
+    (backup,) = saved(address, tmp_path)
+    assert ".version-0003-" in backup.name
 
 
 def test_the_backup_before_an_upgrade_is_the_first_version_again(tmp_path, opened):
