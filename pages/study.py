@@ -11,12 +11,13 @@ from spade_core.errors import ConfigError
 from spade_core.study import stimulus_set
 from spade_core.study.design import TEMPLATE, Design, demo_design, parse_design
 from spade_core.study.stimulus_set import StimulusSet
-from spade_core.study.studies import list_studies, publish, set_status
+from spade_core.study.studies import MOVES, list_studies, publish, save_draft, set_status
 from spade_core.study.tables import Study
 from spade_core.ui.frame import frame
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices
-from spade_core.ui.study_panels import show_design, show_links, show_monitor, show_people
+from spade_core.ui.study_design import show_design
+from spade_core.ui.study_panels import show_links, show_monitor, show_people
 from spade_core.ui.study_results import show_analysis, show_bots, show_export
 
 CHOSEN = "study_key"
@@ -29,12 +30,14 @@ SECTIONS = {
     "Analysis": show_analysis,
     "Design": show_design,
 }
-DOING = {"open": "Open again", "paused": "Pause", "closed": "Close"}
-DONE = {
-    "open": "The study takes participants again.",
-    "paused": "Paused: nobody new gets in; who has begun may finish.",
-    "closed": "Closed: nobody new gets in; who has begun may finish.",
+DOING = {"open": "Open", "paused": "Pause"}
+STATES = {
+    "draft": "It takes no participants yet: preview it, edit it under Design, and open it when it is ready.",
+    "open": "It takes participants.",
+    "paused": "Nobody new gets in; who has begun may finish.",
+    "closed": "Closed for good: nobody new gets in, who has begun may finish, and it is never opened again.",
 }
+CLOSING = "Closing is for good: nobody new gets in, and it cannot be opened again. To stop for a while, pause."
 
 
 def main() -> None:
@@ -67,8 +70,9 @@ def _render_new(*, expanded: bool) -> None:
         template = TEMPLATE.read_text(encoding="utf-8")
         st.text_area("Design: the template, or paste your own YAML", template, height=300, key="design_text")
         st.text_input("Folder of the stimulus set, made by “study build --images”", key="set_folder")
-        check, make, _ = st.columns([1, 1, 3])
+        check, draft, make, _ = st.columns([1, 1, 1, 2])
         check.button("Check", key="check", width="stretch", on_click=guarded(_check))
+        draft.button("Save as draft", key="draft", width="stretch", on_click=guarded(_save_draft))
         make.button("Publish", key="publish", width="stretch", on_click=guarded(_publish))
 
 
@@ -80,6 +84,12 @@ def _publish_demo() -> None:
 def _publish() -> None:
     design = parse_design(st.session_state["design_text"])
     _publish_as(design, _stimuli())
+
+
+def _save_draft() -> None:
+    design = parse_design(st.session_state["design_text"])
+    st.session_state[CHOSEN] = save_draft(study_store(), design, _stimuli())
+    notify(f"“{design.name}” is saved as a draft: preview it under Links, edit it under Design.")
 
 
 def _publish_as(design: Design, stimuli: StimulusSet) -> None:
@@ -122,17 +132,22 @@ def _pick(studies: list[Study]) -> Study:
 
 
 def _render_status(row: Study) -> None:
-    text, *columns = st.columns([3, 1, 1], vertical_alignment="center")
-    text.markdown(f"**{row.name}** is **{row.status}**." + (" A demo: it measures nothing." if row.demo else ""))
-    for column, status in zip(columns, [name for name in DOING if name != row.status], strict=True):
-        column.button(
+    text, move, close = st.columns([3, 1, 1], vertical_alignment="center")
+    demo = " A demo: it measures nothing." if row.demo else ""
+    text.markdown(f"**{row.name}** is **{row.status}**.{demo} {STATES[row.status]}")
+    for status in [name for name in DOING if name in MOVES[row.status]]:
+        move.button(
             DOING[status], key=f"set_{status}", width="stretch", on_click=guarded(_set_status), args=(row.key, status)
         )  # fmt: skip
+    if "closed" in MOVES[row.status]:
+        with close.popover("Close", width="stretch"):
+            st.markdown(CLOSING)
+            st.button("Close for good", key="set_closed", on_click=guarded(_set_status), args=(row.key, "closed"))
 
 
 def _set_status(key: str, status: str) -> None:
     set_status(study_store(), key, status)
-    notify(DONE[status])
+    notify(STATES[status])
 
 
 main()

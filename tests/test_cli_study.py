@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from spade_core.cli import main
-from spade_core.study.design import TEMPLATE
+from spade_core.study.design import TEMPLATE, parse_design
 from spade_core.study.stimulus_set import DEMO_SET
 from tests.study.conftest import real_design, tiny_set
 
@@ -62,6 +62,32 @@ def test_pause_backup_and_delete(capsys, folder):
     assert ask(capsys, "delete-participant", uid)[0] == 0
     _code, out = ask(capsys, "export", key, "--out", folder / "y.csv", "--json")
     assert json.loads(out.out)["rows"] == 0
+
+
+def test_a_draft_is_edited_opened_copied_and_closed_for_good(capsys, folder):
+    files = ("--design", folder / "design.yaml", "--set", folder / "set")
+    _code, out = ask(capsys, "publish", "--draft", *files, "--json")
+    key = json.loads(out.out)["key"]
+    (folder / "other.yaml").write_text(real_design(trials=9).to_yaml())
+    _code, out = ask(capsys, "edit", key, "--design", folder / "other.yaml", "--json")
+    assert json.loads(out.out) == {"key": key, "version": 2}
+    _code, out = ask(capsys, "versions", key, "--json")
+    assert [row["design_sha256"] for row in json.loads(out.out)] == [
+        real_design().sha256, real_design(trials=9).sha256,
+    ]  # fmt: skip
+    _code, out = ask(capsys, "design", key, "--number", 1)
+    assert parse_design(out.out) == real_design()
+    for name, status in (("open", "open"), ("pause", "paused"), ("close", "closed")):
+        assert ask(capsys, name, key)[0] == 0
+        _code, out = ask(capsys, "status", key, "--json")
+        assert json.loads(out.out)["status"] == status
+    for name in ("open", "pause"):
+        code, out = ask(capsys, name, key)
+        assert (code, out.err.count("\n")) == (2, 1)
+        assert "closed for good" in out.err
+    _code, out = ask(capsys, "copy", key, "--json")
+    _code, out = ask(capsys, "design", json.loads(out.out)["key"], "--json")
+    assert json.loads(out.out)["trials"] == 9
 
 
 @pytest.mark.parametrize(

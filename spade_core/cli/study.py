@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spade_core.cli import study_designs
 from spade_core.cli.common import Meter, add_command, add_model, emit, table
 from spade_core.errors import ConfigError
 
@@ -20,8 +21,8 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("study", help="human studies", description="Human studies: which region decided?")
     inner = parser.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
     _register_making(inner)
-    for name, run, text in _OF_A_STUDY:
-        add_command(inner, name, run, text).add_argument("key", metavar="KEY", help="of the study, see “study list”")
+    study_designs.register(inner, _store)
+    _keyed(inner, "status", _status, "participants by status, and how full the cells are")
     simulate = _keyed(inner, "simulate", _simulate, "let bots take part; they never count as people")
     simulate.add_argument("--participants", type=int, required=True, metavar="N")
     simulate.add_argument("--policy", default="rater", metavar="P", help="kind of bot (default: %(default)s)")
@@ -60,12 +61,8 @@ def _register_making(inner: Any) -> None:
     build.add_argument("--out", metavar="DIR", help="folder of the set; a stopped run goes on there")
     add_model(build)
     validate = add_command(inner, "validate", _validate, "check a design, a stimulus set, or both together")
-    publish = add_command(inner, "publish", _publish, "open a study and print its key")
-    for parser, required in ((validate, False), (publish, True)):
-        parser.add_argument(
-            "--design", required=required, metavar="FILE", help="YAML; assets/study/template.yaml is one"
-        )
-        parser.add_argument("--set", required=required, metavar="DIR", dest="stimuli", help="stimulus set")
+    validate.add_argument("--design", metavar="FILE", help="YAML; assets/study/template.yaml is one")
+    validate.add_argument("--set", metavar="DIR", dest="stimuli", help="stimulus set")
     add_command(inner, "list", _list, "list the studies")
 
 
@@ -167,15 +164,6 @@ def _validate(options: argparse.Namespace) -> int:
     return emit(options, found, lines)
 
 
-def _publish(options: argparse.Namespace) -> int:
-    from spade_core.study.design import load_design
-    from spade_core.study.stimulus_set import load_set
-    from spade_core.study.studies import publish
-
-    key = publish(_store(), load_design(options.design), load_set(options.stimuli))
-    return emit(options, {"key": key, "link": f"/survey?study={key}"}, [f"key   {key}", f"link  …/survey?study={key}"])
-
-
 def _list(options: argparse.Namespace) -> int:
     from spade_core.study.studies import list_studies
 
@@ -191,24 +179,6 @@ def _status(options: argparse.Namespace) -> int:
 
     found = status_of(_store(), options.key)
     return emit(options, found, [f"{name:<15} {json.dumps(value)}" for name, value in found.items()])
-
-
-def _set_status(status: str) -> Callable[[argparse.Namespace], int]:
-    def run(options: argparse.Namespace) -> int:
-        from spade_core.study.studies import set_status
-
-        set_status(_store(), options.key, status)
-        return emit(options, {"key": options.key, "status": status}, [f"{options.key} is {status}"])
-
-    return run
-
-
-_OF_A_STUDY = (
-    ("status", _status, "participants by status, and how full the cells are"),
-    ("open", _set_status("open"), "take participants again"),
-    ("pause", _set_status("paused"), "take nobody new"),
-    ("close", _set_status("closed"), "take nobody new, for good"),
-)
 
 
 def _simulate(options: argparse.Namespace) -> int:

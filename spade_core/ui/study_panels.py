@@ -13,13 +13,12 @@ from spade_core.study import links, people
 from spade_core.study.evaluation import status_of
 from spade_core.study.export import is_blind
 from spade_core.study.people import Monitor
-from spade_core.study.report import preregistration
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import guarded, notify, require_access
 
-__all__ = ["show_design", "show_links", "show_monitor", "show_people"]
+__all__ = ["show_links", "show_monitor", "show_people"]
 
 EVERY = 10.0  # seconds between two looks at a running study
 DAY = 86_400
@@ -154,21 +153,6 @@ def _own_address() -> str:
     """Return the address of this page without the page."""
     found = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")
     return found.group() if found else LOCAL
-
-
-def show_design(key: str) -> None:
-    """Show the design as it was published, and the pre-registration made of it."""
-    study = opened(study_store(), key)
-    frozen = "frozen: somebody has begun" if study.row.frozen else "nobody has begun"
-    st.caption(f"SHA-256 {study.row.design_sha256} · {frozen} · stimulus set {study.row.stimuli_sha256[:16]}…")
-    text = preregistration(study.design)
-    left, right, _ = st.columns([1, 1, 2])
-    left.download_button("Design (YAML)", study.row.design, f"{key}.yaml", "text/yaml", key="yaml", on_click="ignore")
-    right.download_button("Pre-registration", text, f"{key}_preregistration.md", key="prereg", on_click="ignore")
-    with st.expander("Pre-registration text", expanded=True):
-        st.markdown(text)
-    with st.expander("Design"):
-        st.code(study.row.design, language="yaml", wrap_lines=True)
 
 
 def _percent(value: float | None) -> str:

@@ -19,7 +19,7 @@ from spade_core.study.design import TEMPLATE
 from spade_core.study.export import BLINDED
 from spade_core.study.store import open_store
 from spade_core.study.studies import list_studies, publish
-from spade_core.study.tables import Audit, Participant
+from spade_core.study.tables import Audit, Participant, Study
 from spade_core.ui import study_access
 from spade_core.ui.study_results import export_bytes
 from tests.study.conftest import real_design, tiny_set
@@ -188,19 +188,49 @@ def test_one_button_makes_the_demo(store):
     assert metrics(app)["Completed"] == "0 of 60"
 
 
-def test_pause_close_and_open_again(store, key):
+def moves(app):
+    return {button.key for button in app.button if (button.key or "").startswith("set_")}
+
+
+def test_pause_open_again_and_close_for_good(store, key):
     app = page()
     for status, others in (
-        ("paused", {"open", "closed"}),
-        ("closed", {"open", "paused"}),
-        ("open", {"paused", "closed"}),
+        ("paused", {"set_open", "set_closed"}),
+        ("open", {"set_paused", "set_closed"}),
+        ("closed", set()),
     ):
+        assert "Closing is for good" in texts(app)
         app.button(key=f"set_{status}").click().run()
         assert not app.error
         assert list_studies(store)[0].status == status
-        assert {button.key for button in app.button if (button.key or "").startswith("set_")} == {
-            f"set_{name}" for name in others
-        }
+        assert moves(app) == others
+    assert "never opened again" in texts(app)
+
+
+def test_a_draft_is_saved_edited_opened_and_copied_once_frozen(store, tmp_path):
+    app = page()
+    app.text_input(key="set_folder").set_value(str(tmp_path / "set"))
+    app.button(key="draft").click().run()
+    assert not app.error
+    (row,) = list_studies(store)
+    assert row.status == "draft"
+    app.button(key="set_open").click().run()
+    assert "placeholder" in app.error[0].value
+    app = go(app, "Design")
+    editor = next(area for area in app.text_area if area.key.startswith("edit_"))
+    editor.set_value(real_design(name="Mine").to_yaml())
+    app.button(key="edit").click().run()
+    assert "version 2" in app.success[0].value
+    app.button(key="set_open").click().run()
+    assert not app.error
+    assert list_studies(store)[0].status == "open"
+    store.run(lambda session: session.execute(update(Study).values(frozen=1.0)))
+    app.run()
+    assert app.button(key="edit").disabled
+    assert "This study is frozen" in texts(app)
+    app.button(key="copy").click().run()
+    assert sorted(found.status for found in list_studies(store)) == ["draft", "open"]
+    assert next(table.value for table in app.dataframe if "version" in table.value)["version"].tolist() == [1]
 
 
 @pytest.mark.parametrize(
