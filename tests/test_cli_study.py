@@ -126,3 +126,37 @@ def test_the_demo_study_is_made_with_one_command(capsys, folder):
     assert found["demo"]
     shutil.rmtree(folder / "set")
     assert ask(capsys, "status", key)[0] == 0
+
+
+def test_power_follows_the_studys_design(capsys, folder):
+    key = published(capsys, folder)
+    few = ("--participants", 24, 48, "--simulations", 40, "--json")
+    found = json.loads(ask(capsys, "power", key, *few)[1].out)
+    assert [(row["participants"], row["class_neurons"]) for row in found["rows"]] == [(24, 12), (48, 12), (None, 12)]
+    assert found["design"]["arrangement"] == "within"
+    assert found["rows"][0]["verdict_error"] > 0
+    changed = ("--arrangement", "between", "--cannot-tell", 0.3, 0.1, "--class-neuron-sd", 1, 0.8, "--trials", 6)
+    found = json.loads(ask(capsys, "power", key, *few, *changed)[1].out)
+    assert (found["design"]["arrangement"], found["design"]["trials"]) == ("between", 6)
+    assert found["assumptions"]["cannot_tell_spade"] == 0.1
+    assert found["assumptions"]["spread"]["class_neuron_slope"] == 0.8
+    _code, out = ask(capsys, "power", "--design", folder / "design.yaml", "--class-neurons", 12, *few[:-1])
+    assert "people chose better" in out.out
+    assert "endless" in out.out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--effect", "0.5"), "cannot be together"),
+        (("--cannot-tell", "0.1", "0.1", "0.1"), "takes one share, or two"),
+        (("--participants", "1"), "at least 2 participants"),
+        (("nope",), "There is no study"),
+        (("nope", "--design", "x.yaml"), "not both"),
+        (("--arrangement", "between", "--participants", "2"), "leave one of the two conditions empty"),
+    ],
+)
+def test_impossible_powers_are_sentences(capsys, folder, words, sentence):
+    code, out = ask(capsys, "power", *words)
+    assert code == 2
+    assert sentence in out.err

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spade_core.cli import study_designs
+from spade_core.cli import study_designs, study_power
 from spade_core.cli.common import Meter, add_command, add_model, emit, table
 from spade_core.errors import ConfigError
 
@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
     export.add_argument(
         "--shareable", action="store_true", help="fresh numbers, relative times, nothing that identifies"
     )
-    _register_power(inner)
+    study_power.register(inner)
     backup = add_command(inner, "backup", _backup, "write a backup of the study database")
     backup.add_argument("--out", required=True, metavar="FILE")
     restore = add_command(inner, "restore", _restore, "put a backup in the place of the study database")
@@ -64,15 +64,6 @@ def _register_making(inner: Any) -> None:
     validate.add_argument("--design", metavar="FILE", help="YAML; assets/study/template.yaml is one")
     validate.add_argument("--set", metavar="DIR", dest="stimuli", help="stimulus set")
     add_command(inner, "list", _list, "list the studies")
-
-
-def _register_power(inner: Any) -> None:
-    power = add_command(inner, "power", _power, "power by simulation, people x class neurons")
-    power.add_argument("--participants", type=int, nargs="+", default=[30, 60, 100], metavar="N")
-    power.add_argument("--class-neurons", type=int, nargs="+", default=[12, 24, 60], metavar="N")
-    power.add_argument("--effect", type=float, default=0.1, metavar="D", help="risk difference (default: %(default)s)")
-    power.add_argument("--simulations", type=int, default=500, metavar="N")
-    power.add_argument("--seed", type=int, default=0, metavar="S")
 
 
 def _keyed(inner: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
@@ -209,16 +200,6 @@ def _export(options: argparse.Namespace) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(write(found, form))
     return emit(options, {"file": str(out), "rows": len(found), "format": form}, [f"{len(found)} rows in {out}"])
-
-
-def _power(options: argparse.Namespace) -> int:
-    from spade_core.study.power import power_table
-
-    found = power_table(
-        options.participants, options.class_neurons, effect=options.effect, simulations=options.simulations,
-        seed=options.seed,
-    )  # fmt: skip
-    return emit(options, json.loads(found.to_json(orient="records")), [found.to_string(index=False)])
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -1,15 +1,9 @@
 """How many people and class neurons a study needs, by simulating it and analysing it as the real one will be.
 
-The model is on the logit scale. With d = -1/2 for dense and 1/2 for SPADE,
-
-    logit P(agree) = a + b d + u_p + v_k + (s_p + t_k) d
-
-with normal intercepts u, v and slopes s, t of people p and class neurons k, all independent. ``a`` and ``b`` are
-solved for such that the *average* probabilities over people and class neurons are the baseline (dense) and the
-baseline + effect (SPADE); so the effect is the risk difference that the primary analysis estimates.
-
-Nobody meets a class neuron twice. People come in pairs that meet the same class neurons under opposite conditions, so
-each class neuron is seen equally often under both.
+A study is drawn as its design hands trials out (:mod:`spade_core.study.handout`), answered after stated assumptions
+(:mod:`spade_core.study.assumed`), and analysed by the primary estimator, for agreement and with half credit for "cannot
+tell". The power that counts is that of the verdict: "people chose better" is written only where both intervals lie
+above 0.
 
 More people do not make up for few class neurons: with endlessly many people the effect of each class neuron is known,
 but not what the next ones would show. :func:`ceiling` is the power of that study.
@@ -17,57 +11,48 @@ but not what the next ones would show. :func:`ceiling` is the power of that stud
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import expit, stdtr
 
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent
-from spade_core.study.estimators import Clusters, Sidedness, risk_difference
+from spade_core.study.assumed import Assumptions, class_neuron_means, draw
+from spade_core.study.batch import Batch, from_standard_errors, risk_differences
+from spade_core.study.coding import Plan
+from spade_core.study.design import Design
+from spade_core.study.estimators import Clusters
+from spade_core.study.handout import hand_out
 
-__all__ = ["BASELINE", "PowerResult", "Spread", "Trials", "ceiling", "power", "power_table", "simulate_trials"]
+__all__ = ["Found", "PowerResult", "ceiling", "power", "power_report"]
 
-BASELINE = 0.567  # agreement with dense visualizations in SPADE's Table 3, cannot tell counting as 0
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+HANDOUTS = 20  # plans with other tie-breaks and orders, among which the simulated studies are divided
+MOST_NUMBERS = 1_000_000  # answers drawn at once
+CURVE = (0.25, 0.5, 1, 2, 4)  # of the planned participants, where nobody asks for others
+ENOUGH = 0.8
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Standard deviations of the random effects on the logit scale. Guesses until a pilot study gives better ones.
+class Found:
+    """What simulated studies found about one outcome; every ``…_error`` is a Monte Carlo standard error.
 
     Attributes:
-        participant, class_neuron: of the intercepts: some people and some class neurons are easier.
-        participant_slope, class_neuron_slope: of the difference SPADE - dense.
+        effect: the true difference.
+        power: share of studies with p at most alpha; with no effect this is the size of the test.
+        coverage: share of intervals that hold the true effect.
+        mean_se: mean standard error of the estimate.
     """
 
-    participant: float = 0.5
-    class_neuron: float = 1.0
-    participant_slope: float = 0.3
-    class_neuron_slope: float = 0.5
-
-    def people(self) -> float:
-        """Standard deviation of what a person adds to the logit under one condition."""
-        return float(np.hypot(self.participant, self.participant_slope / 2))
-
-    def total(self) -> float:
-        """Standard deviation of the logit under one condition, over people and class neurons."""
-        return float(np.hypot(self.people(), np.hypot(self.class_neuron, self.class_neuron_slope / 2)))
-
-
-@dataclass(frozen=True)
-class Trials:
-    """The main trials of one simulated study, ``(n,)`` each: ``agree`` 0 or 1, ``spade`` bool, labels from 0."""
-
-    agree: np.ndarray
-    spade: np.ndarray
-    participant: np.ndarray
-    class_neuron: np.ndarray
+    effect: float
+    power: float
+    power_error: float
+    coverage: float
+    coverage_error: float
+    mean_se: float
+    mean_se_error: float
 
 
 @dataclass(frozen=True)
@@ -75,180 +60,191 @@ class PowerResult:
     """What simulated studies of one size found.
 
     Attributes:
-        participants: None stands for endlessly many; class_neurons, trials_per_person: the study's size.
-        effect, baseline: the true risk difference, and the average agreement with dense visualizations.
+        participants: None stands for endlessly many; class_neurons, trials: main trials a person, of all conditions.
         simulations: number of studies.
-        power: share of studies with p at most alpha; with no effect this is the size of the test.
-        error: Monte Carlo standard error of ``power``.
-        mean_se: mean standard error of the estimate.
-        coverage: share of intervals that hold the true effect.
+        primary, half_credit: see :class:`Found`.
+        verdict: share of studies that may write "people chose better"; verdict_error: its Monte Carlo standard error.
     """
 
     participants: int | None
     class_neurons: int
-    trials_per_person: int
-    effect: float
-    baseline: float
+    trials: int
     simulations: int
-    power: float
-    error: float
-    mean_se: float
-    coverage: float
-
-
-def simulate_trials(
-    participants: int, class_neurons: int, trials_per_person: int | None = None, *, rng: np.random.Generator,
-    effect: float = 0.0, baseline: float = BASELINE, spread: Spread = Spread(),
-) -> Trials:  # fmt: skip
-    """Return the main trials of one study after the model above.
-
-    Args:
-        participants, class_neurons: at least two each.
-        trials_per_person: half of them in each condition; None: all class neurons.
-        rng: source of everything random.
-        effect: true risk difference; baseline: average agreement under dense.
-        spread: of the random effects.
-
-    Raises:
-        ConfigError: impossible sizes or probabilities.
-    """
-    count = _check(participants, class_neurons, trials_per_person, effect, baseline)
-    pairs = -(-participants // 2)
-    met = np.argsort(rng.random((pairs, class_neurons)), 1)[:, :count]
-    first = np.arange(count) < count // 2
-    item = np.repeat(met, 2, 0)[:participants]  # (participants, count)
-    spade = np.tile(np.stack([first, ~first]), (pairs, 1))[:participants]
-    person_intercept, person_slope = rng.normal(size=(2, participants, 1)) * np.reshape(
-        [spread.participant, spread.participant_slope], (2, 1, 1)
-    )
-    item_intercept, item_slope = rng.normal(size=(2, class_neurons)) * np.reshape(
-        [spread.class_neuron, spread.class_neuron_slope], (2, 1)
-    )
-    dense_logit, spade_logit = (_logit(p, spread.total()) for p in (baseline, baseline + effect))
-    half = spade - 0.5
-    logit = np.where(spade, spade_logit, dense_logit) + person_intercept + item_intercept[item]
-    logit = logit + (person_slope + item_slope[item]) * half
-    agree = rng.random(logit.shape) < expit(logit)
-    person = np.repeat(np.arange(participants), count)
-    return Trials(agree.ravel().astype(float), spade.ravel(), person, item.ravel())
+    primary: Found
+    half_credit: Found
+    verdict: float
+    verdict_error: float
 
 
 def power(
-    participants: int, class_neurons: int, trials_per_person: int | None = None, effect: float = 0.1, *,
-    baseline: float = BASELINE, spread: Spread = Spread(), alpha: float = 0.05, sidedness: Sidedness = "two-sided",
-    clusters: Clusters = "both", simulations: int = 1000, seed: int = 0, progress: Progress = silent,
+    design: Design, participants: int, class_neurons: int, assumptions: Assumptions | None = None, *,
+    clusters: Clusters = "both", simulations: int = 1000, seed: int = 0,
 ) -> PowerResult:  # fmt: skip
-    """Return how often the primary analysis finds the effect.
+    """Return how often a study of this size finds the effect, and how often it may say so.
 
     Args:
-        participants to spread: as in :func:`simulate_trials`.
-        alpha, sidedness: of the primary analysis; clusters: other than ``both`` only to show what goes wrong.
+        design: hands out the trials; its ``analysis`` gives alpha and sidedness.
+        participants: who complete; class_neurons: of the main items.
+        assumptions: None: those of :class:`spade_core.study.assumed.Assumptions`.
+        clusters: other than ``both`` only to show what goes wrong.
         simulations: number of studies; seed: the same one gives the same result.
 
     Raises:
-        ConfigError: impossible sizes or probabilities.
+        ConfigError: impossible sizes, or a design that does not compare SPADE with dense.
     """
-    count = _check(participants, class_neurons, trials_per_person, effect, baseline)
-    if simulations < 2:
-        raise ConfigError("At least 2 simulated studies are needed; 1000 or more give useful figures.")
-    rng = np.random.default_rng(seed)
-    found, covered, errors = np.zeros(simulations), np.zeros(simulations), np.zeros(simulations)
-    for study in range(simulations):
-        progress(study, simulations, "simulating studies")
-        t = simulate_trials(
-            participants, class_neurons, count, rng=rng, effect=effect, baseline=baseline, spread=spread
-        )
-        result = risk_difference(
-            t.agree, t.spade, t.participant, t.class_neuron, clusters=clusters, alpha=alpha, sidedness=sidedness
-        )
-        found[study] = result.p is not None and result.p <= alpha
-        above = result.low is not None and result.low <= effect
-        covered[study] = above and (result.high is None or effect <= result.high)
-        errors[study] = result.se
-    share = float(found.mean())
-    return PowerResult(
-        participants, class_neurons, count, effect, baseline, simulations, share, _error(share, simulations),
-        float(errors.mean()), float(covered.mean()),
-    )  # fmt: skip
+    _check(simulations)
+    assumptions, plan = assumptions or Assumptions(), Plan.of(design.analysis)
+    rng, shuffle = np.random.default_rng(seed), random.Random(seed)  # noqa: S311 - a simulation
+    parts: list[tuple[Batch, Batch]] = []
+    for studies in _shares(simulations, HANDOUTS):
+        handout = hand_out(design, class_neurons, participants, shuffle)
+        for count in _shares(studies, -(-studies * len(handout.spade) // MOST_NUMBERS)):
+            agree, undecided = draw(handout, assumptions, count, rng)
+            primary, half = (
+                risk_differences(values, handout, clusters=clusters, alpha=plan.alpha, sidedness=plan.sidedness)
+                for values in (agree.astype(float), agree + 0.5 * undecided)
+            )
+            parts.append((primary, half))
+    primary, half = (_joined([pair[outcome] for pair in parts]) for outcome in (0, 1))
+    return _result(participants, class_neurons, design.trials, assumptions, plan, primary, half)
 
 
 def ceiling(
-    class_neurons: int, effect: float = 0.1, *, baseline: float = BASELINE, spread: Spread = Spread(),
-    alpha: float = 0.05, sidedness: Sidedness = "two-sided", simulations: int = 1000, seed: int = 0,
+    design: Design, class_neurons: int, assumptions: Assumptions | None = None, *,
+    simulations: int = 1000, seed: int = 0,
 ) -> PowerResult:  # fmt: skip
     """Return the power with endlessly many people: what this number of class neurons allows at most.
 
-    The agreement of each class neuron is then its exact average over people, and the primary estimate and its error
-    become those of a t-test over class neurons.
+    The averages of each class neuron are then exact, and the estimates and their errors become those of a t-test over
+    class neurons, within participants and between them.
+
+    Raises:
+        ConfigError: fewer than two class neurons or simulations.
     """
-    _check(2, class_neurons, None, effect, baseline)
-    rng = np.random.default_rng(seed)
-    intercept = rng.normal(scale=spread.class_neuron, size=(simulations, class_neurons, 1))
-    slope = rng.normal(scale=spread.class_neuron_slope, size=(simulations, class_neurons, 1))
-    people = spread.people() * _NODES
-    means = [
-        expit(_logit(probability, spread.total()) + intercept + slope * d + people) @ _WEIGHTS
-        for probability, d in ((baseline, -0.5), (baseline + effect, 0.5))
-    ]
-    differences = means[1] - means[0]
-    value = differences.mean(1)
-    se = np.maximum(differences.std(1, ddof=1) / np.sqrt(class_neurons), np.finfo(float).tiny)
-    t, df = value / se, class_neurons - 1
-    p = stdtr(df, -t) if sidedness == "greater" else 2 * stdtr(df, -abs(t))
-    off = stdtr(df, -(value - effect) / se) if sidedness == "greater" else 2 * stdtr(df, -abs(value - effect) / se)
-    share = float((p <= alpha).mean())
+    if class_neurons < 2:
+        raise ConfigError("A study needs at least 2 participants and 2 class neurons.")
+    assumptions, plan = assumptions or Assumptions(), Plan.of(design.analysis)
+    _check(simulations)
+    agree, undecided = class_neuron_means(assumptions, class_neurons, simulations, np.random.default_rng(seed))
+    primary, half = (
+        from_standard_errors(
+            gap.mean(1), gap.std(1, ddof=1) / np.sqrt(class_neurons), class_neurons - 1,
+            alpha=plan.alpha, sidedness=plan.sidedness,
+        )
+        for gap in (values[..., 1] - values[..., 0] for values in (agree, agree + 0.5 * undecided))
+    )  # fmt: skip
+    return _result(None, class_neurons, design.trials, assumptions, plan, primary, half)
+
+
+def power_report(
+    design: Design, class_neurons: Sequence[int], participants: Sequence[int] | None = None,
+    assumptions: Assumptions | None = None, *,
+    simulations: int = 1000, seed: int = 0, progress: Progress = silent,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the power over participants for every number of class neurons, with the ceiling of each, JSON-able.
+
+    Args:
+        participants: None: from a quarter of the design's target to four times as many.
+        class_neurons: where there are fewer than the design's trials, its trials are cut to them.
+
+    Returns:
+        ``design``, ``assumptions``, ``simulations``, ``seed``, ``rows`` of :class:`PowerResult` and ``texts``.
+    """
+    assumptions = assumptions or Assumptions()
+    wanted = participants or curve(design)
+    rows: list[PowerResult] = []
+    total = len(class_neurons) * (len(wanted) + 1)
+    for items in class_neurons:
+        cut = design.model_copy(update={"trials": min(design.trials, items)})
+        for people in wanted:
+            progress(len(rows), total, f"{people} people, {items} class neurons")
+            rows.append(power(cut, people, items, assumptions, simulations=simulations, seed=seed))
+        rows.append(ceiling(cut, items, assumptions, simulations=simulations, seed=seed))
+    progress(total, total, "done")
+    return {
+        "design": _described(design), "assumptions": asdict(assumptions), "simulations": simulations, "seed": seed,
+        "rows": [asdict(row) for row in rows], "texts": [*_texts(rows), _GUESSES],
+    }  # fmt: skip
+
+
+def curve(design: Design) -> list[int]:
+    """Return numbers of participants around the design's target."""
+    target = Plan.of(design.analysis).target_participants
+    return sorted({max(2, len(design.conditions), round(share * target)) for share in CURVE})
+
+
+_GUESSES = "The random effects are guesses until a pilot study gives better ones; every figure follows from them."
+
+
+def _described(design: Design) -> dict[str, Any]:
+    plan = Plan.of(design.analysis)
+    return {
+        "name": design.name, "conditions": list(design.conditions), "arrangement": design.arrangement,
+        "order": design.order, "trials": design.trials, "target_participants": plan.target_participants,
+        "alpha": plan.alpha, "sidedness": plan.sidedness,
+    }  # fmt: skip
+
+
+def _texts(rows: Sequence[PowerResult]) -> list[str]:
+    """Return for each number of class neurons what it takes, and what it never gives."""
+    texts = []
+    for items in dict.fromkeys(row.class_neurons for row in rows):
+        finite = [row for row in rows if row.class_neurons == items and row.participants is not None]
+        (limit,) = (row for row in rows if row.class_neurons == items and row.participants is None)
+        enough = next((row for row in finite if row.verdict >= ENOUGH), None)
+        reached = (
+            f"{enough.participants} participants give “people chose better” in {_percent(enough)} of studies"
+            if enough
+            else f"none of these numbers of participants gives “people chose better” in {100 * ENOUGH:.0f} % of studies"
+        )
+        texts.append(
+            f"{items} class neurons: {reached}; endlessly many would in {_percent(limit)}, the ceiling that the class "
+            "neurons set."
+        )
+    return texts
+
+
+def _percent(row: PowerResult) -> str:
+    return f"{100 * row.verdict:.0f} ± {100 * row.verdict_error:.1f} %"
+
+
+def _shares(total: int, parts: int) -> Iterator[int]:
+    """Divide a number of studies among parts as evenly as can be, leaving out empty ones."""
+    return (len(part) for part in np.array_split(np.arange(total), min(parts, total)))
+
+
+def _check(simulations: int) -> None:
+    if simulations < 2:
+        raise ConfigError("At least 2 simulated studies are needed; 1000 or more give useful figures.")
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    names = ("estimate", "se", "low", "high", "p")
+    return Batch(**{name: np.concatenate([getattr(batch, name) for batch in batches]) for name in names})
+
+
+def _result(
+    participants: int | None, class_neurons: int, trials: int, assumptions: Assumptions, plan: Plan, primary: Batch,
+    half: Batch,
+) -> PowerResult:  # fmt: skip
+    better = (primary.low > 0) & (half.low > 0)
+    share, error = _share(better)
     return PowerResult(
-        None, class_neurons, class_neurons, effect, baseline, simulations, share, _error(share, simulations),
-        float(se.mean()), float((off > alpha).mean()),
+        participants, class_neurons, trials, len(better), _found(primary, assumptions.effect, plan),
+        _found(half, assumptions.half_effect, plan), share, error,
     )  # fmt: skip
 
 
-def power_table(
-    participants: Sequence[int], class_neurons: Sequence[int], trials_per_person: int | None = None,
-    effect: float = 0.1, *, baseline: float = BASELINE, spread: Spread = Spread(), alpha: float = 0.05,
-    sidedness: Sidedness = "two-sided", simulations: int = 1000, seed: int = 0, progress: Progress = silent,
-) -> pd.DataFrame:  # fmt: skip
-    """Return one row of :class:`PowerResult` for every combination, and per number of class neurons the ceiling.
-
-    The ceiling is the row whose ``participants`` is missing. ``trials_per_person`` is cut to the class neurons there
-    are.
-    """
-    rows: list[PowerResult] = []
-    total = len(class_neurons) * len(participants)
-    for items in class_neurons:
-        count = items if trials_per_person is None else min(trials_per_person, items)
-        for people in participants:
-            progress(len(rows), total, f"{people} people, {items} class neurons")
-            rows.append(
-                power(people, items, count, effect, baseline=baseline, spread=spread, alpha=alpha,
-                      sidedness=sidedness, simulations=simulations, seed=seed)
-            )  # fmt: skip
-        rows.append(
-            ceiling(items, effect, baseline=baseline, spread=spread, alpha=alpha, sidedness=sidedness,
-                    simulations=simulations, seed=seed)
-        )  # fmt: skip
-    return pd.DataFrame([asdict(row) for row in rows]).astype({"participants": "Int64"})
+def _found(batch: Batch, effect: float, plan: Plan) -> Found:
+    """Return the shares; a study whose error cannot be estimated finds nothing and covers nothing."""
+    with np.errstate(invalid="ignore"):
+        found, covered = batch.p <= plan.alpha, (batch.low <= effect) & (effect <= batch.high)
+    known = batch.se[~np.isnan(batch.se)]
+    mean, error = (float(known.mean()), float(known.std() / np.sqrt(known.size))) if known.size else (0.0, 0.0)
+    return Found(effect, *_share(found), *_share(covered), mean, error)
 
 
-def _check(participants: int, class_neurons: int, trials_per_person: int | None, effect: float, baseline: float) -> int:
-    """Return the trials per person, or say what cannot be."""
-    if participants < 2 or class_neurons < 2:
-        raise ConfigError("A study needs at least 2 participants and 2 class neurons.")
-    count = class_neurons if trials_per_person is None else trials_per_person
-    if not 2 <= count <= class_neurons:
-        raise ConfigError(
-            f"Nobody meets a class neuron twice: give between 2 and {class_neurons} trials per person, not {count}."
-        )
-    if not (0 < baseline < 1 and 0 < baseline + effect < 1):
-        raise ConfigError("The baseline and the baseline + effect must lie between 0 and 1.")
-    return count
-
-
-def _error(share: float, simulations: int) -> float:
-    return float(np.sqrt(share * (1 - share) / simulations))
-
-
-@lru_cache(maxsize=64)
-def _logit(probability: float, sd: float) -> float:
-    """Return the mean logit at which a normal logit of this standard deviation averages to ``probability``."""
-    return float(brentq(lambda mean: float(expit(mean + sd * _NODES) @ _WEIGHTS) - probability, -60, 60))
+def _share(hits: np.ndarray) -> tuple[float, float]:
+    """Return a share and its Monte Carlo standard error, taken with one hit and one miss more: never 0 by luck."""
+    likely = (hits.sum() + 1) / (len(hits) + 2)
+    return float(hits.mean()), float(np.sqrt(likely * (1 - likely) / len(hits)))

@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import gcd
+from typing import TypeVar
 
 from spade_core.study.design import Design
 from spade_core.study.stimulus_set import Item, StimulusSet
 
-__all__ = ["MAIN_START", "REGIONS", "Cell", "Planned", "cells", "main_schedule", "other_region", "practice_schedule"]
+__all__ = [
+    "MAIN_START", "REGIONS", "Cell", "Planned", "Slot", "cells", "grid", "main_schedule", "ordered", "other_region",
+    "practice_schedule", "slots",
+]  # fmt: skip
 
 REGIONS = ("region_1", "region_2")
 MAIN_START = 1000  # trial indices below are practice
@@ -59,6 +63,17 @@ class Planned:
     repeat_of: int | None = None
 
 
+@dataclass(frozen=True)
+class Slot:
+    """One main trial before a picture is chosen: which class neuron, counted from 0, in which condition."""
+
+    neuron: int
+    condition: str
+
+
+_Trial = TypeVar("_Trial", Slot, Planned)
+
+
 def other_region(region: str) -> str:
     """Return ``region_2`` for ``region_1`` and the reverse."""
     return REGIONS[1 - REGIONS.index(region)]
@@ -66,7 +81,11 @@ def other_region(region: str) -> str:
 
 def cells(design: Design, stimuli: StimulusSet) -> list[Cell]:
     """Return all cells; filling them equally balances class neurons, conditions and orders."""
-    count = len(_neurons(design, stimuli))
+    return grid(design, len(_neurons(design, stimuli)))
+
+
+def grid(design: Design, count: int) -> list[Cell]:
+    """Return the cells of :func:`cells` for a set with this many class neurons."""
     windows = count // gcd(count, design.trials) if design.trials < count else 1
     firsts = len(design.conditions) if design.order == "blocked" and design.arrangement == "within" else 1
     return [
@@ -79,7 +98,7 @@ def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -
     """Return one participant's trials after practice, indices from ``MAIN_START``."""
     rng = random.Random(seed)  # noqa: S311 - a schedule, not a secret
     trials = _main(design, stimuli, cell, rng)
-    trials = _ordered(design, cell, trials, rng)
+    trials = ordered(design, cell, trials, rng)
     length = len(trials)
     trials = _with_repeats(trials, design.repeats, rng)
     easy = rng.sample(stimuli.of("catch"), design.catch)
@@ -113,22 +132,31 @@ def _neurons(design: Design, stimuli: StimulusSet) -> list[list[Item]]:
     return [groups[name] for name in order]
 
 
+def slots(design: Design, count: int, cell: Cell) -> list[Slot]:
+    """Return which class neurons somebody in this cell meets, of ``count``, and each one's condition; not in order."""
+    conditions = design.conditions
+    found = []
+    for step in range(design.trials):
+        place = (cell.window * design.trials + step) % count
+        turn = cell.rotation if design.arrangement == "between" else cell.rotation + place
+        found.append(Slot(place, conditions[turn % len(conditions)]))
+    return found
+
+
 def _main(design: Design, stimuli: StimulusSet, cell: Cell, rng: random.Random) -> list[Planned]:
     neurons = _neurons(design, stimuli)
-    conditions = design.conditions
-    trials = []
-    for step in range(design.trials):
-        place = (cell.window * design.trials + step) % len(neurons)
-        turn = cell.rotation if design.arrangement == "between" else cell.rotation + place
-        trials.append(_plan("main", rng.choice(neurons[place]), conditions[turn % len(conditions)], rng))
-    return trials
+    return [
+        _plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng)
+        for slot in slots(design, len(neurons), cell)
+    ]
 
 
 def _plan(kind: str, item: Item, condition: str, rng: random.Random) -> Planned:
     return Planned(0, kind, item.id, condition, rng.choice(REGIONS))
 
 
-def _ordered(design: Design, cell: Cell, trials: list[Planned], rng: random.Random) -> list[Planned]:
+def ordered(design: Design, cell: Cell, trials: list[_Trial], rng: random.Random) -> list[_Trial]:
+    """Shuffle the trials, in place, and put conditions into blocks where the design wants it."""
     rng.shuffle(trials)
     if design.order == "blocked" and design.arrangement == "within":
         turns: list[str] = [*design.conditions[cell.first :], *design.conditions[: cell.first]]

@@ -1,100 +1,143 @@
-"""Simulated studies: the design, the truth they are drawn from, and that the primary interval holds it."""
+"""Simulated studies: what the primary interval and the verdict do, and where class neurons set the ceiling."""
 
 from __future__ import annotations
+
+import json
+import random
 
 import numpy as np
 import pytest
 
 from benchmarks import study_statistics
 from spade_core.errors import ConfigError
-from spade_core.study.power import Spread, ceiling, power, power_table, simulate_trials
+from spade_core.study.assumed import Assumptions, Spread, draw
+from spade_core.study.coding import Plan
+from spade_core.study.design import Analysis
+from spade_core.study.estimators import risk_difference
+from spade_core.study.handout import hand_out
+from spade_core.study.power import ceiling, curve, power, power_report
+from spade_core.study.report import verdict
+from tests.study.conftest import real_design
+
+SHIFTED = Assumptions(effect=0.1, cannot_tell=0.3, cannot_tell_spade=0.1)  # half credit does not move
 
 
-def test_nobody_meets_a_class_neuron_twice_and_conditions_are_equally_frequent():
-    t = simulate_trials(20, 12, 9, rng=np.random.default_rng(0))
-    assert len(t.agree) == 20 * 9
-    assert len(set(zip(t.participant.tolist(), t.class_neuron.tolist(), strict=True))) == 20 * 9
-    spade, dense = (np.bincount(t.class_neuron[t.spade == side], minlength=12) for side in (True, False))
-    assert (spade == dense).all()
-    each = np.bincount(t.participant[t.spade], minlength=20)
-    assert set(each) == {4, 5}
+@pytest.mark.parametrize("arrangement", ["within", "between"])
+@pytest.mark.parametrize("outcome", ["primary", "half_credit"])
+def test_coverage_and_size_with_three_conditions(arrangement, outcome):
+    design = real_design(trials=24, arrangement=arrangement)
+    found, none = (
+        getattr(power(design, 60, 24, Assumptions(effect=effect), simulations=600, seed=3), outcome)
+        for effect in (0.1, 0.0)
+    )
+    assert 0.92 <= found.coverage <= 0.985
+    assert none.power <= 0.075
+    assert none.effect == 0.0
+    assert found.power > 3 * none.power
 
 
-def test_an_odd_number_of_people_leaves_one_without_partner():
-    t = simulate_trials(5, 6, rng=np.random.default_rng(0))
-    assert np.bincount(t.participant).tolist() == [6] * 5
-    gap = np.bincount(t.class_neuron[t.spade], minlength=6) - np.bincount(t.class_neuron[~t.spade], minlength=6)
-    assert set(abs(gap)) == {1}
+def test_a_participant_only_analysis_fails_the_same_check():
+    design = real_design(trials=60)
+    naive = power(design, 100, 60, Assumptions(effect=0.0), clusters="participant", simulations=600, seed=3)
+    assert naive.half_credit.coverage < 0.92
+    assert naive.half_credit.power > 0.075
 
 
-@pytest.mark.parametrize("effect", [0.0, 0.15, -0.2])
-def test_the_average_probabilities_are_those_asked_for(effect):
-    rng = np.random.default_rng(1)
-    shares = []
-    for _ in range(40):
-        t = simulate_trials(60, 400, rng=rng, baseline=0.6, effect=effect, spread=Spread(1.0, 1.5, 0.5, 1.0))
-        shares.append([t.agree[~t.spade].mean(), t.agree[t.spade].mean()])
-    shares = np.array(shares)
-    error = shares.std(0, ddof=1) / np.sqrt(len(shares))
-    assert (abs(shares.mean(0) - [0.6, 0.6 + effect]) < 4 * error).all()
+def test_the_verdict_needs_both_intervals():
+    clear = power(real_design(), 120, 24, Assumptions(effect=0.12), simulations=300, seed=1)
+    shifted = power(real_design(), 120, 24, SHIFTED, simulations=300, seed=1)
+    assert clear.verdict > 0.8
+    assert clear.verdict <= min(clear.primary.power, clear.half_credit.power)
+    assert shifted.primary.power > 0.7
+    assert shifted.half_credit.power < 0.1
+    assert shifted.verdict < 0.06
 
 
-def test_without_spread_agreement_is_the_baseline():
-    t = simulate_trials(200, 50, rng=np.random.default_rng(2), baseline=0.8, spread=Spread(0, 0, 0, 0))
-    assert t.agree.mean() == pytest.approx(0.8, abs=0.02)
-
-
-def test_coverage_of_the_primary_and_failure_of_participant_only():
-    settings = {"effect": 0.1, "simulations": 600, "seed": 3}
-    primary, naive = (power(100, 60, clusters=clusters, **settings) for clusters in ("both", "participant"))
-    assert 0.92 <= primary.coverage <= 0.985
-    assert naive.coverage < 0.9
-    settings["effect"] = 0.0
-    primary, naive = (power(100, 60, clusters=clusters, **settings) for clusters in ("both", "participant"))
-    assert primary.power <= 0.075
-    assert naive.power > 0.09
+def test_the_verdict_is_the_reports(monkeypatch):
+    """Count the studies whose report says that people chose better, one by one, from the same draws."""
+    design, plan = real_design(trials=9), Plan(frozen=True)
+    assumptions = Assumptions(effect=0.15)
+    monkeypatch.setattr("spade_core.study.power.HANDOUTS", 1)
+    result = power(design, 30, 12, assumptions, simulations=60, seed=4)
+    handout = hand_out(design, 12, 30, random.Random(4))
+    agree, undecided = draw(handout, assumptions, 60, np.random.default_rng(4))
+    labels = (handout.spade, handout.participant, handout.class_neuron)
+    said = [
+        verdict(
+            *(risk_difference(values, *labels).to_dict() for values in (a, a + 0.5 * u)), "confirmatory", plan,
+            simulated=False, demo=False,
+        )
+        for a, u in zip(agree.astype(float), undecided, strict=True)
+    ]  # fmt: skip
+    better = np.mean([text.startswith("People chose better") for text in said])
+    assert 0.05 < result.verdict == pytest.approx(better)
 
 
 def test_power_is_seeded_and_carries_its_monte_carlo_error():
-    first, second = (power(20, 10, effect=0.2, simulations=100, seed=5) for _ in range(2))
-    assert first == second
-    assert first.error == pytest.approx(np.sqrt(first.power * (1 - first.power) / 100))
-    assert first != power(20, 10, effect=0.2, simulations=100, seed=6)
-    one_sided = power(20, 10, effect=0.2, simulations=100, seed=5, sidedness="greater")
-    assert one_sided.power >= first.power
+    design = real_design()
+    first, second, other = (power(design, 24, 12, simulations=100, seed=seed) for seed in (5, 5, 6))
+    assert first == second != other
+    assert first.primary.power_error == pytest.approx(np.sqrt(first.primary.power * (1 - first.primary.power) / 100),
+                                                      rel=0.2)  # fmt: skip
+    one_sided = real_design(analysis=Analysis(sidedness="greater").model_dump())
+    assert power(one_sided, 24, 12, simulations=100, seed=5).primary.power >= first.primary.power
+    sure = power(design, 400, 12, Assumptions(effect=0.2), simulations=100)
+    assert sure.verdict == 1
+    assert sure.verdict_error > 0
 
 
 def test_class_neurons_set_the_ceiling():
-    table = power_table([20, 400], [6, 40], effect=0.1, simulations=150, seed=0)
-    assert table["participants"].isna().sum() == 2
-    few, many = table[table.class_neurons == 6], table[table.class_neurons == 40]
-    assert few.power.iloc[1] < 0.75  # twenty times the people do not help
-    assert few.power.iloc[1] <= few.power.iloc[2] + 3 * few.error.iloc[2]
-    assert many.power.iloc[1] > 0.95
-    assert few.mean_se.iloc[1] > few.mean_se.iloc[2]
+    steep = Assumptions(spread=Spread(class_neuron_slope=1.0))
+    rows = power_report(real_design(trials=6), [6, 40], [20, 800], steep, simulations=150)["rows"]
+    few, many = ([row for row in rows if row["class_neurons"] == count] for count in (6, 40))
+    assert few[1]["verdict"] < 0.6  # forty times the people do not help
+    assert few[1]["verdict"] <= few[2]["verdict"] + 3 * few[2]["verdict_error"]
+    assert many[1]["verdict"] > 0.85
+    assert few[2]["participants"] is None
 
 
-def test_the_ceiling_is_what_very_many_people_reach():
-    people = power(2000, 8, effect=0.1, simulations=150, seed=0)
-    limit = ceiling(8, effect=0.1, simulations=4000, seed=0)
-    assert people.mean_se == pytest.approx(limit.mean_se, rel=0.1)
-    assert abs(people.power - limit.power) < 4 * people.error
-    assert ceiling(8, effect=0.0, simulations=4000).power == pytest.approx(0.05, abs=0.015)
+@pytest.mark.parametrize("arrangement", ["within", "between"])
+def test_the_ceiling_is_what_very_many_people_reach(arrangement):
+    design = real_design(trials=8, arrangement=arrangement)
+    people = power(design, 2000, 8, SHIFTED, simulations=100, seed=0)
+    limit = ceiling(design, 8, SHIFTED, simulations=4000, seed=0)
+    for outcome in ("primary", "half_credit"):
+        reached, most = getattr(people, outcome), getattr(limit, outcome)
+        assert reached.mean_se == pytest.approx(most.mean_se, rel=0.15)
+        assert abs(reached.power - most.power) < 4 * reached.power_error + 0.02
+    assert limit.half_credit.power == pytest.approx(0.05, abs=0.025)  # a t-test of 8 skewed differences
+
+
+def test_order_matters_where_answers_drift():
+    steep = Assumptions(effect=0.0, drift=6.0)
+    blocked, mixed = (
+        power(real_design(order=order, conditions=("dense", "spade")), 12, 12, steep, simulations=200)
+        for order in ("blocked", "interleaved")
+    )
+    assert blocked.primary.mean_se > 1.1 * mixed.primary.mean_se
+
+
+def test_the_report_is_json_and_says_what_it_takes():
+    report = power_report(real_design(), [6, 12], assumptions=Assumptions(effect=0.2), simulations=40)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert [row["participants"] for row in report["rows"]] == 2 * [*curve(real_design()), None]
+    assert [row["trials"] for row in report["rows"]] == 6 * [6] + 6 * [12]
+    assert report["texts"][1].startswith("12 class neurons: ")
+    assert "the ceiling that the class neurons set" in report["texts"][1]
+    assert "guesses" in report["texts"][-1]
+    assert curve(real_design()) == [15, 30, 60, 120, 240]
 
 
 def test_impossible_studies_are_refused():
-    rng = np.random.default_rng(0)
-    for sizes, message in (((1, 5), "at least 2"), ((5, 1), "at least 2"), ((5, 5, 6), "twice"), ((5, 5, 1), "twice")):
-        with pytest.raises(ConfigError, match=message):
-            simulate_trials(*sizes, rng=rng)
-    with pytest.raises(ConfigError, match="between 0 and 1"):
-        power(5, 5, effect=0.5)
     with pytest.raises(ConfigError, match="simulated studies"):
-        power(5, 5, simulations=1)
+        power(real_design(), 12, 12, simulations=1)
+    with pytest.raises(ConfigError, match="at least 2"):
+        ceiling(real_design(), 1)
 
 
-def test_the_benchmark_prints_a_table(capsys):
-    study_statistics.main(["--studies", "10"])
+@pytest.mark.parametrize("words", [[], ["--outcome", "half", "--between"]])
+def test_the_benchmark_prints_a_table(capsys, words):
+    study_statistics.main(["--studies", "10", *words])
     lines = capsys.readouterr().out.splitlines()
     assert sum("two-way (primary)" in line for line in lines) == 2
     assert sum("participant only" in line for line in lines) == 2
