@@ -39,7 +39,7 @@ class Notes {
   }
 
   forget(id) {
-    for (const kind of ["answer", "choice", "shown"]) {
+    for (const kind of ["answer", "choice", "draft", "shown"]) {
       const name = `${this.prefix}:${kind}:${id}`;
       this.memory.delete(name);
       this.storage?.removeItem(name);

@@ -1,6 +1,7 @@
 // One trial: pictures decoded, an onset that is really on the screen, one answer, kept until the server has it.
 //
-// Phases: waiting (older answers are being saved) -> preparing -> open -> confidence -> saving -> feedback -> leaving.
+// Phases: waiting (older answers are being saved) -> preparing -> open -> confidence -> extra (the design's own questions)
+// -> saving -> feedback -> leaving.
 const BOUNCE = 250; // ms after the choice in which a second press of the same key is not yet a confidence
 const LISTED = 50; // focus losses and resizes kept of one trial
 const KEYS = { ArrowLeft: "region_1", ArrowRight: "region_2", 1: "region_1", 2: "region_2", 3: "cannot_tell", 0: "cannot_tell" };
@@ -25,6 +26,7 @@ class Trial {
     const { signal } = (this.ending = new AbortController());
     document.addEventListener("keydown", (event) => this.pressed(event), { signal, capture: true });
     this.root.addEventListener("click", (event) => this.clicked(event), { signal });
+    this.root.addEventListener("input", () => this.drafted(), { signal });
     window.addEventListener("trial-pictures", () => this.prepare(), { signal });
     window.addEventListener("blur", () => this.lost(), { signal });
     window.addEventListener("focus", () => (this.away = false), { signal });
@@ -69,7 +71,8 @@ class Trial {
     if (this.acknowledged.has(id) && ["waiting", "saving"].includes(this.phase)) {
       if (this.trial.feedback) this.show("feedback");
     } else if (this.phase === "waiting" && this.notes.answers().length === 0) {
-      this.show(this.notes.read("choice", id) ? "confidence" : "open");
+      const kept = this.notes.read("choice", id);
+      this.show((kept && pending(this.trial, kept)) ?? "open");
     }
   }
 
@@ -128,6 +131,7 @@ class Trial {
     mark(this.root, phase, this.answer, this.trial.feedback);
     if (["waiting", "saving", "leaving"].includes(phase)) this.sayWaiting(0);
     if (phase === "feedback") this.root.querySelector(".continue").focus({ preventScroll: true });
+    if (phase === "extra") this.askMore();
   }
 
   fail() {
@@ -168,6 +172,7 @@ class Trial {
     const input = event.isTrusted && event.detail === 0 ? "keyboard" : "mouse";
     if (choice && ["preparing", "open"].includes(this.phase)) this.choose(choice, input, event);
     else if (confidence && this.phase === "confidence") this.rate(Number(confidence), event);
+    else if (button.matches(".send") && this.phase === "extra") this.reply(event);
     else if (button.matches(".continue") && this.phase === "feedback") this.leave();
   }
 
@@ -181,20 +186,47 @@ class Trial {
     clearTimeout(this.limit);
     this.answer = {
       trial_id: trial.trial_id, choice, confidence: null, rt_ms: choice === null ? null : tenths(rt),
-      confidence_rt_ms: null, rt_source: "browser", timed_out: choice === null, input, early_answers: this.early,
+      confidence_rt_ms: null, extra: null, extra_rt_ms: null, rt_source: "browser", timed_out: choice === null, input, early_answers: this.early,
       focus_losses: this.focusLosses, resizes: this.resizes, onset_utc: this.onsetUtc, shown: this.times,
       width: window.innerWidth, height: window.innerHeight, dpr: window.devicePixelRatio,
     };
     this.chosen = this.onset + rt;
-    if (choice === null || !trial.ask_confidence) return this.save();
-    this.notes.write("choice", trial.trial_id, this.answer);
-    this.enter("confidence");
+    this.goOn();
+  }
+
+  goOn() {
+    // Ask what is still to be asked after the choice; then the answer goes off whole.
+    const next = pending(this.trial, this.answer);
+    if (next === null) return this.save();
+    this.notes.write("choice", this.trial.trial_id, this.answer);
+    this.enter(next);
   }
 
   rate(confidence, event) {
     const rt = this.chosen === null ? null : moment(event, this.chosen) - this.chosen;
     if (rt !== null && rt < BOUNCE) return;
     this.answer = { ...this.answer, confidence, confidence_rt_ms: rt === null ? null : tenths(rt) };
+    this.goOn();
+  }
+
+  askMore() {
+    const box = this.root.querySelector(".extra");
+    ask(box, this.trial, this.notes.read("draft", this.trial.trial_id));
+    this.asked = this.chosen === null ? null : performance.now();
+    box.focus(); // not its first control: a key still held from the choice must fill in nothing
+  }
+
+  drafted() {
+    if (this.phase !== "extra") return;
+    this.notes.write("draft", this.trial.trial_id, replies(this.root.querySelector(".extra"), this.trial));
+  }
+
+  reply(event) {
+    const box = this.root.querySelector(".extra");
+    const extra = replies(box, this.trial);
+    if (complain(box, this.trial, extra)) return;
+    const rt = this.asked === null ? null : tenths(moment(event, this.asked) - this.asked);
+    this.answer = { ...this.answer, extra, extra_rt_ms: rt };
     this.save();
   }
 
@@ -223,7 +255,7 @@ class Trial {
   }
 
   measuring() {
-    return this.onset !== null && ["open", "confidence"].includes(this.phase);
+    return this.onset !== null && ["open", "confidence", "extra"].includes(this.phase);
   }
 
   close() {
@@ -231,6 +263,13 @@ class Trial {
     this.outbox.stop();
     clearTimeout(this.limit);
   }
+}
+
+function pending(trial, answer) {
+  // What is asked next of an answer, or null: it is whole. After a time-out nothing is.
+  if (answer.choice === null) return null;
+  if (trial.ask_confidence && answer.confidence === null) return "confidence";
+  return trial.extra.length > 0 && !answer.extra ? "extra" : null;
 }
 
 function moment(event, earliest) {

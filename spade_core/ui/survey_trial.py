@@ -14,6 +14,7 @@ from spade_core.study.flow import Person
 from spade_core.study.shown import feedback, shown
 from spade_core.study.store import Store
 from spade_core.study.tables import Trial
+from spade_core.ui.own_questions import ask_plainly, first_missing
 from spade_core.ui.trial import TrialView, show_trial
 
 __all__ = ["render_trials"]
@@ -55,6 +56,7 @@ def _view(who: Person, trial: Trial, answered: bool) -> TrialView:
     return TrialView(
         trial.id, seen.pictures, seen.regions, seen.question, labels=design.texts.choices,
         ask_confidence=design.confidence, min_view_ms=design.min_view_ms, time_limit_ms=design.time_limit_ms,
+        extra=[question.model_dump(mode="json") for question in design.questions.of(trial.type)],
         feedback=feedback(trial) if answered else None,
     )  # fmt: skip
 
@@ -108,19 +110,24 @@ def _plain(store: Store, who: Person, trial: Trial, answered: bool) -> None:
         st.success(feedback(trial)["text"])
         st.button("Continue", type="primary", on_click=_read_feedback, args=(trial.id,), key=f"go_{trial.id}")
         return
+    asked = who.design.questions.of(trial.type)
     with st.form(f"form_{trial.id}", border=False):
         names = dict(zip(CHOICES, who.design.texts.choices, strict=True))
         choice = st.radio(seen.question, CHOICES, index=None, format_func=names.get, key=f"choice_{trial.id}")
         sure = None
         if who.design.confidence:
             sure = st.radio("How sure are you? 1 guessing, 3 sure", (1, 2, 3), index=1, key=f"sure_{trial.id}")
+        extra = ask_plainly(asked, trial.id)
         sent = st.form_submit_button("Answer", type="primary")
+    missing = first_missing(asked, extra)
     if sent and choice is None:
         st.warning("Please choose one of the answers.")
+    elif sent and missing is not None:
+        st.warning(f"Please answer this as well: {missing}")
     elif sent:
         passed = 1000 * (time.monotonic() - started)
         _receive(store, who, {
-            "trial_id": trial.id, "choice": choice, "confidence": sure, "rt_ms": passed, "rt_source": "server",
-            "timed_out": False,
+            "trial_id": trial.id, "choice": choice, "confidence": sure, "extra": extra, "rt_ms": passed,
+            "rt_source": "server", "timed_out": False,
         })  # fmt: skip
         st.rerun()

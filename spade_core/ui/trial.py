@@ -42,6 +42,9 @@ class TrialTexts:
     still_saving: str = "Your answer is kept and is being sent again. Please leave this page open."
     failed: str = "A picture could not be shown. Please reload this page; your answers are saved."
     continue_: str = "Continue"
+    optional: str = "(optional)"
+    missing: str = "Please answer this question before you go on."
+    send: str = "Send"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class TrialView:
         question: one sentence.
         labels: of region 1, region 2 and *cannot tell*.
         ask_confidence: whether 1 to 3 is asked after the choice.
+        extra: the design's own questions, asked last: ``kind`` (``rating`` or ``text``), ``name``, ``text``,
+            ``required``; ratings with ``low``, ``high`` and ``labels`` of both ends, texts with ``max_length``.
         min_view_ms: answers that come earlier are counted and otherwise ignored.
         time_limit_ms: when the trial ends without a choice; None: never.
         feedback: ``{"reference": "region_1", "text": ...}``, shown with a *Continue* button once this trial is
@@ -69,6 +74,7 @@ class TrialView:
     question: str
     labels: tuple[str, str, str] = ("Region 1", "Region 2", "Cannot tell")
     ask_confidence: bool = True
+    extra: Sequence[Mapping[str, Any]] = ()
     min_view_ms: int = 500
     time_limit_ms: int | None = None
     feedback: Mapping[str, str] | None = None
@@ -97,10 +103,10 @@ def show_trial(
             participant's are best; an id that is missing makes the browser send its answer once more.
         upcoming: the next trial, whose pictures are sent and decoded while this one is answered.
         key: random and the participant's own; the same after a reload, for answers are kept under it.
-        on_answer: called before the page runs, with the answer: ``trial_id, choice, confidence, rt_ms,
-            confidence_rt_ms, rt_source, timed_out, input, early_answers, focus_losses, resizes, onset_utc, shown,
-            width, height, dpr``; times in ms from the onset, ``shown`` counts onsets of this trial in this tab, and
-            ``rt_ms`` is None after a timeout. Called again for every repetition.
+        on_answer: called before the page runs, with the answer: ``trial_id, choice, confidence, extra, rt_ms,
+            confidence_rt_ms, extra_rt_ms, rt_source, timed_out, input, early_answers, focus_losses, resizes, onset_utc,
+            shown, width, height, dpr``; times in ms from the onset, ``shown`` counts onsets of this trial in this tab,
+            and ``rt_ms`` is None after a timeout. Called again for every repetition.
         on_continue: called with the trial id, perhaps repeatedly, when the feedback has been read.
 
     Returns:
@@ -124,7 +130,7 @@ def show_trial(
 @cache
 def _component(name: str) -> Any:
     """Register one of the two components; the scripts travel as text, as no installed package holds them."""
-    scripts = {"trial": ("outbox.js", "screen.js", "trial.js"), "pictures": ("pictures.js",)}[name]
+    scripts = {"trial": ("outbox.js", "screen.js", "extra.js", "trial.js"), "pictures": ("pictures.js",)}[name]
     script = "\n".join((FOLDER / file).read_text("utf-8") for file in scripts)
     if name == "pictures":
         return st.components.v2.component("study_pictures", js=script)
@@ -138,6 +144,7 @@ def _data(view: TrialView, acknowledged: Sequence[str], key: str) -> dict[str, A
     trial = {
         "trial_id": view.trial_id, "pictures": _picture_ids(view), "regions": [list(box) for box in view.regions],
         "question": view.question, "labels": list(view.labels), "ask_confidence": view.ask_confidence,
+        "extra": [dict(question) for question in view.extra],
         "min_view_ms": view.min_view_ms, "time_limit_ms": view.time_limit_ms,
         "feedback": dict(view.feedback) if view.feedback else None,
         "texts": {name: list(value) if isinstance(value, tuple) else value for name, value in texts.items()},

@@ -65,6 +65,10 @@ def trial_of(store, trial_id):
     return store.run(lambda session: session.get(Trial, trial_id))
 
 
+def send(app):
+    next(button for button in app.button if button.label == "Answer").click().run()
+
+
 def answer_all(app, store):
     for _ in range(60):
         keys = [button.key for button in app.button]
@@ -74,8 +78,7 @@ def answer_all(app, store):
         elif app.radio:
             trial = trial_of(store, app.radio[0].key.removeprefix("choice_"))
             app.radio[0].set_value(trial.required or trial.reference_side)
-            submit = next(button for button in app.button if button.label == "Answer")
-            submit.click().run()
+            send(app)
         else:
             return
         assert not app.exception
@@ -103,6 +106,26 @@ def test_the_whole_way_by_the_plain_form_ends_with_the_code(store, key):
         page.button[0].click().run()
         assert words in (page.error or page.success)[0].value
     assert store.run(lambda session: list(session.scalars(select(Trial)))) == []
+
+
+def test_own_questions_are_part_of_the_plain_form(store, tmp_path):
+    rating = {"name": "help", "kind": "rating", "text": "Did it help?", "low": 1, "high": 3, "required": True}
+    text = {"name": "why", "kind": "text", "text": "Why?", "max_length": 9}
+    design = real_design(trials=6, practice=0, practice_pass=0, questions={"extra": [rating, text]})
+    app = opened(study=publish(store, design, tiny_set(tmp_path / "s")), PROLIFIC_PID="PID1")
+    to_trials(app)
+    trial_id = app.radio[0].key.removeprefix("choice_")
+    app.radio[0].set_value("region_2")
+    send(app)
+    assert app.warning[0].value == "Please answer this as well: Did it help?"
+    app.radio(key=f"help_{trial_id}").set_value(3)
+    assert app.text_area(key=f"why_{trial_id}").label == "Why? (optional)"
+    app.text_area(key=f"why_{trial_id}").set_value("ears")
+    send(app)
+    assert not app.exception
+    row = trial_of(store, trial_id)
+    assert (row.choice, row.extra) == ("region_2", {"help": 3, "why": "ears"})
+    assert app.radio[0].key != f"choice_{trial_id}"
 
 
 def test_a_reload_goes_on_at_the_same_trial_and_the_old_tab_says_so(store, key):

@@ -208,6 +208,46 @@ def test_confidence_is_asked_and_outlasts_a_reload(page, opened):
     assert second["rt_ms"] >= 500
 
 
+def test_own_questions_come_last_and_travel_with_the_answer(page, opened):
+    answers, arrived = opened("extra", "&confidence=1&extra=1")
+    begun = onset(page)
+    page.wait_for_timeout(OPEN)
+    page.keyboard.press("1")
+    page.wait_for_timeout(400)
+    page.keyboard.press("2")
+    field = page.get_by_label("What did you look at?")
+    field.wait_for()
+    page.keyboard.press("2")  # answers nothing any more
+    page.get_by_role("button", name="Send").click()
+    assert page.get_by_text("Please answer this question").is_visible()
+    field.fill("3 ears, 2 eyes, 1 nose")  # typing is no choice, and ends at the limit
+    page.reload()
+    page.locator(".trial[data-phase=extra]").wait_for()
+    assert page.locator("[data-choice=region_1]").get_attribute("aria-pressed") == "true"
+    assert field.input_value() == "3 ears, 2 ey"
+    page.get_by_role("radio", name="3").check()
+    before = listeners(page)
+    page.get_by_role("button", name="Draw again").click()
+    page.get_by_text("drawn 2", exact=True).wait_for()
+    assert listeners(page) == before
+    assert page.get_by_role("radio", name="3").is_checked()
+    page.get_by_role("button", name="Send").dblclick()
+    onset(page, begun)
+    (row,) = wait_for(answers, 1)
+    assert (row["choice"], row["confidence"], row["extra"]) == ("region_1", 2, {"help": 3, "why": "3 ears, 2 ey"})
+    assert 500 <= row["rt_ms"] < 2500, "the time of the choice, not of what came after"
+    assert {one["choice"] for one in arrived()} == {"region_1"}
+    page.wait_for_timeout(OPEN)
+    page.keyboard.press("2")
+    page.wait_for_timeout(400)
+    page.keyboard.press("3")
+    page.get_by_role("radio", name="0").check()
+    page.get_by_role("button", name="Send").click()
+    second = wait_for(answers, 2)[1]
+    assert (second["choice"], second["confidence"], second["extra"]) == ("region_2", 3, {"help": 0})
+    assert second["extra_rt_ms"] > 0
+
+
 def test_time_limit_focus_and_window_travel_inside_the_answer(page, opened):
     answers, _ = opened("limit", "&limit=1500&crops=0")
     assert page.locator(".second img").count() == 0

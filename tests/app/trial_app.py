@@ -1,8 +1,8 @@
 """A page with six trials, for the tests and the timing of the trial component; its answers go to JSON-lines files.
 
-Address: ``?run=NAME&trials=N&confidence=1&refuse=K&practice=1&limit=MS&crops=C&still=1``. Answers: ``NAME.jsonl`` in
-the folder SPADE_TRIAL_LOG; every arrival: ``NAME.arrived.jsonl``. The first K arrivals of each trial are neither stored
-nor acknowledged. C pictures stand beside the photograph. Without ``still`` every run changes the component's data.
+Address: ``?run=NAME&trials=N&confidence=1&refuse=K&practice=1&limit=MS&crops=C&still=1&extra=1``. Answers:
+``NAME.jsonl`` in the folder SPADE_TRIAL_LOG; every arrival: ``NAME.arrived.jsonl``. The first K arrivals of each trial
+are neither stored nor acknowledged. C pictures stand beside the photograph. Without ``still`` every run changes the component's data.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import streamlit as st
 from PIL import Image
 
 from spade_core.config import ASSETS
+from spade_core.study.questions import Questions
 from spade_core.ui.trial import TrialView, show_trial
 
 REGIONS = (
@@ -25,6 +26,13 @@ REGIONS = (
     ((0.0, 0.0, 0.3), (0.7, 0.0, 0.3)),
     ((0.2, 0.7, 0.3), (0.5, 0.7, 0.3)),
 )
+EXTRA = Questions.model_validate({
+    "extra": [
+        {"name": "help", "kind": "rating", "text": "How much did it help?", "low": 0, "high": 4, "required": True,
+         "labels": ["not at all", "very much"]},
+        {"name": "why", "kind": "text", "text": "What did you look at?", "max_length": 12},
+    ],
+})  # fmt: skip
 
 
 def main() -> None:
@@ -89,6 +97,7 @@ def view_of(trial_id: str, ids: list[str], answered: bool = False) -> TrialView:
         trial_id, pictures, REGIONS[index % len(REGIONS)], "Which of the two regions made the network decide?",
         ask_confidence="confidence" in asked, feedback=told if answered and "practice" in asked else None,
         time_limit_ms=int(asked["limit"]) if "limit" in asked else None,
+        extra=[question.model_dump(mode="json") for question in EXTRA.extra] if "extra" in asked else (),
     )  # fmt: skip
 
 

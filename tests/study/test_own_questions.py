@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 import pytest
 from sqlalchemy import select
 
 from spade_core.errors import ConfigError
 from spade_core.study.bots import simulate
-from spade_core.study.design import parse_design
+from spade_core.study.design import TEMPLATE, parse_design
 from spade_core.study.questions import Questions, read_replies
 from spade_core.study.studies import publish
 from spade_core.study.tables import Participant, Study, Trial
@@ -34,6 +35,11 @@ def test_questions_are_part_of_the_yaml_and_of_the_hash():
     assert [question.name for question in design.questions.texts] == ["why"]
     other = real_design(questions={"extra": [HELP, {**WHY, "max_length": 21}]})
     assert len({design.sha256, other.sha256, real_design().sha256}) == 3
+
+
+def test_the_questions_in_the_template_are_valid_once_their_marks_are_removed():
+    text = re.sub(r"^# (questions:|  .*)$", r"\1", TEMPLATE.read_text(), flags=re.MULTILINE)
+    assert [question.kind for question in parse_design(text).questions.extra] == ["rating", "text"]
 
 
 def test_a_design_without_questions_keeps_the_hash_that_it_had_before_there_were_any():
