@@ -18,6 +18,7 @@ from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices
 from spade_core.ui.study_design import show_design
 from spade_core.ui.study_panels import show_links, show_monitor, show_people
+from spade_core.ui.study_power import show_power
 from spade_core.ui.study_results import show_analysis, show_bots, show_export
 
 CHOSEN = "study_key"
@@ -28,6 +29,7 @@ SECTIONS = {
     "Bots": show_bots,
     "Export": show_export,
     "Analysis": show_analysis,
+    "Power": show_power,
     "Design": show_design,
 }
 DOING = {"open": "Open", "paused": "Pause"}

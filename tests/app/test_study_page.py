@@ -289,7 +289,7 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     hidden = {*BLINDED, "agree", "response"}
     app = page()
     assert metrics(app)["Completed"] == "3 of 60"
-    for section in ("Monitor", "Participants", "Export", "Analysis", "Links", "Bots"):
+    for section in ("Monitor", "Participants", "Export", "Analysis", "Links", "Bots", "Power"):
         app = go(app, section)
         assert not app.exception
         assert not app.error
@@ -340,6 +340,25 @@ def test_a_dry_run_works_on_a_copy(store, key):
     app.number_input(key="bot_seed").set_value(5).run()
     app.button(key="simulate").click().run()
     assert store.run(lambda session: len(list(session.scalars(select(Participant).where(Participant.is_bot))))) == 2
+
+
+def test_power_is_simulated_for_the_studys_design(key):
+    app = page("Power")
+    assert app.text_input(key="power_people").value == "15 30 60 120 240"
+    assert app.text_input(key="power_neurons").value == "12"
+    assert not app.get("plotly_chart")
+    app.text_input(key="power_people").set_value("24, 48")
+    app.number_input(key="power_simulations").set_value(100)
+    app.button(key="power").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "SIMULATED studies" in app.get("plotly_chart")[0].proto.spec
+    table = app.dataframe[-1].value
+    assert list(table["participants"]) == ["24", "48", "endless"]
+    assert "12 class neurons: " in texts(app)
+    app.text_input(key="power_people").set_value("many")
+    app.button(key="power").click().run()
+    assert "whole numbers" in app.error[0].value
 
 
 def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
