@@ -2,7 +2,8 @@
 
 Address: ``?run=NAME&trials=N&confidence=1&refuse=K&practice=1&limit=MS&crops=C&still=1&extra=1``. Answers:
 ``NAME.jsonl`` in the folder SPADE_TRIAL_LOG; every arrival: ``NAME.arrived.jsonl``. The first K arrivals of each trial
-are neither stored nor acknowledged. C pictures stand beside the photograph. Without ``still`` every run changes the component's data.
+are neither stored nor acknowledged. C pictures stand beside the photograph. Without ``still`` every run
+changes the component's data.
 """
 
 from __future__ import annotations
