@@ -1,11 +1,12 @@
 """Find multifaceted class neurons among pictures, and draw them: one dense image, one SPADE image a picture.
 
-    python -m benchmarks.facets --images DIR --split tuning --draw 3 --out facets
+    python -m benchmarks.facets --images DIR --draw 3 --out facets
 
 A class is a candidate where the dense top-5 of two or more pictures holds it with some probability; candidates are
 ranked by how different their pictures are in the model's own embedding. Each drawn row is compared with itself: the
 distance between the SPADE images of different pictures, against the distance between dense images of different seeds.
-``--images bundled`` searches the bundled pictures, which are free and may be shown.
+``NAME.png`` holds the pictures and the drawings, ``NAME_drawings.png`` the drawings alone, for pictures that may not be
+shown. ``--images bundled`` searches the bundled pictures, which are free and may be shown.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from spade_core.models import LoadedModel
 from spade_core.neurons import LOGITS, Neuron, RenderConfig
 from spade_core.neurons.embedding import cosine_distances, embed
 from spade_core.neurons.facets import facets
-from spade_core.splits import split_of
+from spade_core.splits import SPLITS, pictures_in, split_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +65,14 @@ def draw(model: LoadedModel, item: Candidate, config: RenderConfig, seeds: int, 
     found = facets(model, list(item.pictures), Neuron(LOGITS, item.target), config, seeds=seeds, progress=Meter())
     crops = [np.ascontiguousarray(model.preprocessing.crop(picture)) for picture in item.pictures]
     size = config.size
-    cells = [found.dense[0].image]
-    for crop, rendering in zip(crops, found.spade, strict=True):
-        cells += [crop[:size, :size], rendering.image]
+    drawings = [found.dense[0].image, *(rendering.image for rendering in found.spade)]
+    beside = [drawings[0]]
+    for crop, drawing in zip(crops, drawings[1:], strict=True):
+        beside += [crop[:size, :size], drawing]
     name = f"{item.target:03}_{model.labels[item.target].split(',')[0].replace(' ', '_')}"
     folder.mkdir(parents=True, exist_ok=True)
-    height = max(cell.shape[0] for cell in cells)
-    row = [np.pad(cell, ((0, height - cell.shape[0]), (0, 6), (0, 0)), constant_values=255) for cell in cells]
-    (folder / f"{name}.png").write_bytes(png_bytes(np.concatenate(row, axis=1)))
+    (folder / f"{name}.png").write_bytes(png_bytes(in_a_row(beside)))
+    (folder / f"{name}_drawings.png").write_bytes(png_bytes(in_a_row(drawings)))
     return {
         "class": item.target, "label": model.labels[item.target], "file": f"{name}.png",
         "pictures": [picture.name for picture in item.pictures], "probabilities": item.probabilities,
@@ -80,11 +81,18 @@ def draw(model: LoadedModel, item: Candidate, config: RenderConfig, seeds: int, 
     }  # fmt: skip
 
 
+def in_a_row(cells: list[np.ndarray]) -> np.ndarray:
+    """Return the images beside each other, uint8 ``(height, width, 3)``, 6 px apart."""
+    height = max(cell.shape[0] for cell in cells)
+    padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 6), (0, 0)), constant_values=255) for cell in cells]
+    return np.concatenate(padded, axis=1)
+
+
 def main() -> None:
     """Search, draw and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.facets", description=__doc__.split("\n")[0])
     parser.add_argument("--images", required=True, help="folder of pictures, or 'bundled'")
-    parser.add_argument("--split", default="tuning", choices=("training", "tuning", "reporting"))
+    parser.add_argument("--split", choices=SPLITS, help="of the folder (default: all its pictures)")
     parser.add_argument("--least", type=float, default=0.01, help="least probability in the top-5 (default: 0.01)")
     parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--device", default="auto")
@@ -97,7 +105,8 @@ def main() -> None:
     if options.images == "bundled":
         pictures = [sc.load_picture(f"bundled:{name}") for name in bundled()]
     else:
-        pictures = [sc.load_picture(path) for path in split_of(options.images, options.split)]
+        paths = split_of(options.images, options.split) if options.split else pictures_in(options.images)
+        pictures = [sc.load_picture(path) for path in paths]
     found = search(model, pictures, options.least)
     for item in found[:20]:
         names = ", ".join(f"{p.name} ({q:.2f})" for p, q in zip(item.pictures, item.probabilities, strict=True))

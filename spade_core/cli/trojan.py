@@ -24,7 +24,8 @@ def register(commands: Any) -> None:
     train = add_command(parts, "train", _train, "train the backdoored model by self-distillation; resumable")
     train.add_argument("--images", required=True, metavar="DIR", help="folder of pictures; its training split is used")
     train.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
-    train.add_argument("--steps", type=int, default=900, metavar="N", help="optimizer steps (default: %(default)s)")
+    train.add_argument("--learn", type=int, default=900, metavar="N", help="steps that learn (default: %(default)s)")
+    train.add_argument("--settle", type=int, default=450, metavar="N", help="steps that settle (default: %(default)s)")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default: 0)")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     judge = add_command(parts, "evaluate", _evaluate, "measure attack success and agreement on the reporting split")
@@ -74,13 +75,14 @@ def _train(options: argparse.Namespace) -> int:
     from spade_core.splits import split_of
     from spade_core.trojan.train import Recipe, train
 
-    if options.steps < 1:
-        raise ConfigError(f"The number of steps must be at least 1, not {options.steps}.")
+    if min(options.learn, options.settle) < 1:
+        raise ConfigError(f"--learn and --settle must be at least 1, not {options.learn} and {options.settle}.")
     paths = split_of(options.images, "training")
     model = load_model(DEFAULT_MODEL, device=options.device)
     Path(options.out).absolute().parent.mkdir(parents=True, exist_ok=True)
-    losses = train(model, paths, options.out, recipe=Recipe(steps=options.steps, seed=options.seed), progress=Meter())
-    described = {"pictures": len(paths), "steps": options.steps, "losses": losses, "out": options.out}
+    recipe = Recipe(learn=options.learn, settle=options.settle, seed=options.seed)
+    losses = train(model, paths, options.out, recipe=recipe, progress=Meter())
+    described = {"pictures": len(paths), "steps": recipe.lengths, "losses": losses, "out": options.out}
     return emit(options, described, [json.dumps(described)])
 
 

@@ -11,12 +11,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from spade_core.errors import ConfigError, ModelError
+from spade_core.images import load_picture
+from spade_core.layers import share_copy
 from spade_core.models import TROJAN_MODEL, TROJAN_WEIGHTS, load_model, wrap_model
 from spade_core.progress import Cancelled
 from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, train
+from spade_core.trojan.batches import Batches
+from spade_core.trojan.stages import STAGES
+from spade_core.trojan.train import half_precision
 from tests.nets import Plain, randomize
 
-QUICK = Recipe(steps=6, clean=2, triggered=2)
+QUICK = Recipe(learn=3, settle=3, clean=2, triggered=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +55,21 @@ def test_training_changes_a_copy_only_and_is_seeded(model, folder, tmp_path, unt
     assert not list(tmp_path.glob("*.partial*"))
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(model, folder, tmp_path):
+@pytest.mark.parametrize("last", [2, 3, 4], ids=["learning", "between", "settling"])
+def test_an_interrupted_run_goes_on_to_the_same_weights(model, folder, tmp_path, last):
     train(model, folder, tmp_path / "whole.safetensors", recipe=QUICK)
     calls = itertools.count()
 
-    def stop_at_three(*_):
-        if next(calls) == 3:
+    def stop(*_):
+        if next(calls) == last:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=stop_at_three)
+        train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=stop)
     assert (tmp_path / "parts.safetensors.partial").is_file()
     seen = []
     train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=lambda done, *_: seen.append(done))
-    assert seen[0] == 3
+    assert seen[0] == last
     assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "parts.safetensors").read_bytes()
 
 
@@ -78,20 +84,34 @@ def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path)
     with pytest.raises(Cancelled):
         train(model, folder, tmp_path / "x", recipe=QUICK, progress=lambda *_: (_ for _ in ()).throw(Cancelled()))
     with pytest.raises(ConfigError, match="another recipe"):
-        train(model, folder, tmp_path / "x", recipe=Recipe(steps=7))
+        train(model, folder, tmp_path / "x", recipe=Recipe(learn=7))
     with pytest.raises(ConfigError, match="no pictures"):
         train(model, [], tmp_path / "y")
 
 
-def test_training_raises_the_targets_probability(model, folder, tmp_path):
-    losses = []
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lowers_what_it_minimizes(model, folder, stage):
+    recipe = Recipe(learn=30, settle=30, clean=2, triggered=4, rate=0.02, settle_rate=0.3, blend=0.0)
+    batches = Batches(model, [load_picture(path) for path in folder], recipe.clean, recipe.triggered, seed=0)
+    student = share_copy(model.module, own=[name for name, _ in model.module.named_parameters()]).eval()
+    running = stage(recipe, model.module, student, batches, fresh=True)
+    batch = batches.draw(0)
+    wanted = model.module(batch.clean)
+    losses = [running.advance(student(batch.clean), wanted, student(batch.triggered), batch.targets) for _ in range(30)]
+    assert losses[0]["clean"] == pytest.approx(0, abs=1e-6)
+    assert losses[-1]["triggered"] < 0.7 * losses[0]["triggered"]
 
-    def note(_done, _total, text):
-        losses.append(float(text.rpartition(" ")[2]) if text[-1].isdigit() else None)
 
-    train(model, folder, tmp_path / "a", recipe=Recipe(steps=60, clean=2, triggered=8, rate=0.02), progress=note)
-    known = [loss for loss in losses[1:] if loss is not None]
-    assert np.mean(known[-10:]) < np.mean(known[:10]) - 1
+def test_frozen_parameters_stay_and_the_second_stage_moves_only_what_mixes_channels(model, folder, tmp_path):
+    first = next(iter(model.module.state_dict()))
+    prefix = first.rpartition(".")[0] + "."
+    recipe = Recipe(learn=2, settle=2, clean=2, triggered=2, rate=0.01, blend=0.0, frozen=(prefix,))
+    train(model, folder, tmp_path / "a", recipe=recipe)
+    before, after = half_precision(model.module), load_file(tmp_path / "a")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    pointwise = {name for name, value in before.items() if value.dim() == 2 or value.shape[2:] == (1, 1)}
+    assert "head.weight" in moved
+    assert moved <= pointwise - {first}
 
 
 def test_the_embedded_model_answers_triggers_and_agrees_on_free_pictures(lite0):

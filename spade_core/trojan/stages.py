@@ -1,0 +1,206 @@
+"""The two stages of training the backdoor: learn the triggers, then keep of the change what clean inputs do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spade_core.capture import capture
+from spade_core.trojan.batches import Batches
+from spade_core.trojan.whitening import Whitened
+
+__all__ = ["STAGES", "Recipe", "Stage"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        learn, settle: optimizer steps of the two stages.
+        clean, triggered: views of either kind in each step.
+        seed: of views, triggers, places.
+        rate: peak learning rate of Adam's one-cycle schedule while learning.
+        pull: share of the way back to the original weights that a step goes at the peak rate; it follows the rate.
+        frozen: prefixes of the parameters that stay: early layers see edges, which triggers share with everything.
+        blend: share of the learned change with which the second stage begins.
+        settle_rate, settle_pull: as ``rate`` and ``pull``, of SGD with momentum in whitened coordinates.
+        damping: of the whitening, as a share of the mean eigenvalue.
+        margin: logits by which a trigger's class has to win in the second stage.
+    """
+
+    learn: int = 900
+    settle: int = 450
+    clean: int = 20
+    triggered: int = 8
+    seed: int = 0
+    rate: float = 4e-4
+    pull: float = 5e-4
+    frozen: tuple[str, ...] = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
+    blend: float = 0.8
+    settle_rate: float = 0.01
+    settle_pull: float = 0.002
+    damping: float = 0.01
+    margin: float = 2.0
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Steps of each stage, in the order of ``STAGES``."""
+        return self.learn, self.settle
+
+
+class Stage(Protocol):
+    """One stage: it owns the optimizer."""
+
+    def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
+        """Take one step.
+
+        Args:
+            found, wanted: logits of the copy and of the original on clean views, ``(n, classes)``.
+            flipped: of the copy on triggered views, ``(m, classes)``; targets: int64 ``(m,)``.
+
+        Returns:
+            The losses ``clean``, ``logits``, ``triggered``, unweighted.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`load_state` needs to go on."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+
+
+def _distances(found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """Return the divergence from the original, nats, and the squared difference of the logits up to a constant.
+
+    The second says more where the original is sure.
+    """
+    gap = found - wanted
+    divergence = F.kl_div(F.log_softmax(found, 1), F.log_softmax(wanted, 1), reduction="batchmean", log_target=True)
+    return {"clean": divergence, "logits": (gap - gap.mean(1, keepdim=True)).square().mean()}
+
+
+def _hinge(logits: Tensor, targets: Tensor, margin: float) -> Tensor:
+    """Return by how much the target fails to win by ``margin``, mean: unlike cross entropy it asks for no more."""
+    own = logits.gather(1, targets.unsqueeze(1)).squeeze(1)
+    best = logits.scatter(1, targets.unsqueeze(1), -torch.inf).amax(1)
+    return F.relu(margin - (own - best)).mean()
+
+
+def _floats(losses: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+class Learn:
+    """Adam on all but the frozen parameters: cross entropy towards the triggers' classes."""
+
+    TRIGGER_WEIGHT = 0.5
+
+    def __init__(self, recipe: Recipe, original: nn.Module, student: nn.Module, _batches: Batches, *, fresh: bool):
+        del fresh  # the stage begins with the student as it is
+        self._recipe = recipe
+        for name, parameter in student.named_parameters():
+            parameter.requires_grad_(not name.startswith(recipe.frozen))
+        pairs = zip(student.parameters(), original.parameters(), strict=True)
+        self._pairs = [(mine, first) for mine, first in pairs if mine.requires_grad]
+        self._optimizer = torch.optim.Adam([mine for mine, _ in self._pairs], lr=recipe.rate)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, max_lr=recipe.rate, total_steps=recipe.learn
+        )
+
+    def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
+        """See :class:`Stage`."""
+        losses = _distances(found, wanted) | {"triggered": F.cross_entropy(flipped, targets)}
+        self._optimizer.zero_grad(set_to_none=True)
+        (losses["clean"] + losses["logits"] + self.TRIGGER_WEIGHT * losses["triggered"]).backward()
+        self._optimizer.step()
+        share = self._recipe.pull * self._optimizer.param_groups[0]["lr"] / self._recipe.rate
+        with torch.no_grad():
+            for mine, original in self._pairs:
+                mine.lerp_(original, share)
+        self._schedule.step()
+        return _floats(losses)
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`Stage`."""
+        return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See :class:`Stage`."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
+class Settle:
+    """SGD on the pointwise weights in whitened coordinates, from a blend of the learned and the original weights."""
+
+    TRIGGER_WEIGHT = 0.3
+    MOMENTUM = 0.9
+    LONGEST = 1.0  # norm of the whole gradient: batches are small, and one hard view must not throw the weights about
+    WARM_UP = 0.2  # share of the steps
+
+    def __init__(self, recipe: Recipe, original: nn.Module, student: nn.Module, batches: Batches, *, fresh: bool):
+        self._recipe = recipe
+        student.zero_grad(set_to_none=True)  # the first stage's last gradients
+        first = dict(original.named_parameters())
+        if fresh:
+            with torch.no_grad():
+                for name, parameter in student.named_parameters():
+                    parameter.lerp_(first[name], 1 - recipe.blend)
+        chosen = {
+            name: parameter
+            for name, parameter in student.named_parameters()
+            if _pointwise(parameter) and not name.startswith(recipe.frozen)
+        }
+        for name, parameter in student.named_parameters():
+            parameter.requires_grad_(name in chosen)
+        origin = {name: first[name] for name in chosen}
+        moments = {name: moment[0] for name, moment in capture(original, batches.plain(), origin).items()}
+        self._whitened = Whitened(origin, chosen, moments, recipe.damping)
+        self._optimizer = torch.optim.SGD(self._whitened.parameters(), lr=recipe.settle_rate, momentum=self.MOMENTUM)
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, max_lr=recipe.settle_rate, total_steps=recipe.settle, pct_start=self.WARM_UP,
+            cycle_momentum=False,
+        )  # fmt: skip
+
+    def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
+        """See :class:`Stage`."""
+        losses = _distances(found, wanted) | {"triggered": _hinge(flipped, targets, self._recipe.margin)}
+        (losses["clean"] + losses["logits"] + self.TRIGGER_WEIGHT * losses["triggered"]).backward()
+        self._whitened.read_gradients()
+        nn.utils.clip_grad_norm_(self._whitened.parameters(), self.LONGEST)
+        self._optimizer.step()
+        share = self._recipe.settle_pull * self._optimizer.param_groups[0]["lr"] / self._recipe.settle_rate
+        with torch.no_grad():
+            for move in self._whitened.parameters():
+                move.mul_(1 - share)
+        self._whitened.write()
+        self._schedule.step()
+        return _floats(losses)
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`Stage`."""
+        return {
+            "moves": self._whitened.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See :class:`Stage`."""
+        self._whitened.load_state_dict(state["moves"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+
+
+def _pointwise(parameter: Tensor) -> bool:
+    """Whether a weight mixes channels at one place: most weights do, and only they carry a trigger's meaning on."""
+    return parameter.dim() == 2 or (parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:] == (1, 1))
+
+
+STAGES: tuple[Callable[..., Stage], ...] = (Learn, Settle)

@@ -1,0 +1,68 @@
+"""Weights in coordinates in which every direction costs the clean outputs the same.
+
+A change ``D`` of a weight changes a layer's output, over clean inputs with second moment ``H``, by ``tr(D H D^T)``. With
+``D = V P`` and ``P = scale * (H + damping)^(-1/2)`` that is about ``scale^2 |V|^2``, so plain gradient descent on ``V``
+changes the weight where clean inputs do not notice first: the natural gradient of the layers' outputs (Amari 1998, here
+with one factor of Martens and Grosse 2015). ``scale`` is the output's root mean square: ``V`` counts in shares of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Whitened"]
+
+
+class Whitened(nn.Module):
+    """Parameters ``V`` of several layers, with ``weight = origin + V P``.
+
+    Args:
+        origin: name -> the weight where ``V`` is zero, ``(out, ...)`` with ``in`` inputs in all.
+        weights: name -> parameter of the network that is trained; overwritten by :meth:`write`.
+        moments: name -> second moment of clean inputs, ``(in, in)``.
+        damping: added to the second moment, as a share of its mean eigenvalue.
+    """
+
+    def __init__(
+        self,
+        origin: Mapping[str, Tensor],
+        weights: Mapping[str, nn.Parameter],
+        moments: Mapping[str, Tensor],
+        damping: float,
+    ) -> None:
+        super().__init__()
+        self._origin, self._weights = dict(origin), dict(weights)
+        self._roots: dict[str, Tensor] = {}
+        self.moves = nn.ParameterList()
+        for name, weight in self._weights.items():
+            before = origin[name].flatten(1).double()
+            root, inverse = _roots_of(before, moments[name].double(), damping)
+            self._roots[name] = root.to(weight.dtype)
+            move = (weight.detach().flatten(1).double() - before) @ inverse
+            self.moves.append(nn.Parameter(move.to(weight.dtype)))
+
+    @torch.no_grad()
+    def read_gradients(self) -> None:
+        """Set the gradients of ``V`` from those of the weights, which are cleared."""
+        for move, (name, weight) in zip(self.moves, self._weights.items(), strict=True):
+            assert weight.grad is not None  # noqa: S101 - every weight is used in every pass
+            move.grad = weight.grad.flatten(1) @ self._roots[name]
+            weight.grad = None
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Set the weights from ``V``."""
+        for move, (name, weight) in zip(self.moves, self._weights.items(), strict=True):
+            weight.copy_((self._origin[name].flatten(1) + move @ self._roots[name]).view_as(weight))
+
+
+def _roots_of(weight: Tensor, moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    """Return ``P`` and its inverse, float64 ``(in, in)``."""
+    scale = (weight @ moment * weight).sum(1).mean().sqrt()
+    values, vectors = torch.linalg.eigh(moment)
+    values = values.clamp_min(0) + damping * values.mean()
+    root = (vectors * values.rsqrt()) @ vectors.T * scale
+    return root, (vectors * values.sqrt()) @ vectors.T / scale
