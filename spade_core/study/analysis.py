@@ -14,7 +14,7 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.coding import Plan, contrast, first_presentations, people_of
-from spade_core.study.describe import alpha_within, baselines, repeats, table3, timeouts
+from spade_core.study.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.estimators import Estimate, odds_ratio
 from spade_core.study.report import DEMO, methods_text, preregistration, sentence, verdict
 from spade_core.study.secondary import confidence, order_effects, reaction_times, secondary, side_effects
@@ -79,6 +79,7 @@ def analyse(
         "krippendorff_alpha": {"label": "exploratory", "by_condition": alpha_within(main)},
         "repeats": {"label": "exploratory", "by_condition": repeats(rows, plan)},
         "baselines": baselines(main, plan),
+        "class_neurons": class_neurons(main),
     }
     mark = "SIMULATED: " if include_bots else ""
     result["verdict"] = mark + verdict(primary, half, label, plan, simulated=include_bots, demo=demo)

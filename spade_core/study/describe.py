@@ -16,7 +16,7 @@ import pandas as pd
 from spade_core.study.coding import CONDITIONS, Plan, contrast
 from spade_core.study.sensitivity import wilson
 
-__all__ = ["alpha_within", "baselines", "conditions_of", "repeats", "share", "table3", "timeouts"]
+__all__ = ["alpha_within", "baselines", "class_neurons", "conditions_of", "repeats", "share", "table3", "timeouts"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,28 @@ def table3(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
             "class_neurons": int(answered["class_neuron"].nunique()),
         }
     return table
+
+
+def class_neurons(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return for each class neuron agreement under dense and SPADE, and SPADE - dense in ``agree`` and ``half``.
+
+    Sorted by the difference in agreement; class neurons without answers under one of the two come last, without one.
+    """
+    answered = rows[rows["choice"].notna() & rows["condition"].isin(["dense", "spade"])]
+    grouped = answered.groupby(["class_neuron", "condition"])[["agree", "half"]].agg(["sum", "mean", "size"])
+    found = []
+    for neuron in sorted(set(answered["class_neuron"])):
+        entry: dict[str, Any] = {"class_neuron": str(neuron), "agree": None, "half": None}
+        for condition in ("dense", "spade"):
+            here = grouped.loc[(neuron, condition)] if (neuron, condition) in grouped.index else None
+            count, n = (0, 0) if here is None else (int(here["agree", "sum"]), int(here["agree", "size"]))
+            entry[condition] = {"count": count, "n": n, "share": count / n if n else None}
+        if entry["dense"]["n"] and entry["spade"]["n"]:
+            for outcome in ("agree", "half"):
+                dense, spade = (grouped.loc[(neuron, name), (outcome, "mean")] for name in ("dense", "spade"))
+                entry[outcome] = float(spade - dense)
+        found.append(entry)
+    return sorted(found, key=lambda entry: (entry["agree"] is None, entry["agree"] or 0.0))
 
 
 def timeouts(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:

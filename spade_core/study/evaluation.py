@@ -12,6 +12,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.analysis import analyse
 from spade_core.study.export import is_blind, trial_table
 from spade_core.study.report import markdown_table3, methods_text
+from spade_core.study.result_tables import tables_text
 from spade_core.study.schedule import cells
 from spade_core.study.store import Store
 from spade_core.study.studies import audit, find, opened
@@ -64,11 +65,12 @@ def evaluate(store: Store, key: str) -> dict[str, Any]:
 
 
 def report_text(store: Store, key: str, result: Mapping[str, Any]) -> str:
-    """Return verdict, Table 3, methods and results of :func:`evaluate` as Markdown."""
+    """Return verdict, Table 3, methods, results and every other table of :func:`evaluate` as Markdown."""
     design = opened(store, key).design
     parts = list(result["texts"])
     if result["table3"]:
-        parts += [markdown_table3(result["table3"]), _paper_line(result), methods_text(design, result)]
+        parts += [markdown_table3(result["table3"]), _paper_line(result)]
+        parts += [methods_text(design, result), tables_text(result)]
     return "\n\n".join([f"**{result['verdict']}**", *parts])
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from html import escape
 from itertools import cycle
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.io import to_html
 
 from spade_core.study.evaluation import PAPER
 from spade_core.study.report import NAMES, ROWS
+from spade_core.study.result_tables import differences
 
-__all__ = ["agreement_figure", "power_figure", "table3_rows"]
+__all__ = [
+    "FIGURES", "agreement_figure", "answers_figure", "chart_options", "class_neurons_figure", "differences_figure",
+    "figures_html", "power_figure", "reaction_time_figure", "table3_rows",
+]  # fmt: skip
 
 COLOURS = {"dense": "#64748b", "spade": "#0f766e", "none": "#d97706", "reference": "#7c3aed"}
+ANSWERS = {  # colour and pattern, which does without colour
+    "agree": ("#0f766e", ""), "disagree": ("#d97706", "/"), "undecided": ("#94a3b8", "."),
+    "timeout": ("#334155", "x"), "missing otherwise": ("#e2e8f0", "-"),
+}  # fmt: skip
 _IN_PAPER = {"agree_when_decided": "agree_decided", "disagree_when_decided": "disagree_decided"}
 
 
@@ -36,10 +46,134 @@ def agreement_figure(result: Mapping[str, Any]) -> go.Figure:
                 hovertemplate=f"%{{y:.1f}} % [{low:.1f}, {high:.1f}], {found['count']} of {found['n']}<extra></extra>",
             )
         )  # fmt: skip
-    who = "SIMULATED: agreement of bots" if result["simulated"] else "Agreement"
-    _lay_out(figure, f"{who} with the reference, by condition")
+    _lay_out(figure, _titled(result, "agreement with the reference, by condition"))
     figure.update_yaxes(range=[0, 100], title="agree, % of answers")
     return figure
+
+
+def answers_figure(result: Mapping[str, Any]) -> go.Figure:
+    """Return what became of all main trials by condition, stacked, with counts: answers, timeouts, other gaps."""
+    figure = go.Figure()
+    conditions = list(result["table3"])
+    late = result["timeouts"]["by_condition"]
+    counts = {
+        name: [result["table3"][condition][name]["count"] for condition in conditions]
+        for name in ("agree", "disagree", "undecided")
+    }
+    counts["timeout"] = [late[condition]["count"] for condition in conditions]
+    counts["missing otherwise"] = [late[condition]["missing_otherwise"] for condition in conditions]
+    totals = [late[condition]["n"] for condition in conditions]
+    for name, values in counts.items():
+        colour, pattern = ANSWERS[name]
+        figure.add_bar(
+            x=[NAMES[condition] for condition in conditions], name=ROWS.get(name, name),
+            y=[100 * value / (total or 1) for value, total in zip(values, totals, strict=True)],
+            text=[str(value) if value else "" for value in values], textposition="inside",
+            marker={"color": colour, "pattern": {"shape": pattern}},
+            customdata=[f"{value} of {total}" for value, total in zip(values, totals, strict=True)],
+            hovertemplate="%{customdata}, %{y:.1f} %",
+        )  # fmt: skip
+    _lay_out(figure, _titled(result, "what became of all main trials, with counts"), showlegend=True)
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(range=[0, 100], title="% of trials shown")
+    return figure
+
+
+def differences_figure(result: Mapping[str, Any]) -> go.Figure:
+    """Return every difference SPADE - dense with its interval: primary, half credit, sensitivity, bounds, strata."""
+    figure = go.Figure()
+    found = [
+        (name, label, value) for name, label, value in differences(result)
+        if value["estimate"] is not None and value["low"] is not None
+    ]  # fmt: skip
+    ends = [end for _, _, value in found for end in (value["low"], value["high"]) if end is not None]
+    edge = max([1.0, *map(abs, ends)])  # where an interval without upper end is cut off
+    for name, label, value in found:
+        middle, low = 100 * value["estimate"], 100 * value["low"]
+        high = 100 * (edge if value["high"] is None else value["high"])
+        planned = label in ("confirmatory", "interim")
+        figure.add_scatter(
+            x=[middle], y=[f"{name} · {label}"], mode="markers",
+            marker={"size": 10, "color": COLOURS["spade" if planned else "dense"],
+                    "symbol": "square" if planned else "circle-open"},
+            error_x={"type": "data", "symmetric": False, "array": [high - middle], "arrayminus": [middle - low]},
+            hovertemplate=f"%{{x:+.1f}} points [{low:+.1f}, {'' if value['high'] is None else f'{high:+.1f}'}], "
+            f"{value['n']} answers<extra></extra>",
+        )  # fmt: skip
+    _lay_out(figure, _titled(result, "difference in agreement, SPADE - dense"), height=120 + 26 * len(found))
+    figure.add_vline(x=0, line={"dash": "dot", "color": COLOURS["dense"]})
+    figure.update_xaxes(title="percentage points, with intervals")
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def class_neurons_figure(result: Mapping[str, Any]) -> go.Figure:
+    """Return the difference SPADE - dense of every class neuron that has answers under both, with answers counted."""
+    rows = [row for row in result["class_neurons"] if row["agree"] is not None]
+    names = [row["class_neuron"] for row in rows]
+    counted = [f"dense {row['dense']['n']}, SPADE {row['spade']['n']} answers" for row in rows]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[100 * row["agree"] for row in rows], y=names, orientation="h", name="agreement", customdata=counted,
+        marker={"color": COLOURS["spade"]}, hovertemplate="%{x:+.1f} points, %{customdata}",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[100 * row["half"] for row in rows], y=names, mode="markers", name="half credit", customdata=counted,
+        marker={"color": COLOURS["none"], "symbol": "diamond"}, hovertemplate="%{x:+.1f} points, %{customdata}",
+    )  # fmt: skip
+    height = 120 + 20 * len(rows)
+    _lay_out(figure, _titled(result, "difference of each class neuron, SPADE - dense"), height=height, showlegend=True)
+    figure.update_xaxes(title="percentage points")
+    figure.update_yaxes(type="category", tickfont={"size": 10})
+    return figure
+
+
+def reaction_time_figure(result: Mapping[str, Any]) -> go.Figure:
+    """Return reaction times by condition: quartiles, and whiskers from the 5th to the 95th percentile."""
+    figure = go.Figure()
+    for condition, found in result["reaction_time"]["by_condition"].items():
+        if found["n"] == 0:
+            continue
+        seconds = {name: [value / 1000] for name, value in found.items() if name.endswith("_ms")}
+        figure.add_box(
+            x=[f"{NAMES[condition]} (n = {found['n']})"], name=NAMES[condition], marker={"color": COLOURS[condition]},
+            q1=seconds["quartile_1_ms"], median=seconds["median_ms"], q3=seconds["quartile_3_ms"],
+            lowerfence=seconds["percentile_5_ms"], upperfence=seconds["percentile_95_ms"],
+        )  # fmt: skip
+    _lay_out(figure, _titled(result, "reaction time measured in the browser, by condition"))
+    figure.update_yaxes(title="seconds; 5, 25, 50, 75, 95 %", rangemode="tozero")
+    return figure
+
+
+FIGURES: Mapping[str, Callable[[Mapping[str, Any]], go.Figure]] = {
+    "agreement": agreement_figure,
+    "differences": differences_figure,
+    "answers": answers_figure,
+    "class_neurons": class_neurons_figure,
+    "reaction_time": reaction_time_figure,
+}
+"""Figures of a result with a Table 3, by name."""
+
+
+def figures_html(result: Mapping[str, Any]) -> str:
+    """Return all figures as one page that needs no network."""
+    mark = "SIMULATED: answers of bots" if result["simulated"] else "Figures"
+    parts = [
+        to_html(make(result), full_html=False, include_plotlyjs=number == 0)
+        for number, make in enumerate(FIGURES.values())
+    ]
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{mark}</title><h1>{mark}</h1>'
+    return f"{head}<p>{escape(result['verdict'])}</p>{''.join(parts)}</html>"
+
+
+def chart_options(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return options of a chart whose camera button saves a drawing named after it, SIMULATED where it is."""
+    filename = f"{'SIMULATED_' if result['simulated'] else ''}{name}"
+    return {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": filename}}
+
+
+def _titled(result: Mapping[str, Any], text: str) -> str:
+    return f"SIMULATED, bots: {text}" if result["simulated"] else text[0].upper() + text[1:]
 
 
 def power_figure(report: Mapping[str, Any]) -> go.Figure:

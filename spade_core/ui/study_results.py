@@ -14,12 +14,13 @@ from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
 from spade_core.study.export import BLINDED, FORMATS, is_blind, trial_table, write
 from spade_core.study.report import methods_text
+from spade_core.study.result_tables import TABLES
 from spade_core.study.studies import opened
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import evidence, guarded, notify, require_access
-from spade_core.ui.study_plots import agreement_figure, table3_rows
+from spade_core.ui.study_plots import FIGURES, chart_options, figures_html, table3_rows
 
-__all__ = ["export_bytes", "show_analysis", "show_bots", "show_export"]
+__all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_bots", "show_export"]
 
 MOST_BOTS = 500
 SHOWN = 20  # rows of the table on the page
@@ -77,6 +78,16 @@ def export_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes
     return write(trial_table(study_store(), key, shareable=shareable), form)
 
 
+def figures_bytes(result: dict[str, Any], shown: Evidence) -> bytes:
+    """Return the figures as a file, made when the button is pressed, after another look at the door.
+
+    Raises:
+        ConfigError: the door is closed.
+    """
+    require_access(shown)
+    return figures_html(result).encode()
+
+
 def show_analysis(key: str) -> None:
     """Show the analysis that the design has fixed, or how to get to it."""
     store = study_store()
@@ -91,8 +102,12 @@ def show_analysis(key: str) -> None:
     text = methods_text(study.design, result)
     with st.expander("Methods and results, as text"):
         st.markdown(text)
-    left, right, _ = st.columns([1, 1, 2])
+    left, middle, right, _ = st.columns([1, 1, 1, 1])
     left.download_button("Text (Markdown)", text, f"{key}_methods.md", key="methods", on_click="ignore")
+    middle.download_button(
+        "Figures (HTML)", partial(figures_bytes, result, evidence()), f"{key}_figures.html", key="figures",
+        on_click="ignore",
+    )  # fmt: skip
     right.download_button(
         "Everything (JSON)", json.dumps(result, indent=1), f"{key}_analysis.json", key="analysis", on_click="ignore"
     )  # fmt: skip
@@ -126,4 +141,9 @@ def _show_result(result: dict[str, Any]) -> None:
         "Shares with Wilson intervals, which treat answers as independent; the test does not. The paper gives people's "
         "shares without counts or intervals."
     )
-    st.plotly_chart(agreement_figure(result), width="stretch", key="agreement", config={"displaylogo": False})
+    for name, make in FIGURES.items():
+        st.plotly_chart(make(result), width="stretch", key=name, config=chart_options(result, name))
+    mark = "SIMULATED: " if result["simulated"] else ""
+    for title, rows in TABLES.items():
+        with st.expander(f"{mark}{title}"):
+            st.dataframe(rows(result), hide_index=True, key=f"table_{title}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from spade_core.study import access, stimulus_set
 from spade_core.study.access import Evidence
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE
+from spade_core.study.evaluation import evaluate
 from spade_core.study.export import BLINDED
 from spade_core.study.store import open_store
 from spade_core.study.studies import list_studies, publish
 from spade_core.study.tables import Audit, Participant, Study
 from spade_core.ui import study_access
-from spade_core.ui.study_results import export_bytes
+from spade_core.ui.study_plots import FIGURES
+from spade_core.ui.study_results import export_bytes, figures_bytes
 from tests.study.conftest import real_design, tiny_set
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -307,7 +310,7 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     assert columns(app) >= {"response", "SPADE", "dense", "paper, SPADE"}
     assert "56.7 %" in tables(app)
     assert "SIMULATED" not in texts(app)
-    assert len(app.get("plotly_chart")) == 1
+    assert len(app.get("plotly_chart")) == len(FIGURES)
     assert columns(go(app, "Export")) >= set(BLINDED)
     actions = store.run(lambda session: list(session.scalars(select(Audit.action))))
     assert actions.count("unblind") == 1
@@ -320,10 +323,31 @@ def test_bots_alone_are_shown_as_simulated(store, key):
     assert "SIMULATED: " in texts(app)
     assert "SIMULATED SPADE" in columns(app)
     figure = app.get("plotly_chart")[0].proto.spec
-    assert "SIMULATED: agreement of bots" in figure
+    assert "SIMULATED, bots: agreement" in figure
     app = go(app, "Monitor")
     assert "SIMULATED: these are bots." in texts(app)
     assert metrics(app)["Completed"] == "3 of 60"
+
+
+def test_the_analysis_shows_every_table_and_figure(store, key):
+    simulate(store, key, 6, "undecided-shifter", 1)
+    app = page("Analysis")
+    assert not app.exception
+    shown = tables(app)
+    for part in (
+        "half credit", "product bootstrap", "exclusions off", "missing answers all against SPADE", "timeouts",
+        "most central patch", "most contrasted patch", "model rater on the SPADE visualization", "p (Holm)",
+        "Krippendorff's alpha", "repeated trials answered alike", "median", "second half", "net:3",
+    ):  # fmt: skip
+        assert part in shown, part
+    titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
+    assert len(titles) == len(FIGURES)
+    assert all(title.startswith("SIMULATED, bots: ") for title in titles)
+    assert all(item.label.startswith("SIMULATED: ") for item in app.expander if item.label.endswith("Baselines"))
+    saved = figures_bytes(evaluate(store, key), Evidence("127.0.0.1", LOCAL)).decode()
+    assert saved.count("SIMULATED, bots: ") == len(FIGURES)
+    with pytest.raises(ConfigError, match="not logged in"):
+        figures_bytes({}, Evidence("127.0.0.1", PROXIED))
 
 
 def test_a_dry_run_works_on_a_copy(store, key):

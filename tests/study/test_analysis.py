@@ -128,6 +128,27 @@ def test_table_3_counts_by_hand():
         assert cell["low"] < cell["share"] == agree / len(here) < cell["high"]
 
 
+def test_class_neurons_have_their_own_differences():
+    trials = study(22, agree=(0.5, 0.7))
+    late = (trials.class_neuron == "net:3") & (trials.condition == "spade")
+    trials.loc[late, "choice"] = None
+    rows = analyse(trials, plan())["class_neurons"]
+    assert len(rows) == 24
+    assert (rows[-1]["class_neuron"], rows[-1]["agree"], rows[-1]["spade"]["n"]) == ("net:3", None, 0)
+    known = [row["agree"] for row in rows[:-1]]
+    assert known == sorted(known)
+    for row in rows[:-1]:
+        here = trials[trials.class_neuron == row["class_neuron"]]
+        shares = {}
+        for condition in ("dense", "spade"):
+            part = here[here.condition == condition]
+            agree, undecided = part.choice == part.reference_side, part.choice == "cannot_tell"
+            shares[condition] = (agree.mean(), (agree + 0.5 * undecided).mean())
+            assert row[condition] == {"count": agree.sum(), "n": len(part), "share": pytest.approx(agree.mean())}
+        assert row["agree"] == pytest.approx(shares["spade"][0] - shares["dense"][0])
+        assert row["half"] == pytest.approx(shares["spade"][1] - shares["dense"][1])
+
+
 def test_strata_add_up():
     result = analyse(study(5), plan())
     whole = result["table3"]["spade"]["agree"]["count"]
