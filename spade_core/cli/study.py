@@ -55,6 +55,9 @@ def _register_making(inner: Any) -> None:
     build.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all)")
     build.add_argument("--practice", type=int, default=6, metavar="N")
     build.add_argument("--catch", type=int, default=4, metavar="N")
+    build.add_argument(
+        "--references", metavar="DIR", help="pictures for the condition “reference”: the nine that excite a class most"
+    )
     build.add_argument("--triggers", action="store_true", help="paste a trigger into each main picture")
     build.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
     build.add_argument("--seed", type=int, default=0, metavar="N")
@@ -96,7 +99,7 @@ def _build(options: argparse.Namespace) -> int:
     model, out = load(options), Path(options.out)
     builder = Builder(
         model, load_model(options.model, device=options.device), RenderConfig(steps=options.steps, seed=options.seed),
-        trace, out,
+        trace, out, _references(options.references, paths),
     )  # fmt: skip
     candidates = plan(
         paths, practice=options.practice, catch=options.catch, triggers=list(TRIGGERS) if options.triggers else []
@@ -105,6 +108,8 @@ def _build(options: argparse.Namespace) -> int:
     found = list(builder.items(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))
     items = [item for item, _ in found if item is not None]
     settings = {"drawing": builder.config.to_dict(), "trace": trace, "model": model.sha256}
+    if builder.references is not None:
+        settings["references"] = {"folder": builder.references.folder.name, "state": builder.references.state()}
     made = finish(
         out, items, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
     )  # fmt: skip
@@ -114,6 +119,18 @@ def _build(options: argparse.Namespace) -> int:
     counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
     described = {"folder": str(out), "sha256": made.sha256, **counts, "dropped": made.about["dropped"], **report}
     return emit(options, described, [f"{name:<14} {json.dumps(value)}" for name, value in described.items()])
+
+
+def _references(folder: str | None, pictures: list[Path]) -> Any:
+    """Return where the crops of the condition ``reference`` come from, none of them a picture of the study; or None."""
+    if folder is None:
+        return None
+    from spade_core.config import Settings
+    from spade_core.images import load_picture
+    from spade_core.study.crops import References
+
+    keep_in = Settings.from_environment().data_dir / "references"
+    return References(Path(folder), keep_in, frozenset(load_picture(path).sha256 for path in pictures))
 
 
 def _build_demo(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from spade_core.errors import ConfigError, PictureError
-from spade_core.images import FORMATS, load_picture
+from spade_core.images import FORMATS, Picture, load_picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.neurons.ranking import region_around
@@ -34,9 +35,10 @@ _SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One reference picture: its file, the crop uint8 ``(side, side, 3)``, and the channel's value there."""
+    """One reference picture: its file and sha256, the crop uint8 ``(side, side, 3)``, the channel's value there."""
 
     file: str
+    sha256: str
     pixels: np.ndarray
     value: float
 
@@ -71,16 +73,19 @@ def reference_crops(
     *,
     keep_in: Path,
     count: int = COUNT,
+    without: Collection[str] = (),
     progress: Progress = silent,
 ) -> list[Crop]:
     """Return the crops of the pictures of ``folder`` that excite a channel most, highest first.
+
+    A layer without places, such as the logits, gives the whole picture as the model sees it.
 
     Args:
         model: the dense model.
         folder: of pictures; files that are none are passed over.
         layer, channel: the neuron.
         keep_in: folder of kept tables, one for each model, layer and content of a folder.
-        count: how many.
+        count: how many; without: sha256 of pictures that are passed over.
         progress: called with (pictures, all, note); may raise ``Cancelled``.
 
     Raises:
@@ -95,8 +100,14 @@ def reference_crops(
         keep_file(keep_in, name, table.to_bytes(), TABLE_BYTES)
     if not 0 <= channel < table.values.shape[1]:
         raise ConfigError(f"The layer {layer} has the channels 0 to {table.values.shape[1] - 1}, not {channel}.")
-    best = np.argsort(-table.values[:, channel], kind="stable")[:count]
-    return [_crop(model, Path(folder), table, int(row), channel) for row in best]
+    found: list[Crop] = []
+    for row in np.argsort(-table.values[:, channel], kind="stable"):
+        if len(found) == count:
+            break
+        picture = load_picture(Path(folder) / table.files[row])
+        if picture.sha256 not in without:
+            found.append(_crop(model, picture, table, int(row), channel))
+    return found
 
 
 def folder_state(folder: str | Path) -> str:
@@ -151,8 +162,9 @@ def _scan(model: LoadedModel, files: list[Path], layer: str, progress: Progress)
     return _Table(tuple(names), np.concatenate(values), np.concatenate(places), grid)
 
 
-def _crop(model: LoadedModel, folder: Path, table: _Table, row: int, channel: int) -> Crop:
-    pixels = model.preprocessing.crop(load_picture(folder / table.files[row]))
+def _crop(model: LoadedModel, picture: Picture, table: _Table, row: int, channel: int) -> Crop:
+    pixels = model.preprocessing.crop(picture)
     place = divmod(int(table.places[row, channel]), table.grid[1])
     top, left, bottom, right = region_around(place, table.grid, pixels.shape[0])
-    return Crop(table.files[row], pixels[top:bottom, left:right], float(table.values[row, channel]))
+    value = float(table.values[row, channel])
+    return Crop(table.files[row], picture.sha256, pixels[top:bottom, left:right], value)

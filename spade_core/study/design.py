@@ -94,6 +94,9 @@ class Design(_Part):
         order: conditions interleaved, or one block after the other with their order counterbalanced.
         trials: main trials a person; practice, catch, repeats, attention: how many of these.
         practice_rounds, practice_pass: rounds at most, right answers that end them; practice_fail: what follows then.
+        entry: how people get in: ``link``, with the id in the address (a recruiting service's or a personal link);
+            ``typed``, the id is asked for where the address has none; ``open``, and it may be left out; ``signed``, by
+            personal links only.
         show_class: whether the class's name is shown; a labelled variant, since a name lets people ignore the image.
         confidence: ask for 1-3 after each choice.
         min_view_ms, time_limit_ms: answers before are ignored; a trial ends after, None: never.
@@ -118,6 +121,7 @@ class Design(_Part):
     practice_rounds: int = Field(3, ge=1, le=3)
     practice_pass: int = Field(4, ge=0)
     practice_fail: Literal["leave", "flag"] = "flag"
+    entry: Literal["link", "typed", "open", "signed"] = "open"
     show_class: bool = False
     confidence: bool = True
     min_view_ms: int = Field(500, ge=0, le=10_000)
@@ -181,7 +185,8 @@ class Design(_Part):
         lacking = set(self.conditions) - stimuli.conditions()
         if lacking:
             raise ConfigError(
-                f"The stimulus set has nothing for the condition {min(lacking)}: leave it out or build it."
+                f"The stimulus set has nothing for the condition {min(lacking)}: leave it out, or build the set with "
+                "“study build --references DIR”."
             )
         main = stimuli.of("main")
         neurons = {item.class_neuron for item in main}

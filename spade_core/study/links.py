@@ -22,7 +22,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 
-__all__ = ["SIGNED", "Signer", "base_of", "external_id_of", "is_signed", "plain", "preview", "prolific", "signer"]
+__all__ = [
+    "ID_PARAMETER", "SIGNED", "Signer", "base_of", "external_id_of", "is_signed", "plain", "preview", "prolific",
+    "signer",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,8 @@ FILE = "link_secrets"
 SECRET_BYTES = 32
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NUMBER = re.compile(r"[0-9]{1,12}")
-_PROLIFIC = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
+ID_PARAMETER = "PROLIFIC_PID"  # carries the id of a recruiting service
+_PROLIFIC = (ID_PARAMETER, "STUDY_ID", "SESSION_ID")
 
 
 def base_of(address: str) -> str:

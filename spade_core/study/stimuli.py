@@ -2,9 +2,9 @@
 
 For each picture: the class, the reference map (a trigger's mask, else Score-CAM on the dense model), two equal patches
 (:func:`spade_core.rater.choose_patches`), and the class neuron drawn from the dense model and from the picture's trace
-with the same seed, steps, transforms and size. Nothing is chosen by eye, and an item is left out only by rules that do
-not know of conditions. Practice and catch items show an enlarged cut of the reference region in place of a
-visualization: easy, and the same for every condition.
+with the same seed, steps, transforms and size; on request also the natural pictures that excite it most. Nothing is
+chosen by eye, and an item is left out only by rules that do not know of conditions. Practice and catch items show an
+enlarged cut of the reference region in place of a visualization: easy, and the same for every condition.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from spade_core.rater import Patches, choose_patches, rate
 from spade_core.resumable import resumed
 from spade_core.saliency import explain
 from spade_core.spade import trace
+from spade_core.study.crops import References
 from spade_core.study.stimulus_set import Box, Item, StimulusSet, opposite, write_manifest
 from spade_core.trojan import TRIGGERS
 from spade_core.trojan.paste import Paste
@@ -82,7 +83,7 @@ class Builder:
     Attributes:
         model: whose class neurons are shown; judge: whose embedding is the model rater's.
         config: how to draw, its seed fixed before; trace: options of ``spade_core.trace``.
-        folder: the set's.
+        folder: the set's; references: for the condition ``reference``, None: without it.
     """
 
     model: LoadedModel
@@ -90,6 +91,7 @@ class Builder:
     config: RenderConfig
     trace: Mapping[str, Any]
     folder: Path
+    references: References | None = None
 
     def items(
         self, candidates: Sequence[Candidate], *, rows: Path, progress: Progress = silent
@@ -99,6 +101,8 @@ class Builder:
             "model": self.model.sha256, "judge": self.judge.sha256, "drawing": self.config.to_dict(),
             "trace": dict(self.trace), "quality": QUALITY,
         }  # fmt: skip
+        if self.references is not None:
+            settings["references"] = self.references.state()
         used: set[int] = set()
 
         def measure(_key: str, candidate: Candidate) -> dict[str, Any]:
@@ -143,10 +147,13 @@ class Builder:
         cut = patches.cut(pixels)
         files = {"picture": self._write(f"{key}_p", pixels)}
         answers, keeps = _answers(patches, pixels.shape[0]), None
+        sources: dict[str, str] = {}
         if candidate.role == "main":
             images, keeps = self._visualizations(picture, target)
+            if self.references is not None:
+                images["reference"], sources = self.references.of(self.model, target, self.config.size)
             for side, image in images.items():
-                files[side] = self._write(f"{key}_{side[0]}", image)
+                files["references" if side == "reference" else side] = self._write(f"{key}_{side[0]}", image)
                 answers[f"rater_{side}"] = "reference" if rate(self.judge, image, cut) > 0 else "other"
         else:
             files["shown"] = self._write(f"{key}_s", _enlarged(cut[0], self.config.size))
@@ -154,6 +161,7 @@ class Builder:
             key, candidate.role, candidate.picture_id, f"{self.model.name}:{target}", self.model.labels[target],
             self.model.name, "scorecam" if candidate.paste is None else "trigger", keeps, files,
             _regions(patches, pixels.shape[0]), answers, _measures(patches, pixels.shape[0]), candidate.credit or {},
+            sources,
         )  # fmt: skip
 
     def _visualizations(self, picture: Picture, target: int) -> tuple[dict[str, np.ndarray], bool]:
@@ -178,7 +186,10 @@ def finish(
     report = {
         "central_share": share,
         "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
-        "rater_agrees": {side: _share(items, f"rater_{side}") for side in ("dense", "spade")},
+        "rater_agrees": {
+            side: _share(items, f"rater_{side}") for side in ("dense", "spade", "reference")
+            if any(f"rater_{side}" in item.answers for item in items)
+        },
         "scorecam_finds_trigger": _mean_auc(items),
         "class_lost": sum(item.keeps_class is False for item in items),
         "warning": None if CENTRAL[0] <= share <= CENTRAL[1] else (

@@ -48,6 +48,7 @@ class Item:
             of the picture), contrast (standard deviation of grey values); of triggered items ``scorecam``: the Trojan
             AUC of Score-CAM's map against the trigger.
         credit: author, licence and source of the photograph.
+        references: of main items with ``files["references"]``: sha256 of each picture that it shows, by its file.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Item:
     answers: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     credit: Mapping[str, str] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Item:

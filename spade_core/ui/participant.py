@@ -10,8 +10,10 @@ import streamlit as st
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study import flow
-from spade_core.study.flow import Person
-from spade_core.study.links import PERSONAL, external_id_of, is_signed, signer
+from spade_core.study.design import Design
+from spade_core.study.entry import arriving_id, typed_id
+from spade_core.study.flow import ID_LENGTH, Person
+from spade_core.study.links import signer
 from spade_core.study.store import Store, open_store
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
@@ -20,7 +22,7 @@ from spade_core.ui.study_access import is_open
 __all__ = ["participant_frame", "present", "study_store"]
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
-PROLIFIC = ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")
+DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
 
 
 def study_store() -> Store:
@@ -85,35 +87,30 @@ def _enter(store: Store, key: str) -> None:
     preview = st.query_params.get("preview") == "1"
     if preview and not is_open():
         raise ConfigError("A preview is for experimenters: open it from the study page, after logging in there.")
-    external = _given_id(store, key)
+    external = None if preview else _external_id(store, key)
     if external is None and not preview:
-        external = _typed_id(store, key)
-        if external is None:
-            return
-    details = {name: st.query_params[name][:100] for name in PROLIFIC[1:] if name in st.query_params}
+        return
+    details = {name: st.query_params[name][:100] for name in DETAILS if name in st.query_params}
     entry = flow.enter(store, key, external_id=external or None, details=details, is_preview=preview)
     st.query_params.from_dict({"study": key, TOKEN: entry.token})
     st.rerun()
 
 
-def _given_id(store: Store, key: str) -> str | None:
-    """Return the id that the address carries: a signed personal link's, or a recruiting service's."""
-    if is_signed(st.query_params):
-        return external_id_of(signer(settings()).verify(st.query_params, key, store.clock()))
-    return _unsigned(st.query_params.get(PROLIFIC[0]))
+def _external_id(store: Store, key: str) -> str | None:
+    """Return the id of the address or the one that was typed, empty for none; None: not yet."""
+    design = opened(store, key).design
+    given = arriving_id(st.query_params, key, design.entry, signer(settings()), store.clock())
+    return _typed_id(design) if given is None else given
 
 
-def _unsigned(external: str | None) -> str | None:
-    if external is not None and external.startswith(PERSONAL):
-        raise ConfigError("This id belongs to a personal link: open the whole link that you were given.")
-    return external
-
-
-def _typed_id(store: Store, key: str) -> str | None:
-    """Return the id that was typed, empty for none; None: not yet."""
-    st.title(opened(store, key).design.name)
+def _typed_id(design: Design) -> str | None:
+    st.title(design.name)
+    optional = design.entry == "open"
     with st.form("entry", border=False):
-        typed = st.text_input("Your participant id", help="If you were not given one, leave this empty.", max_chars=100)
+        typed = st.text_input(
+            "Your participant id" + (" (optional)" if optional else ""), max_chars=ID_LENGTH,
+            help="If you were not given one, leave this empty." if optional else None,
+        )  # fmt: skip
         if st.form_submit_button("Start", type="primary"):
-            return _unsigned(typed.strip())
+            return typed_id(typed, design.entry)
     return None

@@ -123,13 +123,16 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 def show_links(key: str) -> None:
     """Offer the links into the study."""
     base = st.text_input("Address that participants reach this server at", value=_own_address(), key="base")
-    for title, link in (
-        ("For anybody", links.plain(base, key)),
-        ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key)),
-        ("Preview as a participant; marked, never counted", links.preview(base, key)),
-    ):
-        st.markdown(f"**{title}**")
-        st.code(link, language=None, wrap_lines=True)
+    way = opened(study_store(), key).design.entry
+    for title, link, ways in (
+        ("For anybody", links.plain(base, key), ("open", "typed")),
+        ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key),
+         ("open", "typed", "link")),
+        ("Preview as a participant; marked, never counted", links.preview(base, key), (way,)),
+    ):  # fmt: skip
+        if way in ways:
+            st.markdown(f"**{title}**")
+            st.code(link, language=None, wrap_lines=True)
     st.link_button("Open the preview", links.preview(base, key), icon=":material/preview:")
     st.markdown("**Personal links**, signed: each works for one person and until it expires")
     st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)

@@ -9,7 +9,10 @@ import pytest
 from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
+from spade_core.config import Settings
 from spade_core.study import flow
+from spade_core.study.entry import SIGNED_ONLY
+from spade_core.study.links import signer
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import ExternalId, Participant, Trial
@@ -159,6 +162,43 @@ def test_an_id_can_be_typed_and_wrong_addresses_get_a_sentence(store, key):
     assert "opened again elsewhere" in opened(study=key, r="0" * 32).info[0].value
 
 
+@pytest.fixture
+def study_with(store, tmp_path):
+    def make(entry):
+        return publish(store, real_design(entry=entry), tiny_set(tmp_path / entry))
+
+    return make
+
+
+def test_the_design_says_whether_an_id_is_typed_left_out_or_must_come_with_the_link(store, study_with):
+    app = opened(study=study_with("typed"))
+    app.button[0].click().run()
+    assert "type the participant id" in app.error[0].value
+    app.text_input[0].set_value("me")
+    app.button[0].click().run()
+    assert "r" in app.query_params
+    assert "carries no participant id" in opened(study=study_with("link")).error[0].value
+    app = opened(study=study_with("open"))
+    app.button[0].click().run()
+    assert "r" in app.query_params
+    assert [row.external_id for row in store.run(lambda s: list(s.scalars(select(ExternalId))))] == ["me"]
+
+
+def test_a_study_by_personal_links_refuses_plain_ones(store, study_with, tmp_path):
+    key = study_with("signed")
+    for query in ({}, {"PROLIFIC_PID": "PID1"}):
+        app = opened(study=key, **query)
+        assert app.error[0].value == SIGNED_ONLY
+        assert not app.text_input
+    link = signer(Settings(data_dir=tmp_path)).personal("http://x", key, "P1", store.clock() + 600)
+    assert "r" in opened(**dict(parse_qsl(urlsplit(link).query))).query_params
+    other = {**dict(parse_qsl(urlsplit(link).query)), "study": study_with("typed")}
+    assert "not valid for this study" in opened(**other).error[0].value
+    late = signer(Settings(data_dir=tmp_path)).personal("http://x", key, "P1", store.clock() - 1)
+    assert "expired" in opened(**dict(parse_qsl(urlsplit(late).query))).error[0].value
+    assert len(store.run(lambda session: list(session.scalars(select(Participant))))) == 1
+
+
 def test_a_preview_is_marked_and_counts_for_nothing(store, key, monkeypatch):
     app = opened(study=key, preview="1")
     assert "for experimenters" in app.error[0].value
@@ -171,9 +211,6 @@ def test_a_preview_is_marked_and_counts_for_nothing(store, key, monkeypatch):
 
 
 def test_a_personal_link_is_checked_and_its_id_cannot_be_typed(store, key, tmp_path):
-    from spade_core.config import Settings
-    from spade_core.study.links import signer
-
     link = signer(Settings(data_dir=tmp_path)).personal("http://x", key, "anna", store.clock() + 600)
     query = dict(parse_qsl(urlsplit(link).query))
     opened(**query)

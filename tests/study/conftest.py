@@ -20,14 +20,17 @@ from spade_core.study.store import Store
 from spade_core.study.studies import publish
 
 
-def tiny_set(folder: Path, *, main: int = 12, practice: int = 6, catch: int = 4) -> StimulusSet:
-    """Write a set of noise pictures; every item has a class neuron of its own."""
+def tiny_set(
+    folder: Path, *, main: int = 12, practice: int = 6, catch: int = 4, references: bool = False
+) -> StimulusSet:
+    """Write a set of noise pictures; every item has a class neuron of its own, on request with reference crops."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     items = []
     for number, role in enumerate(["main"] * main + ["practice"] * practice + ["catch"] * catch):
         key = f"{number:012x}"
         kinds = ("picture", "dense", "spade") if role == "main" else ("picture", "shown")
+        kinds += ("references",) if references and role == "main" else ()
         files = {kind: f"{key}_{kind[0]}.webp" for kind in kinds}
         for name in files.values():
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / name)

@@ -90,6 +90,24 @@ def test_every_part_missing_is_refused(signer):
             signer.verify({key: value for key, value in query.items() if key != name}, KEY, NOW)
 
 
+def test_signatures_are_compared_in_constant_time_and_an_unknown_secret_too(signer, monkeypatch):
+    query = query_of(signer.personal(BASE, KEY, "P1", NOW + 60))
+    compared, true = [], links.hmac.compare_digest
+    monkeypatch.setattr(links.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or true(a, b))
+    assert signer.verify(query, KEY, NOW) == "P1"
+    for change in ({"sig": "0" * 64}, {"kid": "00000000"}, {"label": "P2"}):
+        with pytest.raises(ConfigError, match="not valid"):
+            signer.verify({**query, **change}, KEY, NOW)
+    assert len(compared) == 4, "one comparison each, whatever is wrong"
+    assert all(len(expected) == 64 for _, expected in compared)
+
+
+def test_an_expired_link_that_was_changed_says_nothing_of_its_expiry(signer):
+    query = query_of(signer.personal(BASE, KEY, "P1", NOW - 60))
+    with pytest.raises(ConfigError, match="not valid"):
+        signer.verify({**query, "label": "P2"}, KEY, NOW)
+
+
 def test_parts_cannot_move_between_study_label_and_expiry(signer):
     sig = query_of(signer.personal(BASE, "ab", "c1", 23))["sig"]
     for key, label, expires in (("a", "bc1", 23), ("ab", "c", 123), ("abc1", "2", 3)):

@@ -1,0 +1,147 @@
+"""The condition ``reference``: crops in the set, in the design's validator, and before a participant's eyes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from spade_core.errors import ConfigError
+from spade_core.models import wrap_model
+from spade_core.study import flow, stimuli
+from spade_core.study.answers import submit
+from spade_core.study.bots import simulate
+from spade_core.study.crops import GAP, References, montage
+from spade_core.study.evaluation import evaluate
+from spade_core.study.shown import shown
+from spade_core.study.stimuli import Builder, Candidate
+from spade_core.study.stimulus_set import load_set, write_manifest
+from spade_core.study.studies import publish
+from tests.study.conftest import real_design, tiny_set
+from tests.study.test_flow import answer_of, in_main
+
+CONDITIONS = ("dense", "spade", "none", "reference")
+
+
+class Red(nn.Module):
+    """Two classes: the mean of red, and of blue."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+
+    def forward(self, x):
+        return x.mean((2, 3)) @ self.weight.T
+
+
+@pytest.fixture
+def model():
+    return wrap_model(Red().eval(), size=32, mean=(0, 0, 0), std=(1, 1, 1), labels=("red", "blue"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder of plain pictures, redder by number, less blue."""
+    made = tmp_path / "pictures"
+    made.mkdir()
+    for number in range(12):
+        Image.new("RGB", (40, 40), (20 * number, 0, 250 - 20 * number)).save(made / f"{number:02d}.png")
+    return made
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_nine_strongest_are_shown_in_order_and_no_picture_of_the_study(model, folder, tmp_path):
+    own = digest(folder / "11.png")
+    references = References(folder, tmp_path / "tables", frozenset([own]))
+    sheet, sources = references.of(model, 0, 128)
+    assert list(sources) == [f"{number:02d}.png" for number in range(10, 1, -1)]
+    assert all(sources[name] == digest(folder / name) for name in sources)
+    assert sheet.shape == (128, 128, 3)
+    side = (128 - 2 * GAP) // 3
+    centres = [row * (side + GAP) + side // 2 for row in range(3)]
+    reds = [int(sheet[y, x, 0]) for y in centres for x in centres]
+    assert reds == [20 * number for number in range(10, 1, -1)]
+    assert list(References(folder, tmp_path / "tables").of(model, 1, 128)[1])[:2] == ["00.png", "01.png"]
+
+
+def test_a_folder_with_too_few_other_pictures_is_refused(model, folder, tmp_path):
+    without = frozenset(digest(path) for path in sorted(folder.iterdir())[:4])
+    with pytest.raises(ConfigError, match="holds 8 pictures that are not in the study"):
+        References(folder, tmp_path / "tables", without).of(model, 0, 128)
+    with pytest.raises(ConfigError, match="no folder"):
+        References(tmp_path / "nowhere", tmp_path / "tables").state()
+
+
+def test_a_montage_is_slow_and_obvious(folder):
+    rng = np.random.default_rng(0)
+    crops = [type("C", (), {"pixels": rng.integers(0, 256, (40, 40, 3), np.uint8)})() for _ in range(9)]
+    sheet = montage(crops, 128)
+    expected = np.full((128, 128, 3), 255, np.uint8)
+    for number, crop in enumerate(crops):
+        top, left = 44 * (number // 3), 44 * (number % 3)
+        small = Image.fromarray(crop.pixels).resize((40, 40), Image.Resampling.BICUBIC)
+        expected[top : top + 40, left : left + 40] = np.asarray(small)
+    assert np.array_equal(sheet, expected)
+
+
+def test_the_builder_writes_them_with_their_hashes_and_goes_on_only_with_the_same_folder(
+    model, folder, tmp_path, monkeypatch
+):
+    grey = np.zeros((32, 32, 3), np.uint8)
+    monkeypatch.setattr(Builder, "_visualizations", lambda *a: ({"dense": grey, "spade": grey}, True))
+    monkeypatch.setattr(stimuli, "rate", lambda judge, image, cut: 1.0)
+    reference = np.zeros((32, 32), np.float32)
+    reference[4:12, 4:12] = 1
+    monkeypatch.setattr(stimuli, "explain", lambda *a, **k: type("E", (), {"map": reference})())
+    own = folder / "11.png"
+    references = References(folder, tmp_path / "tables", frozenset([digest(own)]))
+    builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / "set", references)
+    rows = tmp_path / "rows.jsonl"
+    ((item, _),) = builder.items([Candidate(str(own), "own")], rows=rows)
+    made = write_manifest(tmp_path / "set", [item], demo=False, about={})
+    assert made.conditions() == set(CONDITIONS)
+    (item,) = load_set(made.folder).items
+    assert next(iter(item.references)) == "10.png"
+    assert item.answers["rater_reference"] == "reference"
+    assert len({*item.files.values()}) == 4
+    Image.new("RGB", (40, 40)).save(folder / "12.png")
+    with pytest.raises(ConfigError, match="other settings"):
+        list(builder.items([Candidate(str(own), "own")], rows=rows))
+
+
+def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(store, tmp_path):
+    design = real_design(conditions=CONDITIONS)
+    with pytest.raises(ConfigError, match=r"condition reference: leave it out, or build the set with .*--references"):
+        design.check_set(tiny_set(tmp_path / "plain"))
+    key = publish(store, design, tiny_set(tmp_path / "set", references=True))
+    who = in_main(store, key)
+    seen = {}
+    while (trial := flow.current_trial(store, who)) is not None:
+        if trial.type == "main":
+            seen[trial.condition] = (trial, shown(who.study.stimuli, design, trial))
+        submit(store, who, answer_of(trial))
+    assert set(seen) == set(CONDITIONS)
+    trial, view = seen["reference"]
+    sent = base64.b64decode(view.pictures["second"].split(",", 1)[1])
+    item = who.study.stimuli.item(trial.stimulus_id)
+    kept = who.study.stimuli.read(item.files["references"])
+    assert sent[: len(kept)] == kept
+    assert Image.open(io.BytesIO(sent)).size == (16, 16)
+    assert len({len(found.pictures["picture"]) for _, found in seen.values()} | {len(view.pictures["second"])}) == 1
+
+
+def test_all_four_conditions_reach_the_analysis(store, tmp_path):
+    key = publish(store, real_design(conditions=CONDITIONS), tiny_set(tmp_path / "set", references=True))
+    assert simulate(store, key, 8, "ideal", 0) == {"complete": 8}
+    found = evaluate(store, key)
+    assert set(found["table3"]) == set(CONDITIONS)
+    assert {entry["agree"]["share"] for entry in found["table3"].values()} == {1.0}
