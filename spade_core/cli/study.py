@@ -36,8 +36,13 @@ def register(commands: Any) -> None:
         "--shareable", action="store_true", help="fresh numbers, relative times, nothing that identifies"
     )
     study_power.register(inner)
-    backup = add_command(inner, "backup", _backup, "write a backup of the study database")
-    backup.add_argument("--out", required=True, metavar="FILE")
+    backup = add_command(inner, "backup", _backup, "write a backup, or delete from old ones whoever was deleted since")
+    what = backup.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", metavar="FILE", help="write a backup")
+    what.add_argument(
+        "--forget", nargs="*", metavar="PATH",
+        help="delete people deleted since from these backups or folders of *.backup (default: the program's own)",
+    )  # fmt: skip
     restore = add_command(inner, "restore", _restore, "put a backup in the place of the study database")
     restore.add_argument("file", metavar="FILE", help="that “study backup” wrote")
     remove = add_command(inner, "delete-participant", _delete, "delete one participation for good")
@@ -220,10 +225,20 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _backup(options: argparse.Namespace) -> int:
+    if options.forget is not None:
+        return _forget(options)
     from spade_core.study.care import backup
 
     backup(_store(), options.out)
     return emit(options, {"file": options.out}, [f"backup in {options.out}"])
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from spade_core.study.forgetting import forget
+
+    found = forget(_store(), options.forget)
+    lines = [f"{count} people deleted from {file}" for file, count in found.items()]
+    return emit(options, found, lines or ["there are no backups"])
 
 
 def _restore(options: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from spade_core.study.store import Store
 from spade_core.study.tables import Audit, Base, Participant, Tombstone
 from spade_core.study.upgrade import check_known, populated, stamped, version_of
 
-__all__ = ["restore"]
+__all__ = ["loaded", "restore"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def restore(store: Store, file: str | Path) -> Path | None:
         ConfigError: the file is no backup, of a newer version or of the other engine's server; or saving fails.
     """
     file = Path(file)
-    with _loaded(store, file) as source:
+    with loaded(store, file) as source:
         saved = _save(store)
         store.run(lambda session: _replace(store, session, source))
     wipe(store)
@@ -54,7 +54,7 @@ def restore(store: Store, file: str | Path) -> Path | None:
 
 
 @contextmanager
-def _loaded(store: Store, file: Path) -> Iterator[Store]:
+def loaded(store: Store, file: Path) -> Iterator[Store]:
     """Yield a backup as a database of its own, which is deleted afterwards."""
     if kind_of(file) == "postgresql":
         with _scratch_database(store) as url:

@@ -9,12 +9,13 @@ import sqlite3
 import threading
 
 import pytest
-from sqlalchemy import create_engine, func, inspect, select, text
+from sqlalchemy import create_engine, delete, func, inspect, select, text
 
 from spade_core.cli import main
 from spade_core.errors import ConfigError
 from spade_core.study import care, dumps, migrations
 from spade_core.study.address import parse
+from spade_core.study.forgetting import forget
 from spade_core.study.restoring import restore
 from spade_core.study.store import Store
 from spade_core.study.tables import Audit, Event, ExternalId, Participant, Tombstone, Trial
@@ -102,6 +103,43 @@ def test_people_deleted_since_the_backup_stay_deleted(store, populated, tmp_path
         assert b"mark0-external" not in found
     restore(store, tmp_path / "out")
     assert uids(store) == {kept}, "the tombstones outlive a restore"
+
+
+def test_old_backups_forget_whoever_was_deleted_since(store, populated, tmp_path):
+    gone, _other, _last = populated
+    file = tmp_path / "old.backup"
+    care.backup(store, file)
+    care.backup(store, tmp_path / "kept.backup")
+    care.delete_participant(store, gone)
+    assert forget(store, [file]) == {str(file): 1}
+    assert forget(store, [tmp_path]) == {str(tmp_path / "kept.backup"): 1, str(file): 0}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".old")]
+    if store.file is not None:
+        assert b"mark0-" not in file.read_bytes(), "nothing is left in free pages"
+        assert b"mark1-external" in file.read_bytes()
+    present = all_rows(store.engine)
+    store.run(lambda session: session.execute(delete(Tombstone)))
+    restore(store, file)
+    after = all_rows(store.engine)
+    assert {**after, "audit": []} == {**present, "audit": []}
+    assert gone not in str(after["audit"]), "the backup's own audit names nobody who was deleted"
+    assert store.run(lambda session: session.scalar(select(func.count()).select_from(Tombstone))) == 1
+
+
+def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store, populated, tmp_path):
+    assert forget(store) == {}
+    care.backup(store, tmp_path / "mine")
+    restore(store, tmp_path / "mine")
+    care.delete_participant(store, populated[0])
+    before = (tmp_path / "mine").read_bytes()
+    ((name, count),) = forget(store).items()
+    assert ".before-restore-" in name
+    assert count == 1
+    assert (tmp_path / "mine").read_bytes() == before
+    (tmp_path / "torn").write_text("no backup")
+    with pytest.raises(ConfigError, match="no backup of a study database"):
+        forget(store, [tmp_path / "torn"])
 
 
 def test_rows_can_be_added_after_a_restore(store, populated, tmp_path):
@@ -244,6 +282,8 @@ def test_the_command_line_backs_up_and_restores(tmp_path, monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["saved"].endswith(".backup")
     assert uids(store) == set()
+    assert main(["study", "backup", "--forget", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {str(tmp_path / "out"): 1}
     assert main(["study", "restore", str(tmp_path / "nothing")]) != 0
     assert "cannot be read" in capsys.readouterr().err
     store.close()
