@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def resumed(
         progress: called with (items done, items, key) before each; may raise ``Cancelled``.
 
     Raises:
-        ConfigError: the file holds rows of other settings, or no rows at all.
+        ConfigError: the file holds rows of other settings, or something else.
     """
     out = Path(out)
     done = _read(out, json.loads(json.dumps(settings))) if out.is_file() else None
@@ -47,7 +48,11 @@ def resumed(
             yield row
 
 
-def _read(out: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _read(out: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """Return the rows by their keys; None: not even the settings were written before the stop."""
+    _drop_torn_line(out)
+    if out.stat().st_size == 0:
+        return None
     try:
         first, *rows = map(json.loads, out.read_text(encoding="utf-8").splitlines())
         before, done = first["settings"], {row["key"]: row for row in rows}
@@ -56,6 +61,14 @@ def _read(out: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if before != settings:
         raise ConfigError(f"{out} holds rows of other settings ({json.dumps(before)}): delete it or give another name.")
     return done
+
+
+def _drop_torn_line(out: Path) -> None:
+    """Cut off what a kill in the middle of a write has left: a last line without an end."""
+    data = out.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data) and data.startswith(b'{"settings": '):  # nobody else's file is touched
+        os.truncate(out, whole)
 
 
 def _append(out: Path, row: Mapping[str, Any]) -> None:

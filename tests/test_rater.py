@@ -97,6 +97,31 @@ def test_rows_are_measured_once(tmp_path):
     assert calls == ["a", "b", "c"]
     with pytest.raises(ConfigError, match="other settings"):
         list(resumed(file, items, measure, settings={"methods": ("y",), "seed": 1}))
-    file.write_text("something else")
-    with pytest.raises(ConfigError, match="no rows"):
-        list(resumed(file, items, measure, settings=settings))
+    for text in ("something else", '{"a": 1}'):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match="no rows"):
+            list(resumed(file, items, measure, settings=settings))
+        assert file.read_text() == text
+
+
+def test_a_line_that_a_kill_has_torn_is_measured_again(tmp_path):
+    calls = []
+    file, items, settings = tmp_path / "rows.jsonl", {"a": 1, "b": 2}, {"seed": 1}
+
+    def run():
+        calls.clear()
+        return list(resumed(file, items, lambda key, item: calls.append(key) or {"value": item}, settings=settings))
+
+    whole = run()
+    content = file.read_bytes()
+    lines = content.splitlines(keepends=True)
+    for length, again in (
+        (len(content) - 5, ["b"]),
+        (len(content) - 1, ["b"]),
+        (len(lines[0]) - 3, ["a", "b"]),
+        (0, ["a", "b"]),
+    ):
+        file.write_bytes(content[:length])
+        assert run() == whole
+        assert calls == again
+        assert file.read_bytes() == content

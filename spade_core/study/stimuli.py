@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spade_core.errors import ConfigError
 from spade_core.images import Picture, load_picture
 from spade_core.metrics import trojan_auc
 from spade_core.models import LoadedModel, predict
@@ -181,7 +182,14 @@ class Builder:
 def finish(
     folder: Path, items: Sequence[Item], *, demo: bool, title: str, settings: Mapping[str, Any], dropped: Sequence[str]
 ) -> StimulusSet:
-    """Write the manifest with its report: what was left out by which rule, and how the regions differ."""
+    """Write the manifest with its report: what was left out by which rule, and how the regions differ.
+
+    Raises:
+        ConfigError: no main item is left, or a file is missing.
+    """
+    if not any(item.role == "main" for item in items):
+        why = f" (left out: {'; '.join(sorted(set(dropped)))})" if dropped else ""
+        raise ConfigError(f"No picture became a main item{why}: give more pictures, or lower --practice and --catch.")
     share = central_share(items)
     report = {
         "central_share": share,

@@ -114,9 +114,16 @@ def opposite(side: str) -> str:
 
 
 def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, Any]) -> StimulusSet:
-    """Write the manifest of a folder whose files are all there, and return the set."""
+    """Write the manifest of a folder and return the set.
+
+    Raises:
+        ConfigError: a file is missing, such as after a deletion between two runs of a build.
+    """
     items = list(items)
     names = sorted({name for item in items for name in item.files.values()})
+    missing = next((name for name in names if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise ConfigError(f"{folder / missing} is missing: delete the rows (.jsonl) beside the set and build it again.")
     files = {name: _sha256(folder / name) for name in names}
     content = {
         "format": FORMAT, "demo": demo, **about, "files": files, "items": [asdict(item) for item in items],

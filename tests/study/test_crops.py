@@ -1,4 +1,4 @@
-"""The condition ``reference``: crops in the set, in the design's validator, and before a participant's eyes."""
+"""The builder, and the condition ``reference``: in the set, in the validator, before a participant's eyes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from spade_core.errors import ConfigError
 from spade_core.models import wrap_model
+from spade_core.progress import Cancelled, silent
 from spade_core.study import flow, stimuli
 from spade_core.study.answers import submit
 from spade_core.study.bots import simulate
@@ -43,6 +44,23 @@ class Red(nn.Module):
 @pytest.fixture
 def model():
     return wrap_model(Red().eval(), size=32, mean=(0, 0, 0), std=(1, 1, 1), labels=("red", "blue"))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let a builder draw, rate and attribute in no time; return the pictures that it was asked to attribute."""
+    grey, seen = np.zeros((32, 32, 3), np.uint8), []
+    reference = np.zeros((32, 32), np.float32)
+    reference[4:12, 4:12] = 1
+
+    def attribute(_model, picture, **_options):
+        seen.append(picture.name)
+        return type("E", (), {"map": reference})()
+
+    monkeypatch.setattr(Builder, "_visualizations", lambda *a: ({"dense": grey, "spade": grey}, True))
+    monkeypatch.setattr(stimuli, "rate", lambda judge, image, cut: 1.0)
+    monkeypatch.setattr(stimuli, "explain", attribute)
+    return seen
 
 
 @pytest.fixture
@@ -94,14 +112,8 @@ def test_a_montage_is_slow_and_obvious(folder):
 
 
 def test_the_builder_writes_them_with_their_hashes_and_goes_on_only_with_the_same_folder(
-    model, folder, tmp_path, monkeypatch
-):
-    grey = np.zeros((32, 32, 3), np.uint8)
-    monkeypatch.setattr(Builder, "_visualizations", lambda *a: ({"dense": grey, "spade": grey}, True))
-    monkeypatch.setattr(stimuli, "rate", lambda judge, image, cut: 1.0)
-    reference = np.zeros((32, 32), np.float32)
-    reference[4:12, 4:12] = 1
-    monkeypatch.setattr(stimuli, "explain", lambda *a, **k: type("E", (), {"map": reference})())
+    model, folder, tmp_path, quick
+):  # fmt: skip
     own = folder / "11.png"
     references = References(folder, tmp_path / "tables", frozenset([digest(own)]))
     builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / "set", references)
@@ -116,6 +128,32 @@ def test_the_builder_writes_them_with_their_hashes_and_goes_on_only_with_the_sam
     Image.new("RGB", (40, 40)).save(folder / "12.png")
     with pytest.raises(ConfigError, match="other settings"):
         list(builder.items([Candidate(str(own), "own")], rows=rows))
+
+
+def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_path, quick):
+    candidates = [Candidate(str(folder / "00.png"), "00", "practice"), Candidate(str(folder / "11.png"), "11")]
+
+    def build(name, progress=silent):
+        builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / name)
+        made = list(builder.items(candidates, rows=tmp_path / f"{name}.jsonl", progress=progress))
+        items = [item for item, _ in made if item is not None]
+        return stimuli.finish(tmp_path / name, items, demo=False, title="t", settings={}, dropped=[])
+
+    def stop(done, _total, _note):
+        if done == 1:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        build("set", stop)
+    assert quick == ["00.png"]
+    made = build("set")
+    assert quick == ["00.png", "11.png"]
+    assert made.sha256 == build("other").sha256
+    made.folder.joinpath(made.items[1].files["picture"]).unlink()
+    with pytest.raises(ConfigError, match=r"is missing: delete the rows \(\.jsonl\)"):
+        build("set")
+    with pytest.raises(ConfigError, match=r"No picture became a main item \(left out: flat\)"):
+        stimuli.finish(tmp_path, made.items[:1], demo=False, title="t", settings={}, dropped=["flat"])
 
 
 def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(store, tmp_path):
