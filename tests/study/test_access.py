@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
@@ -12,6 +14,7 @@ from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study.access import Attempts, Evidence, check_password, decide, fingerprint, is_local, is_loopback
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
 HOST = ("Host", "127.0.0.1:8501")
 EMAIL = {"is_logged_in": True, "email": "a@example.org", "email_verified": True}
@@ -103,6 +106,62 @@ def test_an_address_counts_exactly_and_verified_only(change):
     here = Settings(admin_emails=("a@example.org",))
     assert decide(here, Evidence(None, (), claims={**EMAIL, **change})) == "closed"
     assert decide(Settings(), Evidence(None, (), claims=EMAIL)) == "closed"
+
+
+def test_a_provider_that_says_nothing_of_verification_opens_to_nobody():
+    claims = {name: value for name, value in EMAIL.items() if name != "email_verified"}
+    assert decide(Settings(admin_emails=("a@example.org",)), Evidence(None, (), claims=claims)) == "closed"
+    assert decide(Settings(admin_emails=("a@example.org",)), Evidence(None, (), claims={})) == "closed"
+
+
+def test_each_of_several_admins_gets_in_and_nobody_between_them():
+    here = Settings.from_environment({"SPADE_ADMIN_EMAILS": "a@example.org, Bea@Example.org"})
+
+    def way(email):
+        return decide(here, Evidence(None, (), claims={**EMAIL, "email": email}))
+
+    assert [way(email) for email in here.admin_emails] == ["oidc", "oidc"]
+    for email in ("bea@example.org", "a@example.org,Bea@Example.org", "example.org", " a@example.org", "c@example.org"):
+        assert way(email) == "closed", email
+    assert decide(Settings(), Evidence(None, (), claims={**EMAIL, "email": ""})) == "closed"
+
+
+def test_a_taken_back_address_closes_and_a_login_does_not_make_a_proxied_page_local():
+    forwarded = (HOST, ("X-Forwarded-For", "127.0.0.1"))
+    assert decide(Settings(admin_emails=("b@example.org",)), Evidence("127.0.0.1", forwarded, claims=EMAIL)) == "closed"
+    assert decide(Settings(admin_emails=("a@example.org",)), Evidence("127.0.0.1", forwarded, claims=EMAIL)) == "oidc"
+    assert decide(Settings(), Evidence("127.0.0.1", forwarded)) == "closed"
+
+
+PAGES = [ROOT / "pages" / "study.py", *sorted((ROOT / "spade_core" / "ui").glob("study_*.py"))]
+
+
+def test_every_action_of_the_page_looks_at_the_door_again():
+    """What a click calls is wrapped by ``guarded``, or is nothing; what acts in the page's body asks there."""
+    found = [
+        (file.name, ast.unparse(node.value))
+        for file in PAGES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.keyword) and node.arg in ("on_click", "on_change", "on_submit")
+    ]
+    assert len(found) >= 15
+    assert [entry for entry in found if not (entry[1].startswith("guarded(") or entry[1] == "'ignore'")] == []
+
+
+def test_a_guarded_action_does_nothing_behind_a_closed_door(monkeypatch):
+    from spade_core.ui import study_access
+
+    done, said = [], []
+    monkeypatch.setattr(study_access, "notify", lambda text, kind="success": said.append((kind, text)))
+    monkeypatch.setattr(study_access, "settings", Settings)
+    headers = [HOST]
+    monkeypatch.setattr(study_access, "evidence", lambda: Evidence("127.0.0.1", tuple(headers)))
+    action = study_access.guarded(done.append)
+    action("open")
+    headers.append(("Forwarded", "for=192.0.2.1"))
+    action("closed")
+    assert done == ["open"]
+    assert said == [("error", "You are not logged in any more: reload the page.")]
 
 
 def test_the_right_password_alone_opens():
