@@ -20,6 +20,7 @@ from spade_core.ui.study_design import show_design
 from spade_core.ui.study_panels import show_links, show_monitor, show_people
 from spade_core.ui.study_power import show_power
 from spade_core.ui.study_results import show_analysis, show_bots, show_export
+from spade_core.ui.study_texts import show_texts
 
 CHOSEN = "study_key"
 SECTIONS = {
@@ -27,6 +28,7 @@ SECTIONS = {
     "Links": show_links,
     "Participants": show_people,
     "Bots": show_bots,
+    "Texts": show_texts,
     "Export": show_export,
     "Analysis": show_analysis,
     "Power": show_power,

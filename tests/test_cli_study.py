@@ -51,6 +51,24 @@ def test_publish_simulate_status_export_and_analyse(capsys, folder):
     assert [row["key"] for row in json.loads(out.out)] == [key]
 
 
+def test_texts_are_shared_one_by_one(capsys, folder):
+    question = {"name": "why", "kind": "text", "text": "Why?", "required": True}
+    (folder / "design.yaml").write_text(real_design(questions={"extra": [question]}).to_yaml())
+    key = published(capsys, folder)
+    assert "no texts yet" in ask(capsys, "texts", key)[1].out
+    ask(capsys, "simulate", key, "--participants", 1)
+    found = json.loads(ask(capsys, "texts", key, "--json")[1].out)
+    assert {row["decision"] for row in found} == {None}
+    first, second = found[0]["id"], found[1]["id"]
+    _code, out = ask(capsys, "texts", key, "--share", first, "--withhold", second)
+    assert (out.out.count("shared"), out.out.count("withheld"), out.out.count("SIMULATED")) == (1, 1, 18)
+    ask(capsys, "export", key, "--shareable", "--out", folder / "x.json")
+    texts = [row["text_why"] for row in json.loads((folder / "x.json").read_text())["rows"]]
+    assert [text for text in texts if text] == [found[0]["text"]]
+    code, out = ask(capsys, "texts", key, "--share", first, "--withhold", first)
+    assert (code, "name it once" in out.err) == (2, True)
+
+
 def test_pause_backup_and_delete(capsys, folder):
     key = published(capsys, folder)
     ask(capsys, "simulate", key, "--participants", 1)

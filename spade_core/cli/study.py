@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spade_core.cli import study_designs, study_power
+from spade_core.cli import study_designs, study_power, study_texts
 from spade_core.cli.common import Meter, add_command, add_model, emit, table
 from spade_core.errors import ConfigError
 
@@ -33,8 +33,11 @@ def register(commands: Any) -> None:
     export.add_argument("--out", required=True, metavar="FILE")
     export.add_argument("--format", choices=("csv", "parquet", "json"), help="default: by the file's ending, else csv")
     export.add_argument(
-        "--shareable", action="store_true", help="fresh numbers, relative times, nothing that identifies"
+        "--shareable",
+        action="store_true",
+        help="fresh numbers, relative times, only texts that were reviewed",
     )
+    study_texts.register(inner, _store)
     study_power.register(inner)
     backup = add_command(inner, "backup", _backup, "write a backup, or delete from old ones whoever was deleted since")
     what = backup.add_mutually_exclusive_group(required=True)
@@ -213,15 +216,15 @@ def _analyse(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from spade_core.study.export import FORMATS, trial_table, write
+    from spade_core.study.export import FORMATS, export_file
 
     out = Path(options.out)
     ending = out.suffix.removeprefix(".").lower()
     form = options.format or (ending if ending in FORMATS else "csv")
-    found = trial_table(_store(), options.key, shareable=options.shareable)
+    data, rows = export_file(_store(), options.key, form, shareable=options.shareable)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(write(found, form))
-    return emit(options, {"file": str(out), "rows": len(found), "format": form}, [f"{len(found)} rows in {out}"])
+    out.write_bytes(data)
+    return emit(options, {"file": str(out), "rows": rows, "format": form}, [f"{rows} rows in {out}"])
 
 
 def _backup(options: argparse.Namespace) -> int:

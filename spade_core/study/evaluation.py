@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis import analyse
-from spade_core.study.export import is_blind, trial_table
+from spade_core.study.blinding import is_blind
+from spade_core.study.export import trial_table
 from spade_core.study.report import markdown_table3, methods_text
 from spade_core.study.result_tables import tables_text
 from spade_core.study.schedule import cells

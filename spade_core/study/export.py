@@ -1,7 +1,8 @@
 """Export a study: one row a trial, with a codebook; blinded until somebody unblinds it.
 
 Until then condition, method, correctness and stimulus file stay in the database. The shareable export has fresh random
-participant numbers, no tokens, seeds or external ids, times relative to the start, and no free text.
+participant numbers, no tokens, seeds or external ids, times relative to the start, and of the free texts those that
+somebody has read and shared.
 """
 
 from __future__ import annotations
@@ -16,86 +17,44 @@ import pandas as pd
 from sqlalchemy import select
 
 from spade_core.errors import ConfigError
+from spade_core.study.blinding import hidden_columns, is_blind
 from spade_core.study.checks import Checks, check_person
+from spade_core.study.codebook import CODEBOOK, Entry, codebook_of, rating_column, text_column
+from spade_core.study.free_texts import COMMENT, shared
 from spade_core.study.schedule import other_region
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, opened
 from spade_core.study.tables import Participant, Trial
 
-__all__ = ["BLINDED", "CODEBOOK", "FORMATS", "is_blind", "rows_of", "trial_table", "write"]
+__all__ = ["FORMATS", "export_file", "rows_of", "trial_table", "write"]
 
 FORMATS = ("csv", "parquet", "json")
-CODEBOOK: Mapping[str, tuple[str, str]] = {
-    "study_id": ("text", "random id of the study"),
-    "study_version": ("whole number", "version of its design"),
-    "code_version": ("text", "version of the program that published it"),
-    "participant_uid": ("text", "random id of the participation; in the shareable export a fresh number"),
-    "is_bot": ("0/1", "a simulated participant: never data about people"),
-    "is_preview": ("0/1", "an experimenter's preview"),
-    "policy": ("text", "of a bot"),
-    "simulated": ("text", "SIMULATED for bots and previews, else empty"),
-    "demo": ("0/1", "the study tries the software and measures nothing"),
-    "included": ("0/1", "whether the design's exclusions and the experimenter keep this person"),
-    "exclusion_reason": ("text", "which of them do not"),
-    "status": ("text", "active, complete, declined, screened_out or failed"),
-    "cell": ("whole number", "which way of handing out conditions"),
-    "trial_id": ("text", "random id of the trial"),
-    "trial_index": ("whole number", "order; below 1000 practice"),
-    "block_index": ("whole number", "counts breaks"),
-    "trial_type": ("text", "practice, main, catch, repeat or attention"),
-    "stimulus_id": ("text", "item of the stimulus set"),
-    "picture_id": ("text", "photograph"),
-    "class_neuron": ("text", "MODEL:CLASS"),
-    "model_id": ("text", "model whose neuron was shown"),
-    "condition": ("text", "dense, spade, none or reference; catch and practice trials look alike in all of them"),
-    "reference_source": ("text", "trigger, or scorecam on the dense model"),
-    "keeps_class": ("0/1", "whether the trace still ranks the class first"),
-    "reference_side": ("text", "which region is the reference answer: region_1 or region_2"),
-    "central_side": ("text", "what “the more central region” would answer"),
-    "contrast_side": ("text", "what “the region of more contrast” would answer"),
-    "rater_side_dense": ("text", "what the model rater answers from the dense visualization"),
-    "rater_side_spade": ("text", "what the model rater answers from the SPADE visualization"),
-    "choice": ("text", "region_1, region_2, cannot_tell; empty where the time was up"),
-    "correct": ("0/1", "agrees with the reference; empty for cannot_tell and time-outs; attention: did as asked"),
-    "confidence": ("1-3", "asked after the choice"),
-    "rt_ms": ("ms", "from the exposed onset to the choice"),
-    "rt_source": ("text", "browser, or server: not for analyses of response times"),
-    "timed_out": ("0/1", "no answer within the limit"),
-    "n_focus_losses": ("whole number", "how often the window lost the focus in this trial"),
-    "repeat_of": ("text", "trial_id of the trial that is repeated"),
-    "submitted_utc": ("s", "when the answer was stored; in the shareable export since the person's start"),
-}
-BLINDED = (
-    "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "reference_side", "reference_source",
-    "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade", "cell",
-)  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def is_blind(store: Store, study: Opened) -> bool:
-    """Return whether conditions must stay hidden: real people took part and nobody has unblinded the study."""
-    if study.row.unblinded is not None:
-        return False
-    real = select(Participant.uid).where(
-        Participant.study_id == study.row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False),
-        Participant.consented.is_not(None),
-    )  # fmt: skip
-    return store.run(lambda session: session.scalar(real.limit(1))) is not None
-
-
 def trial_table(store: Store, key: str, *, shareable: bool = False, blind: bool | None = None) -> pd.DataFrame:
-    """Return the answered trials of a study, one row each, columns as in ``CODEBOOK``.
+    """Return the answered trials of a study, one row each, columns as in its codebook.
 
     Args:
         shareable: anonymous; see above.
-        blind: hide the columns of ``BLINDED``; None: as :func:`is_blind` says.
+        blind: hide what :func:`spade_core.study.blinding.hidden_columns` names; None: as :func:`is_blind` says.
     """
     study = opened(store, key)
     hide = is_blind(store, study) if blind is None else blind
-    table = pd.DataFrame(list(rows_of(store, study)), columns=list(CODEBOOK))
+    table = pd.DataFrame(list(rows_of(store, study)), columns=list(codebook_of(study.design)))
     if shareable:
-        table = _anonymous(store, study, table)
-    return table.drop(columns=list(BLINDED)) if hide else table
+        table = _anonymous(store, study, _reviewed(store, study, table))
+    return table.drop(columns=hidden_columns(study.design)) if hide else table
+
+
+def export_file(store: Store, key: str, form: str, *, shareable: bool = False) -> tuple[bytes, int]:
+    """Return a study's export as a file, with its codebook where the format has room for one, and its rows.
+
+    Raises:
+        ConfigError: no such study, or unknown format.
+    """
+    table = trial_table(store, key, shareable=shareable)
+    return write(table, form, codebook_of(opened(store, key).design)), len(table)
 
 
 def rows_of(store: Store, study: Opened) -> Iterator[dict[str, Any]]:
@@ -138,8 +97,15 @@ def _row(study: Opened, person: Participant, trial: Trial, verdict: Checks) -> d
         "choice": trial.choice, "correct": _correct(trial), "confidence": trial.confidence, "rt_ms": trial.rt_ms,
         "rt_source": trial.rt_source, "timed_out": bool(trial.timed_out),
         "n_focus_losses": trial.n_focus_losses, "repeat_of": trial.repeat_of,
-        "submitted_utc": trial.answered,
+        "submitted_utc": trial.answered, "comment": person.comment, **_own(study, trial),
     }  # fmt: skip
+
+
+def _own(study: Opened, trial: Trial) -> dict[str, Any]:
+    """Return the replies to the design's own questions by column."""
+    replies, questions = trial.extra or {}, study.design.questions
+    ratings = {rating_column(one.name): replies.get(one.name) for one in questions.ratings}
+    return {**ratings, **{text_column(one.name): replies.get(one.name) for one in questions.texts}}
 
 
 def _correct(trial: Trial) -> int | None:
@@ -147,6 +113,19 @@ def _correct(trial: Trial) -> int | None:
     if trial.choice is None or (trial.choice == "cannot_tell" and trial.required is None):
         return None
     return int(trial.choice == wanted)
+
+
+def _reviewed(store: Store, study: Opened, table: pd.DataFrame) -> pd.DataFrame:
+    """Keep only those free texts whose very words somebody has read and shared."""
+    may = shared(store, study)
+    table = table.copy()
+    for column, name, owner in (
+        (COMMENT, COMMENT, "participant_uid"),
+        *((text_column(one.name), one.name, "trial_id") for one in study.design.questions.texts),
+    ):
+        keep = [(of, name) in may for of in table[owner]]
+        table[column] = table[column].where(pd.Series(keep, index=table.index, dtype=bool), None)
+    return table
 
 
 def _anonymous(store: Store, study: Opened, table: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +143,7 @@ def _anonymous(store: Store, study: Opened, table: pd.DataFrame) -> pd.DataFrame
     return table
 
 
-def write(table: pd.DataFrame, form: str) -> bytes:
+def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Entry] = CODEBOOK) -> bytes:
     """Return the table as a file: CSV (UTF-8 with a mark for spreadsheets), Parquet, or JSON with its codebook.
 
     Raises:
@@ -177,9 +156,9 @@ def write(table: pd.DataFrame, form: str) -> bytes:
         table.to_parquet(out, index=False)
         return out.getvalue()
     if form == "json":
-        codebook = {name: {"type": CODEBOOK[name][0], "meaning": CODEBOOK[name][1]} for name in table.columns}
+        told = {name: dict(zip(("type", "meaning"), codebook[name], strict=True)) for name in table.columns}
         rows = json.loads(table.to_json(orient="records"))
-        return json.dumps({"codebook": codebook, "rows": rows}, indent=1).encode()
+        return json.dumps({"codebook": told, "rows": rows}, indent=1).encode()
     raise ConfigError(f"There is no export format “{form}”: take {', '.join(FORMATS)}.")
 
 

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
+from spade_core.study.blinding import is_blind
 from spade_core.study.checks import check_person
-from spade_core.study.export import is_blind
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, audit, find, opened
 from spade_core.study.tables import ExternalId, Participant, Trial

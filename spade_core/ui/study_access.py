@@ -13,12 +13,13 @@ from spade_core.errors import ConfigError, SpadeError
 from spade_core.study.access import CLOSED, MAKE_HASH, Evidence, check_password, decide
 from spade_core.ui.frame import settings
 
-__all__ = ["evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices"]
+__all__ = ["evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices", "who_acts"]
 
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 LOGIN, NOTICES = "study_login", "study_notices"
+_WAYS = {"local": "the server's own computer", "password": "the password"}
 
 
 def request_headers() -> tuple[tuple[str, str], ...]:
@@ -37,6 +38,12 @@ def evidence() -> Evidence:
 def is_open() -> bool:
     """Return whether the page is open to who is at it."""
     return decide(settings(), evidence()) != "closed"
+
+
+def who_acts() -> str:
+    """Return who is at the page, for the record: this computer, whoever has the password, or an address."""
+    way, claims = decide(settings(), evidence()), _claims()
+    return str((claims or {}).get("email", way)) if way == "oidc" else _WAYS.get(way, way)
 
 
 def require_access(shown: Evidence | None = None) -> None:

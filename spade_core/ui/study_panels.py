@@ -10,8 +10,8 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.study import links, people
+from spade_core.study.blinding import is_blind
 from spade_core.study.evaluation import status_of
-from spade_core.study.export import is_blind
 from spade_core.study.people import Monitor
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings

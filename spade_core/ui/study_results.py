@@ -9,10 +9,11 @@ from typing import Any
 import streamlit as st
 
 from spade_core.study.access import Evidence
+from spade_core.study.blinding import hidden_columns, is_blind
 from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
-from spade_core.study.export import BLINDED, FORMATS, is_blind, trial_table, write
+from spade_core.study.export import FORMATS, export_file, trial_table
 from spade_core.study.report import methods_text
 from spade_core.study.result_tables import TABLES
 from spade_core.study.studies import opened
@@ -53,11 +54,13 @@ def show_bots(key: str) -> None:
 def show_export(key: str) -> None:
     """Show the last answers and offer the table, blinded where it must be."""
     store = study_store()
-    if is_blind(store, opened(store, key)):
-        st.info(f"Blinded: without {', '.join(BLINDED)}.", icon=":material/visibility_off:")
+    study = opened(store, key)
+    if is_blind(store, study):
+        st.info(f"Blinded: without {', '.join(hidden_columns(study.design))}.", icon=":material/visibility_off:")
     form = st.segmented_control("Format", FORMATS, default=FORMATS[0], required=True, key="format")
     shareable = st.toggle(
-        "Shareable: fresh random numbers, times since each person's start, nothing that identifies", key="shareable"
+        "Shareable: fresh random numbers, times since each person's start, free text only where shared under Texts",
+        key="shareable",
     )
     st.download_button(
         "Download", partial(export_bytes, key, str(form), shareable, evidence()),
@@ -75,7 +78,7 @@ def export_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes
         ConfigError: the door is closed, no such study or format.
     """
     require_access(shown)
-    return write(trial_table(study_store(), key, shareable=shareable), form)
+    return export_file(study_store(), key, form, shareable=shareable)[0]
 
 
 def figures_bytes(result: dict[str, Any], shown: Evidence) -> bytes:

@@ -15,10 +15,10 @@ from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study import access, stimulus_set
 from spade_core.study.access import Evidence
+from spade_core.study.blinding import BLINDED
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE
 from spade_core.study.evaluation import evaluate
-from spade_core.study.export import BLINDED
 from spade_core.study.store import open_store
 from spade_core.study.studies import list_studies, publish
 from spade_core.study.tables import Audit, Participant, Study
@@ -398,6 +398,29 @@ def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
     assert tables(app).count("COMPLETE1") == 3
     app.button(key="include").click().run()
     assert "asked for it" not in tables(app)
+
+
+def test_texts_are_read_before_they_may_be_shared(store, tmp_path):
+    text = {"name": "why", "kind": "text", "text": "Why?"}
+    design = real_design(questions={"extra": [text]}, trials=6)
+    key = publish(store, design, stimulus_set.load_set(tmp_path / "set"))
+    with_people(store, key, 1)
+    store.run(lambda session: session.execute(update(Participant).values(comment="=nice")))
+    app = page("Texts")
+    assert "Blinded" in app.info[0].value
+    assert "=nice" in tables(app)
+    assert "SIMULATED" not in tables(app), "what was written about trials"
+    app.button(key="share").click().run()
+    assert "Choose the texts first" in app.error[0].value
+    (comment,) = app.multiselect(key="texts_chosen").options
+    app.multiselect(key="texts_chosen").select(comment)
+    app.button(key="share").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "0 of 1 not read yet" in texts(app)
+    assert "shared" in tables(app)
+    assert "the server's own computer" in tables(app)
+    assert b"'=nice" in export_bytes(key, "csv", True, Evidence("127.0.0.1", LOCAL))
 
 
 def test_the_design_gives_its_preregistration(key):

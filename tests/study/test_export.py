@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from spade_core.errors import ConfigError
+from spade_core.study.blinding import BLINDED, is_blind
 from spade_core.study.bots import POLICIES, simulate
+from spade_core.study.codebook import CODEBOOK
 from spade_core.study.evaluation import evaluate, report_text, status_of, unblind
-from spade_core.study.export import BLINDED, CODEBOOK, is_blind, trial_table, write
+from spade_core.study.export import trial_table, write
 from spade_core.study.studies import opened
 from tests.study.test_flow import answer_of, flow, in_main, submit
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 
+import pandas as pd
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
+from spade_core.study import care
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE, parse_design
+from spade_core.study.evaluation import unblind
+from spade_core.study.export import export_file, trial_table
+from spade_core.study.free_texts import free_texts, review
 from spade_core.study.questions import Questions, read_replies
+from spade_core.study.restoring import restore
 from spade_core.study.studies import publish
-from spade_core.study.tables import Participant, Study, Trial
+from spade_core.study.tables import Audit, Participant, Study, TextReview, Trial
 from tests.study.conftest import real_design
-from tests.study.test_flow import answer_of, begun, events, flow, in_main, submit
+from tests.study.test_flow import again, answer_of, begun, events, flow, in_main, submit
 
 HELP = {"name": "help", "kind": "rating", "text": "How much did it help?", "low": 1, "high": 5, "required": True}
 WHY = {"name": "why", "kind": "text", "text": "What did you look at?", "max_length": 20}
@@ -139,3 +146,109 @@ def test_bots_reply_alike_whatever_their_policy(store, stimuli):
     nothing, as_before = bots_answers(store, stimuli, "random")
     assert nothing == [(index,) for index, *_ in replies]
     assert sorted(as_before) == sorted(random_choices), "the choices have chances of their own"
+
+
+def finished(store, key, comment="thanks", **options):
+    """Let one person answer everything, with replies, and leave a comment."""
+    who = in_main(store, key, **options)
+    number = 0
+    while (trial := flow.current_trial(store, who)) is not None:
+        extra = {"help": 1 + number % 5} | ({"why": f"look {number}"} if number < 2 else {})
+        submit(store, who, answer_of(trial, trial.required or trial.reference_side, extra=extra))
+        number += 1
+    return flow.finish_study(store, flow.remark(store, again(store, who), comment))
+
+
+def words(store, key, **options):
+    """Return the texts in an export, comments once."""
+    table = trial_table(store, key, **options)
+    return {*table["comment"].dropna(), *(table["text_why"].dropna() if "text_why" in table else ())}
+
+
+def ids(store, key):
+    return {text.words: text.id for text in free_texts(store, key)}
+
+
+def test_an_export_has_ratings_texts_and_the_comment_with_their_codebook(store, key):
+    finished(store, key)
+    unblind(store, key)
+    data, rows = export_file(store, key, "json")
+    found = json.loads(data)
+    assert len(found["rows"]) == rows == 6 + 18
+    assert found["codebook"]["rating_help"] == {
+        "type": "1-5", "meaning": "“How much did it help?”; empty where not answered, and in practice",
+    }  # fmt: skip
+    assert "What did you look at?" in found["codebook"]["text_why"]["meaning"]
+    assert [row["rating_help"] for row in found["rows"]] == [None] * 6 + [1 + number % 5 for number in range(18)]
+    assert [row["text_why"] for row in found["rows"]] == [None] * 6 + ["look 0", "look 1"] + [None] * 16
+    assert {row["comment"] for row in found["rows"]} == {"thanks"}
+    csv = pd.read_csv(io.BytesIO(export_file(store, key, "csv")[0]))
+    assert csv["rating_help"].tolist()[6:] == [1 + number % 5 for number in range(18)]
+
+
+def test_while_blind_nobody_sees_what_was_written_about_trials(store, key):
+    finished(store, key, "fine")
+    assert words(store, key) == {"fine"}
+    assert "rating_help" in trial_table(store, key)
+    assert list(ids(store, key)) == ["fine"]
+    trials = store.run(lambda session: list(session.scalars(select(Trial).where(Trial.extra.is_not(None)))))
+    hidden = next(trial for trial in trials if "why" in trial.extra)
+    secret = hashlib.sha256(f"{hidden.id}/why".encode()).hexdigest()[:16]
+    with pytest.raises(ConfigError, match="shows no text"):
+        review(store, key, [secret], "shared", by="me")
+    unblind(store, key)
+    assert words(store, key) == {"fine", "look 0", "look 1"}
+    review(store, key, [secret], "shared", by="me")
+
+
+def test_a_shareable_export_holds_texts_only_once_they_were_read(store, key):
+    who = finished(store, key)
+    unblind(store, key)
+    assert words(store, key, shareable=True) == set()
+    known = ids(store, key)
+    review(store, key, [known["thanks"], known["look 0"]], "shared", by="anna")
+    review(store, key, [known["look 1"]], "withheld", by="anna")
+    assert words(store, key, shareable=True) == {"thanks", "look 0"}
+    assert words(store, key) == {"thanks", "look 0", "look 1"}
+    review(store, key, [known["look 0"]], "withheld", by="ben")
+    assert words(store, key, shareable=True) == {"thanks"}
+    decided = {text.words: (text.decision, text.by) for text in free_texts(store, key)}
+    assert decided == {
+        "thanks": ("shared", "anna"), "look 0": ("withheld", "ben"), "look 1": ("withheld", "anna"),
+    }  # fmt: skip
+    store.run(lambda session: setattr(session.get(Participant, who.row.uid), "comment", "I am Anna Smith"))
+    assert words(store, key, shareable=True) == set(), "a decision is about the words that were read"
+    assert free_texts(store, key)[0].decision is None
+    notes = store.run(lambda s: [(e.action, e.details) for e in s.scalars(select(Audit)) if "texts" in e.action])
+    assert [(action, details["texts"], details["by"]) for action, details in notes] == [
+        ("texts shared", 2, "anna"), ("texts withheld", 1, "anna"), ("texts withheld", 1, "ben"),
+    ]  # fmt: skip
+    assert who.row.uid not in str(notes)
+
+
+def test_a_review_refuses_foreign_ids_and_unknown_decisions(store, stimuli, key):
+    finished(store, key)
+    unblind(store, key)
+    other = publish(store, real_design(), stimuli)
+    for of, decision, match in ((other, "shared", "shows no text"), (key, "burnt", "shared or withheld, not burnt")):
+        with pytest.raises(ConfigError, match=match):
+            review(store, of, [ids(store, key)["thanks"]], decision, by="me")
+    with pytest.raises(ConfigError, match="shows no text"):
+        review(store, key, [ids(store, key)["thanks"], "0" * 16], "shared", by="me")
+    assert words(store, key, shareable=True) == set(), "all or nothing"
+
+
+def test_reviews_outlast_a_backup_and_go_with_their_participant(store, key, pg_tools_where_needed, tmp_path):
+    who = finished(store, key)
+    finished(store, key, "hello")
+    unblind(store, key)
+    review(store, key, [text.id for text in free_texts(store, key)], "shared", by="me")
+    care.backup(store, tmp_path / "out")
+    count = select(func.count()).select_from(TextReview)
+    total = store.run(lambda session: session.scalar(count))
+    assert total == 2 * 3
+    care.delete_participant(store, who.row.uid)
+    assert store.run(lambda session: session.scalar(count)) == 3
+    restore(store, tmp_path / "out")
+    assert store.run(lambda session: session.scalar(count)) == 3
+    assert words(store, key, shareable=True) == {"hello", "look 0", "look 1"}
