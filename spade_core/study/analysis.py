@@ -8,6 +8,7 @@ better" only where both intervals lie above 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,8 +17,9 @@ from spade_core.errors import ConfigError
 from spade_core.study.coding import Plan, contrast, first_presentations, people_of
 from spade_core.study.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.estimators import Estimate, odds_ratio
+from spade_core.study.questions import Rating
 from spade_core.study.report import DEMO, methods_text, preregistration, sentence, verdict
-from spade_core.study.secondary import confidence, order_effects, reaction_times, secondary, side_effects
+from spade_core.study.secondary import confidence, order_effects, ratings, reaction_times, secondary, side_effects
 from spade_core.study.sensitivity import fixed_effects, item_t_test, product_bootstrap
 
 __all__ = ["analyse", "methods_text", "preregistration"]
@@ -25,7 +27,7 @@ __all__ = ["analyse", "methods_text", "preregistration"]
 
 def analyse(
     trials: pd.DataFrame, design_analysis: Any, *,
-    include_bots: bool = False, demo: bool = False, completed: int | None = None,
+    asked: Sequence[Rating] = (), include_bots: bool = False, demo: bool = False, completed: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return everything that a study shows, JSON-able; sentences where there is too little to show.
 
@@ -33,6 +35,7 @@ def analyse(
         trials: the long table, one row a trial.
         design_analysis: the frozen design's ``analysis`` (outcome, sidedness, target_participants, alpha, exclusions,
             secondary), or None: then everything is exploratory.
+        asked: the design's ratings; the table has a column of each, and they are among the secondary outcomes.
         include_bots: analyse bots as well; the result then is marked as simulated, and its texts begin with SIMULATED.
         demo: the study's stimuli only try the software; the verdict says so.
         completed: how many included participants finished, for whether the target is met; None: how many answered.
@@ -40,7 +43,7 @@ def analyse(
     Raises:
         ConfigError: the table lacks columns or has unknown values, or the design asks for what there is not.
     """
-    plan = Plan.of(design_analysis)
+    plan = Plan.of(design_analysis, asked)
     if trials.empty:
         return _empty("There are no trials yet; collect some first.", include_bots, demo)
     rows = people_of(trials, include_bots=include_bots)
@@ -74,6 +77,7 @@ def analyse(
         "secondary": secondary(main, plan, label),
         "reaction_time": {"label": "exploratory", **reaction_times(main, plan)},
         "confidence": {"label": "exploratory", **confidence(main, plan)},
+        "ratings": ratings(main, plan),
         "order": {"label": "exploratory", **order_effects(main, plan)},
         "sides": {"label": "exploratory", **side_effects(main, plan)},
         "krippendorff_alpha": {"label": "exploratory", "by_condition": alpha_within(main)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from spade_core.errors import ConfigError
+from spade_core.study.codebook import rating_column
 from spade_core.study.estimators import Estimate, Sidedness, risk_difference
+from spade_core.study.questions import Rating
 
 __all__ = ["CONDITIONS", "Plan", "contrast", "first_presentations", "people_of", "with_codes"]
 
@@ -30,7 +32,8 @@ class Plan:
 
     Attributes:
         sidedness, alpha: of the primary test. target_participants: fewer are an interim analysis.
-        exclusions: rules that the design names; secondary: outcomes that were fixed, corrected by Holm.
+        exclusions: rules that the design names; secondary: outcomes that were fixed, corrected by Holm, the design's
+            ratings among them; ratings: the design's.
         frozen: False without a design; then everything is exploratory.
     """
 
@@ -39,11 +42,12 @@ class Plan:
     target_participants: int = 0
     exclusions: tuple[str, ...] = ()
     secondary: tuple[str, ...] = ()
+    ratings: tuple[Rating, ...] = ()
     frozen: bool = False
 
     @classmethod
-    def of(cls, analysis: Any) -> Plan:
-        """Read the analysis part of a design, or None.
+    def of(cls, analysis: Any, ratings: Sequence[Rating] = ()) -> Plan:
+        """Read the analysis part of a design, or None, and its ratings, each of which is a secondary outcome.
 
         Raises:
             ConfigError: an outcome, sidedness or alpha that this analysis does not have.
@@ -62,7 +66,14 @@ class Plan:
         target = int(getattr(analysis, "target_participants", 0) or 0)
         named = (tuple(getattr(analysis, part, None) or ()) for part in ("exclusions", "secondary"))
         exclusions, secondary = named
-        return cls(cast(Sidedness, sidedness), alpha, target, exclusions, secondary, frozen=True)
+        fixed = tuple(dict.fromkeys([*secondary, *(rating_column(one.name) for one in ratings)]))
+        return cls(cast(Sidedness, sidedness), alpha, target, exclusions, fixed, tuple(ratings), frozen=True)
+
+    @classmethod
+    def of_design(cls, design: Any) -> Plan:
+        """Read the analysis part and the ratings of a design."""
+        questions = getattr(design, "questions", None)
+        return cls.of(design.analysis, questions.ratings if questions is not None else ())
 
     @property
     def level(self) -> str:
@@ -112,7 +123,8 @@ def with_codes(trials: pd.DataFrame) -> pd.DataFrame:
     rows["half"] = rows["agree"] + 0.5 * rows["undecided"]
     rows["decided"] = rows["agree"].where(~undecided)
     rows["left"] = (rows["choice"] == "region_1").fillna(False).astype(float).where(~undecided & ~missing)
-    rows["confidence"] = pd.to_numeric(rows["confidence"]).astype(float)
+    for name in ("confidence", *(name for name in rows.columns if str(name).startswith(rating_column("")))):
+        rows[name] = pd.to_numeric(rows[name]).astype(float)
     times = pd.to_numeric(rows["rt_ms"]).astype(float)
     rows["browser_rt"] = times.where((rows["rt_source"] == "browser") & ~missing & (times > 0))
     rows["log_rt"] = np.log(rows["browser_rt"])

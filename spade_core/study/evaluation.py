@@ -60,7 +60,8 @@ def evaluate(store: Store, key: str) -> dict[str, Any]:
     chosen = table[table["is_bot"].astype(bool)] if only_bots else people
     done = chosen[chosen["included"].astype(bool) & (chosen["status"] == "complete")]["participant_uid"].nunique()
     result = analyse(
-        table, study.design.analysis, include_bots=only_bots, demo=study.row.demo, completed=int(done)
+        table, study.design.analysis, asked=study.design.questions.ratings, include_bots=only_bots, demo=study.row.demo,
+        completed=int(done),
     )  # fmt: skip
     return {"study": key, "design_sha256": study.row.design_sha256, **result, "paper_table3": PAPER}
 

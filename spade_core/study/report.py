@@ -101,16 +101,16 @@ def methods_text(design: Any, result: Mapping[str, Any]) -> str:
     """Return the methods and results paragraph of a study as Markdown.
 
     Args:
-        design: with ``name``, ``version``, ``demo``, ``conditions`` and ``analysis``.
+        design: with ``name``, ``version``, ``demo``, ``conditions``, ``questions`` and ``analysis``.
         result: of :func:`spade_core.study.analysis.analyse`.
     """
-    plan = Plan.of(design.analysis)
+    plan = Plan.of_design(design)
     parts = [f"## {design.name}, version {design.version}"]
     if result["simulated"]:
         parts.append("SIMULATED: the answers come from bots. Nothing here is about people.")
     if design.demo:
         parts.append(DEMO)
-    parts += [_task(design), _primary_method(plan)]
+    parts += [_task(design) + _own_questions(design), _primary_method(plan), _secondary_method(plan)]
     if result["primary"]["estimate"] is None:
         parts.append(result["verdict"])
     else:
@@ -120,13 +120,14 @@ def methods_text(design: Any, result: Mapping[str, Any]) -> str:
         people = "bots or people" if result["simulated"] else "people"
         counts = f"Of {excluded['people']} {people} with trials {excluded['excluded']} were excluded."
         parts += [counts, *result["texts"], f"**{result['verdict']}**", f"{table}\n\n{note}", *_beside(result)]
+        parts += [_rating_found(name, result) for name in result["ratings"]]
     text = "\n\n".join(parts) + "\n"
     return f"SIMULATED\n\n{text}" if result["simulated"] else text
 
 
 def preregistration(design: Any) -> str:
     """Return a pre-registration generated from the design as Markdown."""
-    plan = Plan.of(design.analysis)
+    plan = Plan.of_design(design)
     stopping = getattr(design.analysis, "stopping", "")
     better = "agree more often" if plan.sidedness == "greater" else "agree more or less often"
     parts = [
@@ -134,7 +135,7 @@ def preregistration(design: Any) -> str:
         *([DEMO] if design.demo else []),
         f"**Question.** Do people {better} with the reference region when they see SPADE's visualization of the class "
         "neuron instead of the dense one?",
-        f"**Task.** {_task(design)}",
+        f"**Task.** {_task(design)}{_own_questions(design)}",
         f"**Sample.** {plan.target_participants} included participants. An analysis before is interim and labelled so.",
         *([f"**Stopping.** {stopping}"] if stopping else []),
         f"**Exclusions.** {_listed(plan.exclusions, 'none')}. The analysis without exclusions is shown beside.",
@@ -163,6 +164,40 @@ def _task(design: Any) -> str:
         f"pasted, otherwise the region with the highest Score-CAM values on the dense model). Conditions: {named}. "
         f"{met}{once}"
     )
+
+
+def _own_questions(design: Any) -> str:
+    """Return the design's own questions as sentences, or nothing."""
+    questions = getattr(design, "questions", None)
+    if questions is None or not questions.extra:
+        return ""
+    ratings = [f"“{one.text}” ({_scale(one.low, one.high, one.labels)})" for one in questions.ratings]
+    texts = [f"“{one.text}” (free text, not analysed here)" for one in questions.texts]
+    return f" After each choice of the trials that count they are also asked: {_listed([*ratings, *texts], 'none')}."
+
+
+def _scale(low: int, high: int, labels: Sequence[str]) -> str:
+    least, most = (f" “{label}”" if label else "" for label in labels)
+    return f"rating from {low}{least} to {high}{most}"
+
+
+def _secondary_method(plan: Plan) -> str:
+    return f"Secondary outcomes, two-sided, corrected together by Holm: {_listed(plan.secondary, 'none')}."
+
+
+def _rating_found(name: str, result: Mapping[str, Any]) -> str:
+    """Return a rating's means by condition and its difference as one sentence, in steps of its scale."""
+    asked, found = result["ratings"][name], result["secondary"]["outcomes"][f"rating_{name}"]
+    means = [
+        f"{NAMES[condition]} {one['mean']:.2f} (n = {one['n']})"
+        for condition, one in asked["by_condition"].items()
+        if one["n"]
+    ]
+    text = f"“{asked['what']}” ({_scale(asked['low'], asked['high'], asked['labels'])}), mean: {_listed(means, 'none')}"
+    if found["estimate"] is None or found["low"] is None:
+        return f"{text}; the difference is not tested. {found.get('note') or found.get('warning') or ''}".rstrip()
+    p = "" if found.get("p_holm") is None else f", p = {found['p_holm']:.3f} after Holm's correction"
+    return f"{text}; SPADE - dense {found['estimate']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]{p}."
 
 
 def _primary_method(plan: Plan) -> str:

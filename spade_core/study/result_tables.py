@@ -22,7 +22,7 @@ SENSITIVITY = {
     "trace_keeps_class": "traces that keep the class",
 }
 BOUNDS = {"worst_case": "missing answers all against SPADE", "best_case": "missing answers all for SPADE"}
-UNITS = {"confidence": (1.0, "steps"), "rt": (1.0, "log ms")}  # all others are percentage points
+UNITS = {"confidence": (1.0, "steps"), "rt": (1.0, "log ms")}  # ratings: steps; all others: percentage points
 
 
 def differences(result: Found) -> Iterator[tuple[str, str, Found]]:
@@ -46,9 +46,24 @@ def _secondary_rows(result: Found) -> list[Row]:
     return [
         {
             "outcome": found["what"], "label": found["label"], "p (Holm)": _p(found.get("p_holm")),
-            **_estimate(found, *UNITS.get(name, (100.0, "points"))),
+            **_estimate(found, *_unit(name)),
         }
         for name, found in result["secondary"]["outcomes"].items()
+    ]  # fmt: skip
+
+
+def _unit(name: str) -> tuple[float, str]:
+    return UNITS["confidence"] if name.startswith("rating_") else UNITS.get(name, (100.0, "points"))
+
+
+def _rating_rows(result: Found) -> list[Row]:
+    return [
+        {
+            "question": one["what"], "scale": f"{one['low']} to {one['high']}", "condition": NAMES[condition],
+            "ratings": str(found["n"]), "mean": _number(found["mean"]),
+        }
+        for one in result["ratings"].values()
+        for condition, found in one["by_condition"].items()
     ]  # fmt: skip
 
 
@@ -118,6 +133,7 @@ def _neuron_rows(result: Found) -> list[Row]:
 TABLES: Mapping[str, Callable[[Found], list[Row]]] = {
     "Difference in agreement": _difference_rows,
     "Secondary outcomes": _secondary_rows,
+    "Ratings": _rating_rows,
     "Missing answers": _missing_rows,
     "Baselines": _baseline_rows,
     "Agreement between people, and with themselves": _consistency_rows,

@@ -8,23 +8,14 @@ import numpy as np
 import pandas as pd
 
 from spade_core.errors import ConfigError
+from spade_core.study.codebook import rating_column
 from spade_core.study.coding import Plan, contrast
 from spade_core.study.describe import conditions_of, share
 from spade_core.study.estimators import Estimate, risk_difference
+from spade_core.study.outcomes import SECONDARY, of_ratings
 from spade_core.study.sensitivity import holm, interaction
 
-__all__ = ["SECONDARY", "confidence", "order_effects", "reaction_times", "secondary", "side_effects"]
-
-SECONDARY: dict[str, tuple[str, str, str, str]] = {  # name: outcome, treated, control, what it says
-    "half_credit": ("half", "spade", "dense", "agreement with half credit, SPADE - dense"),
-    "cannot_tell": ("undecided", "spade", "dense", "cannot tell, SPADE - dense"),
-    "disagree": ("disagree", "spade", "dense", "disagreement, SPADE - dense"),
-    "confidence": ("confidence", "spade", "dense", "confidence (1 to 3), SPADE - dense"),
-    "rt": ("log_rt", "spade", "dense", "log reaction time (browser), SPADE - dense"),
-    "spade_vs_none": ("agree", "spade", "none", "agreement, SPADE - no visualization"),
-    "dense_vs_none": ("agree", "dense", "none", "agreement, dense - no visualization"),
-    "spade_vs_reference": ("agree", "spade", "reference", "agreement, SPADE - reference crops"),
-}
+__all__ = ["confidence", "order_effects", "ratings", "reaction_times", "secondary", "side_effects"]
 
 RT_QUANTILES = {
     "median_ms": 50, "quartile_1_ms": 25, "quartile_3_ms": 75, "percentile_5_ms": 5, "percentile_95_ms": 95,
@@ -41,20 +32,20 @@ def secondary(rows: pd.DataFrame, plan: Plan, label: str) -> dict[str, Any]:
     """
     wanted = plan.secondary
     present = set(rows["condition"])
-    outcomes = {}
-    for name, (outcome, treated, control, text) in SECONDARY.items():
-        if name not in wanted and not {treated, control} <= present:
+    known, outcomes = {**SECONDARY, **of_ratings(plan.ratings)}, {}
+    for name, one in known.items():
+        if name not in wanted and not {one.treated, one.control} <= present:
             continue
-        found = contrast(rows, outcome, plan, treated=treated, control=control, two_sided=True)
-        outcomes[name] = {"what": text, "label": label if name in wanted else "exploratory", **found}
+        found = contrast(rows, one.column, plan, treated=one.treated, control=one.control, two_sided=True)
+        outcomes[name] = {"what": one.what, "label": label if name in wanted else "exploratory", **found}
     fixed = {name: outcomes[name]["p"] for name in outcomes if name in wanted and outcomes[name].get("p") is not None}
     for name, p in holm(fixed).items():
         outcomes[name]["p_holm"] = p
     notes = [
         f"The design names the secondary outcome {name!r}, which this analysis does not have; it has "
-        f"{', '.join(SECONDARY)}."
+        f"{', '.join(known)}."
         for name in wanted
-        if name not in SECONDARY
+        if name not in known
     ]
     return {"outcomes": outcomes, "holm_over": sorted(fixed), "notes": notes}
 
@@ -81,11 +72,29 @@ def reaction_times(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
 
 def confidence(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
     """Return mean confidence (1 to 3) by condition and its difference."""
+    return {
+        "by_condition": _means(rows, "confidence"),
+        "difference": contrast(rows, "confidence", plan, two_sided=True),
+    }
+
+
+def ratings(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return for each rating of the design its scale and its mean by condition."""
+    return {
+        one.name: {
+            "what": one.text, "low": one.low, "high": one.high, "labels": list(one.labels),
+            "by_condition": _means(rows, rating_column(one.name)),
+        }
+        for one in plan.ratings
+    }  # fmt: skip
+
+
+def _means(rows: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
     means = {}
     for condition in conditions_of(rows):
-        values = rows.loc[rows["condition"] == condition, "confidence"].dropna()
+        values = rows.loc[rows["condition"] == condition, column].dropna()
         means[condition] = {"n": len(values), "mean": float(values.mean()) if len(values) else None}
-    return {"by_condition": means, "difference": contrast(rows, "confidence", plan, two_sided=True)}
+    return means
 
 
 def order_effects(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from spade_core.errors import ConfigError
 from spade_core.study.analysis import analyse, methods_text, preregistration
 from spade_core.study.estimators import risk_difference
-from spade_core.study.secondary import SECONDARY
+from spade_core.study.outcomes import SECONDARY
 from tests.reference import study as slow
 
 SECTIONS = (

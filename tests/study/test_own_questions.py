@@ -7,22 +7,28 @@ import io
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
 from spade_core.study import care
+from spade_core.study.analysis import analyse
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE, parse_design
-from spade_core.study.evaluation import unblind
+from spade_core.study.evaluation import evaluate, report_text, unblind
 from spade_core.study.export import export_file, trial_table
 from spade_core.study.free_texts import free_texts, review
 from spade_core.study.questions import Questions, read_replies
+from spade_core.study.report import methods_text, preregistration
 from spade_core.study.restoring import restore
+from spade_core.study.result_tables import tables_text
 from spade_core.study.studies import publish
 from spade_core.study.tables import Audit, Participant, Study, TextReview, Trial
+from tests.reference import study as slow
 from tests.study.conftest import real_design
+from tests.study.test_analysis import plan, study
 from tests.study.test_flow import again, answer_of, begun, events, flow, in_main, submit
 
 HELP = {"name": "help", "kind": "rating", "text": "How much did it help?", "low": 1, "high": 5, "required": True}
@@ -252,3 +258,61 @@ def test_reviews_outlast_a_backup_and_go_with_their_participant(store, key, pg_t
     restore(store, tmp_path / "out")
     assert store.run(lambda session: session.scalar(count)) == 3
     assert words(store, key, shareable=True) == {"hello", "look 0", "look 1"}
+
+
+def rated(effect, seed=0):
+    """A made-up study whose ratings are ``effect`` steps higher with SPADE, some of them missing."""
+    rng = np.random.default_rng(seed)
+    trials = study(seed, people=20, conditions=("dense", "spade", "none"), agree=(0.6,) * 3, undecided=(0.2,) * 3)
+    values = rng.integers(1, 5, len(trials)) + effect * (trials["condition"] == "spade")
+    return trials.assign(rating_help=values.where(rng.random(len(trials)) < 0.9), text_why="=SUM(A1)")
+
+
+def test_ratings_are_secondary_outcomes_in_holms_family():
+    trials, questions = rated(1), Questions.model_validate(EXTRA)
+    result = analyse(trials, plan(target_participants=10), asked=questions.ratings)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["secondary"]["holm_over"] == ["confidence", "rating_help", "rt"]
+    found = result["secondary"]["outcomes"]["rating_help"]
+    known = trials[trials["rating_help"].notna()]
+    means = known.groupby("condition")["rating_help"].mean()
+    assert found["estimate"] == pytest.approx(means["spade"] - means["dense"])
+    assert found["label"] == "confirmatory"
+    assert found["low"] > 0
+    family = result["secondary"]["holm_over"]
+    adjusted = slow.holm([result["secondary"]["outcomes"][name]["p"] for name in family])
+    assert [result["secondary"]["outcomes"][name]["p_holm"] for name in family] == pytest.approx(adjusted)
+    by_condition = result["ratings"]["help"]["by_condition"]
+    assert {name: one["mean"] for name, one in by_condition.items()} == pytest.approx(means.to_dict())
+    assert sum(one["n"] for one in by_condition.values()) == len(known)
+    assert not result["secondary"]["notes"]
+
+
+def test_without_ratings_nothing_is_analysed_and_without_replies_the_analysis_says_so():
+    assert analyse(rated(0), plan())["ratings"] == {}
+    nothing = analyse(rated(0).assign(rating_help=None), plan(), asked=Questions.model_validate(EXTRA).ratings)
+    assert nothing["secondary"]["outcomes"]["rating_help"]["estimate"] is None
+    assert "rating_help" not in nothing["secondary"]["holm_over"]
+
+
+def test_the_methods_the_tables_and_the_preregistration_list_the_ratings():
+    design = real_design(questions=EXTRA)
+    result = analyse(rated(1), design.analysis, asked=design.questions.ratings)
+    text = methods_text(design, result)
+    for part in ("“How much did it help?” (rating from 1 to 5)", "SPADE - dense +", "after Holm's correction",
+                 "half_credit, cannot_tell, rt, confidence, rating_help", "free text, not analysed"):  # fmt: skip
+        assert part in text
+    assert "| How much did it help? | 1 to 5 | SPADE |" in tables_text(result)
+    assert "steps" in next(row for row in tables_text(result).splitlines() if "“How much" in row)
+    before = preregistration(design)
+    assert "rating_help" in before
+    assert "“What did you look at?” (free text" in before
+    assert "rating_" not in preregistration(real_design())
+
+
+def test_a_simulated_study_is_analysed_with_its_ratings(store, key):
+    simulate(store, key, 4, "rater", seed=0)
+    result = evaluate(store, key)
+    assert result["secondary"]["outcomes"]["rating_help"]["n"] > 0
+    assert "rating_help" in result["secondary"]["holm_over"]
+    assert "“How much did it help?”" in report_text(store, key, result)
