@@ -173,7 +173,7 @@ def _own_questions(design: Any) -> str:
         return ""
     ratings = [f"“{one.text}” ({_scale(one.low, one.high, one.labels)})" for one in questions.ratings]
     texts = [f"“{one.text}” (free text, not analysed here)" for one in questions.texts]
-    return f" After each choice of the trials that count they are also asked: {_listed([*ratings, *texts], 'none')}."
+    return f" After each choice, except in practice, they are also asked: {_listed([*ratings, *texts], 'none')}."
 
 
 def _scale(low: int, high: int, labels: Sequence[str]) -> str:

@@ -147,6 +147,7 @@ def _show_result(result: dict[str, Any]) -> None:
     for name, make in FIGURES.items():
         st.plotly_chart(make(result), width="stretch", key=name, config=chart_options(result, name))
     mark = "SIMULATED: " if result["simulated"] else ""
-    for title, rows in TABLES.items():
-        with st.expander(f"{mark}{title}"):
-            st.dataframe(rows(result), hide_index=True, key=f"table_{title}")
+    for title, rows in ((title, make(result)) for title, make in TABLES.items()):
+        if rows:
+            with st.expander(f"{mark}{title}"):
+                st.dataframe(rows, hide_index=True, key=f"table_{title}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from spade_core.study.analysis import analyse
+from spade_core.study.questions import Rating
 from spade_core.study.result_tables import SENSITIVITY, TABLES, differences, markdown_table, tables_text
 from tests.study.test_analysis import plan, study
 
 
 @pytest.fixture(scope="module")
 def result():
-    return analyse(study(1, agree=(0.5, 0.8)), plan())
+    asked = Rating(name="help", kind="rating", text="Did it help?")
+    return analyse(study(1, agree=(0.5, 0.8)).assign(rating_help=4), plan(), asked=[asked])
 
 
 def test_every_table_has_rows_with_the_same_columns(result):
