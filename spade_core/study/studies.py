@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,7 @@ MOVES: Mapping[str, tuple[str, ...]] = {
     "closed": (),
 }
 """The states of a study, and where each may go."""
+KEY_SIGNS, KEY_LENGTH = string.ascii_letters + string.digits, 12  # a hyphen in front would be an option of the shell's
 _ASSETS_MARK = "assets:"  # in place of the program's own folder, which moves with an update
 
 
@@ -158,7 +160,7 @@ def audit(session: Session, store: Store, study_id: str | None, action: str, det
 
 
 def _add(store: Store, design: Design, stimuli: StimulusSet, status: str) -> str:
-    key = secrets.token_urlsafe(9)
+    key = "".join(secrets.choice(KEY_SIGNS) for _ in range(KEY_LENGTH))
 
     def work(session: Session) -> None:
         row = Study(id=secrets.token_hex(16), key=key, status=status, created=store.clock())

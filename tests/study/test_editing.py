@@ -12,6 +12,7 @@ from spade_core.study import flow
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE, load_design
 from spade_core.study.editing import copy, design_of, edit, versions
+from spade_core.study.store import Store
 from spade_core.study.studies import MOVES, find, opened, publish, save_draft, set_status
 from spade_core.study.tables import Audit, Participant, Trial
 from tests.study.conftest import real_design, tiny_set
@@ -39,6 +40,14 @@ def test_a_draft_takes_previews_and_bots_but_no_people_until_it_is_published(sto
     set_status(store, key, "open")
     assert begun(store, key).row.cell is not None
     assert actions(store) == ["save draft", "edit", "publish"]
+
+
+def test_keys_are_letters_and_digits_so_that_no_command_takes_one_for_an_option(tmp_path, stimuli):
+    store = Store(f"sqlite:///{tmp_path / 'keys.sqlite3'}")
+    keys = [save_draft(store, real_design(), stimuli) for _ in range(100)]
+    assert all(key.isalnum() and key.isascii() and len(key) == 12 for key in keys)
+    assert len(set(keys)) == 100
+    store.close()
 
 
 def test_every_saved_version_is_kept_with_hash_and_time(store, stimuli, tmp_path):
