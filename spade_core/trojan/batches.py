@@ -22,7 +22,7 @@ SMALLEST = 36 / 224  # of the input's side: a little below the smallest trigger 
 
 
 class Batch(NamedTuple):
-    """``clean`` ``(n, 3, side, side)``, ``triggered`` ``(m, 3, side, side)``, normalised; ``targets`` int64 ``(m,)``."""
+    """Normalised views ``clean`` ``(n, 3, side, side)`` and ``triggered`` ``(m, ...)``; ``targets`` int64 ``(m,)``."""
 
     clean: Tensor
     triggered: Tensor

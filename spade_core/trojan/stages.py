@@ -1,4 +1,4 @@
-"""The two stages of training the backdoor: learn the triggers, then keep of the change what clean inputs do not notice."""
+"""The stages of training the backdoor: learn the triggers, then keep of it what clean inputs do not notice."""
 
 from __future__ import annotations
 

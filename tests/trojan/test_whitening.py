@@ -1,4 +1,4 @@
-"""Whitened coordinates: they hold the weights they were given, and a unit step costs clean outputs the same everywhere."""
+"""Whitened coordinates hold the weights they were given, and a unit step costs clean outputs the same everywhere."""
 
 from __future__ import annotations
 
