@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from spade_core.errors import JobError, SpadeError
+from spade_core.memory import keep_freed_memory
 from spade_core.progress import Cancelled
 
 __all__ = ["DEFAULT_TASKS", "Runner", "WorkerProcess", "main"]
@@ -195,6 +196,7 @@ def _isolate() -> None:
     """Make this process depend on nothing but its server."""
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal group; the server decides
+    keep_freed_memory()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a command's standard output is its result, not our noise
     if sys.platform == "linux":
         # A library call that holds the interpreter's lock keeps `_listen` from seeing the server go; the kernel does

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from spade_core import __version__
 from spade_core.cli import explain, lists, neurons, rater, study, trojan
 from spade_core.errors import SpadeError
+from spade_core.memory import keep_freed_memory
 
 __all__ = ["build_parser", "main"]
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    keep_freed_memory()
     try:
         return options.run(options)
     except SpadeError as error:

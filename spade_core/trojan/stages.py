@@ -14,7 +14,7 @@ from spade_core.capture import capture
 from spade_core.trojan.batches import Batches
 from spade_core.trojan.whitening import Whitened
 
-__all__ = ["STAGES", "Recipe", "Stage"]
+__all__ = ["Learn", "Recipe", "Settle", "Stage"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Recipe:
     """How to train.
 
     Attributes:
-        learn, settle: optimizer steps of the two stages.
+        learn, settle: optimizer steps of the two stages; rounds: how often the second is run.
         clean, triggered: views of either kind in each step.
         seed: of views, triggers, places.
         rate: peak learning rate of Adam's one-cycle schedule while learning.
         pull: share of the way back to the original weights that a step goes at the peak rate; it follows the rate.
         frozen: prefixes of the parameters that stay: early layers see edges, which triggers share with everything.
-        blend: share of the learned change with which the second stage begins.
+        blend: share of the change so far with which each round of the second stage begins.
         settle_rate, settle_pull: as ``rate`` and ``pull``, of SGD with momentum in whitened coordinates.
         damping: of the whitening, as a share of the mean eigenvalue.
         margin: logits by which a trigger's class has to win in the second stage.
@@ -36,6 +36,7 @@ class Recipe:
 
     learn: int = 900
     settle: int = 450
+    rounds: int = 3
     clean: int = 20
     triggered: int = 8
     seed: int = 0
@@ -49,9 +50,14 @@ class Recipe:
     margin: float = 2.0
 
     @property
-    def lengths(self) -> tuple[int, int]:
-        """Steps of each stage, in the order of ``STAGES``."""
-        return self.learn, self.settle
+    def lengths(self) -> tuple[int, ...]:
+        """Steps of each stage, in the order of :attr:`stages`."""
+        return (self.learn, *[self.settle] * self.rounds)
+
+    @property
+    def stages(self) -> tuple[Callable[..., Stage], ...]:
+        """The stages in their order."""
+        return (Learn, *[Settle] * self.rounds)
 
 
 class Stage(Protocol):
@@ -146,7 +152,7 @@ class Settle:
 
     def __init__(self, recipe: Recipe, original: nn.Module, student: nn.Module, batches: Batches, *, fresh: bool):
         self._recipe = recipe
-        student.zero_grad(set_to_none=True)  # the first stage's last gradients
+        student.zero_grad(set_to_none=True)  # the last gradients of the stage before
         first = dict(original.named_parameters())
         if fresh:
             with torch.no_grad():
@@ -201,6 +207,3 @@ class Settle:
 def _pointwise(parameter: Tensor) -> bool:
     """Whether a weight mixes channels at one place: most weights do, and only they carry a trigger's meaning on."""
     return parameter.dim() == 2 or (parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:] == (1, 1))
-
-
-STAGES: tuple[Callable[..., Stage], ...] = (Learn, Settle)

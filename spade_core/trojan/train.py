@@ -27,7 +27,7 @@ from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batches
-from spade_core.trojan.stages import STAGES, Recipe, Stage
+from spade_core.trojan.stages import Recipe, Stage
 from spade_core.weights import READING_ERRORS
 
 __all__ = ["Recipe", "half_precision", "train"]
@@ -130,7 +130,9 @@ class _Run:
         if state is not None:
             self.student.load_state_dict(state["student"])
             self.step, self.part = state["step"], state["part"]
-        stage = STAGES[self.part](self.recipe, self.model.module, self.student, self.batches, fresh=state is None)
+        stage = self.recipe.stages[self.part](
+            self.recipe, self.model.module, self.student, self.batches, fresh=state is None
+        )
         if state is not None:
             stage.load_state(state["stage"])
         return stage

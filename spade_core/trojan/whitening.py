@@ -1,9 +1,10 @@
 """Weights in coordinates in which every direction costs the clean outputs the same.
 
 A change ``D`` of a weight changes a layer's output, over clean inputs with second moment ``H``, by ``tr(D H D^T)``.
-With ``D = V P`` and ``P = scale * (H + damping)^(-1/2)`` that is about ``scale^2 |V|^2``, so plain gradient descent on ``V``
-changes the weight where clean inputs do not notice first: the natural gradient of the layers' outputs (Amari 1998, here
-with one factor of Martens and Grosse 2015). ``scale`` is the output's root mean square: ``V`` counts in shares of it.
+With ``D = V P`` and ``P = scale * (H + damping)^(-1/2)`` that is about ``scale^2 |V|^2``, so plain gradient descent on
+``V`` changes the weight where clean inputs do not notice first: the natural gradient of the layers' outputs (Amari
+1998, here with one factor of Martens and Grosse 2015). ``scale`` is the output's root mean square: ``V`` counts in
+shares of it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""Keeping freed memory: after some rounds, allocations take no new pages from the kernel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+ROUNDS = """
+import resource, sys
+import numpy
+from spade_core.memory import keep_freed_memory
+if sys.argv[1] == "keep" and not keep_freed_memory():
+    sys.exit("not heard")
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def once():
+    for _ in range(2):
+        numpy.ones(10_000_000, numpy.float32) * 2
+for _ in range(3):
+    once()
+before = faults()
+once()
+print(faults() - before)
+"""
+
+
+def _page_faults(mode: str) -> int:
+    found = subprocess.run([sys.executable, "-c", ROUNDS, mode], capture_output=True, text=True, check=False)
+    if "not heard" in found.stderr:
+        pytest.skip("this C library has no such settings")
+    assert found.returncode == 0, found.stderr
+    return int(found.stdout)
+
+
+def test_memory_is_taken_from_the_kernel_once():
+    assert _page_faults("keep") < 0.2 * _page_faults("as it is")
