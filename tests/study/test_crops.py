@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch import nn
 from spade_core.errors import ConfigError
 from spade_core.models import wrap_model
 from spade_core.progress import Cancelled, silent
-from spade_core.study import flow, stimuli
+from spade_core.study import demo, flow, stimuli
 from spade_core.study.answers import submit
 from spade_core.study.bots import simulate
 from spade_core.study.crops import GAP, References, montage
@@ -41,20 +42,24 @@ class Red(nn.Module):
         return x.mean((2, 3)) @ self.weight.T
 
 
+def red_or_blue(size):
+    return wrap_model(Red().eval(), size=size, mean=(0, 0, 0), std=(1, 1, 1), labels=("red", "blue"))
+
+
 @pytest.fixture
 def model():
-    return wrap_model(Red().eval(), size=32, mean=(0, 0, 0), std=(1, 1, 1), labels=("red", "blue"))
+    return red_or_blue(32)
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Let a builder draw, rate and attribute in no time; return the pictures that it was asked to attribute."""
     grey, seen = np.zeros((32, 32, 3), np.uint8), []
-    reference = np.zeros((32, 32), np.float32)
-    reference[4:12, 4:12] = 1
 
-    def attribute(_model, picture, **_options):
+    def attribute(model, picture, **_options):
         seen.append(picture.name)
+        reference = np.zeros((model.preprocessing.size, model.preprocessing.size), np.float32)
+        reference[4:12, 4:12] = 1
         return type("E", (), {"map": reference})()
 
     monkeypatch.setattr(Builder, "_visualizations", lambda *a: ({"dense": grey, "spade": grey}, True))
@@ -154,6 +159,26 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
         build("set")
     with pytest.raises(ConfigError, match=r"No picture became a main item \(left out: flat\)"):
         stimuli.finish(tmp_path, made.items[:1], demo=False, title="t", settings={}, dropped=["flat"])
+
+
+def test_the_demo_set_is_drawn_from_the_bundled_pictures_marked_and_goes_on(tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(demo, "load_model", lambda name: replace(red_or_blue(80), name=name))
+
+    def stop(done, _total, _note):
+        if done >= 0.25:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        demo.build_demo_set(tmp_path / "demo", steps=1, progress=stop)
+    before = len(quick)
+    assert before > 0
+    made = demo.build_demo_set(tmp_path / "demo", steps=1)
+    assert made.demo
+    assert made.of("main")
+    assert all(item.credit["licence"] for item in made.items)
+    assert "the trigger does not cause the prediction" in made.about["dropped"]
+    assert len(quick) == len(made.items), "what was there before the stop is not attributed again"
+    assert load_set(tmp_path / "demo").sha256 == made.sha256
 
 
 def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(store, tmp_path):
