@@ -34,7 +34,11 @@ def store(home):
 
 @pytest.fixture(scope="module")
 def key(store, home):
-    design = real_design(trials=6, catch=1, repeats=1, attention=1, practice=2, practice_pass=1, pause_every=5)
+    rating = {"name": "help", "kind": "rating", "text": "Did it help?", "low": 1, "high": 3, "required": True}
+    design = real_design(
+        trials=6, catch=1, repeats=1, attention=1, practice=2, practice_pass=1, pause_every=5,
+        questions={"extra": [rating]},
+    )  # fmt: skip
     return publish(store, design, tiny_set(home / "set"))
 
 
@@ -92,6 +96,9 @@ def go_through(page, store, uid):
             continue
         waiting = current(store, uid)
         answer(page, number)
+        if waiting.type != "practice":
+            page.get_by_role("radio", name="2").check()
+            page.get_by_role("button", name="Send").click()
         for _ in range(200):
             if store.run(lambda session, name=waiting.id: session.get(Trial, name)).answered is not None:
                 break
@@ -132,6 +139,7 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     mine = rows[rows["participant_uid"] == uid]
     assert len(mine) == 2 + 6 + 1 + 1 + 1
     assert set(mine["rt_source"]) == {"browser"}
+    assert (mine["rating_help"] == 2).tolist() == (mine["trial_type"] != "practice").tolist()
     assert mine["rt_ms"].between(500, 60_000).all()
     assert status_of(store, key)["people"]["complete"] == 1
     events = select(Event.kind).where(Event.participant_uid == uid, Event.kind == "refused answer")
