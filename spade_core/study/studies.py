@@ -118,8 +118,10 @@ def set_status(store: Store, key: str, status: str) -> None:
     """
     if status not in MOVES:
         raise ConfigError(f"A study is {', '.join(MOVES)}, not {status}.")
-    study = opened(store, key)
-    if study.row.status == "draft" and status == "open":
+    before = store.run(lambda session: find(session, key))
+    publishing = before.status == "draft" and status == "open"
+    if publishing:  # only this needs the stimulus set: a study whose set is gone can still be paused and closed
+        study = opened(store, key)
         check_publishable(study.design, study.stimuli)
 
     def work(session: Session) -> None:
@@ -128,9 +130,9 @@ def set_status(store: Store, key: str, status: str) -> None:
             return
         if status not in MOVES[row.status]:
             raise ConfigError(_no_way(row.status, status))
-        if row.design_sha256 != study.row.design_sha256:
-            raise ConfigError("Somebody saved another design meanwhile: look at it and try again.")
-        audit(session, store, row.id, "publish" if row.status == "draft" and status == "open" else status, None)
+        if (row.status, row.design_sha256) != (before.status, before.design_sha256):
+            raise ConfigError("Somebody changed this study meanwhile: look at it and try again.")
+        audit(session, store, row.id, "publish" if publishing else status, None)
         row.status = status
 
     store.run(work)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
-from spade_core.study import flow
+from spade_core.study import flow, studies
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE, load_design
 from spade_core.study.editing import copy, design_of, edit, versions
@@ -145,6 +145,16 @@ def test_a_closed_study_stays_closed_and_who_has_begun_may_finish(store, key):
     set_status(store, other, "closed")
     with pytest.raises(ConfigError, match="closed for good"):
         edit(store, other, real_design(trials=9))
+
+
+def test_a_study_whose_set_is_gone_can_still_be_paused_and_closed(store, key, stimuli):
+    studies._stimuli.cache_clear()
+    (stimuli.folder / "manifest.json").unlink()
+    for status in ("paused", "open", "closed"):
+        set_status(store, key, status)
+    assert store.run(lambda session: find(session, key)).status == "closed"
+    with pytest.raises(ConfigError, match="holds no stimulus set"):
+        opened(store, key)
 
 
 @pytest.mark.parametrize("before", sorted(MOVES))
