@@ -56,6 +56,9 @@ def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
 
 
 def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
+    """Guess, and say cannot tell more or less often by condition; easy trials are answered right, as people do."""
+    if trial.type in ("practice", "catch"):
+        return trial.reference_side
     return "cannot_tell" if rng.random() < UNDECIDED[trial.condition] else _guess(trial, item, rng)
 
 

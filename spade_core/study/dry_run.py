@@ -32,7 +32,7 @@ def dry_run(
     """
     row = opened(store, key).row
     with tempfile.TemporaryDirectory(prefix="spade-dry-run-") as folder:
-        copy = Store(f"sqlite:///{Path(folder) / 'copy.sqlite3'}", clock=store.clock)
+        copy = Store(f"sqlite:///{Path(folder) / 'copy.sqlite3'}", clock=store.clock, lasting=False)
         try:
             copy.run(lambda session: session.add(_fresh(row)))
             ends = simulate(copy, key, participants, policy, seed, progress=progress)

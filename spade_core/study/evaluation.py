@@ -12,20 +12,14 @@ from spade_core.errors import ConfigError
 from spade_core.study.analysis import analyse
 from spade_core.study.blinding import is_blind
 from spade_core.study.export import trial_table
-from spade_core.study.report import markdown_table3, methods_text
-from spade_core.study.result_tables import tables_text
+from spade_core.study.report import methods_text
+from spade_core.study.result_tables import PAPER, PAPER_NOTE, markdown_table, table3_rows, tables_text
 from spade_core.study.schedule import cells
 from spade_core.study.store import Store
 from spade_core.study.studies import audit, find, opened
 from spade_core.study.tables import Participant, Study
 
-__all__ = ["PAPER", "cell_counts", "evaluate", "report_text", "status_of", "unblind"]
-
-# Table 3 of the paper's README: shares of people's answers, for comparison of layout with bots' only.
-PAPER: Mapping[str, Mapping[str, float]] = {
-    "dense": {"undecided": 22.9, "disagree": 20.4, "agree": 56.7, "agree_decided": 73.6, "disagree_decided": 26.4},
-    "spade": {"undecided": 12.6, "disagree": 17.8, "agree": 69.8, "agree_decided": 79.9, "disagree_decided": 20.1},
-}
+__all__ = ["cell_counts", "evaluate", "report_text", "status_of", "unblind"]
 
 
 def unblind(store: Store, key: str) -> None:
@@ -71,17 +65,9 @@ def report_text(store: Store, key: str, result: Mapping[str, Any]) -> str:
     design = opened(store, key).design
     parts = list(result["texts"])
     if result["table3"]:
-        parts += [markdown_table3(result["table3"]), _paper_line(result)]
+        parts += [markdown_table(table3_rows(result)), PAPER_NOTE]
         parts += [methods_text(design, result), tables_text(result)]
     return "\n\n".join([f"**{result['verdict']}**", *parts])
-
-
-def _paper_line(result: Mapping[str, Any]) -> str:
-    figures = ", ".join(
-        f"{name} {PAPER[name]['undecided']} % undecided, {PAPER[name]['agree']} % agree" for name in ("dense", "spade")
-    )
-    kind = "Bots, not people; the paper's people" if result["simulated"] else "The paper's people"
-    return f"{kind} (Table 3, no counts or intervals published): {figures}."
 
 
 def status_of(store: Store, key: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from spade_core.study.coding import Plan
 from spade_core.study.estimators import FEW_CLUSTERS
 
-__all__ = ["DEMO", "markdown_table3", "methods_text", "preregistration", "sentence", "verdict"]
+__all__ = ["DEMO", "markdown_table3", "methods_text", "preregistration", "sentence", "share_text", "verdict"]
 
 DEMO = "This is a demo study: it tries the software, measures nothing."
 NAMES = {"dense": "dense", "spade": "SPADE", "none": "no visualization", "reference": "reference crops"}
@@ -85,12 +85,13 @@ def markdown_table3(table: Mapping[str, Mapping[str, Any]]) -> str:
     conditions = list(table)
     lines = ["| response | " + " | ".join(NAMES[name] for name in conditions) + " |", "|---" * (len(table) + 1) + "|"]
     lines += [
-        f"| {name} | " + " | ".join(_cell(table[c][row]) for c in conditions) + " |" for row, name in ROWS.items()
+        f"| {name} | " + " | ".join(share_text(table[c][row]) for c in conditions) + " |" for row, name in ROWS.items()
     ]
     return "\n".join(lines)
 
 
-def _cell(value: Mapping[str, Any]) -> str:
+def share_text(value: Mapping[str, Any]) -> str:
+    """Return a share with its interval and counts."""
     if value["share"] is None:
         return "no answers"
     shown = (100 * value[key] for key in ("share", "low", "high"))

@@ -11,7 +11,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,17 +48,20 @@ class Store:
         clock: returns UTC seconds; tests give their own.
         backups: folder of the backups made before PostgreSQL's tables are upgraded (default: ``backups`` in the data
             folder); SQLite's lie beside its file.
+        lasting: False: SQLite does not wait for the disk, for a database that is thrown away anyhow.
 
     Raises:
         ConfigError: the database cannot be opened, or its tables are of a newer version.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time, backups: Path | None = None) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.time, backups: Path | None = None, lasting: bool = True
+    ) -> None:
         self.clock = clock
         self.backups = backups or Settings.from_environment().data_dir / "backups"
         address = parse(url)
         try:
-            self.engine = _engine(address)
+            self.engine = _engine(address, PRAGMAS if lasting else (*PRAGMAS, "synchronous=OFF"))
             bring_up_to_date(self.engine, self.run, now=self.clock(), backups=self.backups)
         except (DBAPIError, ImportError, OSError) as error:
             logger.info("opening the study database failed: %s", type(error).__name__)
@@ -109,7 +112,7 @@ def open_store(settings: Settings) -> Store:
     return Store(f"sqlite:///{settings.data_dir / 'study.sqlite3'}", backups=backups)
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
     file = sqlite_file(url)
     if file is None:
         return create_engine(url, isolation_level="SERIALIZABLE", pool_pre_ping=True)
@@ -120,7 +123,7 @@ def _engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself
-        for pragma in PRAGMAS:
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
     @event.listens_for(engine, "begin")

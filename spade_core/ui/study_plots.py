@@ -10,13 +10,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-from spade_core.study.evaluation import PAPER
 from spade_core.study.report import NAMES, ROWS
 from spade_core.study.result_tables import differences
 
 __all__ = [
     "FIGURES", "agreement_figure", "answers_figure", "chart_options", "class_neurons_figure", "differences_figure",
-    "figures_html", "power_figure", "reaction_time_figure", "table3_rows",
+    "figures_html", "power_figure", "reaction_time_figure",
 ]  # fmt: skip
 
 COLOURS = {"dense": "#64748b", "spade": "#0f766e", "none": "#d97706", "reference": "#7c3aed"}
@@ -24,7 +23,6 @@ ANSWERS = {  # colour and pattern, which does without colour
     "agree": ("#0f766e", ""), "disagree": ("#d97706", "/"), "undecided": ("#94a3b8", "."),
     "timeout": ("#334155", "x"), "missing otherwise": ("#e2e8f0", "-"),
 }  # fmt: skip
-_IN_PAPER = {"agree_when_decided": "agree_decided", "disagree_when_decided": "disagree_decided"}
 
 
 def agreement_figure(result: Mapping[str, Any]) -> go.Figure:
@@ -208,24 +206,3 @@ def _lay_out(figure: go.Figure, title: str, *, height: int = 340, showlegend: bo
         title={"text": title}, showlegend=showlegend, height=height, margin={"l": 8, "r": 8, "t": 48, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
     )  # fmt: skip
-
-
-def table3_rows(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return Table 3 with counts and intervals, the paper's figures in columns of their own."""
-    mark = "SIMULATED " if result["simulated"] else ""
-    rows = []
-    for name, title in ROWS.items():
-        row = {"response": title}
-        for condition, shares in result["table3"].items():
-            row[f"{mark}{NAMES[condition]}"] = _share(shares[name])
-        for condition, figures in PAPER.items():
-            row[f"paper, {NAMES[condition]}"] = f"{figures[_IN_PAPER.get(name, name)]} %"
-        rows.append(row)
-    return rows
-
-
-def _share(value: Mapping[str, Any]) -> str:
-    if value["share"] is None:
-        return "no answers"
-    share, low, high = (100 * value[name] for name in ("share", "low", "high"))
-    return f"{share:.1f} % [{low:.1f}, {high:.1f}] ({value['count']}/{value['n']})"

@@ -15,11 +15,11 @@ from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
 from spade_core.study.export import FORMATS, export_file, trial_table
 from spade_core.study.report import methods_text
-from spade_core.study.result_tables import TABLES
+from spade_core.study.result_tables import TABLES, table3_rows
 from spade_core.study.studies import opened
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import evidence, guarded, notify, require_access
-from spade_core.ui.study_plots import FIGURES, chart_options, figures_html, table3_rows
+from spade_core.ui.study_plots import FIGURES, chart_options, figures_html
 
 __all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_bots", "show_export"]
 

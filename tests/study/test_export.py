@@ -108,7 +108,8 @@ def test_every_policy_goes_its_way_and_shows_what_it_is(store, key):
     assert result["simulated"]
     assert result["verdict"].startswith("SIMULATED")
     text = report_text(store, key, result)
-    assert "Bots, not people" in text
+    assert "| SIMULATED SPADE |" in text
+    assert "SIMULATED: the answers come from bots" in text
     assert status_of(store, key)["people"] == {}
 
 
