@@ -36,7 +36,7 @@ class Analysis(_Part):
         outcome: ``agree`` (1; disagree and cannot tell are 0); sidedness: of the test.
         target_participants: before these have completed, an analysis is interim; alpha: level of the test.
         exclusions: rules of ``checks`` whose participants are left out; secondary: outcomes tested with Holm's
-            step-down.
+            step-down, together with the ratings among the design's questions.
         stopping: in words.
     """
 
