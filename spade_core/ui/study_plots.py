@@ -19,9 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 COLOURS = {"dense": "#64748b", "spade": "#0f766e", "none": "#d97706", "reference": "#7c3aed"}
-ANSWERS = {  # colour and pattern, which does without colour
-    "agree": ("#0f766e", ""), "disagree": ("#d97706", "/"), "undecided": ("#94a3b8", "."),
-    "timeout": ("#334155", "x"), "missing otherwise": ("#e2e8f0", "-"),
+ANSWERS = {  # fill, and a pattern where answers are missing
+    "agree": ("#5eead4", ""), "disagree": ("#f59e0b", ""), "undecided": ("#cbd5e1", ""),
+    "timeout": ("#a78bfa", "/"), "missing otherwise": ("#f1f5f9", "-"),
 }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def answers_figure(result: Mapping[str, Any]) -> go.Figure:
             x=[NAMES[condition] for condition in conditions], name=ROWS.get(name, name),
             y=[100 * value / (total or 1) for value, total in zip(values, totals, strict=True)],
             text=[str(value) if value else "" for value in values], textposition="inside",
+            insidetextanchor="middle", insidetextfont={"size": 14, "color": "black", "weight": "bold"},
             marker={"color": colour, "pattern": {"shape": pattern}},
             customdata=[f"{value} of {total}" for value, total in zip(values, totals, strict=True)],
             hovertemplate="%{customdata}, %{y:.1f} %",
@@ -196,7 +197,8 @@ def power_figure(report: Mapping[str, Any]) -> go.Figure:
             mode="lines", line={"color": colour, "dash": "dash"},
         )  # fmt: skip
     _lay_out(figure, "SIMULATED studies that may write “people chose better”", showlegend=True)
-    figure.update_xaxes(title="participants", type="log")
+    sizes = sorted({row["participants"] for row in report["rows"] if row["participants"]})
+    figure.update_xaxes(title="participants", type="log", tickvals=sizes, ticktext=[str(size) for size in sizes])
     figure.update_yaxes(title="% of studies ± Monte Carlo error", range=[0, 103])
     return figure
 
