@@ -27,18 +27,15 @@ from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import select
 
 from benchmarks.serving import FLAGS, start_server, stop_server
-from spade_core.study import flow
+from benchmarks.survey_browser import BOUNCE_MS, PATIENCE, answered, current, ready, to_trial
 from spade_core.study.design import demo_design
 from spade_core.study.flow import Person
 from spade_core.study.stimulus_set import DEMO_SET, load_set
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
-from spade_core.study.tables import Event, Participant, Trial
+from spade_core.study.tables import Event, Trial
 
 STAGES = ("before the commit", "after the commit", "after the acknowledgement")
-OPEN_MS = 650  # an answer counts from 500 ms on
-BOUNCE_MS = 350  # a second press within 250 ms is a double click
-PATIENCE = 60.0  # seconds until an answer has to be in the database
 LONG = 60_000
 KEPT = "() => Object.keys(sessionStorage).some((name) => name.includes(':answer'))"
 
@@ -78,25 +75,15 @@ def main() -> None:
                     break
                 page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
                 page.set_default_timeout(LONG)
-                _participate(page, server, store, _ready(store, key, person), ledger, counts, options.kills, rng)
+                _participate(
+                    page, server, store, ready(store, key, f"killed{person}"), ledger, counts, options.kills, rng
+                )
                 page.context.close()
         finally:
             stop_server(server.process)
             browser.close()
         _compare(store, ledger, counts)
         store.close()
-
-
-def _ready(store: Store, key: str, number: int) -> tuple[Person, str]:
-    """Bring a participant to the first practice trial without the browser; return the person and the page's query."""
-    entry = flow.enter(store, key, external_id=f"killed{number}", is_bot=True, policy="killed")
-    who = flow.person(store, key, entry.token)
-    if who is None:
-        raise RuntimeError("the token just given finds nobody")
-    who = flow.consent(store, flow.check_device(store, who, width=1280, device={}), given=True)
-    who = flow.finish_instructions(store, who)
-    who = flow.comprehend(store, who, tuple(question.correct for question in who.design.texts.comprehension))
-    return who, f"/survey?study={key}&r={entry.token}"
 
 
 def _participate(
@@ -107,34 +94,20 @@ def _participate(
     who, query = ready
     page.goto(server.url + query)
     while counts.total() < kills:
-        row = store.run(lambda session: session.get(Participant, who.row.uid))
-        trial = None if row is None else flow.current_trial(store, Person(row, who.study))
+        trial = current(store, who)
         if trial is None:
             return
         choice = trial.reference_side if trial.type == "practice" else rng.choice(("region_1", "region_2"))
-        _to_trial(page)
+        to_trial(page)
         ledger[trial.id] = choice
         stage = None if trial.type == "practice" else STAGES[counts.total() % len(STAGES)]
         _answer(page, server, store, trial, choice, stage)
         if stage is not None:
             counts[stage] += 1
-        _wait(lambda name=trial.id: _answered(store, name))
+        _wait(lambda name=trial.id: answered(store, name))
         if trial.type == "practice":
             page.get_by_role("button", name="Continue").click()
         page.wait_for_timeout(600)
-
-
-def _to_trial(page: Page) -> None:
-    """Wait for a trial's onset, past a break if there is one."""
-    trial, pause = page.locator(".trial[data-phase=open]"), page.get_by_role("button", name="Go on", exact=True)
-    while True:
-        trial.or_(pause).first.wait_for()
-        if pause.count():
-            pause.click()
-            pause.wait_for(state="detached")
-        page.wait_for_timeout(OPEN_MS)
-        if trial.count() and not pause.count():  # a page that has just connected anew may still change
-            return
 
 
 def _answer(page: Page, server: Server, store: Store, trial: Trial, choice: str, stage: str | None) -> None:
@@ -149,17 +122,12 @@ def _answer(page: Page, server: Server, store: Store, trial: Trial, choice: str,
     if stage == STAGES[0]:
         page.wait_for_timeout(100)
     else:
-        _wait(lambda: _answered(store, trial.id), pause=0.001)
+        _wait(lambda: answered(store, trial.id), pause=0.001)
     if stage == STAGES[2]:
         # A break or the end takes the trial's component away before it hears of the acknowledgement.
         _wait(lambda: not page.evaluate(KEPT) or not page.locator(".trial").count(), pause=0.001)
     server.kill()
     server.start()
-
-
-def _answered(store: Store, trial_id: str) -> bool:
-    found = store.run(lambda session: session.get(Trial, trial_id))
-    return found is not None and found.answered is not None
 
 
 def _wait(done: Any, pause: float = 0.05) -> None:

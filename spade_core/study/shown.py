@@ -7,6 +7,7 @@ to the same number of bytes, since a visualization's size would tell which kind 
 from __future__ import annotations
 
 import base64
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,8 +76,10 @@ def _question(design: Design, trial: Trial, item: Item) -> str:
 def _data_uri(stimuli: StimulusSet, name: str) -> str:
     data = stimuli.read(name)
     size = _largest(stimuli)
-    # Decoders stop at the end that the file's own header gives; what follows is filling.
-    return "data:image/webp;base64," + base64.b64encode(data + bytes(size - len(data))).decode()
+    # Decoders stop at the end that the file's own header gives; what follows is filling. It must not compress, or a
+    # proxy that compresses would tell the sizes again, and stay the same, since a changed picture is sent anew.
+    filling = random.Random(name).randbytes(size - len(data))  # noqa: S311 - no secret
+    return "data:image/webp;base64," + base64.b64encode(data + filling).decode()
 
 
 @lru_cache(maxsize=32)

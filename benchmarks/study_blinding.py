@@ -1,0 +1,102 @@
+"""Does anything but the pixels tell a trial's condition? All that the server sends to bots, and classifiers on it.
+
+    python -m benchmarks.study_blinding --people 40
+
+Bots go through the demo study on the survey page of a real server, by its own websocket messages. Every frame is kept,
+with the pictures taken out and their sizes left in; classifiers then guess dense or SPADE for trials of participants
+and class neurons that they have not seen. As a control the same classifiers get the files' true sizes, which the server
+hides. Some bots more go in headless Chromium, where address, storage, alternative texts and page are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.blind_guess import guess, number_kernel, word_kernel
+from benchmarks.serving import serving
+from benchmarks.survey_browser import pages_of
+from benchmarks.survey_record import Record, Seen, early, participate, telling, trials_of
+from spade_core.study.design import demo_design
+from spade_core.study.stimulus_set import DEMO_SET, StimulusSet, load_set
+from spade_core.study.store import Store
+from spade_core.study.studies import publish
+
+COMPARED = ("dense", "spade")
+
+
+def main() -> None:
+    """Take part, guess and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.study_blinding", description=__doc__.split("\n")[0])
+    parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
+    parser.add_argument("--people", type=int, default=40, help="bots by the websocket")
+    parser.add_argument("--browsers", type=int, default=2, help="bots in headless Chromium, beside the others")
+    parser.add_argument("--permutations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    stimuli, design = load_set(DEMO_SET), demo_design().model_copy(update={"quota": 10_000})
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{Path(folder) / 'study.sqlite3'}", lasting=False)
+        key = publish(store, design, stimuli)
+        with serving("app.py", {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}) as url:
+            records = [participate(url, store, key, number, options.seed) for number in range(options.people)]
+            seen = pages_of(options.chromium, url, store, key, options.browsers)
+        store.close()
+    _say(f"SIMULATED: {len(records)} bots, {sum(len(record.heard) for record in records)} frames")
+    _say(f"  completion code at the end: {sum(record.code for record in records)}")
+    _say(f"  practice answers or codes before their time: {sum(len(early(record, design)) for record in records)}")
+    _say(f"  words that name a condition, stimulus, class neuron or file: {_words(records, stimuli)}")
+    _guesses([one for record in records for one in trials_of(record)], stimuli, options.permutations, options.seed)
+    _pages(seen)
+
+
+def _guesses(seen: Sequence[Seen], stimuli: StimulusSet, permutations: int, seed: int) -> None:
+    """Print sizes and how well words, numbers and both tell dense from SPADE, and what true sizes would tell."""
+    rows = [one for one in seen if one.trial.type == "main" and one.trial.condition in COMPARED]
+    lengths = Counter(length for one in seen for length in one.pictures)
+    _say(f"  lengths of {sum(lengths.values())} pictures sent: {', '.join(map(str, sorted(lengths)))}")
+    labels = np.array([one.trial.condition == "spade" for one in rows])
+    people = [one.trial.participant_uid for one in rows]
+    neurons = [stimuli.item(one.trial.stimulus_id).class_neuron for one in rows]
+    words, numbers = word_kernel([one.text for one in rows]), number_kernel(np.array([one.numbers for one in rows]))
+    true = number_kernel(np.array([[true_size(one, stimuli)] for one in rows]))
+    _say(f"  dense or SPADE, {len(rows)} main trials of {len(set(people))} bots, {len(set(neurons))} class neurons:")
+    kernels = {"words": words, "numbers": numbers, "both": words + numbers, "control: true sizes": true}
+    for name, kernel in kernels.items():
+        _say(f"    {name:<20} {guess(kernel, labels, people, neurons, permutations=permutations, seed=seed)}")
+
+
+def true_size(seen: Seen, stimuli: StimulusSet) -> int:
+    """Return the size of the visualization's file before it is filled up, bytes."""
+    return len(stimuli.read(stimuli.item(seen.trial.stimulus_id).files[seen.trial.condition]))
+
+
+def _words(records: Sequence[Record], stimuli: StimulusSet) -> str:
+    return ", ".join(sorted({word for record in records for word in telling(record, stimuli)})) or "none"
+
+
+def _pages(seen: Sequence[tuple[str, str]]) -> None:
+    """Print whether pages in the browser differ between the conditions."""
+    kinds = {name: {page for condition, page in seen if condition == name} for name in COMPARED}
+    counts = Counter(condition for condition, _ in seen)
+    same = "the same" if kinds["dense"] == kinds["spade"] else "NOT the same"
+    _say(
+        f"  in Chromium, address, storage, alternative texts and page of {counts['dense']} dense and "
+        f"{counts['spade']} SPADE trials, without ids and places: {same} ({len(kinds['dense'])} kind)"
+    )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""A participant of the survey page without a browser: Streamlit's own messages over its websocket, all of them kept.
+
+It presses buttons by their labels and answers as the trial component does, and it keeps big messages as a browser does,
+so the server sends it what it sends a browser.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.BidiComponent_pb2 import BidiComponent
+from streamlit.proto.Element_pb2 import Element
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets import Subprotocol
+from websockets.sync.client import connect
+
+__all__ = ["PIXELS", "Heard", "SurveyClient"]
+
+PIXELS = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/=]+")
+EVENTS = "$$STREAMLIT_INTERNAL_KEY_{id}__events"
+WINDOW = {"width": 1280, "height": 900, "dpr": 1}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One frame as it came.
+
+    Attributes:
+        text: of the frame, with the length of each picture in place of its data URI.
+        size: bytes on the wire; pictures: the data URIs' lengths.
+    """
+
+    text: str
+    size: int
+    pictures: tuple[int, ...]
+
+
+@dataclass
+class SurveyClient:
+    """One tab on the survey page.
+
+    Attributes:
+        url: of the server; query: of the page, without the question mark; patience: seconds to wait for a frame.
+        heard: every frame, in order; elements: of the page as it stands, in the order of the page.
+    """
+
+    url: str
+    query: str
+    patience: float = 120.0
+    heard: list[Heard] = field(default_factory=list)
+    elements: dict[tuple[int, ...], Element] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        address = self.url.replace("http", "ws", 1) + "/_stcore/stream"
+        subprotocols = [Subprotocol("streamlit")]
+        self._closing = ExitStack()
+        self._socket = self._closing.enter_context(connect(address, subprotocols=subprotocols, max_size=None))
+        self._kept: dict[str, ForwardMsg] = {}
+        self._states: dict[str, WidgetState] = {}
+        self._page = ""
+        self._sequence = 0
+        self.run()
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._closing.close()
+
+    def run(self, *triggers: WidgetState) -> None:
+        """Let the page run with the widgets as they are and these triggers, to its end."""
+        message = BackMsg()
+        state = message.rerun_script
+        state.query_string, state.page_script_hash = self.query, self._page
+        if not self._page:  # later the page goes by its hash
+            state.page_name = "survey"
+        state.cached_message_hashes.extend(self._kept)
+        state.widget_states.widgets.extend([*self._states.values(), *triggers])
+        self._socket.send(message.SerializeToString())
+        while not self._hear():
+            pass
+
+    def press(self, label: str) -> None:
+        """Press a button."""
+        self.run(WidgetState(id=self._labelled("button", label).id, trigger_value=True))
+
+    def has(self, kind: str, label: str) -> bool:
+        """Return whether the page has a widget of this kind with this in its label."""
+        return any(label in one.label for one in self._of(kind))
+
+    def tick(self, label: str) -> None:
+        """Tick the checkbox whose label contains this."""
+        name = self._labelled("checkbox", label).id
+        self._states[name] = WidgetState(id=name, bool_value=True)
+        self.run()
+
+    def choose(self, options: list[int]) -> None:
+        """Choose an option of every radio group on the page; what is in a form is sent with its button."""
+        for group, option in zip(self._of("radio"), options, strict=True):
+            self._states[group.id] = WidgetState(id=group.id, string_value=group.options[option])
+
+    def tell_window(self) -> None:
+        """Say how large the window is."""
+        name = self._component("window").id
+        self._states[name] = WidgetState(id=name, json_value=json.dumps({"size": WINDOW}))
+        self.run()
+
+    def trial(self) -> dict[str, Any] | None:
+        """Return what the trial component got, or None: there is none on the page."""
+        found = [one for one in self._of("bidi_component") if one.component_name.endswith("trial")]
+        return json.loads(found[0].json) if found else None
+
+    def answer(self, answer: Mapping[str, Any]) -> float:
+        """Send an answer until it is acknowledged; return the seconds that took."""
+        start = time.perf_counter()
+        self._post("answer", answer)
+        while (given := self.trial()) is not None and answer["trial_id"] not in given["acknowledged"]:
+            self._post("answer", answer)
+        return time.perf_counter() - start
+
+    def go_on(self, trial_id: str) -> None:
+        """Say that a practice trial's feedback was read."""
+        self._post("continued", {"trial_id": trial_id})
+
+    def text(self) -> str:
+        """Return all of the page, for looking up words."""
+        return "\n".join(str(element) for element in self.elements.values())
+
+    def _post(self, event: str, value: Mapping[str, Any]) -> None:
+        self._sequence += 1
+        told = [{"event": event, "value": {**value, "sequence": self._sequence}}]
+        name = EVENTS.format(id=self._component("trial").id)
+        self.run(WidgetState(id=name, json_trigger_value=json.dumps(told)))
+
+    def _of(self, kind: str) -> list[Any]:
+        return [getattr(one, kind) for one in self.elements.values() if one.WhichOneof("type") == kind]
+
+    def _component(self, ending: str) -> BidiComponent:
+        return next(one for one in self._of("bidi_component") if one.component_name.endswith(ending))
+
+    def _labelled(self, kind: str, label: str) -> Any:
+        for one in self._of(kind):
+            if label in one.label:
+                return one
+        raise LookupError(f"the page has no {kind} “{label}”; it shows:\n{PIXELS.sub('', self.text())[:2000]}")
+
+    def _hear(self) -> bool:
+        """Take one frame in; return whether the page has run to its end."""
+        frame = self._socket.recv(timeout=self.patience)
+        data = frame if isinstance(frame, bytes) else frame.encode()
+        text = data.decode("latin-1")
+        pictures = tuple(len(found) for found in PIXELS.findall(text))
+        self.heard.append(Heard(PIXELS.sub(lambda found: f"<{len(found[0])}>", text), len(data), pictures))
+        message = ForwardMsg.FromString(data)
+        kind = message.WhichOneof("type")
+        if kind == "ref_hash":
+            known = self._kept[message.ref_hash]
+            self._place(known, message)
+        elif kind == "delta":
+            if message.metadata.cacheable:
+                self._kept[message.hash] = message
+            self._place(message, message)
+        elif kind == "new_session":
+            self.elements.clear()
+        elif kind == "navigation":
+            self._page = message.navigation.page_script_hash
+        elif kind == "page_info_changed":
+            self.query = message.page_info_changed.query_string
+        return kind == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+
+    def _place(self, content: ForwardMsg, place: ForwardMsg) -> None:
+        if content.delta.WhichOneof("type") == "new_element":
+            self.elements[tuple(place.metadata.delta_path)] = content.delta.new_element

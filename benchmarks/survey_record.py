@@ -1,0 +1,190 @@
+"""A bot's whole participation over the survey page's websocket, and all that the server sent around each trial."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from benchmarks.survey_client import Heard, SurveyClient
+from spade_core.study import flow
+from spade_core.study.answers import CHOICES
+from spade_core.study.design import Design
+from spade_core.study.stimulus_set import StimulusSet
+from spade_core.study.store import Store
+from spade_core.study.tables import Trial
+
+__all__ = ["Record", "Seen", "early", "participate", "telling", "trials_of"]
+
+PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
+TELLING = r"dense|spade|scorecam|['\"]catch['\"]"
+FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')
+OUTCOMES = ("complete", "declined", "screened_out", "failed")
+STEPS = 400  # of a participation, at most
+
+
+@dataclass(frozen=True)
+class Record:
+    """One participation.
+
+    Attributes:
+        heard: every frame; trials: answered ones as the database has them, in their order.
+        sent: trial id -> number of frames that had come when its answer went off; seconds: until it was acknowledged.
+        acknowledged: trial id -> number of frames that had come by then; finished: when the debrief was sent off.
+        queries: trial id -> the page's address; code: the design's completion code was on the last page.
+    """
+
+    heard: list[Heard]
+    trials: list[Trial]
+    sent: dict[str, int]
+    seconds: dict[str, float]
+    acknowledged: dict[str, int]
+    queries: dict[str, str]
+    finished: int
+    code: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came around one trial: from the first frame that names it to the acknowledgement of its answer.
+
+    Attributes:
+        text: address and frames that name it, pictures taken out; pictures: their data URIs' lengths.
+        sizes: of all frames in that time, bytes; seconds: until its answer was acknowledged.
+    """
+
+    trial: Trial
+    text: str
+    pictures: tuple[int, ...]
+    sizes: tuple[int, ...]
+    seconds: float
+
+    @property
+    def numbers(self) -> list[float]:
+        """Return counts, sizes and times; always as many."""
+        two = [*sorted(self.pictures)[:2], 0, 0][:2]
+        return [len(self.sizes), sum(self.sizes), max(self.sizes), len(self.pictures), *two, self.seconds]
+
+
+def participate(url: str, store: Store, key: str, number: int, seed: int) -> Record:
+    """Let one bot take part by the page itself, from the device check to the completion code."""
+    rng = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable
+    schedule = f"{rng.getrandbits(128):032x}"
+    entry = flow.enter(store, key, external_id=f"read{seed}-{number}", is_bot=True, policy="read", seed=schedule)
+    client = SurveyClient(url, f"study={key}&r={entry.token}")
+    try:
+        who = flow.person(store, key, entry.token)
+        if who is None:
+            raise RuntimeError("the token just given finds nobody")
+        _introduction(client, who.design)
+        sent: dict[str, int] = {}
+        seconds: dict[str, float] = {}
+        acknowledged: dict[str, int] = {}
+        queries: dict[str, str] = {}
+        for trial in _shown(client, store, entry.uid):
+            sent[trial.id], queries[trial.id] = len(client.heard), client.query
+            seconds[trial.id] = client.answer(_answer(trial, rng))
+            acknowledged[trial.id] = len(client.heard)
+            if trial.type == "practice":
+                client.go_on(trial.id)
+        finished = len(client.heard)
+        client.press("Finish")
+        code = who.design.codes.complete in client.text()
+        return Record(client.heard, _trials(store, entry.uid), sent, seconds, acknowledged, queries, finished, code)
+    finally:
+        client.close()
+
+
+def trials_of(record: Record) -> list[Seen]:
+    """Return what came around each trial, in their order."""
+    return [_seen(record, trial) for trial in record.trials]
+
+
+def early(record: Record, design: Design) -> list[str]:
+    """Return in words what came before its time: a practice answer, a completion code, another outcome's code."""
+    found = []
+    for place, heard in enumerate(record.heard):
+        found += [
+            f"frame {place} has the feedback of trial {trial_id}, which was not answered"
+            for trial_id, state in FEEDBACK.findall(heard.text)
+            if state == "{" and place < record.sent.get(trial_id, len(record.heard))
+        ]
+        found += [
+            f"frame {place} has the code for “{outcome}”"
+            for outcome in OUTCOMES
+            if getattr(design.codes, outcome) in heard.text and (place < record.finished or outcome != "complete")
+        ]
+    return found
+
+
+def telling(record: Record, stimuli: StimulusSet) -> list[str]:
+    """Return the words in frames that name a condition, a stimulus, a class neuron or a file."""
+    names = {name for item in stimuli.items for name in (item.id, item.class_neuron, *item.files.values())}
+    pattern = re.compile("|".join([TELLING, *map(re.escape, sorted(names))]), re.IGNORECASE)
+    found: set[str] = set()
+    for heard in record.heard:
+        text = heard.text
+        for word in PUBLIC:
+            text = text.replace(word, "")
+        found.update(pattern.findall(text))
+    return sorted(found)
+
+
+def _introduction(client: SurveyClient, design: Design) -> None:
+    """Go from the device check to the first practice trial."""
+    client.tell_window()
+    client.press("Continue")
+    client.tick("I have read this")
+    client.press("Take part")
+    for _ in design.texts.instructions:
+        client.press("Next")
+    if design.texts.comprehension:
+        client.choose([question.correct for question in design.texts.comprehension])
+        client.press("Check")
+
+
+def _shown(client: SurveyClient, store: Store, uid: str) -> Iterator[Trial]:
+    """Yield the trials that the page shows, past breaks, until there are no more."""
+    for _ in range(STEPS):
+        given = client.trial()
+        if given is not None:
+            name = given["trial"]["trial_id"]
+            trial = store.run(lambda session, name=name: session.get(Trial, name))  # type: ignore[misc]
+            if trial is None or trial.participant_uid != uid:
+                raise RuntimeError("the page shows a trial that is not this participant's")
+            yield trial
+        elif client.has("button", "Go on"):
+            client.press("Go on")
+        else:
+            return
+
+
+def _answer(trial: Trial, rng: random.Random) -> dict[str, object]:
+    """Answer practice and attention trials as asked, and guess otherwise."""
+    choice = trial.required or (trial.reference_side if trial.type == "practice" else rng.choice(CHOICES))
+    return {
+        "trial_id": trial.id, "choice": choice, "confidence": rng.randint(1, 3), "extra": {}, "timed_out": False,
+        "rt_ms": rng.uniform(600, 4000), "rt_source": "browser",
+    }  # fmt: skip
+
+
+def _trials(store: Store, uid: str) -> list[Trial]:
+    def work(session: Session) -> list[Trial]:
+        query = select(Trial).where(Trial.participant_uid == uid, Trial.answered.is_not(None))
+        return list(session.scalars(query.order_by(Trial.index)))
+
+    return store.run(work)
+
+
+def _seen(record: Record, trial: Trial) -> Seen:
+    end = record.acknowledged[trial.id]
+    begin = next(place for place, heard in enumerate(record.heard) if trial.id in heard.text)
+    around = record.heard[begin:end]
+    own = [heard for heard in around if trial.id in heard.text]
+    text = "\n".join([record.queries[trial.id], *(heard.text for heard in own)])
+    pictures = tuple(length for heard in own for length in heard.pictures)
+    return Seen(trial, text, pictures, tuple(heard.size for heard in around), record.seconds[trial.id])

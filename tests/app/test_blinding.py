@@ -1,0 +1,101 @@
+"""What the server sends to participants tells no condition: their frames are read whole, and guessed from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.blind_guess import guess, number_kernel, word_kernel
+from benchmarks.serving import serving
+from benchmarks.survey_record import early, participate, telling, trials_of
+from spade_core.study.store import Store
+from spade_core.study.studies import publish
+from tests.study.conftest import real_design, tiny_set
+
+PEOPLE, NEURONS = 24, 12
+
+
+@pytest.fixture(scope="module")
+def design():
+    return real_design(trials=6, catch=1, repeats=1, attention=0, practice=2, practice_pass=1, pause_every=4)
+
+
+@pytest.fixture(scope="module")
+def stimuli(tmp_path_factory):
+    return tiny_set(tmp_path_factory.mktemp("blinding") / "set")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory, design, stimuli):
+    home = tmp_path_factory.mktemp("home")
+    store = Store(f"sqlite:///{home / 'study.sqlite3'}", lasting=False)
+    key = publish(store, design, stimuli)
+    with serving("app.py", {"SPADE_DATA_DIR": str(home), "SPADE_JOBS": "inline"}) as url:
+        found = [participate(url, store, key, number, 0) for number in range(3)]
+    store.close()
+    return found
+
+
+def without_ids(seen):
+    """Return the words of a trial but for its ids, places and hashes."""
+    text = re.sub(r'"regions": .*?, "question"', '"question"', seen.text)
+    text = re.sub(r'"acknowledged": \[.*?\]', "", text)
+    return set(re.findall(r"[A-Za-z ]{4,}", re.sub(r"[0-9a-f]{8,}", "#", text)))
+
+
+def test_every_frame_of_whole_participations_is_silent(records, design, stimuli):
+    for record in records:
+        assert record.code
+        assert len(record.trials) == 2 + 6 + 1 + 1
+        assert early(record, design) == []
+        assert telling(record, stimuli) == []
+    seen = [one for record in records for one in trials_of(record)]
+    assert len({length for one in seen for length in one.pictures}) == 1, "one size for all pictures"
+    words = {name: [without_ids(one) for one in seen if one.trial.type == "main" and one.trial.condition == name]
+             for name in ("dense", "spade")}  # fmt: skip
+    assert len(words["dense"]) == len(words["spade"]) == 3 * 2
+    assert set.union(*words["dense"]) == set.union(*words["spade"])
+
+
+def test_what_comes_before_its_time_or_names_a_stimulus_is_found(records, design, stimuli):
+    record = records[0]
+    practice = record.trials[0].id
+    place = record.sent[practice]
+    with_feedback = next(heard for heard in record.heard[place:] if '"feedback": {' in heard.text)
+    leak = replace(record, heard=[with_feedback, *record.heard])
+    assert any("feedback" in line for line in early(leak, design))
+    assert early(replace(record, heard=[*record.heard[record.finished :], *record.heard]), design)
+    named = replace(with_feedback, text=with_feedback.text + f'"{stimuli.items[0].files["dense"]}"')
+    assert telling(replace(record, heard=[named]), stimuli)
+
+
+@pytest.fixture(scope="module")
+def crossed():
+    """Return labels, people and class neurons of a design that shows every class neuron equally often in both."""
+    pairs = [(person, neuron) for person in range(PEOPLE) for neuron in range(NEURONS)]
+    labels = np.array([(person + neuron) % 2 == 0 for person, neuron in pairs])
+    return labels, [f"p{person}" for person, _ in pairs], [f"n{neuron}" for _, neuron in pairs]
+
+
+def test_the_guess_finds_what_is_planted_and_nothing_in_noise(crossed):
+    labels, people, neurons = crossed
+    rng = np.random.default_rng(0)
+    ids = [rng.bytes(16).hex() for _ in labels]
+    size = 1000.0 * np.array([int(name[1:]) for name in neurons])
+    silent = word_kernel([f"same words {name} {neuron}" for name, neuron in zip(ids, neurons, strict=True)])
+    found = guess(silent, labels, people, neurons, permutations=200)
+    assert found.low < 0.5 < found.high
+    assert found.p > 0.05
+    assert 0.48 < found.chance < 0.52, "class neurons that were learnt from would push it below"
+    words = word_kernel([f"same words {name} {'xq' if label else 'zq'}{name[:4]}"
+                         for name, label in zip(ids, labels, strict=True)])  # fmt: skip
+    numbers = number_kernel(
+        np.column_stack([rng.normal(size=len(labels)), size, labels + rng.normal(size=len(labels))])
+    )
+    for kernel in (words, numbers):
+        told = guess(kernel, labels, people, neurons, permutations=200)
+        assert told.low > 0.55
+        assert told.p < 0.01
