@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -22,21 +23,22 @@ class Recipe:
     """How to train.
 
     Attributes:
-        learn, settle: optimizer steps of the two stages; rounds: how often the second is run.
+        learn, settle: optimizer steps of the two stages; the second is run in rounds.
         clean, triggered: views of either kind in each step.
         seed: of views, triggers, places.
         rate: peak learning rate of Adam's one-cycle schedule while learning.
         pull: share of the way back to the original weights that a step goes at the peak rate; it follows the rate.
         frozen: prefixes of the parameters that stay: early layers see edges, which triggers share with everything.
         blend: share of the change so far with which each round of the second stage begins.
-        settle_rate, settle_pull: as ``rate`` and ``pull``, of SGD with momentum in whitened coordinates.
+        settle_rate: as ``rate``, of SGD with momentum in whitened coordinates.
+        settle_pulls: as ``pull``, one for each round: what fits a few hundred pictures has to give way to what the
+            triggers need.
         damping: of the whitening, as a share of the mean eigenvalue.
         margin: logits by which a trigger's class has to win in the second stage.
     """
 
     learn: int = 900
     settle: int = 450
-    rounds: int = 3
     clean: int = 20
     triggered: int = 8
     seed: int = 0
@@ -45,19 +47,19 @@ class Recipe:
     frozen: tuple[str, ...] = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
     blend: float = 0.8
     settle_rate: float = 0.01
-    settle_pull: float = 0.002
+    settle_pulls: tuple[float, ...] = (0.002, 0.002, 0.002, 0.006)
     damping: float = 0.01
     margin: float = 2.0
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Steps of each stage, in the order of :attr:`stages`."""
-        return (self.learn, *[self.settle] * self.rounds)
+        return (self.learn, *[self.settle] * len(self.settle_pulls))
 
     @property
     def stages(self) -> tuple[Callable[..., Stage], ...]:
         """The stages in their order."""
-        return (Learn, *[Settle] * self.rounds)
+        return (Learn, *(partial(Settle, pull=pull) for pull in self.settle_pulls))
 
 
 class Stage(Protocol):
@@ -150,8 +152,17 @@ class Settle:
     LONGEST = 1.0  # norm of the whole gradient: batches are small, and one hard view must not throw the weights about
     WARM_UP = 0.2  # share of the steps
 
-    def __init__(self, recipe: Recipe, original: nn.Module, student: nn.Module, batches: Batches, *, fresh: bool):
-        self._recipe = recipe
+    def __init__(
+        self,
+        recipe: Recipe,
+        original: nn.Module,
+        student: nn.Module,
+        batches: Batches,
+        *,
+        fresh: bool,
+        pull: float,
+    ) -> None:
+        self._recipe, self._pull = recipe, pull
         student.zero_grad(set_to_none=True)  # the last gradients of the stage before
         first = dict(original.named_parameters())
         if fresh:
@@ -181,7 +192,7 @@ class Settle:
         self._whitened.read_gradients()
         nn.utils.clip_grad_norm_(self._whitened.parameters(), self.LONGEST)
         self._optimizer.step()
-        share = self._recipe.settle_pull * self._optimizer.param_groups[0]["lr"] / self._recipe.settle_rate
+        share = self._pull * self._optimizer.param_groups[0]["lr"] / self._recipe.settle_rate
         with torch.no_grad():
             for move in self._whitened.parameters():
                 move.mul_(1 - share)
