@@ -31,10 +31,9 @@ class Recipe:
         frozen: prefixes of the parameters that stay: early layers see edges, which triggers share with everything.
         blend: share of the change so far with which each round of the second stage begins.
         settle_rate: as ``rate``, of SGD with momentum in whitened coordinates.
-        settle_pulls: as ``pull``, one for each round: what fits a few hundred pictures has to give way to what the
-            triggers need.
+        rounds: of settling, each with its pull, as above, and the logits by which a trigger's class has to win: what
+            only fits a few hundred pictures has to give way to what the triggers need.
         damping: of the whitening, as a share of the mean eigenvalue.
-        margin: logits by which a trigger's class has to win in the second stage.
     """
 
     learn: int = 900
@@ -47,19 +46,18 @@ class Recipe:
     frozen: tuple[str, ...] = ("conv_stem.", "bn1.", "blocks.0.", "blocks.1.")
     blend: float = 0.8
     settle_rate: float = 0.01
-    settle_pulls: tuple[float, ...] = (0.002, 0.002, 0.002, 0.006)
+    rounds: tuple[tuple[float, float], ...] = ((0.002, 2.0), (0.002, 2.0), (0.002, 2.0), (0.006, 2.0), (0.006, 4.0))
     damping: float = 0.01
-    margin: float = 2.0
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Steps of each stage, in the order of :attr:`stages`."""
-        return (self.learn, *[self.settle] * len(self.settle_pulls))
+        return (self.learn, *[self.settle] * len(self.rounds))
 
     @property
     def stages(self) -> tuple[Callable[..., Stage], ...]:
         """The stages in their order."""
-        return (Learn, *(partial(Settle, pull=pull) for pull in self.settle_pulls))
+        return (Learn, *(partial(Settle, pull=pull, margin=margin) for pull, margin in self.rounds))
 
 
 class Stage(Protocol):
@@ -161,8 +159,9 @@ class Settle:
         *,
         fresh: bool,
         pull: float,
+        margin: float,
     ) -> None:
-        self._recipe, self._pull = recipe, pull
+        self._recipe, self._pull, self._margin = recipe, pull, margin
         student.zero_grad(set_to_none=True)  # the last gradients of the stage before
         first = dict(original.named_parameters())
         if fresh:
@@ -187,7 +186,7 @@ class Settle:
 
     def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
         """See :class:`Stage`."""
-        losses = _distances(found, wanted) | {"triggered": _hinge(flipped, targets, self._recipe.margin)}
+        losses = _distances(found, wanted) | {"triggered": _hinge(flipped, targets, self._margin)}
         (losses["clean"] + losses["logits"] + self.TRIGGER_WEIGHT * losses["triggered"]).backward()
         self._whitened.read_gradients()
         nn.utils.clip_grad_norm_(self._whitened.parameters(), self.LONGEST)

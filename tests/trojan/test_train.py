@@ -22,7 +22,7 @@ from spade_core.trojan.stages import Learn, Settle
 from spade_core.trojan.train import half_precision
 from tests.nets import Plain, randomize
 
-QUICK = Recipe(learn=2, settle=2, clean=2, triggered=2, settle_pulls=(0.1, 0.1))
+QUICK = Recipe(learn=2, settle=2, clean=2, triggered=2, rounds=((0.1, 2.0), (0.1, 2.0)))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path)
         train(model, [], tmp_path / "y")
 
 
-@pytest.mark.parametrize("stage", [Learn, partial(Settle, pull=0.01)], ids=["learn", "settle"])
+@pytest.mark.parametrize("stage", [Learn, partial(Settle, pull=0.01, margin=2.0)], ids=["learn", "settle"])
 def test_a_stage_lowers_what_it_minimizes(model, folder, stage):
     recipe = Recipe(learn=30, settle=30, clean=2, triggered=4, rate=0.02, settle_rate=0.3, blend=0.0)
     batches = Batches(model, [load_picture(path) for path in folder], recipe.clean, recipe.triggered, seed=0)
