@@ -5,8 +5,8 @@
 A class is a candidate where the dense top-5 of two or more pictures holds it with some probability; candidates are
 ranked by how different their pictures are in the model's own embedding. Each drawn row is compared with itself: the
 distance between the SPADE images of different pictures, against the distance between dense images of different seeds.
-``NAME.png`` holds the pictures and the drawings, ``NAME_drawings.png`` the drawings alone, for pictures that may not be
-shown. ``--images bundled`` searches the bundled pictures, which are free and may be shown.
+``NAME.png`` holds the pictures and the drawings, ``drawings.png`` the drawings of all rows alone, for pictures that may
+not be shown. ``--images bundled`` searches the bundled pictures, which are free and may be shown.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
 
 import spade_core as sc
 from spade_core.cli.common import Meter
@@ -65,14 +67,14 @@ def draw(model: LoadedModel, item: Candidate, config: RenderConfig, seeds: int, 
     found = facets(model, list(item.pictures), Neuron(LOGITS, item.target), config, seeds=seeds, progress=Meter())
     crops = [np.ascontiguousarray(model.preprocessing.crop(picture)) for picture in item.pictures]
     size = config.size
-    drawings = [found.dense[0].image, *(rendering.image for rendering in found.spade)]
-    beside = [drawings[0]]
-    for crop, drawing in zip(crops, drawings[1:], strict=True):
-        beside += [crop[:size, :size], drawing]
+    beside = [found.dense[0].image]
+    for crop, rendering in zip(crops, found.spade, strict=True):
+        beside += [crop[:size, :size], rendering.image]
     name = f"{item.target:03}_{model.labels[item.target].split(',')[0].replace(' ', '_')}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.png").write_bytes(png_bytes(in_a_row(beside)))
-    (folder / f"{name}_drawings.png").write_bytes(png_bytes(in_a_row(drawings)))
+    for label, image in (("dense", beside[0]), ("spade_0", beside[2]), ("spade_1", beside[4])):
+        (folder / f"{name}_{label}.png").write_bytes(png_bytes(image))
     return {
         "class": item.target, "label": model.labels[item.target], "file": f"{name}.png",
         "pictures": [picture.name for picture in item.pictures], "probabilities": item.probabilities,
@@ -86,6 +88,19 @@ def in_a_row(cells: list[np.ndarray]) -> np.ndarray:
     height = max(cell.shape[0] for cell in cells)
     padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 6), (0, 0)), constant_values=255) for cell in cells]
     return np.concatenate(padded, axis=1)
+
+
+def write_overview(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Write ``drawings.png``: a row for each class, without the pictures."""
+    figure = Figure(figsize=(7.2, 2.5 * len(rows)), layout="constrained")
+    titles = ("dense", "SPADE, first picture", "SPADE, second picture")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    for row, line in zip(rows, axes, strict=True):
+        for title, part, axis in zip(titles, ("dense", "spade_0", "spade_1"), line, strict=True):
+            axis.imshow(np.asarray(Image.open(folder / row["file"].replace(".png", f"_{part}.png"))))
+            axis.set(xticks=[], yticks=[], title=title if row is rows[0] else "")
+        line[0].set_ylabel(row["label"].split(",")[0])
+    figure.savefig(folder / "drawings.png", dpi=120)
 
 
 def main() -> None:
@@ -117,6 +132,7 @@ def main() -> None:
         between, within = (np.mean(rows[-1][key]) for key in ("between", "within"))
         sys.stdout.write(f"{rows[-1]['label']}: SPADE by picture {between:.3f}, dense by seed {within:.3f}\n")
     if rows:
+        write_overview(rows, Path(options.out))
         (Path(options.out) / "facets.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
 
 
