@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from spade_core.config import ASSETS
 from spade_core.images import PICTURES, bundled, load_picture
 from spade_core.jobs import Ticket
 from spade_core.neurons.objectives import LOGITS, Neuron
@@ -22,6 +23,11 @@ from spade_core.visualization import VisualizeConfig
 PAGE = "neurons"
 STEPS = (64, 128, 256, 512, 1024, 2048)
 SEEDS = 3
+EXAMPLE = ASSETS / "home" / "facets.png"
+EXAMPLE_CAPTION = (
+    "An example: class neurons of EfficientNet-Lite0, drawn for two pictures each, in which its dense top-5 holds the "
+    "class. Found by search (`python -m benchmarks.facets`), nothing selected; the pictures are not free to be shown."
+)
 
 
 def main() -> None:
@@ -183,6 +189,8 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
         remember("facets", jobs().submit("multifaceted", payload), [pictures[name].title for name in names])
     ticket, titles = remembered("facets")
     if ticket is None or not isinstance(titles, list):
+        if EXAMPLE.is_file():
+            st.image(str(EXAMPLE), caption=EXAMPLE_CAPTION, width=620)
         return
     status = ticket.status()
     if not status.finished:
