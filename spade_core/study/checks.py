@@ -10,12 +10,13 @@ from typing import Any
 from spade_core.study.design import Design
 from spade_core.study.tables import Participant, Trial
 
-__all__ = ["Checks", "check_person"]
+__all__ = ["Checks", "check_person", "rules_only"]
 
 FAST_MS = 900.0  # a median response time below it is too fast to have looked
 ONE_SIDE = 0.95  # share of decided answers on one side
 LEAST_FOR_SIDE = 8  # decided answers before sides are judged
 CATCH_PASS = 0.5  # share of catch trials that must be right
+EXPERIMENTER = "experimenter"
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,14 @@ def check_person(row: Participant, trials: Sequence[Trial], design: Design) -> C
             failed[name] = details
     reasons: list[str] = [name for name in design.analysis.exclusions if name in failed]
     if row.excluded:
-        reasons.append(f"experimenter: {row.excluded}")
+        reasons.append(f"{EXPERIMENTER}: {row.excluded}")
     return Checks(failed, not reasons, "; ".join(reasons))
+
+
+def rules_only(reason: str) -> str:
+    """Return a reason without the words that the experimenter typed, which stand last: they may be about a person."""
+    rules, typed, _ = reason.partition(f"{EXPERIMENTER}: ")
+    return rules + EXPERIMENTER if typed else rules
 
 
 def _catch(trials: Sequence[Trial]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ CODEBOOK: Mapping[str, Entry] = {
     "simulated": ("text", "SIMULATED for bots and previews, else empty"),
     "demo": ("0/1", "the study tries the software and measures nothing"),
     "included": ("0/1", "whether the design's exclusions and the experimenter keep this person"),
-    "exclusion_reason": ("text", "which of them do not"),
+    "exclusion_reason": ("text", "which of them do not; the experimenter's words are left out of the shareable export"),
     "status": ("text", "active, complete, declined, screened_out or failed"),
     "cell": ("whole number", "which way of handing out conditions"),
     "trial_id": ("text", "random id of the trial"),

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from spade_core.errors import ConfigError
 from spade_core.study.blinding import hidden_columns, is_blind
-from spade_core.study.checks import Checks, check_person
+from spade_core.study.checks import Checks, check_person, rules_only
 from spade_core.study.codebook import CODEBOOK, Entry, codebook_of, rating_column, text_column
 from spade_core.study.free_texts import COMMENT, shared
 from spade_core.study.schedule import other_region
@@ -137,6 +137,7 @@ def _anonymous(store: Store, study: Opened, table: pd.DataFrame) -> pd.DataFrame
     table = table.copy()
     table["submitted_utc"] = table["submitted_utc"] - table["participant_uid"].map(started)
     table["participant_uid"] = table["participant_uid"].map(numbers)
+    table["exclusion_reason"] = table["exclusion_reason"].map(rules_only)
     table = table.sort_values(["participant_uid", "trial_index"], ignore_index=True)
     keep = {uid: f"t{number:06d}" for number, uid in enumerate(table["trial_id"], 1)}  # says no more than that order
     table["trial_id"], table["repeat_of"] = table["trial_id"].map(keep), table["repeat_of"].map(keep)

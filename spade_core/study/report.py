@@ -20,6 +20,25 @@ ROWS = {
     "disagree_when_decided": "disagreement when decided",
 }
 
+VERDICTS: Mapping[tuple[int, int], str] = {
+    (1, 1): "{who} chose better with SPADE: the {level} intervals of agreement and of half credit exclude 0.",
+    (-1, -1): "{who} chose worse with SPADE: the {level} intervals of agreement and of half credit exclude 0.",
+    (1, 0): "{who} agreed more often with SPADE, but with half credit for 'cannot tell' the interval holds 0: "
+    "deciding more often may explain it, and better choices are not shown.",
+    (-1, 0): "{who} agreed less often with SPADE, but with half credit for 'cannot tell' the interval holds 0: "
+    "deciding less often may explain it, and worse choices are not shown.",
+    (1, -1): "{who} agreed more often with SPADE, but with half credit for 'cannot tell' the interval lies below 0: "
+    "they decided more often, and disagreed more often still. Better choices are not shown.",
+    (-1, 1): "{who} agreed less often with SPADE, but with half credit for 'cannot tell' the interval lies above 0: "
+    "they decided less often, and disagreed less often still. Worse choices are not shown.",
+    (0, 1): "No difference in agreement is shown, though with half credit for 'cannot tell' the interval lies above "
+    "0: better choices are not shown, since both intervals must lie above 0.",
+    (0, -1): "No difference in agreement is shown, though with half credit for 'cannot tell' the interval lies below "
+    "0: worse choices are not shown, since both intervals must lie below 0.",
+    (0, 0): "No difference in agreement is shown; that is not evidence that there is none.",
+}
+"""What may be said by where two intervals lie, of agreement and of half credit: above 0 (1), below (-1), or around."""
+
 
 def sentence(name: str, found: Mapping[str, Any], plan: Plan) -> str:
     """Return a difference as one sentence, in percentage points, with its warning."""
@@ -50,23 +69,7 @@ def verdict(
         return f"No verdict. {primary['warning'] or half['warning']}"
     if demo and not simulated:
         return f"{DEMO} No verdict about people is given."
-    first, second = _direction(primary), _direction(half)
-    if first == second == 1:
-        text = f"{who} chose better with SPADE: the {plan.level} intervals of agreement and of half credit exclude 0."
-    elif first == second == -1:
-        text = f"{who} chose worse with SPADE: the {plan.level} intervals of agreement and of half credit exclude 0."
-    elif first == 1:
-        text = (
-            f"{who} agreed more often with SPADE, but with half credit for 'cannot tell' the interval holds 0: "
-            "deciding more often may explain it, and better choices are not shown."
-        )
-    elif first == -1:
-        text = (
-            f"{who} agreed less often with SPADE, but with half credit for 'cannot tell' the interval holds 0: "
-            "deciding less often may explain it."
-        )
-    else:
-        text = "No difference in agreement is shown; that is not evidence that there is none."
+    text = VERDICTS[_direction(primary), _direction(half)].format(who=who, level=plan.level)
     if label == "interim":
         text = f"Interim, before the planned number of participants: {text}"
     elif label == "exploratory":

@@ -11,8 +11,10 @@ import pytest
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis import analyse, methods_text, preregistration
+from spade_core.study.coding import Plan
 from spade_core.study.estimators import risk_difference
 from spade_core.study.outcomes import SECONDARY
+from spade_core.study.report import verdict
 from tests.reference import study as slow
 
 SECTIONS = (
@@ -366,3 +368,37 @@ def test_the_preregistration_follows_the_design():
         "Holm",
     ):
         assert part in text
+
+
+ABOVE, AROUND, BELOW = (0.01, 0.2), (-0.1, 0.1), (-0.2, -0.01)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "half", "said", "never"),
+    [
+        (ABOVE, ABOVE, ("chose better", "exclude 0"), ("holds 0",)),
+        (BELOW, BELOW, ("chose worse", "exclude 0"), ("holds 0",)),
+        (ABOVE, AROUND, ("agreed more often", "the interval holds 0", "better choices are not shown"), ("chose",)),
+        (BELOW, AROUND, ("agreed less often", "the interval holds 0", "worse choices are not shown"), ("chose",)),
+        (ABOVE, BELOW, ("agreed more often", "lies below 0", "disagreed more often still"), ("holds 0", "chose")),
+        (BELOW, ABOVE, ("agreed less often", "lies above 0", "disagreed less often still"), ("holds 0", "chose")),
+        (AROUND, ABOVE, ("No difference in agreement", "lies above 0", "better choices are not"), ("holds 0", "chose")),
+        (AROUND, BELOW, ("No difference in agreement", "lies below 0", "worse choices are not"), ("holds 0", "chose")),
+        (AROUND, AROUND, ("No difference in agreement", "not evidence"), ("half credit", "chose")),
+    ],
+)
+def test_the_verdict_says_where_both_intervals_lie(agreement, half, said, never):
+    found = [{"estimate": sum(ends) / 2, "low": ends[0], "high": ends[1], "warning": ""} for ends in (agreement, half)]
+    text = verdict(*found, "confirmatory", Plan(frozen=True), simulated=False, demo=False)
+    for part in said:
+        assert part in text
+    for part in never:
+        assert part not in text
+    assert verdict(*found, "confirmatory", Plan(frozen=True), simulated=True, demo=False).count("People") == 0
+
+
+def test_an_open_ended_interval_is_never_below_0():
+    above, below = ({"estimate": 0.1, "low": low, "high": None, "warning": ""} for low in (0.01, -0.3))
+    for pair, start in (((above, above), "People chose better"), ((above, below), "People agreed more"),
+                        ((below, above), "No difference"), ((below, below), "No difference")):  # fmt: skip
+        assert verdict(*pair, "confirmatory", Plan(sidedness="greater"), simulated=False, demo=False).startswith(start)

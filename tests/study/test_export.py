@@ -11,9 +11,11 @@ import pytest
 from spade_core.errors import ConfigError
 from spade_core.study.blinding import BLINDED, is_blind
 from spade_core.study.bots import POLICIES, simulate
+from spade_core.study.checks import rules_only
 from spade_core.study.codebook import CODEBOOK
 from spade_core.study.evaluation import evaluate, report_text, status_of, unblind
 from spade_core.study.export import trial_table, write
+from spade_core.study.people import exclude
 from spade_core.study.studies import opened
 from tests.study.test_flow import answer_of, flow, in_main, submit
 
@@ -66,6 +68,16 @@ def test_a_shareable_export_has_fresh_numbers_and_relative_times(store, key):
     assert table["submitted_utc"].between(0, 10).all()
     repeats = table[table["trial_type"] == "repeat"]
     assert set(repeats["repeat_of"]) <= set(table["trial_id"])
+
+
+def test_a_shareable_export_names_the_rules_without_the_experimenters_words(store, key):
+    who = finished(store, key)
+    exclude(store, key, who.row.uid, "told me that she; experimenter: knows Ada")
+    raw, shareable = (trial_table(store, key, shareable=way) for way in (False, True))
+    assert raw["exclusion_reason"].str.endswith("knows Ada").all()
+    assert set(shareable["exclusion_reason"]) == {"experimenter"}
+    assert rules_only("catch; too_fast; experimenter: Ada") == "catch; too_fast; experimenter"
+    assert rules_only("catch; too_fast") == "catch; too_fast"
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "json"])
