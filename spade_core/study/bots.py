@@ -9,18 +9,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent
 from spade_core.study import flow
 from spade_core.study.answers import Receipt, submit
-from spade_core.study.flow import Person
+from spade_core.study.flow import Entry, Person
 from spade_core.study.questions import Rating, Replies
 from spade_core.study.schedule import REGIONS, other_region
 from spade_core.study.stimulus_set import Item
 from spade_core.study.store import Store
-from spade_core.study.tables import Trial
+from spade_core.study.studies import find
+from spade_core.study.tables import ExternalId, Trial
 
 __all__ = ["POLICIES", "Policy", "simulate"]
 
@@ -28,6 +33,7 @@ LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and de
 UNDECIDED = {"dense": 0.35, "spade": 0.10, "none": 0.35, "reference": 0.20}  # the shifter's cannot-tell rates
 LEAVES = 0.02  # the drop-out's chance to leave before each trial
 RELOADS_EVERY = 3
+AT_ONCE = 500  # ids in one query: databases bound the values of a statement
 
 
 Choose = Callable[[Trial, Item, random.Random], str]  # region_1, region_2 or cannot_tell
@@ -102,23 +108,53 @@ def simulate(
     *,
     progress: Progress = silent,
 ) -> dict[str, int]:
-    """Let bots take part in a study; return how many ended in which status.
+    """Let new bots take part in a study; return how many of them ended in which status.
+
+    A bot follows from policy, seed and its number. Where the study has any of them from before, they are numbered as
+    those of the next run, so that the same calls on a new study give the same bots in the same order.
 
     Raises:
-        ConfigError: unknown study or policy, or a number below 1.
+        ConfigError: unknown study or policy, a number below 1, or another run adds the same bots at this moment.
     """
     if policy not in POLICIES:
         raise ConfigError(f"There is no policy “{policy}”: take one of {', '.join(POLICIES)}.")
     if participants < 1:
         raise ConfigError(f"The number of participants must be at least 1, not {participants}.")
+    run = _next_run(store, key, policy, seed, participants)
     ends: dict[str, int] = {}
     for number in range(participants):
         progress(number, participants, f"bot {number + 1}")
-        rng = random.Random(f"{seed}/{policy}/{number}")  # noqa: S311 - repeatable
-        status = _Bot(store, key, policy, rng, f"{seed}/{number}").go()
+        status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
         ends[status] = ends.get(status, 0) + 1
     progress(participants, participants, "done")
     return ends
+
+
+def _next_run(store: Store, key: str, policy: str, seed: int, participants: int) -> int:
+    """Return the number of the first run, from 0, of whose bots the study has none."""
+
+    def taken(ids: list[str]) -> bool:
+        def work(session: Session) -> bool:
+            query = select(ExternalId.external_id).where(ExternalId.study_id == find(session, key).id)
+            parts = (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
+            return any(session.scalar(query.where(ExternalId.external_id.in_(part)).limit(1)) for part in parts)
+
+        return store.run(work)
+
+    ids = ([_bot_id(_chances(policy, seed, run, number)) for number in range(participants)] for run in count())
+    return next(run for run, found in enumerate(ids) if not taken(found))
+
+
+def _chances(policy: str, seed: int, run: int, number: int) -> random.Random:
+    return random.Random(f"{seed}/{policy}/{number}{_of(run)}")  # noqa: S311 - repeatable
+
+
+def _of(run: int) -> str:
+    return f"/run {run}" if run else ""
+
+
+def _bot_id(rng: random.Random) -> str:
+    return f"bot-{rng.getrandbits(64):016x}"
 
 
 class _Bot:
@@ -127,8 +163,11 @@ class _Bot:
     def __init__(self, store: Store, key: str, policy: str, rng: random.Random, replies_seed: str) -> None:
         self.store, self.key, self.name, self.rng, self.replies_seed = store, key, policy, rng, replies_seed
         self.policy = POLICIES[policy]
-        self.external_id = f"bot-{rng.getrandbits(64):016x}"
-        self.who = self._enter(f"{rng.getrandbits(128):032x}")
+        self.external_id = _bot_id(rng)
+        entry = self._enter(f"{rng.getrandbits(128):032x}")
+        if entry.returned:
+            raise ConfigError("Another run adds the same bots at this moment: take another seed, or wait for its end.")
+        self.who = self._found(entry.token)
 
     def go(self) -> str:
         """Go from the device check to the end; return the status."""
@@ -147,18 +186,17 @@ class _Bot:
             if self.rng.random() < self.policy.leaves:
                 return "left"
             if self.policy.reloads and answered % RELOADS_EVERY == RELOADS_EVERY - 1:
-                self.who = self._enter(None)
+                self.who = self._found(self._enter(None).token)
             self._answer(trial)
             answered += 1
             self._look()
         self.who = flow.finish_study(self.store, self.who)
         return self.who.row.status
 
-    def _enter(self, seed: str | None) -> Person:
-        entry = flow.enter(
+    def _enter(self, seed: str | None) -> Entry:
+        return flow.enter(
             self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed
         )  # fmt: skip
-        return self._found(entry.token)
 
     def _found(self, token: str) -> Person:
         self.token = token

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from benchmarks import study_table3
-from tests.study.conftest import tiny_set
+from spade_core.errors import ConfigError
+from spade_core.study import bots
+from spade_core.study.bots import simulate
+from spade_core.study.store import Store
+from spade_core.study.studies import publish
+from spade_core.study.tables import ExternalId, Participant
+from tests.study.conftest import real_design, tiny_set
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +52,46 @@ def test_the_table_stands_beside_the_papers_and_is_marked(capsys):
     assert "| 56.7 % | 69.8 % |" in out
     assert "## SIMULATED: rater" in out
     assert "SIMULATED: This is a demo study: it tries the software, measures nothing." in out
+
+
+@pytest.fixture
+def study(tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}")
+    yield store, publish(store, real_design(), tiny_set(tmp_path / "set"))
+    store.close()
+
+
+def seeds(store):
+    query = select(ExternalId.external_id, Participant.seed, Participant.status).join(Participant)
+    return store.run(lambda session: session.execute(query.order_by(Participant.started)).all())
+
+
+def test_a_second_run_with_the_same_seed_adds_as_many_bots_as_it_says(study, monkeypatch):
+    store, key = study
+    monkeypatch.setattr(bots, "AT_ONCE", 2)
+    for run in (1, 2, 3):
+        assert simulate(store, key, 3, "reloader", 0) == {"complete": 3}
+        found = seeds(store)
+        assert len({seed for _, seed, _ in found}) == len({external for external, _, _ in found}) == 3 * run
+    store.run(lambda session: session.delete(session.scalars(select(ExternalId)).first()))
+    assert simulate(store, key, 4, "reloader", 0) == {"complete": 4}  # although one of the first run is unknown now
+    assert len({seed for _, seed, _ in seeds(store)} - {seed for _, seed, _ in found}) == 4
+
+
+def test_the_same_runs_on_a_new_study_make_the_same_bots(study, tmp_path):
+    store, key = study
+    again = Store(f"sqlite:///{tmp_path / 'again.sqlite3'}")
+    other = publish(again, real_design(), tiny_set(tmp_path / "set"))
+    for _ in range(2):
+        simulate(store, key, 2, "random", 5)
+        simulate(again, other, 2, "random", 5)
+    assert seeds(store) == seeds(again)
+    again.close()
+
+
+def test_a_bot_that_another_run_has_added_meanwhile_is_not_counted_as_new(study, monkeypatch):
+    store, key = study
+    simulate(store, key, 1, "random", 0)
+    monkeypatch.setattr(bots, "_next_run", lambda *_args: 0)
+    with pytest.raises(ConfigError, match="take another seed"):
+        simulate(store, key, 1, "random", 0)
