@@ -1,8 +1,9 @@
-"""Links into a study: plain, for Prolific, as a preview, and personal ones that nobody can make up.
+"""Links into a study: plain, for Prolific, and personal ones and previews, which nobody can make up.
 
 A personal link carries a label (a code for one person, never a name), when it expires, the id of the secret, and an
-HMAC-SHA256 over study, label and expiry. The secrets lie in a file of the data folder, one a line, the last one signs;
-deleting a line ends all links that it signed.
+HMAC-SHA256 over study, label and expiry. A preview carries the same without a label, for an hour: it opens in a session
+of its own, which knows nothing of the experimenter's login. The secrets lie in a file of the data folder, one a line,
+the last one signs; deleting a line ends all links that it signed.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ from spade_core.config import Settings
 from spade_core.errors import ConfigError
 
 __all__ = [
-    "ID_PARAMETER", "SIGNED", "Signer", "base_of", "external_id_of", "is_signed", "plain", "preview", "prolific",
+    "ID_PARAMETER", "SIGNED", "Signer", "base_of", "external_id_of", "is_preview", "is_signed", "plain", "prolific",
     "signer",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
 SIGNED = ("label", "expires", "kid", "sig")  # query parameters of a personal link
+PREVIEW = "preview"  # query parameter of a preview
+PREVIEW_SECONDS = 3600
 PERSONAL = "personal:"  # before the label in an external id, so that no typed id can be one
+LINK, PREVIEW_LINK = "spade study link 1", "spade study preview 1"  # kinds, so that neither passes as the other
 FILE = "link_secrets"
 SECRET_BYTES = 32
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,60}")
@@ -60,14 +64,14 @@ def plain(base: str, key: str) -> str:
     return f"{base_of(base)}/survey?study={quote(key, safe='')}"
 
 
-def preview(base: str, key: str) -> str:
-    """Return the link that shows the study to the experimenter; what is answered there is marked."""
-    return f"{plain(base, key)}&preview=1"
-
-
 def prolific(base: str, key: str) -> str:
     """Return the study link for Prolific, which fills in its placeholders for each participant."""
     return plain(base, key) + "".join(f"&{name}={{{{%{name}%}}}}" for name in _PROLIFIC)
+
+
+def is_preview(query: Mapping[str, str]) -> bool:
+    """Return whether a link claims to be a preview; then :meth:`Signer.check_preview` must accept it."""
+    return PREVIEW in query
 
 
 def is_signed(query: Mapping[str, str]) -> bool:
@@ -109,10 +113,19 @@ class Signer:
                 f"The label “{label[:60]}” must have 1 to 60 letters, digits, dots, dashes or underscores: "
                 "take a code, not a name."
             )
-        kid, secret = list(self._secrets().items())[-1]
-        until = int(expires)
-        signed = {"label": label, "expires": str(until), "kid": kid, "sig": _sign(secret, key, label, until)}
-        return f"{plain(base, key)}&{urlencode(signed)}"
+        return f"{plain(base, key)}&{urlencode({'label': label, **self._signed(LINK, key, label, int(expires))})}"
+
+    def preview(self, base: str, key: str, now: float) -> str:
+        """Return the link that shows the study to the experimenter for an hour; what is answered there is marked.
+
+        Args:
+            now: UTC seconds since 1970.
+
+        Raises:
+            ConfigError: an unusable address, or secrets that cannot be used.
+        """
+        signed = self._signed(PREVIEW_LINK, key, "", int(now) + PREVIEW_SECONDS)
+        return f"{plain(base, key)}&{urlencode({PREVIEW: '1', **signed})}"
 
     def verify(self, query: Mapping[str, str], key: str, now: float) -> str:
         """Return the label of a personal link.
@@ -123,17 +136,39 @@ class Signer:
         Raises:
             ConfigError: it is incomplete, not signed here for this study, or expired.
         """
-        label, expires, kid, given = (query.get(name, "") for name in SIGNED)
+        label, expires = query.get("label", ""), query.get("expires", "")
         if not (_LABEL.fullmatch(label) and _NUMBER.fullmatch(expires)):
             raise ConfigError("This link is incomplete: open the whole link that you were given.")
-        secret = self._secrets().get(kid)
-        # Without a secret there is a comparison as well, which fails.
-        expected = _sign(secret or secrets.token_bytes(SECRET_BYTES), key, label, int(expires))
-        if not hmac.compare_digest(given.encode(), expected.encode()):
+        if not self._made_here(LINK, key, label, query):
             raise ConfigError("This link is not valid for this study: open exactly the link that you were given.")
         if now >= int(expires):
             raise ConfigError("This link has expired: ask who gave it to you for a new one.")
         return label
+
+    def check_preview(self, query: Mapping[str, str], key: str, now: float) -> None:
+        """Check a preview's link.
+
+        Args:
+            query: parameters of the address; key: of the study; now: UTC seconds since 1970.
+
+        Raises:
+            ConfigError: it is not signed here for this study, or expired.
+        """
+        expires = query.get("expires", "")
+        if not (_NUMBER.fullmatch(expires) and self._made_here(PREVIEW_LINK, key, "", query)):
+            raise ConfigError("A preview is for experimenters: open it by the link on the study page.")
+        if now >= int(expires):
+            raise ConfigError("This preview's link has expired: reload the study page, which shows a new one.")
+
+    def _signed(self, kind: str, key: str, label: str, until: int) -> dict[str, str]:
+        kid, secret = list(self._secrets().items())[-1]
+        return {"expires": str(until), "kid": kid, "sig": _sign(secret, kind, key, label, until)}
+
+    def _made_here(self, kind: str, key: str, label: str, query: Mapping[str, str]) -> bool:
+        secret = self._secrets().get(query.get("kid", ""))
+        # Without a secret there is a comparison as well, which fails.
+        expected = _sign(secret or secrets.token_bytes(SECRET_BYTES), kind, key, label, int(query["expires"]))
+        return hmac.compare_digest(query.get("sig", "").encode(), expected.encode())
 
     def _secrets(self) -> dict[str, bytes]:
         """Return the secrets by their ids, in the order of the file; participants may read the sentences."""
@@ -153,8 +188,8 @@ class Signer:
         return {hashlib.sha256(b"id of\0" + value).hexdigest()[:8]: value for value in values}
 
 
-def _sign(secret: bytes, key: str, label: str, expires: int) -> str:
-    message = json.dumps(["spade study link 1", key, label, expires])  # no two triples give one text
+def _sign(secret: bytes, kind: str, key: str, label: str, expires: int) -> str:
+    message = json.dumps([kind, key, label, expires])  # no two lists give one text
     return hmac.new(secret, message.encode(), hashlib.sha256).hexdigest()
 
 

@@ -8,16 +8,14 @@ from collections.abc import Callable
 import streamlit as st
 
 from spade_core.config import Settings
-from spade_core.errors import ConfigError
 from spade_core.study import flow
 from spade_core.study.design import Design
 from spade_core.study.entry import arriving_id, typed_id
 from spade_core.study.flow import ID_LENGTH, Person
-from spade_core.study.links import signer
+from spade_core.study.links import is_preview, signer
 from spade_core.study.store import Store, open_store
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
-from spade_core.ui.study_access import is_open
 
 __all__ = ["participant_frame", "present", "study_store"]
 
@@ -84,9 +82,10 @@ def _enter(store: Store, key: str) -> None:
         st.title("Study")
         st.info("This address is incomplete: please open the whole link that you were given.", icon=":material/link:")
         return
-    preview = st.query_params.get("preview") == "1"
-    if preview and not is_open():
-        raise ConfigError("A preview is for experimenters: open it from the study page, after logging in there.")
+    query = st.query_params.to_dict()
+    preview = is_preview(query)
+    if preview:
+        signer(settings()).check_preview(query, key, store.clock())
     external = None if preview else _external_id(store, key)
     if external is None and not preview:
         return

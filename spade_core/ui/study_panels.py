@@ -124,16 +124,17 @@ def show_links(key: str) -> None:
     """Offer the links into the study."""
     base = st.text_input("Address that participants reach this server at", value=_own_address(), key="base")
     way = opened(study_store(), key).design.entry
+    preview = links.signer(settings()).preview(base, key, study_store().clock())
     for title, link, ways in (
         ("For anybody", links.plain(base, key), ("open", "typed")),
         ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key),
          ("open", "typed", "link")),
-        ("Preview as a participant; marked, never counted", links.preview(base, key), (way,)),
+        ("Preview as a participant; marked, never counted; opens without a login for an hour", preview, (way,)),
     ):  # fmt: skip
         if way in ways:
             st.markdown(f"**{title}**")
             st.code(link, language=None, wrap_lines=True)
-    st.link_button("Open the preview", links.preview(base, key), icon=":material/preview:")
+    st.link_button("Open the preview", preview, icon=":material/preview:")
     st.markdown("**Personal links**, signed: each works for one person and until it expires")
     st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)
     st.number_input("Days until they expire", 1, 365, 30, key="days")

@@ -276,7 +276,7 @@ def test_a_design_is_checked_and_published(store, tmp_path):
 def test_links_are_offered_and_personal_ones_signed(key):
     app = page("Links")
     shown = texts(app)
-    assert f"/survey?study={key}&preview=1" in shown
+    assert f"/survey?study={key}&preview=1&expires=" in shown
     assert "PROLIFIC_PID={{%PROLIFIC_PID%}}" in shown
     app.text_area(key="labels").set_value("P1 P2\nP1").run()
     app.button(key="make_links").click().run()

@@ -199,15 +199,33 @@ def test_a_study_by_personal_links_refuses_plain_ones(store, study_with, tmp_pat
     assert len(store.run(lambda session: list(session.scalars(select(Participant))))) == 1
 
 
-def test_a_preview_is_marked_and_counts_for_nothing(store, key, monkeypatch):
-    app = opened(study=key, preview="1")
-    assert "for experimenters" in app.error[0].value
-    monkeypatch.setattr("spade_core.ui.participant.is_open", lambda: True)
-    app = opened(study=key, preview="1")
+def preview_of(tmp_path, key, now):
+    return dict(parse_qsl(urlsplit(signer(Settings(data_dir=tmp_path)).preview("http://x", key, now)).query))
+
+
+def test_a_preview_is_marked_and_takes_no_persons_cell(store, key, tmp_path):
+    app = opened(**preview_of(tmp_path, key, store.clock()))  # no login anywhere
     assert "Preview" in app.warning[0].value
+    assert set(app.query_params) == {"study", "r"}
+    to_trials(app)
     row = store.run(lambda session: session.scalar(select(Participant)))
-    assert row.is_preview
+    assert (row.is_preview, row.cell is not None, row.phase) == (True, True, "practice")
     assert flow.person(store, key, token_of(app)).study.row.frozen is None
+    cells = []
+    for number in range(6):
+        entry = flow.enter(store, key, external_id=f"P{number}")
+        who = flow.check_device(store, flow.person(store, key, entry.token), width=1280, device={})
+        cells.append(flow.consent(store, who, given=True).row.cell)
+    assert sorted(cells) == list(range(6)), "the preview's cell is still to be filled"
+
+
+@pytest.mark.parametrize("way", ["unsigned", "expired", "of another study"])
+def test_a_preview_needs_a_link_of_this_hour_and_study(store, key, tmp_path, way):
+    now = store.clock() - (3601 if way == "expired" else 0)
+    query = preview_of(tmp_path, "another" if way == "of another study" else key, now)
+    app = opened(**({"study": key, "preview": "1"} if way == "unsigned" else {**query, "study": key}))
+    assert ("has expired" if way == "expired" else "for experimenters") in app.error[0].value
+    assert store.run(lambda session: session.scalar(select(Participant))) is None
 
 
 def test_a_personal_link_is_checked_and_its_id_cannot_be_typed(store, key, tmp_path):

@@ -27,7 +27,6 @@ def signer(tmp_path):
 
 def test_links_lead_to_the_survey():
     assert links.plain(BASE, KEY) == "https://study.example.org/lab/survey?study=abc_-9"
-    assert query_of(links.preview(BASE, KEY)) == {"study": KEY, "preview": "1"}
     assert links.prolific(BASE, KEY).endswith(
         "&PROLIFIC_PID={{%PROLIFIC_PID%}}&STUDY_ID={{%STUDY_ID%}}&SESSION_ID={{%SESSION_ID%}}"
     )
@@ -166,3 +165,32 @@ def test_threads_that_start_together_share_one_secret(tmp_path):
         thread.join()
     assert len(kids) == 12
     assert len(set(kids)) == 1
+
+
+def test_a_preview_serves_its_study_for_an_hour(signer):
+    query = query_of(signer.preview(BASE, KEY, NOW))
+    assert links.is_preview(query)
+    assert set(query) == {"study", "preview", "expires", "kid", "sig"}
+    signer.check_preview(query, KEY, NOW + 3599)
+    with pytest.raises(ConfigError, match="expired"):
+        signer.check_preview(query, KEY, NOW + 3600)
+    with pytest.raises(ConfigError, match="for experimenters"):
+        signer.check_preview(query, "another", NOW)
+
+
+@pytest.mark.parametrize("change", [{"expires": "9999999999"}, {"expires": "x"}, {"sig": "0" * 64}, {"kid": "0" * 8}])
+def test_a_changed_preview_is_refused(signer, change):
+    query = query_of(signer.preview(BASE, KEY, NOW))
+    for changed in ({**query, **change}, {name: query[name] for name in query if name not in change}):
+        with pytest.raises(ConfigError, match="for experimenters"):
+            signer.check_preview(changed, KEY, NOW)
+
+
+def test_neither_kind_of_link_passes_as_the_other(signer):
+    personal, preview = query_of(signer.personal(BASE, KEY, "P1", NOW + 60)), query_of(signer.preview(BASE, KEY, NOW))
+    with pytest.raises(ConfigError, match="for experimenters"):
+        signer.check_preview({**personal, "preview": "1"}, KEY, NOW)
+    with pytest.raises(ConfigError, match="not valid"):
+        signer.verify({**preview, "label": "P1"}, KEY, NOW)
+    with pytest.raises(ConfigError, match="incomplete"):
+        signer.verify(preview, KEY, NOW)
