@@ -57,11 +57,12 @@ RANKINGS: dict[str, Ranking] = {
     for ranking in (
         Ranking("activation", "Activation", "Mean value of the channel on this picture, dense model.", _activation),
         Ranking(
-            "gradient", "Gradient x activation", "The channel's share of the linearized class logit, dense model.",
-            _gradient,
+            "gradient", "Gradient x activation",
+            "The channel's share of the linearized logit of the explained class, dense model.", _gradient,
         ),
         Ranking(
-            "change", "Changed by SPADE", "How far what reaches the channel differs in the trace, relative to dense.",
+            "change", "Changed by SPADE",
+            "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
             _change,
         ),
     )

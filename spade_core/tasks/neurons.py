@@ -41,10 +41,10 @@ def layers(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device
 def ranking(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``ranking.json``: the first channels of a layer.
 
-    Payload: ``model``, ``picture``, ``trace`` (options), ``layer``, ``by``, ``top``.
+    Payload: ``model``, ``picture``, ``trace`` (options), ``target`` (None: the top-1), ``layer``, ``by``, ``top``.
     """
     model, picture = given(payload, device)
-    made = given_trace(model, picture, payload["trace"], None, progress)
+    made = given_trace(model, picture, payload["trace"], payload.get("target"), progress)
     found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
     return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
 

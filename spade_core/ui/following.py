@@ -7,16 +7,18 @@ show, so that drawing does not take the cores that the job needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
 from spade_core.jobs import Ticket
 from spade_core.ui import panels
-from spade_core.ui.frame import errors_as_sentences
+from spade_core.ui.frame import errors_as_sentences, jobs
 
-__all__ = ["follow", "remember", "remembered"]
+__all__ = ["files_of", "follow", "remember", "remembered"]
 
 POLL = 0.4  # seconds between two looks at a running job
+SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
 
 
 def remember(page: str, ticket: Ticket, asked: object) -> None:
@@ -32,18 +34,42 @@ def remembered(page: str) -> tuple[Ticket | None, object]:
     return st.session_state.get(f"{page}_ticket"), st.session_state.get(f"{page}_asked")
 
 
-def follow(ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str) -> None:
+def files_of(kind: str, payload: Mapping[str, Any]) -> dict[str, bytes] | None:
+    """Return the files of a job that needs no click, or None while it runs; the rest of the page goes on meanwhile.
+
+    A job that was cancelled or has failed is not started again by the page being drawn anew.
+    """
+    ticket, asked = remembered(kind)
+    if ticket is None or asked != payload:
+        ticket = jobs().submit(kind, payload)
+        remember(kind, ticket, payload)
+    status = ticket.wait(SHORT)
+    if status.state == "done":
+        return ticket.result()
+    if not status.finished:
+        follow(ticket, lambda _: None, kind)
+        return None
+    st.info(status.note, icon=":material/info:")
+    if st.button("Try again", key=f"{kind}_again"):
+        st.session_state.pop(f"{kind}_ticket")
+        st.rerun()
+    return None
+
+
+def follow(
+    ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str, *, cancellable: bool = True
+) -> None:
     """Show a running job and what it has emitted so far."""
     partials = ticket.partials()
     bar, body = st.container(), st.container()  # of their own: what comes and goes in one must not move the other
     with bar:
-        _bar(ticket, tuple(partials.items()), key)
+        _bar(ticket, tuple(partials.items()), key, cancellable)
     with body:
         draw(partials)
 
 
 @st.fragment(run_every=POLL)
-def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str) -> None:
+def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancellable: bool) -> None:
     status = ticket.status()
     if status.finished or _changed(ticket.partials(), dict(drawn)):
         st.rerun()
@@ -52,7 +78,8 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str) -> None
         with bar:
             panels.show_status(status)
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
-        button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=ticket.cancel)
+        if cancellable:
+            button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=ticket.cancel)
 
 
 def _changed(now: Mapping[str, bytes], drawn: Mapping[str, bytes]) -> bool:

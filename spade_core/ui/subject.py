@@ -7,16 +7,17 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.errors import ConfigError, JobError
+from spade_core.errors import ConfigError
 from spade_core.jobs import Ticket
 from spade_core.trojan.paste import Paste
 from spade_core.ui import panels, pickers
+from spade_core.ui.following import follow
 from spade_core.ui.frame import jobs
 from spade_core.ui.link import Choice
 
 __all__ = ["Subject", "asked_by_link", "pick_subject", "start_of", "wait_for"]
 
-WAIT = 30.0  # seconds for a short job before the page gives up on it
+WAIT = 5.0  # seconds for a short job before the page shows what it waits for
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,16 @@ def pick_subject(start: Choice) -> Subject | None:
 
 
 def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
-    """Return the files of a short job.
+    """Return the files of a job without which the page cannot go on.
 
-    Raises:
-        JobError: other work keeps the worker busy for too long.
+    Where other work keeps the worker busy, the page shows the place in the queue and stops here; it is drawn again once
+    the job has ended.
     """
     ticket: Ticket = jobs().submit(kind, payload)
     status = panels.wait_briefly(ticket, WAIT, text)
     if not status.finished:
-        raise JobError("Another computation is still running: wait for it or cancel it, then choose again.")
+        follow(ticket, lambda _: st.caption(f":material/hourglass_top: {text}"), kind, cancellable=False)
+        st.stop()
     return ticket.result()
 
 

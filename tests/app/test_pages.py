@@ -247,10 +247,27 @@ def test_a_layers_channels_can_be_ranked_and_picked():
     app.toggle(key="rank").set_value(True).run()
     assert not app.exception
     best = int(app.get("button_group")[1].options[0].split()[0])
+    assert best != 7
     app.get("button_group")[1].set_value(best).run()
-    app.button(key="draw").click().run()
     assert not app.exception
-    assert f"--channel {best}" in app.code[0].value
+    assert not app.error
+    assert app.number_input(key="channel_blocks.6.0.conv_pw").value == best
+    assert f"--channel {best}" in app.code[0].value, "a click draws"
+    assert app.query_params["channel"] == str(best)
+    app.number_input(key="channel_blocks.6.0.conv_pw").set_value(7).run()
+    assert app.get("button_group")[1].value in (None, []), "the mark follows the field"
+    assert f"--channel {best}" in app.code[0].value, "the field alone draws nothing"
+
+
+@pytest.mark.parametrize(
+    "link", [{"layer": "blocks.99"}, {"layer": "conv_head", "channel": "1280"}, {"channel": "1000"}]
+)
+def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
+    app = page("pages/neurons.py", steps="2", **link, **PRUNED)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert app.error[0].value.startswith("The link")
+    assert "Draw the neuron" in app.info[0].value
 
 
 def test_facets_of_one_neuron_come_in_a_row():
