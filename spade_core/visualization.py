@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
 from spade_core.figures import png_bytes
 from spade_core.images import Picture
 from spade_core.models import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
-from spade_core.neurons.ranking import most_active_region
+from spade_core.neurons.ranking import region_around
+from spade_core.neurons.reading import maps_of
 from spade_core.progress import Progress, silent, span
 from spade_core.results import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
 from spade_core.spade import trace
@@ -63,8 +65,9 @@ class Visualization:
     """The result of :func:`visualize`.
 
     Attributes:
-        region: where the picture excites the neuron most, ``(top, left, bottom, right)`` px of the input.
-        value: the neuron's largest value there, dense model, before the activation.
+        region: where the picture excites the neuron most, ``(top, left, bottom, right)`` px of the input; of a single
+            neuron, its own place.
+        value: the neuron's value there, dense model, before the activation; of a direction, the cosine.
         seconds: of everything, without loading the model.
     """
 
@@ -106,22 +109,40 @@ def visualize(
         named = neuron is not None and neuron.layer == LOGITS
         target = neuron.channel if named and neuron is not None else int(predict(model, picture).argmax())
     neuron = neuron or Neuron(LOGITS, target)
-    region, value = most_active_region(model, picture, neuron.layer, neuron.channel or 0)
+    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    maps = maps_of(model.module, x, neuron.layer)
+    region, value = _region(maps, neuron, x.shape[-1])
+    match = {"dense": maps.mean((1, 2))} if settings.matching else None
     traces: list[Trace] = []
 
     def pruned() -> nn.Module:
         if not traces:  # a retry draws on the same trace
             traces.append(trace(model, picture, **config.trace, target=target, progress=span(progress, 0, TRACE_SHARE)))
             on_trace(traces[0])
+        if match is not None:
+            match["spade"] = maps_of(traces[0].module, x, neuron.layer).mean((1, 2))
         return traces[0].module
 
     found = render(
-        model, {"dense": model.module, "spade": pruned}, [neuron], settings, progress=progress,
+        model, {"dense": model.module, "spade": pruned}, [neuron], settings, match=match,
+        progress=span(progress, TRACE_SHARE, 1.0),
         on_image=lambda name, images, step: on_image(name, images[0], step),
     )  # fmt: skip
     made = traces[0]
     seconds = time.perf_counter() - start
     return Visualization(picture, config, made, found["dense"][0], found["spade"][0], region, value, seconds)
+
+
+def _region(maps: Tensor, neuron: Neuron, side: int) -> tuple[tuple[int, int, int, int], float]:
+    """Return the region of the input that belongs to the neuron's place of the dense maps, and the value there."""
+    neuron.check((maps.shape[0], maps.shape[1], maps.shape[2]))
+    if neuron.direction is None:
+        values = maps[neuron.channel]
+    else:
+        vector = torch.tensor(neuron.direction, device=maps.device, dtype=maps.dtype)
+        values = torch.cosine_similarity(vector[:, None, None], maps, dim=0)
+    row, column = neuron.position or divmod(int(values.argmax()), values.shape[1])
+    return region_around((row, column), (values.shape[0], values.shape[1]), side), float(values[row, column])
 
 
 def _render_config(values: Mapping[str, Any]) -> RenderConfig:

@@ -18,7 +18,7 @@ def said(capsys):
 
 
 def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
-    arguments = ["visualize", "--image", "bundled:koala", "--steps", "3", "--render-size", "32", *QUICK]
+    arguments = ["visualize", "--image", "bundled:koala", "--steps", "3", "--size", "32", *QUICK]
     assert main([*arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
     found = said(capsys)
     assert found["neuron"]["label"] == "koala"
@@ -49,6 +49,34 @@ def test_visualize_takes_any_channel_or_class(tmp_path, capsys):
     assert main(["visualize", "--image", "bundled:koala", "--class", "espresso", *rest]) == 0
     found = said(capsys)
     assert found["neuron"]["channel"] == found["target"]["index"] == 967
+
+
+def test_visualize_takes_a_direction_and_matches_the_pictures_activation(tmp_path, capsys):
+    (tmp_path / "weights.txt").write_text(",".join(["0"] * 319 + ["1"]))
+    layer = ["--layer", "blocks.6.0.conv_pwl", "--direction", str(tmp_path / "weights.txt")]
+    rest = ["--steps", "2", "--size", "32", *QUICK, "--json"]
+    digests = []
+    for weight in ("0", "5"):
+        out = str(tmp_path / weight)
+        assert main(["visualize", "--image", "bundled:koala", *layer, *rest, "--matching", weight, "--out", out]) == 0
+        digests.append({side: image["sha256"] for side, image in said(capsys)["images"].items()})
+    assert digests[0]["dense"] != digests[1]["dense"]
+    assert digests[0]["spade"] != digests[1]["spade"]
+
+
+def test_the_size_of_own_weights_has_its_own_name_beside_the_drawings(tmp_path, capsys):
+    own = ["--weights", str(tmp_path / "none.pt"), "--arch", "resnet18", "--input-size", "64"]
+    assert main(["visualize", "--image", "bundled:koala", "--size", "32", *own, "--out", str(tmp_path)]) == 2
+    assert "none.pt" in capsys.readouterr().err
+
+
+def test_neurons_explains_the_class_it_is_given(capsys):
+    arguments = ["neurons", "--image", "bundled:koala", "--layer", "blocks.6.0.conv_pwl", "--by", "gradient", *QUICK]
+    found = []
+    for rest in ([], ["--class", "koala"], ["--class", "espresso"]):
+        assert main([*arguments, *rest, "--json"]) == 0
+        found.append(said(capsys))
+    assert found[0] == found[1] != found[2]
 
 
 def test_neurons_ranks_channels(capsys):
@@ -107,6 +135,10 @@ def test_explain_scores_maps_against_a_trigger_and_replays(tmp_path, capsys):
         (["visualize", "--image", "bundled:koala", "--layer", "nowhere", "--channel", "1"], "no layer 'nowhere'"),
         (["visualize", "--image", "bundled:koala", "--layer", "classifier"], "needs both --layer and --channel"),
         (["visualize", "--image", "bundled:koala", "--class", "1", "--channel", "1"], "leave --layer and --channel"),
+        (["visualize", "--image", "bundled:koala", "--position", "1,1"], "give --layer and --channel too"),
+        (["visualize", "--image", "bundled:koala", "--class", "1", "--position", "1,1"], "leave --layer and --channel"),
+        (["visualize", "--image", "bundled:koala", "--direction", "a.txt"], "goes with --layer alone"),
+        (["visualize", "--image", "bundled:koala", "--layer", "logits", "--direction", "a.txt"], "no numbers"),
         (["visualize", "--image", "bundled:koala", "--steps", "0"], "between 1 and"),
         (["visualize", "--image", "bundled:unicorn"], "no bundled picture"),
         (["explain", "--image", "bundled:koala", "--method", "saliency", "--trigger-size", "50"], "give --trigger too"),

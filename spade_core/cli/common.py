@@ -85,7 +85,8 @@ def open_picture(options: argparse.Namespace) -> Given:
     return Given(model, triggered, source_of(options), paste.to_dict(), mask)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
+    """Add the options of the model; ``size`` names the one of the own weights' input."""
     group = parser.add_argument_group("model")
     group.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="M", help="a name of 'models' or timm:NAME (default: %(default)s)"
@@ -95,7 +96,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", metavar="FILE", help="class names of --weights, one a line")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="channel means of --weights")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="channel standard deviations of --weights")
-    group.add_argument("--size", type=int, metavar="PX", help="input side of --weights")
+    group.add_argument(size, dest="size", type=int, metavar="PX", help="input side of --weights")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 

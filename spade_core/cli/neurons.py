@@ -22,15 +22,24 @@ def register(commands: Any) -> None:
     draw.add_argument("--layer", metavar="L", help="name of a module (default: the logits)")
     draw.add_argument("--channel", type=int, metavar="C", help="channel of the layer")
     draw.add_argument("--position", type=pair, metavar="Y,X", help="one neuron of the channel, by row and column")
+    draw.add_argument("--direction", metavar="FILE", help="weights over the layer's channels, a text file of numbers")
     draw.add_argument("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
     draw.add_argument("--steps", type=int, default=512, metavar="N", help="optimizer steps (default: %(default)s)")
-    draw.add_argument("--render-size", type=int, default=224, metavar="PX", help="side of the image (default: 224)")
+    draw.add_argument(
+        "--size", "--render-size", dest="render_size", type=int, default=224, metavar="PX",
+        help="side of the drawing (default: %(default)s)",
+    )  # fmt: skip
+    draw.add_argument(
+        "--matching", type=float, default=0.0, metavar="W",
+        help="weight of the likeness to the picture's own mean activation in the layer (default: 0)",
+    )  # fmt: skip
     draw.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
-    add_model(draw)
+    add_model(draw, size="--input-size")
     add_trace(draw)
     rank = add_command(commands, "neurons", _neurons, "rank the channels of a layer for one picture")
     add_picture(rank)
     rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")
+    rank.add_argument("--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)")
     rank.add_argument("--by", default="activation", help="activation, gradient or change (default: activation)")
     rank.add_argument("--top", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
     add_model(rank)
@@ -50,9 +59,11 @@ def _visualize(options: argparse.Namespace) -> int:
     given = open_picture(options)
     config = VisualizeConfig(
         neuron=_neuron(options, given.model),
-        render={"steps": options.steps, "size": options.render_size, "seed": options.seed},
+        render={
+            "steps": options.steps, "size": options.render_size, "seed": options.seed, "matching": options.matching,
+        },
         trace={**trace_options(options), "seed": options.seed},
-    )
+    )  # fmt: skip
     found = visualize(given.model, given.picture, config, progress=Meter())
     files = visualization_files(found, given.source, given.paste)
     folder = save(files, options.out)
@@ -77,14 +88,37 @@ def _neuron(options: argparse.Namespace, model: Any) -> Any:
     from spade_core.neurons import LOGITS, Neuron
 
     if options.class_ is not None:
-        if options.layer or options.channel is not None:
-            raise ConfigError("--class names a neuron of its own: leave --layer and --channel out.")
+        if any(given is not None for given in (options.layer, options.channel, options.position, options.direction)):
+            raise ConfigError(
+                "--class names a neuron of its own: leave --layer and --channel out, --position and --direction too."
+            )
         return Neuron(LOGITS, resolve_target(model, options.class_))
+    if options.direction is not None:
+        return _along(options)
     if options.layer is None and options.channel is None:
+        if options.position is not None:
+            raise ConfigError("--position is a place in a channel: give --layer and --channel too.")
         return None
     if options.layer is None or options.channel is None:
         raise ConfigError("A channel needs both --layer and --channel.")
     return Neuron(options.layer, options.channel, options.position)
+
+
+def _along(options: argparse.Namespace) -> Any:
+    """Return the direction of a layer whose weights a file holds, separated by commas or white space."""
+    import numpy as np
+
+    from spade_core.neurons import Neuron
+
+    if options.layer is None or options.channel is not None or options.position is not None:
+        raise ConfigError("--direction goes with --layer alone: leave --channel and --position out.")
+    try:
+        weights = tuple(float(part) for part in Path(options.direction).read_text("utf-8").replace(",", " ").split())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{options.direction} holds no numbers: give --direction a text file of weights.") from error
+    if not np.isfinite(weights).all() or not np.any(weights):
+        raise ConfigError(f"The weights in {options.direction} must be finite and not all 0.")
+    return Neuron(options.layer, direction=weights)
 
 
 def _neurons(options: argparse.Namespace) -> int:
@@ -94,7 +128,9 @@ def _neurons(options: argparse.Namespace) -> int:
     if options.top < 1:
         raise ConfigError(f"--top must be at least 1, not {options.top}.")
     given = open_picture(options)
-    made = trace(given.model, given.picture, **trace_options(options), seed=options.seed, progress=Meter())
+    made = trace(
+        given.model, given.picture, **trace_options(options), target=options.class_, seed=options.seed, progress=Meter()
+    )
     found = rank_channels(made, given.picture, options.layer, by=options.by, top=options.top)
     rows = [{"channel": item.channel, "score": item.score, "place": list(item.place)} for item in found]
     lines = table([("channel", options.by, "place"), *((r["channel"], f"{r['score']:.4g}", r["place"]) for r in rows)])

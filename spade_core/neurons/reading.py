@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from spade_core.activations import is_activation
 from spade_core.errors import LayerError
+from spade_core.layers import share_copy
 from spade_core.layouts import layout_of
 
-__all__ = ["LOGITS", "LayerShape", "as_maps", "layer_shapes", "read_layers"]
+__all__ = ["LOGITS", "LayerShape", "as_maps", "layer_shapes", "maps_of", "read_layers"]
 
 LOGITS = "logits"
 """Name of the network's own output, beside the names of its modules."""
@@ -78,6 +79,18 @@ def read_layers(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, T
     finally:
         for handle in handles:
             handle.remove()
+
+
+def maps_of(network: nn.Module, x: Tensor, layer: str) -> Tensor:
+    """Return a layer's maps of one input ``(1, 3, height, width)``, ``(channels, rows, columns)``.
+
+    Raises:
+        LayerError: there is no such layer.
+    """
+    module = share_copy(network)
+    with torch.no_grad(), read_layers(module, [layer]) as seen:
+        module(x)
+        return seen[layer][0].clone()
 
 
 def _find(module: nn.Module, name: str) -> nn.Module:

@@ -133,7 +133,8 @@ def render(
             that make the module, so that the first picture need not wait for a trace.
         neurons: one image each; several share each pass as one batch.
         config: how to draw.
-        match: network -> mean activation of a picture in the first neuron's layer, ``(channels,)``, for ``matching``.
+        match: network -> mean activation of a picture in the first neuron's layer, ``(channels,)``, for ``matching``;
+            read when the network is there, so that a function that makes it may add its own.
         progress: called before every step of every network; may raise ``Cancelled``.
         on_image: called about every second with the network's name, uint8 ``(n, size, size, 3)`` and the step.
 
@@ -142,15 +143,19 @@ def render(
 
     Raises:
         LayerError: there is no such layer or channel.
-        ConfigError: no neuron or network.
+        ConfigError: no neuron or network; diversity of one image, or matching of nothing.
     """
     config = config or RenderConfig()
     if not neurons or not networks:
         raise ConfigError("Choose at least one neuron and one network.")
+    if config.diversity and len(neurons) == 1:
+        raise ConfigError("Diversity keeps several images apart: draw at least two, or leave it out.")
+    if config.matching and match is None:
+        raise ConfigError("Matching needs the mean activation of a picture: give one, or leave it out.")
     notes: list[str] = []
     for attempt in range(RETRIES + 1):
         seed = config.seed + attempt * 1000
-        run = _Run(model, networks, tuple(neurons), config, seed, match or {}, progress, on_image)
+        run = _Run(model, networks, tuple(neurons), config, seed, {} if match is None else match, progress, on_image)
         with alone(seed, progress), lucent_on(model.device), torch.enable_grad():
             found = run.draw(tuple(notes))
         dead = [(name, item) for name, items in found.items() for item in items if item.dead]
@@ -268,7 +273,7 @@ class _Run:
             neuron.check((channels, rows, columns))
         like = canvas.layers[self.neurons[0].layer]
         return build_objective(
-            self.neurons, like, diversity=self.config.diversity if len(self.neurons) > 1 else 0.0,
+            self.neurons, like, diversity=self.config.diversity,
             matching=self.config.matching, match=self.match.get(canvas.name),
         )  # fmt: skip
 
