@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Cancelled", "Progress", "silent", "span"]
+__all__ = ["Cancelled", "Progress", "rising", "silent", "span"]
 
 Progress = Callable[[float, float, str], None]
 
@@ -19,6 +19,18 @@ class Cancelled(Exception):  # noqa: N818 - a request by the user, not an error
 
 def silent(done: float, total: float, note: str) -> None:
     """Report nothing: the default callback."""
+
+
+def rising(progress: Progress) -> Progress:
+    """Report the largest fraction so far: work that is done again does not pull the bar back."""
+    most = 0.0
+
+    def inner(done: float, total: float, note: str) -> None:
+        nonlocal most
+        most = max(most, done / total if total else 1.0)
+        progress(most, 1.0, note)
+
+    return inner
 
 
 def span(progress: Progress, start: float, stop: float) -> Progress:

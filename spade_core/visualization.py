@@ -23,7 +23,7 @@ from spade_core.models import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
 from spade_core.neurons.ranking import region_around
 from spade_core.neurons.reading import maps_of
-from spade_core.progress import Progress, silent, span
+from spade_core.progress import Progress, rising, silent, span
 from spade_core.results import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
 from spade_core.spade import trace
 from spade_core.tracing import Trace
@@ -114,10 +114,12 @@ def visualize(
     region, value = _region(maps, neuron, x.shape[-1])
     match = {"dense": maps.mean((1, 2))} if settings.matching else None
     traces: list[Trace] = []
+    progress = rising(progress)
+    before, after = span(progress, 0.0, TRACE_SHARE), span(progress, TRACE_SHARE, 1.0)
 
     def pruned() -> nn.Module:
         if not traces:  # a retry draws on the same trace
-            traces.append(trace(model, picture, **config.trace, target=target, progress=span(progress, 0, TRACE_SHARE)))
+            traces.append(trace(model, picture, **config.trace, target=target, progress=before))
             on_trace(traces[0])
         if match is not None:
             match["spade"] = maps_of(traces[0].module, x, neuron.layer).mean((1, 2))
@@ -125,7 +127,7 @@ def visualize(
 
     found = render(
         model, {"dense": model.module, "spade": pruned}, [neuron], settings, match=match,
-        progress=span(progress, TRACE_SHARE, 1.0),
+        progress=lambda *state: (after if traces else before)(*state),
         on_image=lambda name, images, step: on_image(name, images[0], step),
     )  # fmt: skip
     made = traces[0]

@@ -34,7 +34,7 @@ __all__ = ["RenderConfig", "Rendering", "render"]
 
 LIVE = 1.0  # seconds between two intermediate pictures
 RETRIES = 2
-GREY = 2 / 255  # standard deviation of an image in [0, 1] below which nothing is to be seen
+GREY = 2 / 255  # standard deviation over the places, of an image in [0, 1], below which nothing is to be seen
 MOST_STEPS, LEAST_SIZE, MOST_SIZE = 4096, 16, 512
 
 HEAD_START = 8  # steps of the first network before the others, which may still have to be made
@@ -109,8 +109,8 @@ class Rendering:
             return "its values are not finite"
         if len(self.values) > 1 and not self.values.max() > self.values[0]:
             return "the neuron did not respond"
-        if self.image.std() / 255 < GREY:
-            return "the image stayed grey"
+        if self.image.std((0, 1)).max() / 255 < GREY:  # of each channel: one colour all over shows nothing either
+            return "the image stayed of one colour"
         return None
 
 

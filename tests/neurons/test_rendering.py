@@ -12,7 +12,7 @@ from torch import nn
 from spade_core.errors import ConfigError, LayerError
 from spade_core.layers import share_copy
 from spade_core.models import wrap_model
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, layer_shapes, render
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, layer_shapes, render
 from spade_core.neurons.lucent_on import FourierImage, lucent_on
 from spade_core.neurons.reading import read_layers
 from spade_core.progress import Cancelled
@@ -137,6 +137,17 @@ def test_a_dead_neuron_is_retried_and_said(small):
     assert item.seed == found["dense"][0].seed == 2000
 
 
+def test_an_image_of_one_colour_is_dead_and_one_with_a_faint_pattern_is_not():
+    image = np.zeros((24, 24, 3), np.uint8)
+    image[..., 0] = 200
+    values = np.array([0.0, 1.0])
+    flat = Rendering(image, values, Neuron(LOGITS, 1), 0, 2, None, 0.1)
+    assert flat.dead == "the image stayed of one colour"
+    image = image.copy()
+    image[::2, :, 2] = 12
+    assert Rendering(image, values, Neuron(LOGITS, 1), 0, 2, None, 0.1).dead is None
+
+
 def test_an_early_stop_holds_for_all_networks(small):
     config = RenderConfig(steps=60, size=24, rate=1e-9, patience=3)
     found = render(small, {"dense": small.module, "b": small.module}, [Neuron("pointwise", 2)], config)
@@ -154,6 +165,12 @@ def test_diversity_and_matching_change_the_images(small):
     config = RenderConfig(steps=4, size=24, matching=5.0)
     matched = render(small, {"dense": small.module}, pair[:1], config, match=match)["dense"]
     assert not np.array_equal(matched[0].image, plain[0].image)
+
+
+def test_options_that_could_do_nothing_are_refused(small):
+    for options, said in (({"diversity": 1.0}, "at least two"), ({"matching": 1.0}, "mean activation of a picture")):
+        with pytest.raises(ConfigError, match=said):
+            draw(small, Neuron("pointwise", 2), RenderConfig(steps=1, size=24, **options))
 
 
 def test_intermediate_pictures_come_while_it_draws(small, monkeypatch):

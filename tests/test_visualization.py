@@ -1,0 +1,48 @@
+"""A whole visualization: which region it frames, and progress that never goes back."""
+
+from __future__ import annotations
+
+import torch
+
+from spade_core.layers import share_copy
+from spade_core.neurons import Neuron
+from spade_core.neurons.ranking import region_around
+from spade_core.neurons.reading import maps_of
+from spade_core.visualization import VisualizeConfig, visualize
+
+RENDER = {"steps": 12, "size": 24, "transforms": False}
+TRACE = {"sparsity": 0.4, "views": 2, "solver": "magnitude"}
+
+
+def draw(small, noise, neuron, **options):
+    return visualize(small, noise, VisualizeConfig(neuron, render=RENDER, trace=TRACE), **options)
+
+
+def test_progress_only_grows(small, noise):
+    seen = []
+    draw(small, noise, Neuron("pointwise", 2), progress=lambda done, total, _note: seen.append(done / total))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+def test_the_region_is_the_largest_values_the_positions_or_the_directions(small, noise):
+    seen = {}
+    twin = share_copy(small.module)
+    twin.get_submodule("pointwise").register_forward_hook(lambda _m, _a, y: seen.update(y=y.detach()[0]))
+    x = small.preprocessing(noise)
+    twin(x)
+    maps, side = seen["y"], x.shape[-1]
+    assert torch.equal(maps_of(small.module, x, "pointwise"), maps)
+    grid = (maps.shape[1], maps.shape[2])
+    weights = tuple(float(channel % 3 - 1) for channel in range(len(maps)))
+    cosines = torch.cosine_similarity(torch.tensor(weights)[:, None, None], maps, dim=0)
+    largest = divmod(int(maps[2].argmax()), grid[1])
+    nearest = divmod(int(cosines.argmax()), grid[1])
+    for neuron, place, value in (
+        (Neuron("pointwise", 2), largest, maps[2].max()),
+        (Neuron("pointwise", 2, position=(1, 3)), (1, 3), maps[2, 1, 3]),
+        (Neuron("pointwise", direction=weights), nearest, cosines.max()),
+    ):
+        found = draw(small, noise, neuron)
+        assert found.region == region_around(place, grid, side)
+        assert abs(found.value - float(value)) < 1e-5
