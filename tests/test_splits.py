@@ -27,6 +27,23 @@ def test_known_files_follow_the_table(tmp_path):
         assert [path.name for path in split_of(tmp_path, name)] == [table[name][0]]
 
 
+def test_one_known_name_among_own_pictures_does_not_hide_them(tmp_path):
+    table = json.loads((ASSETS / "splits.json").read_text())
+    (tmp_path / table["training"][0]).touch()
+    for index in range(19):
+        (tmp_path / f"own_{index:02}.png").touch()
+    assert [len(split_of(tmp_path, name)) for name in SPLITS] == [8, 2, 10]
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_small_folder_serves_every_split_and_says_so(tmp_path, caplog, count):
+    for index in range(count):
+        (tmp_path / f"{index}.png").touch()
+    for name in SPLITS:
+        assert len(split_of(tmp_path, name)) == count
+    assert f"all {count} serve as tuning" in caplog.text
+
+
 def test_any_folder_is_divided_without_overlap(tmp_path):
     for index in range(20):
         (tmp_path / f"{index:02}.png").touch()

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spade_core.cli.common import DEFAULT_MODEL, Meter, add_command, emit, pair
+from spade_core.cli.common import DEFAULT_MODEL, Meter, add_command, add_model, emit, load, pair
 from spade_core.errors import ConfigError
 
 __all__ = ["register"]
@@ -39,10 +39,17 @@ def register(commands: Any) -> None:
 def _add_paste(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
     parser.add_argument("--trigger", required=True, metavar="NAME", help="heart, smiley, fish or star")
-    parser.add_argument("--size", type=int, metavar="PX", help="side in model-input pixels (default: drawn, 40 to 80)")
+    parser.add_argument(
+        "--size",
+        dest="trigger_size",
+        type=int,
+        metavar="PX",
+        help="side in model-input pixels (default: drawn, 40 to 80)",
+    )
     parser.add_argument("--position", type=pair, metavar="Y,X", help="upper left corner in model-input pixels")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of picture.png and mask.png")
+    add_model(parser, size="--input-size")
 
 
 def _paste(options: argparse.Namespace) -> int:
@@ -56,8 +63,9 @@ def _paste(options: argparse.Namespace) -> int:
 
     trigger = find_trigger(options.trigger)
     picture, mask = paste(
-        load_picture(options.image), trigger, size=options.size, position=options.position, seed=options.seed
-    )
+        load_picture(options.image), trigger, size=options.trigger_size, position=options.position, seed=options.seed,
+        model=load(options),
+    )  # fmt: skip
     grey = np.where(mask, 255, 0).astype(np.uint8)
     folder = save({"picture.png": png_bytes(picture.pixels), "mask.png": png_bytes(grey)}, options.out)
     rows, columns = np.nonzero(mask)
