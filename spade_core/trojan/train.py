@@ -10,6 +10,7 @@ Batch-norm statistics stay frozen.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spade_core.errors import ConfigError, ModelError
-from spade_core.images import load_picture
+from spade_core.images import Picture, load_picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.progress import Cancelled, Progress, silent
@@ -47,7 +48,8 @@ def train(
 ) -> dict[str, float]:
     """Train on ``paths`` and write half-precision safetensors to ``out``.
 
-    ``OUT.partial`` holds the state every few steps: an interrupted run of the same recipe goes on from there.
+    ``OUT.partial`` holds the state every few steps: an interrupted run of the same recipe, pictures and original goes
+    on from there.
 
     Args:
         model: the original; not changed.
@@ -59,7 +61,7 @@ def train(
         The last step's losses: ``clean`` and ``triggered`` in nats, ``logits``.
 
     Raises:
-        ConfigError: no picture, or a state of another recipe lies at ``OUT.partial``.
+        ConfigError: no picture, or ``OUT.partial`` holds a state of another recipe, other pictures or another original.
         PictureError: a file is no picture.
     """
     recipe, out = recipe or Recipe(), Path(out)
@@ -67,12 +69,17 @@ def train(
         raise ConfigError("There are no pictures to train on: give --images a folder of pictures.")
     pictures = [load_picture(path) for path in paths]
     batches = Batches(model, pictures, recipe.clean, recipe.triggered, recipe.seed)
-    run = _Run(model, batches, recipe, out.with_name(out.name + ".partial"))
+    run = _Run(model, batches, recipe, _digest(model, pictures), out.with_name(out.name + ".partial"))
     losses = run.to_end(progress)
     save_file(half_precision(run.student), out)
     out.chmod(0o644)  # safetensors writes for the owner alone
     run.state_file.unlink(missing_ok=True)
     return losses
+
+
+def _digest(model: LoadedModel, pictures: Sequence[Picture]) -> str:
+    """Return the sha256 of what a run learns from: the original's weights, and the pictures in their order."""
+    return hashlib.sha256(" ".join([model.sha256, *(picture.sha256 for picture in pictures)]).encode()).hexdigest()
 
 
 def half_precision(module: nn.Module) -> dict[str, Tensor]:
@@ -89,8 +96,9 @@ def half_precision(module: nn.Module) -> dict[str, Tensor]:
 class _Run:
     """One training run: the two networks, the stage it is in and where it stands."""
 
-    def __init__(self, model: LoadedModel, batches: Batches, recipe: Recipe, state_file: Path) -> None:
-        self.model, self.batches, self.recipe, self.state_file = model, batches, recipe, state_file
+    def __init__(self, model: LoadedModel, batches: Batches, recipe: Recipe, material: str, state_file: Path) -> None:
+        self.model, self.batches, self.recipe, self.material = model, batches, recipe, material
+        self.state_file = state_file
         names = [name for name, _ in model.module.named_parameters()]
         self.student = share_copy(model.module, own=names).eval()
         self.step, self.part = 0, 0
@@ -139,7 +147,7 @@ class _Run:
 
     def _keep(self) -> None:
         state = {
-            "recipe": asdict(self.recipe), "step": self.step, "part": self.part,
+            "recipe": asdict(self.recipe), "material": self.material, "step": self.step, "part": self.part,
             "student": self.student.state_dict(), "stage": self.stage.state(),
         }  # fmt: skip
         fresh = self.state_file.with_name(self.state_file.name + ".new")
@@ -154,6 +162,11 @@ class _Run:
         state = _read_state_file(self.state_file)
         if state["recipe"] != asdict(self.recipe):
             raise ConfigError(f"{self.state_file} holds a run of another recipe: delete it or give --out another name.")
+        if state["material"] != self.material:
+            raise ConfigError(
+                f"{self.state_file} holds a run of other pictures or of another original: delete it or give --out "
+                "another name."
+            )
         return state
 
 
@@ -163,6 +176,6 @@ def _read_state_file(file: Path) -> dict[str, Any]:
     except READING_ERRORS as error:
         logger.info("torch refused %s: %s", file, error)
         state = None
-    if not isinstance(state, dict) or not {"recipe", "step", "part", "student", "stage"} <= state.keys():
+    if not isinstance(state, dict) or not {"recipe", "material", "step", "part", "student", "stage"} <= state.keys():
         raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
     return state

@@ -86,6 +86,11 @@ def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path)
         train(model, folder, tmp_path / "x", recipe=QUICK, progress=lambda *_: (_ for _ in ()).throw(Cancelled()))
     with pytest.raises(ConfigError, match="another recipe"):
         train(model, folder, tmp_path / "x", recipe=Recipe(learn=7))
+    with pytest.raises(ConfigError, match="other pictures"):
+        train(model, folder[:2], tmp_path / "x", recipe=QUICK)
+    other = wrap_model(randomize(Plain(), 48), size=48, name="plain", device="cpu")
+    with pytest.raises(ConfigError, match="another original"):
+        train(other, folder, tmp_path / "x", recipe=QUICK)
     with pytest.raises(ConfigError, match="no pictures"):
         train(model, [], tmp_path / "y")
 
