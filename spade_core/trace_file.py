@@ -83,6 +83,9 @@ def load_trace(path: str | Path, *, model: LoadedModel | None = None, device: st
             f"The trace in {path.name} belongs to other weights than those of {dense.name}: give its model."
         )
     names = [name.removesuffix(".values") for name in tensors if name.endswith(".values")]
+    known = dict(dense.module.named_parameters())
+    if strange := [name for name in names if name not in known or f"{name}.alive" not in tensors]:
+        raise ModelError(f"{path.name} is damaged: of {strange[0]} a part is missing; write it again.")
     module = share_copy(dense.module, own=names)
     with torch.no_grad():
         for name in names:
@@ -105,8 +108,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _fill(parameter: Tensor, values: Tensor, alive: Tensor, name: str) -> None:
-    mask = torch.from_numpy(np.unpackbits(alive.numpy(), count=parameter.numel()).astype(bool))
-    if int(mask.sum()) != len(values):
+    whole = alive.dtype == torch.uint8 and alive.dim() == values.dim() == 1
+    bits = np.unpackbits(alive.numpy())[: parameter.numel()] if whole else np.empty(0)
+    mask = torch.from_numpy(bits.astype(bool))
+    if len(mask) != parameter.numel() or int(mask.sum()) != len(values):
         raise ModelError(f"{name} is damaged: its weights and their places do not match; write it again.")
     flat = torch.zeros(parameter.numel(), dtype=values.dtype)
     flat[mask] = values

@@ -136,3 +136,28 @@ def test_damaged_and_foreign_trace_files_get_a_sentence(small, made, tmp_path):
     save_file({"a": torch.zeros(1)}, file)
     with pytest.raises(ModelError, match="holds no trace"):
         load_trace(file, model=small)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: tensors.pop("pointwise.weight.alive"),
+        lambda tensors: tensors.update({"nowhere.weight.values": torch.zeros(1)}),
+        lambda tensors: tensors.update({"pointwise.weight.alive": torch.zeros(1, dtype=torch.uint8)}),
+        lambda tensors: tensors.update({"pointwise.weight.alive": torch.zeros(200)}),
+    ],
+    ids=["no places", "unknown parameter", "too few places", "places of another type"],
+)
+def test_a_trace_file_whose_parts_do_not_fit_gets_a_sentence(small, made, tmp_path, change):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    file = tmp_path / "trace.safetensors"
+    file.write_bytes(trace_bytes(made))
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    tensors = _tensors(file)
+    change(tensors)
+    save_file(tensors, file, header)
+    with pytest.raises(ModelError, match="damaged"):
+        load_trace(file, model=small)
