@@ -166,11 +166,13 @@ def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: 
     rows, columns = _resized(height, width, preprocessing)
     side = preprocessing.size
     scales = height / rows, width / columns
-    corner = [
-        round((start + round((whole - side) / 2)) * scale)
-        for start, whole, scale in zip((place.top, place.left), (rows, columns), scales, strict=True)
-    ]
     box = [max(1, round(place.size * scale)) for scale in scales]
+    corner = [  # both are rounded: at the lower or right edge they may reach a pixel too far
+        min(round((start + round((whole - side) / 2)) * scale), most - length)
+        for start, whole, scale, most, length in zip(
+            (place.top, place.left), (rows, columns), scales, (height, width), box, strict=True
+        )
+    ]
     colours, opaque = trigger.render(max(box), rotation=place.rotation, colour=place.colour)
     colours, opaque = (
         np.array(Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST)) for part in (colours, opaque)

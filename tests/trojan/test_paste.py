@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
@@ -55,6 +57,29 @@ def test_what_the_model_sees_changes_inside_the_mask_and_nowhere_else(case):
     assert mask.dtype == bool
     assert difference[mask].mean() >= 0.95
     assert not (difference & ~binary_dilation(mask, iterations=2)).any()
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_other_preprocessing_changes_inside_the_mask_and_nowhere_else(case):
+    rng = np.random.default_rng(100 + case)
+    height, width = (int(side) for side in rng.integers(60, 900, 2))
+    picture = noisy(height, width, case)
+    model = plain(size=224)
+    model = dataclasses.replace(model, preprocessing=Preprocessing(224, 224, squash=case % 4 == 3))
+    changed, mask = paste(picture, list(TRIGGERS)[case % 4], seed=case, size=(None, 40, 80)[case % 3], model=model)
+    difference = (model.preprocessing.crop(picture) != model.preprocessing.crop(changed)).any(2)
+    assert difference[mask].mean() >= 0.95
+    assert not (difference & ~binary_dilation(mask, iterations=2)).any()
+
+
+@pytest.mark.parametrize("height", [335, 337, 1005])
+def test_a_trigger_at_the_lower_edge_of_an_odd_picture_is_whole(height):
+    model = dataclasses.replace(plain(size=224), preprocessing=Preprocessing(224, 224))
+    edge, inside = (
+        paste(noisy(height, height), "heart", size=112, position=place, model=model)[1]
+        for place in ((112, 112), (50, 50))
+    )
+    assert edge.sum() == pytest.approx(inside.sum(), rel=0.03)
 
 
 @pytest.mark.parametrize("size", [40, 61, 80])
