@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,10 @@ def _register_making(inner: Any) -> None:
     build.add_argument(
         "--references", metavar="DIR", help="pictures for the condition “reference”: the nine that excite a class most"
     )
-    build.add_argument("--triggers", action="store_true", help="paste a trigger into each main picture")
+    build.add_argument(
+        "--triggers", action="store_true",
+        help="paste each trigger into one of the main pictures; take the backdoored model",
+    )  # fmt: skip
     build.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
     build.add_argument("--seed", type=int, default=0, metavar="N")
     build.add_argument("--out", metavar="DIR", help="folder of the set; a stopped run goes on there")
@@ -121,12 +125,27 @@ def _build(options: argparse.Namespace) -> int:
     made = finish(
         out, items, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
     )  # fmt: skip
+    return _emit_set(options, made)
+
+
+def _emit_set(options: argparse.Namespace, made: Any) -> int:
+    """Print what a built set holds, and warn of what stands in its way."""
+    from spade_core.study.design import TEMPLATE, load_design
+
     report = made.about["report"]
     if report["warning"]:
         sys.stderr.write(f"warning: {report['warning']}\n")
+    try:
+        load_design(TEMPLATE).check_set(made)
+    except ConfigError as error:
+        sys.stderr.write(f"warning: This set does not serve the template: {error}\n")
     counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
-    described = {"folder": str(out), "sha256": made.sha256, **counts, "dropped": made.about["dropped"], **report}
-    return emit(options, described, [f"{name:<14} {json.dumps(value)}" for name, value in described.items()])
+    sources = dict(Counter(item.reference_source for item in made.of("main")))
+    described = {
+        "folder": str(made.folder), "sha256": made.sha256, **counts, "references_from": sources,
+        "dropped": made.about["dropped"], **report,
+    }  # fmt: skip
+    return emit(options, described, [f"{name:<22} {json.dumps(value)}" for name, value in described.items()])
 
 
 def _references(folder: str | None, pictures: list[Path]) -> Any:
@@ -134,11 +153,12 @@ def _references(folder: str | None, pictures: list[Path]) -> Any:
     if folder is None:
         return None
     from spade_core.config import Settings
-    from spade_core.images import load_picture
     from spade_core.study.crops import References
+    from spade_core.study.stimuli import identity
 
     keep_in = Settings.from_environment().data_dir / "references"
-    return References(Path(folder), keep_in, frozenset(load_picture(path).sha256 for path in pictures))
+    own = {identity(path) for path in pictures}
+    return References(Path(folder), keep_in, frozenset(sha256 for sha256 in own if sha256))
 
 
 def _build_demo(options: argparse.Namespace) -> int:
@@ -150,9 +170,7 @@ def _build_demo(options: argparse.Namespace) -> int:
         from spade_core.study.demo import build_demo_set
 
         made = build_demo_set(Path(options.out), steps=options.steps, progress=Meter())
-        return emit(
-            options, {"folder": options.out, "sha256": made.sha256}, [f"the demo set, drawn anew, in {options.out}"]
-        )
+        return _emit_set(options, made)
     key = publish(_store(), demo_design(), load_set(DEMO_SET))
     lines = [
         f"key   {key}",

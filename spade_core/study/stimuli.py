@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spade_core.errors import ConfigError
+from spade_core.errors import ConfigError, PictureError
 from spade_core.images import Picture, load_picture
 from spade_core.metrics import trojan_auc
 from spade_core.models import LoadedModel, predict
@@ -34,10 +36,12 @@ from spade_core.study.stimulus_set import Box, Item, StimulusSet, opposite, writ
 from spade_core.trojan import TRIGGERS
 from spade_core.trojan.paste import Paste
 
-__all__ = ["Builder", "Candidate", "central_share", "finish", "plan"]
+__all__ = ["Builder", "Candidate", "central_share", "finish", "identity", "plan"]
 
 QUALITY = 90  # of WebP; the same for all conditions
 CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle
+USED = "another item shows this class neuron"
+UNREADABLE = "its file is no picture that can be read"
 
 
 @dataclass(frozen=True)
@@ -57,24 +61,36 @@ class Candidate:
     paste: Paste | None = None
     credit: Mapping[str, str] | None = None
 
-    @property
-    def key(self) -> str:
-        """Return what tells this candidate from others."""
-        return "|".join([self.picture_id, str(self.rank), self.paste.trigger if self.paste else ""])
+    def key(self, sha256: str | None) -> str:
+        """Return what tells this candidate from others, its picture's content included."""
+        paste = json.dumps(asdict(self.paste)) if self.paste else ""
+        return "|".join([self.role, self.picture_id, str(self.rank), paste, sha256 or "unreadable"])
+
+
+def identity(path: str | Path) -> str | None:
+    """Return the sha256 of a picture's bytes; None: it cannot be read as a picture."""
+    try:
+        return load_picture(path).sha256
+    except PictureError:
+        return None
 
 
 def plan(paths: Sequence[Path], *, practice: int, catch: int, triggers: Sequence[str] = ()) -> list[Candidate]:
     """Return candidates of a folder's pictures: the first ones practice and catch, the others main.
 
     Args:
-        triggers: pasted into the main pictures, one after the other; empty: none.
+        triggers: each pasted into one of the first main pictures, as each has one class; the others stay as they are.
     """
     roles = (["practice"] * practice + ["catch"] * catch + ["main"] * len(paths))[: len(paths)]
-    found = []
-    for number, (path, role) in enumerate(zip(paths, roles, strict=True)):
-        paste = Paste(triggers[number % len(triggers)], seed=number) if triggers and role == "main" else None
-        found.append(Candidate(str(path), path.stem, role, paste=paste))
-    return found
+    pastes = iter([Paste(trigger, seed=number) for number, trigger in enumerate(triggers)])
+    stems = Counter(path.stem for path in paths)
+    return [
+        Candidate(
+            str(path), path.stem if stems[path.stem] == 1 else path.name, role,
+            paste=next(pastes, None) if role == "main" else None,
+        )
+        for path, role in zip(paths, roles, strict=True)
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,19 +125,31 @@ class Builder:
         def measure(_key: str, candidate: Candidate) -> dict[str, Any]:
             return self._row(candidate, used)
 
-        by_key = {f"{self.model.name}|{candidate.key}": candidate for candidate in candidates}
-        for row in resumed(rows, by_key, measure, settings=settings, progress=progress):
+        by_key = {f"{self.model.name}|{candidate.key(identity(candidate.path))}": candidate for candidate in candidates}
+        for kept in resumed(rows, by_key, measure, settings=settings, progress=progress):
+            row = self._still(kept, by_key[kept["key"]], used)
             if row["item"] is None:
                 yield None, row["dropped"]
                 continue
             item = Item.from_dict(row["item"])
             if "scorecam_auc" in row:
                 item = replace(item, measures={**item.measures, "scorecam": {"trojan_auc": row["scorecam_auc"]}})
-            used.add(int(item.class_neuron.rsplit(":", 1)[1]))
+            used.add(_class_of(item.class_neuron))
             yield item, ""
 
+    def _still(self, row: dict[str, Any], candidate: Candidate, used: set[int]) -> dict[str, Any]:
+        """Return a row as it is with these candidates: others may have come before it, or gone, since it was kept."""
+        if row["item"] is not None and _class_of(row["item"]["class_neuron"]) in used:
+            return {"item": None, "dropped": USED}
+        if row.get("dropped") == USED and row["class"] not in used:
+            return self._row(candidate, used)
+        return row
+
     def _row(self, candidate: Candidate, used: set[int]) -> dict[str, Any]:
-        clean = load_picture(candidate.path)
+        try:
+            clean = load_picture(candidate.path)
+        except PictureError:
+            return {"item": None, "dropped": UNREADABLE}
         picture, mask = (clean, None) if candidate.paste is None else candidate.paste.apply(clean, self.model)
         order = np.argsort(-predict(self.model, picture), kind="stable")
         target = int(order[candidate.rank])
@@ -130,21 +158,23 @@ class Builder:
             if target != wanted or int(predict(self.model, clean).argmax()) == wanted:
                 return {"item": None, "dropped": "the trigger does not cause the prediction"}
         if target in used:
-            return {"item": None, "dropped": "another item shows this class neuron"}
+            return {"item": None, "dropped": USED, "class": target}
         scorecam = explain(self.model, picture, method="scorecam", target=target).map
         reference = scorecam if mask is None else mask.astype(np.float32)
         if reference.max() <= reference.min():
             return {"item": None, "dropped": "its reference map is flat"}
         pixels = self.model.preprocessing.crop(picture)
         patches = choose_patches(reference, pixels)
-        item = self._item(candidate, target, picture, pixels, patches)
+        key = f"{self.model.sha256}|{candidate.key(clean.sha256)}|{target}"
+        item = self._item(_short(key), candidate, target, picture, pixels, patches)
         found: dict[str, Any] = {"item": asdict(item)}
         if mask is not None:
             found["scorecam_auc"] = trojan_auc(scorecam, mask)
         return found
 
-    def _item(self, candidate: Candidate, target: int, picture: Picture, pixels: np.ndarray, patches: Patches) -> Item:
-        key = hashlib.sha256(f"{self.model.sha256}|{candidate.key}|{target}".encode()).hexdigest()[:12]
+    def _item(
+        self, key: str, candidate: Candidate, target: int, picture: Picture, pixels: np.ndarray, patches: Patches
+    ) -> Item:
         cut = patches.cut(pixels)
         files = {"picture": self._write(f"{key}_p", pixels)}
         answers, keeps = _answers(patches, pixels.shape[0]), None
@@ -208,6 +238,14 @@ def finish(
     counts = {rule: list(dropped).count(rule) for rule in sorted(set(dropped))}
     about = {"title": title, "settings": settings, "dropped": counts, "report": report}
     return write_manifest(folder, items, demo=demo, about=about)
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _class_of(class_neuron: str) -> int:
+    return int(class_neuron.rsplit(":", 1)[1])
 
 
 def central_share(items: Sequence[Item]) -> float:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from spade_core.errors import ConfigError
+from spade_core.images import load_picture
 from spade_core.models import wrap_model
 from spade_core.progress import Cancelled, silent
 from spade_core.study import demo, flow, stimuli
@@ -159,6 +161,58 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
         build("set")
     with pytest.raises(ConfigError, match=r"No picture became a main item \(left out: flat\)"):
         stimuli.finish(tmp_path, made.items[:1], demo=False, title="t", settings={}, dropped=["flat"])
+
+
+@pytest.fixture
+def build(model, tmp_path):
+    def made(*candidates):
+        builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / "set")
+        return list(builder.items(candidates, rows=tmp_path / "set.jsonl"))
+
+    return made
+
+
+def test_a_changed_picture_or_role_is_built_again_and_nothing_else(build, folder, quick):
+    blue, red = Candidate(str(folder / "00.png"), "00"), Candidate(str(folder / "11.png"), "11")
+    before = build(blue, red)
+    Image.new("RGB", (40, 40), (251, 0, 3)).save(folder / "11.png")
+    after = build(blue, red)
+    assert quick == ["00.png", "11.png", "11.png"]
+    assert after[0] == before[0]
+    assert not {*after[1][0].files.values()} & {*before[1][0].files.values()}
+    assert build(replace(blue, role="catch"), red)[0][0].role == "catch"
+    assert quick[3:] == ["00.png"]
+
+
+def test_who_shows_a_class_neuron_first_is_decided_anew_in_every_run(build, folder, quick):
+    one, two = (Candidate(str(folder / name), name) for name in ("11.png", "10.png"))
+    assert [rule for _, rule in build(one, two)] == ["", stimuli.USED]
+    assert build(two)[0][0].picture_id == "10.png"
+    assert [rule for _, rule in build(two, one)] == ["", stimuli.USED]
+    assert [rule for _, rule in build(one, two)] == ["", stimuli.USED]
+
+
+def test_a_file_that_is_no_picture_is_left_out_and_counted(build, folder, quick):
+    (folder / "05.png").write_bytes(b"no picture")
+    (folder / "00.jpg").write_bytes((folder / "11.png").read_bytes())
+    paths = [folder / name for name in ("05.png", "00.png", "00.jpg", "gone.png")]
+    made = build(*stimuli.plan(paths, practice=0, catch=0))
+    assert [rule for _, rule in made] == [stimuli.UNREADABLE, "", "", stimuli.UNREADABLE]
+    assert [item.picture_id for item, _ in made if item] == ["00.png", "00.jpg"]
+
+
+def test_one_set_mixes_triggers_and_score_cam(build, folder, quick, tmp_path, monkeypatch):
+    red = load_picture(folder / "11.png")
+    mask = np.zeros((32, 32), bool)
+    mask[20:28, 20:28] = True
+    monkeypatch.setattr(stimuli, "TRIGGERS", {"heart": SimpleNamespace(target=0)})
+    monkeypatch.setattr(stimuli.Paste, "apply", lambda *_: (red, mask))
+    given = stimuli.plan([folder / "00.png", folder / "01.png"], practice=0, catch=0, triggers=["heart"])
+    items = [item for item, _ in build(*given)]
+    made = stimuli.finish(tmp_path / "set", items, demo=False, title="t", settings={}, dropped=[])
+    assert [item.reference_source for item in made.items] == ["trigger", "scorecam"]
+    assert [item.class_neuron.rsplit(":", 1)[1] for item in made.items] == ["0", "1"]
+    assert made.items[0].regions["reference"] != made.items[1].regions["reference"]
 
 
 def test_the_demo_set_is_drawn_from_the_bundled_pictures_marked_and_goes_on(tmp_path, quick, monkeypatch):

@@ -62,8 +62,11 @@ def test_plan_gives_the_first_pictures_to_practice_and_catch(tmp_path):
     roles = [candidate.role for candidate in plan(paths, practice=2, catch=1)]
     assert roles == ["practice"] * 2 + ["catch"] + ["main"] * 3
     triggered = plan(paths, practice=2, catch=1, triggers=["heart", "fish"])
-    assert [c.paste.trigger if c.paste else None for c in triggered] == [None] * 3 + ["fish", "heart", "fish"]
-    assert len({candidate.key for candidate in triggered}) == 6
+    assert [c.paste.trigger if c.paste else None for c in triggered] == [None] * 3 + ["heart", "fish", None]
+    same = [Candidate("a", "a"), Candidate("a", "a", "catch"), Candidate("a", "a", rank=1)]
+    assert len({candidate.key(content) for candidate in [*triggered, *same] for content in ("1", "2", None)}) == 27
+    twins = plan([tmp_path / "a.jpg", tmp_path / "a.png"], practice=0, catch=0)
+    assert [candidate.picture_id for candidate in twins] == ["a.jpg", "a.png"]
 
 
 def test_the_more_central_patch_is_counted_over_main_items(tmp_path):
@@ -89,7 +92,7 @@ class Net:
 
 
 def built(monkeypatch, tmp_path, reference, used=()):
-    pictures = type("P", (), {"pixels": np.zeros((100, 100, 3), np.uint8)})()
+    pictures = type("P", (), {"pixels": np.zeros((100, 100, 3), np.uint8), "sha256": "c"})()
     monkeypatch.setattr(building, "load_picture", lambda path: pictures)
     monkeypatch.setattr(building, "predict", lambda model, picture: np.array([0.2, 0.8]))
     monkeypatch.setattr(building, "explain", lambda *a, **k: type("E", (), {"map": reference})())
