@@ -41,6 +41,10 @@ def test_publish_simulate_status_export_and_analyse(capsys, folder):
     assert json.loads(out.out)["bots"] == {"complete": 8}
     _code, out = ask(capsys, "export", key, "--out", folder / "x.parquet", "--json")
     assert json.loads(out.out) == {"file": str(folder / "x.parquet"), "rows": 8 * 24, "format": "parquet"}
+    assert "condition" in json.loads((folder / "x.parquet.codebook.json").read_text())["codebook"]
+    _code, out = ask(capsys, "export", key, "--out", folder / "who.csv", "--table", "participants", "--json")
+    assert json.loads(out.out)["rows"] == 8
+    assert "practice_flagged" in json.loads((folder / "who.csv.codebook.json").read_text())["codebook"]
     _code, out = ask(capsys, "analyse", key, "--json")
     found = json.loads(out.out)
     assert found["simulated"]

@@ -30,8 +30,12 @@ def register(commands: Any) -> None:
     simulate.add_argument("--seed", type=int, default=0, metavar="S")
     analyse = _keyed(inner, "analyse", _analyse, "the analysis that the design has fixed")
     analyse.add_argument("--unblind", action="store_true", help="show conditions from now on; logged")
-    export = _keyed(inner, "export", _export, "one row a trial")
+    export = _keyed(inner, "export", _export, "answers, participants, events or page times as a table")
     export.add_argument("--out", required=True, metavar="FILE")
+    export.add_argument(
+        "--table", choices=("trials", "participants", "events", "pages"), default="trials",
+        help="one row each (default: %(default)s)",
+    )  # fmt: skip
     export.add_argument("--format", choices=("csv", "parquet", "json"), help="default: by the file's ending, else csv")
     export.add_argument(
         "--shareable",
@@ -234,15 +238,20 @@ def _analyse(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from spade_core.study.export import FORMATS, export_file
+    from spade_core.study.export import FORMATS, export
 
     out = Path(options.out)
     ending = out.suffix.removeprefix(".").lower()
     form = options.format or (ending if ending in FORMATS else "csv")
-    data, rows = export_file(_store(), options.key, form, shareable=options.shareable)
+    made = export(_store(), options.key, form, options.table, shareable=options.shareable)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data)
-    return emit(options, {"file": str(out), "rows": rows, "format": form}, [f"{rows} rows in {out}"])
+    out.write_bytes(made.data)
+    beside = out.with_name(f"{out.name}.codebook.json")
+    if made.codebook is not None:
+        beside.write_bytes(made.codebook)
+    found = {"file": str(out), "rows": made.rows, "format": form}
+    lines = [f"{made.rows} rows in {out}", *([f"codebook in {beside}"] if made.codebook is not None else [])]
+    return emit(options, found, lines)
 
 
 def _backup(options: argparse.Namespace) -> int:

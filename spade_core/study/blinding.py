@@ -14,7 +14,8 @@ __all__ = ["BLINDED", "hidden_columns", "is_blind"]
 
 BLINDED = (
     "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "reference_side", "reference_source",
-    "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade", "cell",
+    "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade",
+    "rater_side_reference", "cell", "seed",
 )  # fmt: skip
 
 

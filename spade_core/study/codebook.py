@@ -1,4 +1,4 @@
-"""The columns of an export and what they mean; a design's own questions add theirs."""
+"""The columns of an export's tables and what they mean; a design's own questions add theirs to the trials."""
 
 from __future__ import annotations
 
@@ -7,28 +7,47 @@ from collections.abc import Mapping
 from spade_core.study.design import Design
 from spade_core.study.questions import Rating, Text
 
-__all__ = ["CODEBOOK", "codebook_of", "rating_column", "text_column"]
+__all__ = ["CODEBOOK", "CODEBOOKS", "codebook_of", "rating_column", "text_column"]
 
 Entry = tuple[str, str]  # type or unit, meaning
 
-CODEBOOK: Mapping[str, Entry] = {
+_STUDY: Mapping[str, Entry] = {
     "study_id": ("text", "random id of the study"),
-    "study_version": ("whole number", "version of its design"),
+    "study_version": ("whole number", "version that its design states"),
+    "design_version": ("whole number", "number of the design's saved version, from 1"),
+    "design_sha256": ("text", "of the design"),
     "code_version": ("text", "version of the program that published it"),
+}
+_WHO: Mapping[str, Entry] = {
     "participant_uid": ("text", "random id of the participation; in the shareable export a fresh number"),
     "is_bot": ("0/1", "a simulated participant: never data about people"),
     "is_preview": ("0/1", "an experimenter's preview"),
     "policy": ("text", "of a bot"),
     "simulated": ("text", "SIMULATED for bots and previews, else empty"),
-    "demo": ("0/1", "the study tries the software and measures nothing"),
-    "included": ("0/1", "whether the design's exclusions and the experimenter keep this person"),
-    "exclusion_reason": ("text", "which of them do not; the experimenter's words are left out of the shareable export"),
+}
+_DEMO: Entry = ("0/1", "the study tries the software and measures nothing")
+_INCLUDED: Entry = ("0/1", "whether the design's exclusions and the experimenter keep this person")
+_REASON: Entry = (
+    "text", "which of them do not; the experimenter's words are left out of the shareable export",
+)  # fmt: skip
+_CELL: Entry = ("whole number", "which way of handing out conditions")
+_SEED: Entry = ("text", "of this person's schedule, 128 bits; hidden while blind, and not in the shareable export")
+_COMMENT: Entry = ("text", "the participant's closing comment, on all rows; in the shareable export once reviewed")
+
+CODEBOOK: Mapping[str, Entry] = {
+    **_STUDY,
+    **_WHO,
+    "demo": _DEMO,
+    "included": _INCLUDED,
+    "exclusion_reason": _REASON,
     "status": ("text", "active, complete, declined, screened_out or failed"),
-    "cell": ("whole number", "which way of handing out conditions"),
+    "cell": _CELL,
+    "seed": _SEED,
     "trial_id": ("text", "random id of the trial"),
     "trial_index": ("whole number", "order; below 1000 practice"),
     "block_index": ("whole number", "counts breaks"),
     "trial_type": ("text", "practice, main, catch, repeat or attention"),
+    "practice_round": ("whole number", "from 1; empty after practice"),
     "stimulus_id": ("text", "item of the stimulus set"),
     "picture_id": ("text", "photograph"),
     "class_neuron": ("text", "MODEL:CLASS"),
@@ -41,6 +60,8 @@ CODEBOOK: Mapping[str, Entry] = {
     "contrast_side": ("text", "what “the region of more contrast” would answer"),
     "rater_side_dense": ("text", "what the model rater answers from the dense visualization"),
     "rater_side_spade": ("text", "what the model rater answers from the SPADE visualization"),
+    "rater_side_reference": ("text", "what the model rater answers from the reference crops"),
+    "required": ("text", "the answer that an attention trial asks for"),
     "choice": ("text", "region_1, region_2, cannot_tell; empty where the time was up"),
     "correct": ("0/1", "agrees with the reference; empty for cannot_tell and time-outs; attention: did as asked"),
     "confidence": ("1-3", "asked after the choice"),
@@ -50,12 +71,83 @@ CODEBOOK: Mapping[str, Entry] = {
     "n_focus_losses": ("whole number", "how often the window lost the focus in this trial"),
     "repeat_of": ("text", "trial_id of the trial that is repeated"),
     "submitted_utc": ("s", "when the answer was stored; in the shareable export since the person's start"),
-    "comment": ("text", "the participant's closing comment, on all rows; in the shareable export once reviewed"),
+    "onset_utc": ("s", "when the picture was exposed, by the browser's clock; shareable: since the person's start"),
+    "confidence_rt_ms": ("ms", "from the choice to the confidence"),
+    "extra_rt_ms": ("ms", "from the confidence to the end of the design's own questions"),
+    "input": ("text", "mouse, keyboard and the like, as the browser says"),
+    "shown": ("whole number", "how often the trial was shown, reloads included"),
+    "early_answers": ("whole number", "answers before the minimum viewing time, which do not count"),
+    "resizes": ("whole number", "how often the window changed its size in this trial"),
+    "window_width": ("px", "of the window at the answer"),
+    "window_height": ("px", "of the window at the answer"),
+    "dpr": ("number", "device pixels to a pixel"),
+    "comment": _COMMENT,
 }
 
+_PARTICIPANTS: Mapping[str, Entry] = {
+    **_STUDY,
+    **_WHO,
+    "demo": _DEMO,
+    "status": ("text", "active, left (idle longer than “expire_minutes”), complete, declined, screened_out or failed"),
+    "phase": ("text", "where the person is, or was last"),
+    "code_kind": ("text", "which completion code was given; empty: none"),
+    "cell": _CELL,
+    "condition": ("text", "the one condition of somebody between participants; empty within"),
+    "seed": _SEED,
+    "included": _INCLUDED,
+    "exclusion_reason": _REASON,
+    "checks": ("JSON", "data-quality rules that failed, with their details, whether or not they exclude"),
+    "started_utc": ("s", "entry; in the shareable export 0"),
+    "consented_utc": ("s", "consent, empty where it was not given; shareable: since the start"),
+    "consent_sha256": ("text", "of the consent's text"),
+    "last_seen_utc": ("s", "the last sign of life; shareable: since the start"),
+    "finished_utc": ("s", "the end, empty before; shareable: since the start"),
+    "total_s": ("s", "from entry to the end"),
+    "instruction_s": ("s", "from the instructions to the page after them"),
+    "comprehension_tries": ("whole number", "attempts at the comprehension check"),
+    "practice_rounds": ("whole number", "finished rounds of practice"),
+    "practice_flagged": ("0/1", "went on although the last round of practice was not passed"),
+    "native": ("0/1", "trials as a plain form, chosen before the first"),
+    "window_width": ("px", "of the window at the device check"),
+    "device": ("JSON", "what the browser said at the device check; not in the shareable export"),
+    "n_practice": ("whole number", "answered practice trials"),
+    "n_main": ("whole number", "answered main trials, those timed out among them"),
+    "n_catch": ("whole number", "answered catch trials"),
+    "n_repeat": ("whole number", "answered repeated trials"),
+    "n_attention": ("whole number", "answered attention checks"),
+    "n_cannot_tell": ("whole number", "answers “cannot tell” after practice"),
+    "n_timed_out": ("whole number", "trials after practice without an answer in time"),
+    "n_focus_losses": ("whole number", "how often the window lost the focus after practice"),
+    "n_events": ("whole number", "rows of the table of events"),
+    "comment": ("text", "the closing comment; in the shareable export once reviewed"),
+}
 
-def codebook_of(design: Design) -> dict[str, Entry]:
-    """Return the columns of a study's export: those of every study, its ratings, its free texts."""
+_AT: Entry = ("s", "when; in the shareable export since the person's start")
+
+CODEBOOKS: Mapping[str, Mapping[str, Entry]] = {
+    "trials": CODEBOOK,
+    "participants": _PARTICIPANTS,
+    "events": {
+        **_WHO,
+        "at_utc": _AT,
+        "kind": ("text", "what happened: a refused answer, another tab, entered again and the like"),
+        "reason": ("text", "why an answer was refused"),
+        "details": ("JSON", "the rest; not in the shareable export"),
+    },
+    "pages": {
+        **_WHO,
+        "page": ("text", "that the person reached"),
+        "at_utc": _AT,
+        "seconds": ("s", "to the next page or the end; empty for the last one of who has not finished"),
+    },
+}
+"""The columns of each table of every study."""
+
+
+def codebook_of(design: Design, table: str = "trials") -> dict[str, Entry]:
+    """Return the columns of a table of a study's export; trials also have its ratings and its free texts."""
+    if table != "trials":
+        return dict(CODEBOOKS[table])
     ratings = {rating_column(question.name): _rating(question) for question in design.questions.ratings}
     texts = {text_column(question.name): _text(question) for question in design.questions.texts}
     return {**CODEBOOK, **ratings, **texts}

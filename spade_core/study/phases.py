@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from spade_core.study.schedule import Planned, cells, main_schedule, practice_schedule
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened
-from spade_core.study.tables import Participant, Study, Trial
+from spade_core.study.tables import PageTime, Participant, Study, Trial
 
 __all__ = ["after_answer", "begin_practice", "end", "go", "open_trial", "take_cell"]
 
@@ -30,10 +30,13 @@ def after_answer(store: Store, session: Session, row: Participant, study: Opened
     """Move on where the answer just written was the last one of its phase."""
     if open_trial(session, row) is not None:
         return
+    before = row.phase
     if row.phase == "practice":
         judge_practice(store, session, row, study)
     elif row.phase == "main":
         go(row, "main", "debrief")
+    if row.phase != before:
+        session.add(PageTime(participant_uid=row.uid, page=row.phase, at=store.clock()))
 
 
 def go(row: Participant, before: str, after: str) -> None:

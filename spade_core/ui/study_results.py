@@ -13,9 +13,11 @@ from spade_core.study.blinding import hidden_columns, is_blind
 from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
-from spade_core.study.export import FORMATS, export_file, trial_table
+from spade_core.study.export import FORMATS, TABLES, bundle, export, trial_table
+from spade_core.study.formats import safe_text
 from spade_core.study.report import methods_text
-from spade_core.study.result_tables import TABLES, table3_rows
+from spade_core.study.result_tables import TABLES as RESULT_TABLES
+from spade_core.study.result_tables import table3_rows
 from spade_core.study.studies import opened
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import evidence, guarded, notify, require_access
@@ -57,28 +59,45 @@ def show_export(key: str) -> None:
     study = opened(store, key)
     if is_blind(store, study):
         st.info(f"Blinded: without {', '.join(hidden_columns(study.design))}.", icon=":material/visibility_off:")
-    form = st.segmented_control("Format", FORMATS, default=FORMATS[0], required=True, key="format")
+    form = str(st.segmented_control("Format", FORMATS, default=FORMATS[0], required=True, key="format"))
+    name = str(st.segmented_control("Table", TABLES, default=TABLES[0], required=True, key="export_table"))
     shareable = st.toggle(
         "Shareable: fresh random numbers, times since each person's start, free text only where shared under Texts",
         key="shareable",
     )
-    st.download_button(
-        "Download", partial(export_bytes, key, str(form), shareable, evidence()),
-        f"{key}{'_shareable' if shareable else ''}.{form}", key="export", on_click="ignore", type="primary",
+    mark = "_shareable" if shareable else ""
+    left, right, _ = st.columns([1, 1, 2])
+    left.download_button(
+        "Download", partial(export_bytes, key, form, shareable, evidence(), name), f"{key}_{name}{mark}.{form}",
+        key="export", on_click="ignore", type="primary",
+    )  # fmt: skip
+    right.download_button(
+        "All tables and codebooks (ZIP)", partial(bundle_bytes, key, form, shareable, evidence()),
+        f"{key}{mark}_{form}.zip", key="export_all", on_click="ignore",
     )  # fmt: skip
     table = trial_table(store, key, shareable=shareable)
     st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
-    st.dataframe(table.tail(SHOWN), hide_index=True, key="answers")
+    st.dataframe(table.tail(SHOWN).map(safe_text), hide_index=True, key="answers")
 
 
-def export_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes:
-    """Return the export as a file; made when the button is pressed, after another look at the door.
+def export_bytes(key: str, form: str, shareable: bool, shown: Evidence, table: str = "trials") -> bytes:
+    """Return a table of the export as a file; made when the button is pressed, after another look at the door.
+
+    Raises:
+        ConfigError: the door is closed, no such study, format or table.
+    """
+    require_access(shown)
+    return export(study_store(), key, form, table, shareable=shareable).data
+
+
+def bundle_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes:
+    """Return all tables with their codebooks as a ZIP, likewise.
 
     Raises:
         ConfigError: the door is closed, no such study or format.
     """
     require_access(shown)
-    return export_file(study_store(), key, form, shareable=shareable)[0]
+    return bundle(study_store(), key, form, shareable=shareable)
 
 
 def figures_bytes(result: dict[str, Any], shown: Evidence) -> bytes:
@@ -147,7 +166,7 @@ def _show_result(result: dict[str, Any]) -> None:
     for name, make in FIGURES.items():
         st.plotly_chart(make(result), width="stretch", key=name, config=chart_options(result, name))
     mark = "SIMULATED: " if result["simulated"] else ""
-    for title, rows in ((title, make(result)) for title, make in TABLES.items()):
+    for title, rows in ((title, make(result)) for title, make in RESULT_TABLES.items()):
         if rows:
             with st.expander(f"{mark}{title}"):
                 st.dataframe(rows, hide_index=True, key=f"table_{title}")

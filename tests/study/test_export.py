@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 
 import pandas as pd
 import pytest
@@ -12,11 +13,12 @@ from spade_core.errors import ConfigError
 from spade_core.study.blinding import BLINDED, is_blind
 from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.checks import rules_only
-from spade_core.study.codebook import CODEBOOK
+from spade_core.study.codebook import CODEBOOK, CODEBOOKS
 from spade_core.study.evaluation import evaluate, report_text, status_of, unblind
-from spade_core.study.export import trial_table, write
+from spade_core.study.export import TABLES, bundle, export, trial_table, write
 from spade_core.study.people import exclude
-from spade_core.study.studies import opened
+from spade_core.study.studies import opened, publish
+from tests.study.conftest import real_design
 from tests.study.test_flow import answer_of, flow, in_main, submit
 
 
@@ -59,7 +61,7 @@ def test_a_shareable_export_has_fresh_numbers_and_relative_times(store, key):
     who = finished(store, key, external_id="PROLIFIC123")
     unblind(store, key)
     store.clock.now += 50
-    data = write(trial_table(store, key, shareable=True), "csv").decode()
+    data = export(store, key, "csv", shareable=True).data.decode()
     assert who.row.uid not in data
     assert "PROLIFIC123" not in data
     assert who.row.seed not in data
@@ -84,7 +86,7 @@ def test_a_shareable_export_names_the_rules_without_the_experimenters_words(stor
 def test_formats_hold_the_same_rows(store, key, form):
     simulate(store, key, 1, "rater", seed=0)
     table = trial_table(store, key)
-    data = write(table, form)
+    data = write(table, form, CODEBOOK)
     if form == "json":
         found = json.loads(data)
         assert set(found["codebook"]) == set(CODEBOOK)
@@ -97,7 +99,7 @@ def test_formats_hold_the_same_rows(store, key, form):
 
 def test_a_spreadsheet_takes_no_text_for_a_formula():
     table = pd.DataFrame({"policy": ["=1+1", "@x", "two\nlines", None], "is_bot": [True, False, True, False]})
-    lines = write(table, "csv").decode("utf-8-sig").splitlines()
+    lines = write(table, "csv", CODEBOOK).decode("utf-8-sig").splitlines()
     assert lines == ["policy,is_bot", "'=1+1,1", "'@x,0", "two lines,1", ",0"]
 
 
@@ -135,3 +137,116 @@ def test_a_simulation_repeats_from_its_seed_and_refuses_nonsense(store, key):
         simulate(store, key, 1, "genius", seed=0)
     with pytest.raises(ConfigError, match="at least 1"):
         simulate(store, key, 0, "random", seed=0)
+
+
+def rows_of(store, key, table, **options):
+    """Return a table's rows as its JSON export has them."""
+    found = json.loads(export(store, key, "json", table, **options).data)
+    assert [set(row) for row in found["rows"]] == [set(found["codebook"])] * len(found["rows"])
+    return found["rows"]
+
+
+def with_all_sorts(store, key):
+    """Let one person finish, one decline and one leave; return the one who finished."""
+    who = finished(store, key, external_id="PROLIFIC123")
+    submit(store, who, {"trial_id": "from outside", "choice": "region_1"})
+    flow.consent(store, ready(store, key), given=False)
+    in_main(store, key)
+    store.clock.now += 7200
+    return who
+
+
+def ready(store, key):
+    """Return somebody who is asked for consent."""
+    who = flow.person(store, key, flow.enter(store, key).token)
+    return flow.check_device(store, who, width=1200, device={"browser": "Firefox"})
+
+
+def test_every_table_has_the_columns_of_its_codebook_in_every_format(store, key):
+    simulate(store, key, 2, "random", seed=0)
+    assert set(TABLES) == set(CODEBOOKS) == {"trials", "participants", "events", "pages"}
+    for table in TABLES:
+        csv, parquet = (export(store, key, form, table) for form in ("csv", "parquet"))
+        columns = list(pd.read_csv(io.BytesIO(csv.data)).columns)
+        assert columns == list(pd.read_parquet(io.BytesIO(parquet.data)).columns) == list(CODEBOOKS[table])
+        for made in (csv, parquet):
+            assert list(json.loads(made.codebook)["codebook"]) == columns
+        assert export(store, key, "json", table).codebook is None
+    with pytest.raises(ConfigError, match="no table"):
+        export(store, key, "csv", "names")
+
+
+def test_the_participants_table_has_everybody_and_how_far_they_came(store, key):
+    with_all_sorts(store, key)
+    rows = {row["status"]: row for row in rows_of(store, key, "participants")}
+    assert set(rows) == {"complete", "declined", "left"}
+    done, declined, left = rows["complete"], rows["declined"], rows["left"]
+    assert (done["code_kind"], declined["code_kind"], left["code_kind"]) == ("complete", "declined", None)
+    assert declined["consented_utc"] is None
+    assert json.loads(declined["device"]) == {"browser": "Firefox", "width": 1200}
+    design = opened(store, key).design
+    for kind, count in (("main", design.trials), ("catch", design.catch), ("repeat", design.repeats)):
+        assert (done[f"n_{kind}"], left[f"n_{kind}"]) == (count, 0)
+    assert done["n_focus_losses"] == 2 * (design.trials + design.catch + design.repeats + design.attention)
+    assert done["practice_rounds"] == 1
+    assert done["total_s"] >= done["instruction_s"] >= 0
+    assert done["design_sha256"] == design.sha256
+    assert done["design_version"] == 1
+    assert json.loads(done["checks"]) == {}
+
+
+def test_events_and_pages_are_told_in_their_order(store, key):
+    who = with_all_sorts(store, key)
+    (event,) = rows_of(store, key, "events")
+    assert (event["participant_uid"], event["kind"], event["reason"]) == (who.row.uid, "refused answer", "foreign")
+    assert json.loads(event["details"])["trial_id"] == "from outside"
+    pages = [row for row in rows_of(store, key, "pages") if row["participant_uid"] == who.row.uid]
+    assert [row["page"] for row in pages] == list(flow.PHASES[1:])
+    assert all(row["seconds"] >= 0 for row in pages)
+
+
+def test_shareable_tables_say_nothing_of_who_it_was(store, key):
+    who = with_all_sorts(store, key)
+    with zipfile.ZipFile(io.BytesIO(bundle(store, key, "csv", shareable=True))) as archive:
+        files = {name: archive.read(name).decode("utf-8-sig") for name in archive.namelist()}
+    assert set(files) == {f"{name}.csv{end}" for name in TABLES for end in ("", ".codebook.json")}
+    for text in files.values():
+        for secret in (who.row.uid, who.row.seed, "PROLIFIC123", "Firefox", "from outside"):
+            assert secret not in text
+    tables = {name: pd.read_csv(io.StringIO(files[f"{name}.csv"])) for name in TABLES}
+    for table in tables.values():
+        for name in table.columns[table.columns.str.endswith("_utc")]:
+            assert table[name].dropna().between(0, 7200).all()
+    (number,) = tables["participants"].query("status == 'complete'")["participant_uid"]
+    assert set(tables["events"]["participant_uid"]) == {number}
+    assert number in set(tables["pages"]["participant_uid"])
+    assert number in set(tables["trials"]["participant_uid"])
+
+
+def test_no_table_of_a_blind_study_tells_arm_or_seed(store, stimuli):
+    key = publish(store, real_design(arrangement="between"), stimuli)
+    finished(store, key)
+    for table in TABLES:
+        assert not {*BLINDED} & set(json.loads(export(store, key, "json", table).data)["codebook"])
+    unblind(store, key)
+    (row,) = rows_of(store, key, "participants")
+    assert {row["condition"]} == {trial["condition"] for trial in rows_of(store, key, "trials")
+                                  if trial["trial_type"] == "main"}  # fmt: skip
+    assert row["seed"] == rows_of(store, key, "trials")[0]["seed"]
+
+
+def test_what_came_with_an_answer_is_exported(store, key):
+    who = in_main(store, key)
+    trial = flow.current_trial(store, who)
+    told = {
+        "confidence_rt_ms": 300.5, "extra_rt_ms": 12.0, "input": "key", "early_answers": 2, "width": 1200,
+        "height": 800, "dpr": 2, "onset_utc": "1970-01-12T13:46:41.500Z",
+    }  # fmt: skip
+    submit(store, who, answer_of(trial, "region_1", **told))
+    row = rows_of(store, key, "trials")[-1]
+    assert (row["confidence_rt_ms"], row["extra_rt_ms"], row["input"], row["early_answers"]) == (300.5, 12.0, "key", 2)
+    assert (row["window_width"], row["window_height"], row["dpr"]) == (1200, 800, 2)
+    assert row["onset_utc"] == 1_000_001.5
+    assert rows_of(store, key, "trials", shareable=True)[-1]["onset_utc"] == 1.5
+    rounds = {row["practice_round"] for row in rows_of(store, key, "trials") if row["trial_type"] == "practice"}
+    assert rounds == {1}

@@ -18,7 +18,7 @@ from spade_core.study.analysis import analyse
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE, parse_design
 from spade_core.study.evaluation import evaluate, report_text, unblind
-from spade_core.study.export import export_file, trial_table
+from spade_core.study.export import export, trial_table
 from spade_core.study.free_texts import free_texts, review
 from spade_core.study.questions import Questions, read_replies
 from spade_core.study.report import methods_text, preregistration
@@ -178,7 +178,8 @@ def ids(store, key):
 def test_an_export_has_ratings_texts_and_the_comment_with_their_codebook(store, key):
     finished(store, key)
     unblind(store, key)
-    data, rows = export_file(store, key, "json")
+    made = export(store, key, "json")
+    data, rows = made.data, made.rows
     found = json.loads(data)
     assert len(found["rows"]) == rows == 6 + 18
     assert found["codebook"]["rating_help"] == {
@@ -188,7 +189,7 @@ def test_an_export_has_ratings_texts_and_the_comment_with_their_codebook(store, 
     assert [row["rating_help"] for row in found["rows"]] == [None] * 6 + [1 + number % 5 for number in range(18)]
     assert [row["text_why"] for row in found["rows"]] == [None] * 6 + ["look 0", "look 1"] + [None] * 16
     assert {row["comment"] for row in found["rows"]} == {"thanks"}
-    csv = pd.read_csv(io.BytesIO(export_file(store, key, "csv")[0]))
+    csv = pd.read_csv(io.BytesIO(export(store, key, "csv").data))
     assert csv["rating_help"].tolist()[6:] == [1 + number % 5 for number in range(18)]
 
 

@@ -1,0 +1,236 @@
+"""The rows of an export's tables, raw: answered trials, participants, events and page times.
+
+``export`` takes out of them what a blind or a shareable export must not hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from spade_core.study.checks import Checks, check_person
+from spade_core.study.codebook import rating_column, text_column
+from spade_core.study.flow import TERMINAL
+from spade_core.study.schedule import ROUND, cells, other_region
+from spade_core.study.store import Store
+from spade_core.study.studies import Opened
+from spade_core.study.tables import DesignVersion, Event, PageTime, Participant, Trial
+
+__all__ = ["ROWS", "Source", "read_source"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """All rows of a study as of one moment.
+
+    Attributes:
+        version: number of the design's last saved version; now: UTC seconds.
+        people: in the order of their starts; trials: the answered ones, events, pages: by participant uid.
+        checks: what the data-quality rules found, by participant uid.
+    """
+
+    study: Opened
+    version: int
+    now: float
+    people: Sequence[Participant]
+    trials: Mapping[str, Sequence[Trial]]
+    events: Mapping[str, Sequence[Event]]
+    pages: Mapping[str, Sequence[PageTime]]
+    checks: Mapping[str, Checks]
+
+
+def read_source(store: Store, study: Opened) -> Source:
+    """Read a study's rows in one transaction."""
+    mine = Participant.study_id == study.row.id
+
+    def work(session: Session) -> tuple[Any, ...]:
+        numbers = select(DesignVersion.number).where(DesignVersion.study_id == study.row.id)
+        answered = select(Trial).join(Participant).where(mine, Trial.answered.is_not(None)).order_by(Trial.index)
+        return (
+            session.scalar(numbers.order_by(DesignVersion.number.desc()).limit(1)) or 0,
+            list(session.scalars(select(Participant).where(mine).order_by(Participant.started, Participant.uid))),
+            _by_person(session.scalars(answered)),
+            _by_person(session.scalars(select(Event).join(Participant).where(mine).order_by(Event.id))),
+            _by_person(session.scalars(select(PageTime).join(Participant).where(mine).order_by(PageTime.id))),
+        )
+
+    version, people, trials, events, pages = store.run(work)
+    checks = {person.uid: check_person(person, trials.get(person.uid, ()), study.design) for person in people}
+    return Source(study, version, store.clock(), people, trials, events, pages, checks)
+
+
+def _by_person(rows: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.participant_uid, []).append(row)
+    return found
+
+
+def _study(source: Source) -> Row:
+    row = source.study.row
+    return {
+        "study_id": row.id, "study_version": source.study.design.version, "design_version": source.version,
+        "design_sha256": row.design_sha256, "code_version": row.code_version,
+    }  # fmt: skip
+
+
+def _who(person: Participant) -> Row:
+    return {
+        "participant_uid": person.uid, "is_bot": person.is_bot, "is_preview": person.is_preview,
+        "policy": person.policy, "simulated": "SIMULATED" if person.is_bot or person.is_preview else "",
+    }  # fmt: skip
+
+
+def _trials(source: Source) -> Iterator[Row]:
+    head = _study(source)
+    for person in source.people:
+        for trial in source.trials.get(person.uid, ()):
+            yield {**head, **_trial(source, person, trial)}
+
+
+def _trial(source: Source, person: Participant, trial: Trial) -> Row:
+    study, verdict = source.study, source.checks[person.uid]
+    item = study.stimuli.item(trial.stimulus_id)
+
+    def side(answer: str | None) -> str | None:
+        if answer is None:
+            return None
+        return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
+
+    return {
+        **_who(person), "demo": study.row.demo, "included": verdict.included, "exclusion_reason": verdict.reason,
+        "status": person.status, "cell": person.cell, "seed": person.seed, "trial_id": trial.id,
+        "trial_index": trial.index, "block_index": trial.block, "trial_type": trial.type,
+        "practice_round": trial.index // ROUND + 1 if trial.type == "practice" else None,
+        "stimulus_id": item.id, "picture_id": item.picture_id, "class_neuron": item.class_neuron,
+        "model_id": item.model_id, "condition": trial.condition, "reference_source": item.reference_source,
+        "keeps_class": item.keeps_class, "reference_side": trial.reference_side,
+        **{column: side(item.answers.get(name)) for column, name in _BASELINES.items()},
+        "required": trial.required, "choice": trial.choice, "correct": _correct(trial),
+        "confidence": trial.confidence, "rt_ms": trial.rt_ms, "rt_source": trial.rt_source,
+        "timed_out": bool(trial.timed_out), "n_focus_losses": trial.n_focus_losses, "repeat_of": trial.repeat_of,
+        "submitted_utc": trial.answered, **_details(trial.details or {}), "comment": person.comment,
+        **_own(study, trial),
+    }  # fmt: skip
+
+
+_BASELINES = {
+    "central_side": "central", "contrast_side": "contrast", "rater_side_dense": "rater_dense",
+    "rater_side_spade": "rater_spade", "rater_side_reference": "rater_reference",
+}  # fmt: skip
+
+
+def _details(told: Mapping[str, Any]) -> Row:
+    """Return what came with an answer from the browser, None where it did not."""
+    resizes = told.get("resizes")
+    return {
+        "onset_utc": _seconds(told.get("onset_utc")), "confidence_rt_ms": told.get("confidence_rt_ms"),
+        "extra_rt_ms": told.get("extra_rt_ms"), "input": told.get("input"), "shown": told.get("shown"),
+        "early_answers": told.get("early_answers"), "resizes": len(resizes) if isinstance(resizes, list) else resizes,
+        "window_width": told.get("width"), "window_height": told.get("height"), "dpr": told.get("dpr"),
+    }  # fmt: skip
+
+
+def _seconds(stamp: Any) -> float | None:
+    """Return a browser's time stamp in UTC seconds; it comes from outside and may be anything."""
+    try:
+        return datetime.fromisoformat(str(stamp)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _own(study: Opened, trial: Trial) -> Row:
+    """Return the replies to the design's own questions by column."""
+    replies, questions = trial.extra or {}, study.design.questions
+    ratings = {rating_column(one.name): replies.get(one.name) for one in questions.ratings}
+    return {**ratings, **{text_column(one.name): replies.get(one.name) for one in questions.texts}}
+
+
+def _correct(trial: Trial) -> int | None:
+    wanted = trial.required or trial.reference_side
+    if trial.choice is None or (trial.choice == "cannot_tell" and trial.required is None):
+        return None
+    return int(trial.choice == wanted)
+
+
+def _participants(source: Source) -> Iterator[Row]:
+    head = _study(source)
+    for person in source.people:
+        yield {**head, **_participant(source, person)}
+
+
+def _participant(source: Source, person: Participant) -> Row:
+    study, verdict, device = source.study, source.checks[person.uid], person.device or {}
+    idle = person.status == "active" and person.last_seen < source.now - 60 * study.design.expire_minutes
+    return {
+        **_who(person), "demo": study.row.demo, "status": "left" if idle else person.status, "phase": person.phase,
+        "code_kind": person.status if person.status in TERMINAL else None, "cell": person.cell,
+        "condition": _arm(study, person.cell), "seed": person.seed, "included": verdict.included,
+        "exclusion_reason": verdict.reason, "checks": json.dumps(verdict.failed, sort_keys=True),
+        "started_utc": person.started, "consented_utc": person.consented, "consent_sha256": person.consent_sha256,
+        "last_seen_utc": person.last_seen, "finished_utc": person.finished,
+        "total_s": None if person.finished is None else person.finished - person.started,
+        "instruction_s": _instruction_s(source.pages.get(person.uid, ())),
+        "comprehension_tries": person.comprehension_tries, "practice_rounds": person.practice_round,
+        "practice_flagged": person.practice_flagged, "native": person.native, "window_width": device.get("width"),
+        "device": json.dumps({name: value for name, value in device.items() if name != "tab"}, sort_keys=True),
+        **_counts(source.trials.get(person.uid, ())), "n_events": len(source.events.get(person.uid, ())),
+        "comment": person.comment,
+    }  # fmt: skip
+
+
+def _arm(study: Opened, cell: int | None) -> str | None:
+    """Return the one condition that somebody meets, or None: all of them, or none yet."""
+    if cell is None or study.design.arrangement != "between":
+        return None
+    return study.design.conditions[cells(study.design, study.stimuli)[cell].rotation]
+
+
+def _instruction_s(pages: Sequence[PageTime]) -> float | None:
+    """Return the seconds from the instructions to the page after them."""
+    begun = next((page for page in pages if page.page == "instructions"), None)
+    after = [page.at for page in pages if begun is not None and page.id > begun.id]
+    return after[0] - begun.at if begun is not None and after else None
+
+
+def _counts(trials: Sequence[Trial]) -> Row:
+    types = Counter(trial.type for trial in trials)
+    later = [trial for trial in trials if trial.type != "practice"]
+    return {
+        **{f"n_{kind}": types[kind] for kind in ("practice", "main", "catch", "repeat", "attention")},
+        "n_cannot_tell": sum(trial.choice == "cannot_tell" for trial in later),
+        "n_timed_out": sum(bool(trial.timed_out) for trial in later),
+        "n_focus_losses": sum(trial.n_focus_losses for trial in later),
+    }  # fmt: skip
+
+
+def _events(source: Source) -> Iterator[Row]:
+    for person in source.people:
+        for event in source.events.get(person.uid, ()):
+            details = None if event.details is None else json.dumps(event.details, sort_keys=True)
+            reason = (event.details or {}).get("reason")
+            yield {**_who(person), "at_utc": event.at, "kind": event.kind, "reason": reason, "details": details}
+
+
+def _pages(source: Source) -> Iterator[Row]:
+    for person in source.people:
+        pages = source.pages.get(person.uid, ())
+        ends: list[float | None] = [*(page.at for page in pages[1:]), person.finished]
+        for page, end in zip(pages, ends, strict=False):
+            yield {
+                **_who(person), "page": page.page, "at_utc": page.at, "seconds": None if end is None else end - page.at
+            }  # fmt: skip
+
+
+ROWS: Mapping[str, Callable[[Source], Iterator[Row]]] = {
+    "trials": _trials, "participants": _participants, "events": _events, "pages": _pages,
+}  # fmt: skip
