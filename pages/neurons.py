@@ -7,11 +7,11 @@ from dataclasses import replace
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.images import PICTURES, bundled, load_picture
+from spade_core.images import PICTURES
 from spade_core.jobs import Ticket
 from spade_core.neurons.objectives import LOGITS, Neuron
 from spade_core.neurons.references import folder_state
-from spade_core.ui import neuron_panels, panels, pickers
+from spade_core.ui import facet_panels, neuron_panels, panels, pickers
 from spade_core.ui.following import files_of, follow, remember, remembered
 from spade_core.ui.frame import frame, jobs, settings
 from spade_core.ui.link import Choice
@@ -57,7 +57,7 @@ def _render() -> None:
 
 def _submit(choice: Choice, subject: Subject) -> None:
     config = VisualizeConfig(
-        Neuron(choice.layer or LOGITS, choice.channel), choice.target, {"steps": choice.steps, "seed": choice.seed},
+        _neuron(choice), choice.target, {"steps": choice.steps, "seed": choice.seed},
         {**choice.trace_options(), "seed": choice.seed},
     )  # fmt: skip
     payload = {"model": subject.spec, "picture": subject.source, "config": config.to_dict()}
@@ -111,23 +111,18 @@ def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
 
 
 def _render_facets(choice: Choice, subject: Subject) -> None:
-    """Several bundled pictures for one neuron, in a row."""
-    pictures = bundled()
-    names = st.multiselect(
-        "Pictures", list(pictures), key="facet_pictures", max_selections=4,
-        format_func=lambda name: pictures[name].title,
-        help="Two to four pictures of things that the neuron answers to.",
-    )  # fmt: skip
+    """Several pictures for one neuron, in a row."""
+    facets = facet_panels.pick_facets(subject)
+    judge = facet_panels.pick_judge(subject)
     st.caption(f"Neuron: {choice.layer}, channel {choice.channel}, as chosen above.")
-    if st.button("Draw the row", key="facets_run", disabled=len(names) < 2):
-        sources = [jobs().shelve(load_picture(f"bundled:{name}"), None) for name in names]
+    if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
         payload = {
-            "model": subject.spec, "pictures": sources,
-            "neuron": Neuron(choice.layer or LOGITS, choice.channel).to_dict(),
+            "model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge,
+            "neuron": _neuron(choice).to_dict(),
             "render": {"steps": choice.steps, "seed": choice.seed}, "seeds": SEEDS,
             "trace": {**choice.trace_options(), "seed": choice.seed},
         }  # fmt: skip
-        remember("facets", jobs().submit("multifaceted", payload), [pictures[name].title for name in names])
+        remember("facets", jobs().submit("multifaceted", payload), [facet.title for facet in facets])
     ticket, titles = remembered("facets")
     if ticket is None or not isinstance(titles, list):
         if EXAMPLE.is_file():
@@ -135,16 +130,15 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
         return
     status = ticket.status()
     if not status.finished:
-        follow(ticket, lambda partials: neuron_panels.show_facets(partials, titles), "facets")
+        follow(ticket, lambda partials: facet_panels.show_facets(partials, titles), "facets")
     elif status.state == "done":
-        files = ticket.result()
-        neuron_panels.show_facets(files, titles)
-        described = panels.read_json(files["facets.json"])
-        st.markdown("**How far apart are they?** :gray[cosine distance in the model's own embedding]")
-        figure = neuron_panels.distance_figure(described["between"], described["within"])
-        st.plotly_chart(figure, width="stretch", key="distances")
+        facet_panels.show_facet_results(ticket.result(), titles)
     else:
         st.info(status.note, icon=":material/info:")
+
+
+def _neuron(choice: Choice) -> Neuron:
+    return Neuron(choice.layer or LOGITS, choice.channel)
 
 
 main()

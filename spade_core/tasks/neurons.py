@@ -13,13 +13,16 @@ import torch
 
 from spade_core.config import Settings
 from spade_core.figures import png_bytes
+from spade_core.images import Picture
 from spade_core.layers import share_copy
+from spade_core.models import LoadedModel
 from spade_core.neurons import Neuron, layer_shapes
-from spade_core.neurons.facets import facets
+from spade_core.neurons.facets import Facets, facets
 from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.progress import Progress, span
+from spade_core.results import SCHEMA_VERSION, environment
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
 from spade_core.tracing import Trace
 from spade_core.visualization import VisualizeConfig, visualization_files, visualize
@@ -89,10 +92,12 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
     """Return the row of a multifaceted neuron: ``dense.png``, ``spade_0.png`` ..., ``picture_0.png`` ...,
     ``facets.json``.
 
-    Payload: ``model``, ``pictures`` (a list), ``neuron``, ``render``, ``trace`` (options), ``seeds``.
+    Payload: ``model``, ``pictures`` (a list), ``neuron``, ``render``, ``trace`` (options), ``seeds``, ``judge`` (spec
+    of the model whose embedding compares the images; None: the drawn one).
     """
     progress(0, 1, "loading the model")
     model = given_model(payload["model"], device)
+    judge = given_model(payload["judge"], device) if payload.get("judge") else model
     pictures = [given_picture(source, model)[0] for source in payload["pictures"]]
     neuron = Neuron.from_dict(payload["neuron"])
     shown = {
@@ -101,22 +106,47 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
     }
     emit(shown)
     found = facets(
-        model, pictures, neuron, RenderConfig(**payload["render"]), trace_options=payload["trace"],
+        model, pictures, neuron, RenderConfig(**payload["render"]), trace_options=payload["trace"], judge=judge,
         seeds=payload["seeds"], progress=span(progress, 0.0, 1.0),
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
     )  # fmt: skip
+    regions = [most_active_region(model, picture, neuron.layer, neuron.channel or 0)[0] for picture in pictures]
     described = {
-        "neuron": neuron.to_dict(),
-        "label": model.labels[neuron.channel or 0] if neuron.layer == "logits" else str(neuron),
-        "between": found.between.tolist(),
-        "within": found.within.tolist(),
-        "fidelity": [made.fidelity.to_dict() for made in found.traces],
-        "regions": [
-            list(most_active_region(model, picture, neuron.layer, neuron.channel or 0)[0]) for picture in pictures
-        ],
+        **_facets_manifest(found, model, judge, payload),
+        "regions": [list(region) for region in regions],
+        "pictures": [_picture_entry(*pair) for pair in zip(pictures, payload["pictures"], strict=True)],
     }
     images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
     seeds = {
         f"dense_{index}.png" if index else "dense.png": png_bytes(item.image) for index, item in enumerate(found.dense)
     }
-    return {**shown, **images, **seeds, "facets.json": json.dumps(described).encode()}
+    return {**shown, **images, **seeds, "facets.json": json.dumps(described, indent=2).encode()}
+
+
+def _facets_manifest(
+    found: Facets, model: LoadedModel, judge: LoadedModel, payload: Mapping[str, Any]
+) -> dict[str, Any]:
+    neuron = found.neuron
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "facets",
+        "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
+        "judge": {"name": judge.name, "sha256": judge.sha256},
+        "neuron": neuron.to_dict(),
+        "label": model.labels[neuron.channel or 0] if neuron.layer == "logits" else str(neuron),
+        "render": dict(payload["render"]),
+        "trace": [made.config.to_dict() for made in found.traces],
+        "fidelity": [made.fidelity.to_dict() for made in found.traces],
+        "sparsity": [made.report.sparsity for made in found.traces],
+        "notes": {
+            "dense": [note for item in found.dense for note in item.notes],
+            "spade": [list(item.notes) for item in found.spade],
+        },
+        "between": found.between.tolist(),
+        "within": found.within.tolist(),
+        "environment": environment(model.device),
+    }
+
+
+def _picture_entry(picture: Picture, source: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}

@@ -15,10 +15,9 @@ from spade_core.ui.link import Choice
 from spade_core.ui.panels import picture_words, read_array, read_json, trace_words
 
 __all__ = [
-    "distance_figure",
+    "framed",
     "neuron_command",
     "show_downloads",
-    "show_facets",
     "show_forming",
     "show_pair",
     "show_references",
@@ -78,34 +77,6 @@ def show_references(files: Mapping[str, bytes]) -> None:
     st.markdown(f"**Reference pictures** :gray[the crops of “{described['folder']}” that excite this neuron most]")
     for column, (index, crop) in zip(st.columns(9), enumerate(described["crops"]), strict=False):
         column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")
-
-
-def show_facets(files: Mapping[str, bytes], titles: Sequence[str]) -> None:
-    """Show one row: the dense image, then for each picture itself and its SPADE image."""
-    columns = st.columns(len(titles) + 1)
-    if "dense.png" in files:
-        columns[0].image(files["dense.png"], caption="Dense", width="stretch")
-    else:
-        columns[0].caption("The dense image comes last.")
-    for index, (column, title) in enumerate(zip(columns[1:], titles, strict=True)):
-        if f"picture_{index}.png" in files:
-            column.image(files[f"picture_{index}.png"], caption=title, width="stretch")
-        if f"spade_{index}.png" in files:
-            column.image(files[f"spade_{index}.png"], caption="SPADE", width="stretch")
-
-
-def distance_figure(between: Sequence[float], within: Sequence[float]) -> go.Figure:
-    """Return the pairwise distances of SPADE images (by picture) beside those of dense images (by seed)."""
-    figure = go.Figure(
-        [
-            go.Box(y=list(between), name="SPADE, by picture", boxpoints="all", marker_color="#0f766e"),
-            go.Box(y=list(within), name="dense, by seed", boxpoints="all", marker_color="#94a3b8"),
-        ]
-    )
-    figure.update_layout(
-        height=260, showlegend=False, margin={"l": 4, "r": 4, "t": 8, "b": 4}, yaxis_title="cosine distance"
-    )
-    return figure
 
 
 def show_downloads(files: Mapping[str, bytes], command: str) -> None:

@@ -22,7 +22,8 @@ from spade_core.ui.plots import pair_figure, stage_figure, top_figure
 
 __all__ = [
     "command_line", "picture_words", "read_array", "read_json", "show_downloads", "show_fidelity", "show_layers",
-    "show_pairs", "show_predictions", "show_status", "show_top", "trace_words", "wait_briefly",
+    "show_pairs", "show_predictions", "show_status", "show_top", "show_top_tables", "trace_words",
+    "wait_briefly", "zip_files",
 ]  # fmt: skip
 
 WAIT_STEP = 0.1
@@ -139,12 +140,15 @@ def show_layers(described: Mapping[str, Any]) -> None:
 def show_predictions(described: Mapping[str, Any]) -> None:
     """Show both top-5 side by side."""
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):
-        for column, title, name in zip(
-            st.columns(2), ("Dense", "Trace"), ("prediction", "trace_prediction"), strict=True
-        ):
-            rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in described[name]]
-            column.markdown(f"**{title}**")
-            column.dataframe(rows, key=f"top_{name}")
+        show_top_tables(described, *st.columns(2))
+
+
+def show_top_tables(described: Mapping[str, Any], dense: Any, trace: Any) -> None:
+    """Show the top-5 of both networks, each in its container."""
+    for place, title, name in ((dense, "Dense", "prediction"), (trace, "Trace", "trace_prediction")):
+        rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in described[name]]
+        place.markdown(f"**{title}**")
+        place.dataframe(rows, key=f"top_{name}")
 
 
 def show_downloads(files: Mapping[str, bytes], command: str) -> None:
@@ -154,7 +158,7 @@ def show_downloads(files: Mapping[str, bytes], command: str) -> None:
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
     for column, label, name, data, kind in (
         (columns[0], "Figure (PNG)", "spade_figure.png", files["figure.png"], "image/png"),
-        (columns[1], "Arrays (NPY, zipped)", "spade_arrays.zip", _zip(arrays), "application/zip"),
+        (columns[1], "Arrays (NPY, zipped)", "spade_arrays.zip", zip_files(arrays), "application/zip"),
         (columns[2], "Manifest (JSON)", "manifest.json", files["manifest.json"], "application/json"),
     ):
         column.download_button(label, data, name, kind, key=f"download_{name}", on_click="ignore", width="stretch")
@@ -162,7 +166,8 @@ def show_downloads(files: Mapping[str, bytes], command: str) -> None:
     st.code(command, language="bash", wrap_lines=True)
 
 
-def _zip(files: Mapping[str, bytes]) -> bytes:
+def zip_files(files: Mapping[str, bytes]) -> bytes:
+    """Return ``files`` as one archive; the same files give the same bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
