@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from spade_core.images import bundled, load_picture
 from spade_core.jobs import Ticket
 from spade_core.ui import panels, pickers, trace_plots
 from spade_core.ui.following import follow, remember, remembered
 from spade_core.ui.frame import frame, jobs
 from spade_core.ui.link import Choice
 from spade_core.ui.plots import stage_figure
+from spade_core.ui.second_picture import pick_second
 from spade_core.ui.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
 
 PAGE = "trace"
+COMPARE = "trace_compare"
+WINDOW = 256  # rows and columns of a window of single weights, at most
 
 
 def main() -> None:
@@ -40,22 +42,37 @@ def _render() -> None:
         run = st.button("Make the trace", type="primary", width="stretch", key="make")
     choice = Choice(
         model=subject.spec.get("name", "own"), picture=subject.source["name"], trigger=paste_of(subject.source),
-        target=target, other=start.other,
+        target=target, other=start.other, other_trigger=start.other_trigger,
     )  # fmt: skip
     choice = replace(choice, **options)
-    if run or asked_by_link(PAGE):
-        _submit("inspect", PAGE, choice, subject, target=target)
-        if subject.linkable:
-            st.query_params.from_dict(choice.to_query(methods=False))
-        else:
-            st.query_params.clear()
+    linked = asked_by_link(PAGE)
+    if linked and start.other:
+        st.session_state[COMPARE] = True  # once the trace is there
+    if run or linked:
+        _submit("inspect", PAGE, choice, subject)
+        _show_link(choice, subject)
     _render_trace(subject)
+
+
+def _show_link(choice: Choice, subject: Subject) -> None:
+    if subject.linkable:
+        st.query_params.from_dict(choice.to_query(methods=False))
+    else:
+        st.query_params.clear()
 
 
 def _submit(kind: str, slot: str, choice: Choice, subject: Subject, **more: Any) -> None:
     trace = {**choice.trace_options(), "seed": choice.seed}
-    payload = {"model": subject.spec, "picture": subject.source, "trace": trace, **more}
+    payload = {"model": subject.spec, "picture": subject.source, "trace": trace, "target": choice.target, **more}
     remember(slot, jobs().submit(kind, payload), (choice, subject))
+
+
+def _say_if_previous(asked: tuple[Choice, Subject], now: tuple[Choice, Subject]) -> None:
+    """Say that what follows is of an earlier trace, where it is."""
+    (before, old), (choice, subject) = asked, now
+    first = replace(before, other=choice.other, other_trigger=choice.other_trigger)
+    if (first, old.spec, old.source) != (choice, subject.spec, subject.source):
+        st.info("This is of your previous choice: start it again for the trace above.", icon=":material/history:")
 
 
 def _finished(slot: str, hint: str) -> tuple[Ticket, Choice, Subject] | None:
@@ -98,7 +115,9 @@ def _render_trace(subject: Subject) -> None:
     names = ("Layers", "Surviving weights", "Paths", "Two pictures", "More pruning", "Export")
     layers, weights, paths, two, more, export = st.tabs(names)
     with layers:
-        st.plotly_chart(stage_figure(rows), width="stretch", key="layers_plot")
+        plot, tables = st.columns([3, 1.4])
+        plot.plotly_chart(stage_figure(rows), width="stretch", key="layers_plot")
+        panels.show_top_tables(panels.read_json(files["predictions.json"]), tables, tables)
         st.dataframe([{**row, "shape": " x ".join(map(str, row["shape"]))} for row in rows], key="layers_table")
     with weights:
         _render_weights(files, rows)
@@ -123,13 +142,33 @@ def _render_weights(files: dict[str, bytes], rows: list[dict[str, Any]]) -> None
     )  # fmt: skip
     with np.load(io.BytesIO(files["maps.npz"])) as maps:
         values, kept = maps[f"{layer}.map"], maps[f"{layer}.inputs"]
+        bits = maps.get(f"{layer}.bits")
     shape = pruned[layer]["shape"]
-    whole = values.shape == (shape[0], int(np.prod(shape[1:])))
-    st.caption(
-        "Dark weights survived; drag to zoom." + ("" if whole else " A cell shows the share of several weights.")
-    )
+    whole = "" if bits is None else " A cell shows the share of several weights; the window below shows single ones."
+    st.caption("Dark weights survived; drag to zoom." + whole)
     st.plotly_chart(trace_plots.map_figure(values, shape), width="stretch", key="map_plot")
-    st.plotly_chart(trace_plots.inputs_figure(kept), width="stretch", key="inputs_plot")
+    if bits is not None:
+        _render_window(layer, bits, shape[0], int(np.prod(shape[1:])))
+    order = st.segmented_control("Channels", ["in order", "fullest first"], default="in order", key="inputs_order")
+    figure = trace_plots.inputs_figure(kept, by_count=order == "fullest first")
+    st.plotly_chart(figure, width="stretch", key="inputs_plot")
+
+
+def _render_window(layer: str, bits: np.ndarray, rows: int, columns: int) -> None:
+    """Show a window of a large layer in which each cell is one weight."""
+    fields = st.columns(4)
+    size_down = int(fields[2].number_input("Rows shown", 1, WINDOW, min(rows, WINDOW // 4), key="window_rows"))
+    size_across = int(
+        fields[3].number_input("Columns shown", 1, WINDOW, min(columns, WINDOW // 2), key="window_columns")
+    )
+    top = int(fields[0].number_input(f"First row (0 to {rows - 1})", 0, rows - 1, 0, key=f"window_top_{layer}"))
+    left = int(
+        fields[1].number_input(f"First column (0 to {columns - 1})", 0, columns - 1, 0, key=f"window_left_{layer}")
+    )
+    mask = np.unpackbits(bits, count=rows * columns).reshape(rows, columns)
+    part = mask[top : top + size_down, left : left + size_across].astype(bool)
+    st.plotly_chart(trace_plots.window_figure(part, top, left), width="stretch", key="window_plot")
+    st.caption(f"{int(part.sum()):,} of {part.size:,} weights of this window survived.")
 
 
 def _render_paths(files: dict[str, bytes], summary: dict[str, Any]) -> None:
@@ -142,19 +181,23 @@ def _render_paths(files: dict[str, bytes], summary: dict[str, Any]) -> None:
 
 
 def _render_overlap(choice: Choice, subject: Subject) -> None:
-    pictures = bundled()
-    names = [name for name in pictures if f"bundled:{name}" != subject.source["path"]]
-    wanted = (choice.other or "").removeprefix("bundled:")
-    other = st.selectbox(
-        "Second picture", names, index=names.index(wanted) if wanted in names else 0, key="other",
-        format_func=lambda name: pictures[name].title,
+    second = pick_second(choice, subject)
+    same = second is not None and (second.source["path"], second.source.get("trigger")) == (
+        subject.source["path"], subject.source.get("trigger")
     )  # fmt: skip
-    if st.button("Compare the traces", key="compare"):
-        source = jobs().shelve(load_picture(f"bundled:{other}"), None)
-        _submit("compare", "overlap", choice, subject, other=source)
+    if same:
+        st.caption(":material/info: This is the first picture itself: choose another one, or another trigger.")
+    run = st.button("Compare the traces", key="compare", disabled=second is None or same)
+    if (st.session_state.pop(COMPARE, False) or run) and second is not None and not same:
+        asked = replace(choice, **{"other": None, "other_trigger": None, **second.link})
+        _submit("compare", "overlap", asked, subject, other=second.source)
+        st.session_state.overlap_title = second.title
+        _show_link(asked, subject)
     found = _finished("overlap", "")
     if found is not None:
+        _say_if_previous(found[1:], (choice, subject))
         rows = panels.read_json(found[0].result()["overlap.json"])
+        st.markdown(f"**With: {st.session_state.overlap_title}**")
         st.plotly_chart(trace_plots.overlap_figure(rows), width="stretch", key="overlap_plot")
         st.caption("Share of weights that both traces keep among those that either keeps; chance: two random choices.")
 
@@ -164,10 +207,10 @@ def _render_curve(choice: Choice, subject: Subject) -> None:
     if st.button("Compute the curve", key="curve"):
         plain = replace(choice, preset="default", sparsity=None, stages={})
         options = {key: value for key, value in plain.trace_options().items() if key != "preset"}
-        payload = {"model": subject.spec, "picture": subject.source, "trace": {**options, "seed": choice.seed}}
-        remember("curve", jobs().submit("curve", payload), (choice, subject))
+        _submit("curve", "curve", choice, subject, trace={**options, "seed": choice.seed})
     found = _finished("curve", "")
     if found is not None:
+        _say_if_previous(found[1:], (choice, subject))
         figure = trace_plots.curve_figure(panels.read_json(found[0].result()["curve.json"]))
         st.plotly_chart(figure, width="stretch", key="curve_plot")
 

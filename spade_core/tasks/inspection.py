@@ -12,6 +12,7 @@ import numpy as np
 
 from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, overlap, paths, pooled_map
 from spade_core.progress import Progress, span
+from spade_core.results import named
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
 from spade_core.trace_file import trace_bytes
 
@@ -19,7 +20,11 @@ __all__ = ["compare", "curve", "inspect"]
 
 
 def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``trace.json``, ``layers.json``, ``paths.json``, ``maps.npz`` and the trace itself, ``trace.safetensors``.
+    """Return ``trace.json``, ``predictions.json`` (both top-5), ``layers.json``, ``paths.json``, ``maps.npz`` and the
+    trace itself, ``trace.safetensors``.
+
+    ``maps.npz`` has of every pruned layer its ``map`` (uint8, see ``pooled_map``), its ``inputs`` (kept by each output
+    channel) and, where the map has fewer cells than the layer weights, ``bits``: one bit a weight, packed.
 
     Payload: ``model``, ``picture``, ``trace`` (options), ``target``.
     """
@@ -31,12 +36,21 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
     maps: dict[str, Any] = {}
     for row in made.report.layers:
         if row.status == "pruned":
-            maps[f"{row.name}.map"] = (255 * pooled_map(alive(made, row.name))).round().astype(np.uint8)
+            mask = alive(made, row.name)
+            pooled = pooled_map(mask)
+            maps[f"{row.name}.map"] = (255 * pooled).round().astype(np.uint8)
             maps[f"{row.name}.inputs"] = inputs_kept(made, row.name)
+            if pooled.shape != mask.shape:
+                maps[f"{row.name}.bits"] = np.packbits(mask)
     out = io.BytesIO()
     np.savez_compressed(out, **maps)
+    predictions = {
+        "prediction": named(made.fidelity.dense_top5, model.labels),
+        "trace_prediction": named(made.fidelity.trace_top5, model.labels),
+    }
     return {
         **trace_file(made), **crop_file(model, picture),
+        "predictions.json": json.dumps(predictions).encode(),
         "layers.json": json.dumps(made.report.to_rows()).encode(),
         "config.json": json.dumps(made.config.to_dict()).encode(),
         "paths.json": json.dumps(edges).encode(),
@@ -46,29 +60,31 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
 
 
 def curve(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``curve.json``; emit it as it grows. Payload: ``model``, ``picture``, ``trace`` (options)."""
+    """Return ``curve.json``; emit it as it grows. Payload: ``model``, ``picture``, ``trace`` (options), ``target``."""
     model, picture = given(payload, device)
+    options = {**payload["trace"], "target": payload.get("target")}
     points: list[dict[str, Any]] = []
 
     def point_ready(point: Point) -> None:
         points.append(asdict(point))
         emit({"curve.json": json.dumps(points).encode()})
 
-    fidelity_curve(model, picture, options=dict(payload["trace"]), progress=progress, on_point=point_ready)
+    fidelity_curve(model, picture, options=options, progress=progress, on_point=point_ready)
     return {"curve.json": json.dumps(points).encode()}
 
 
 def compare(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``overlap.json``: the Jaccard index of two pictures' traces in every layer, and what chance would give.
 
-    Payload: ``model``, ``picture``, ``other``, ``trace`` (options).
+    Payload: ``model``, ``picture``, ``other``, ``trace`` (options), ``target`` (of the first picture's trace).
     """
     model = given_model(payload["model"], device)
     made = []
     for index, key in enumerate(("picture", "other")):
         picture, _ = given_picture(payload[key], model)
         part = span(progress, index / 2, (index + 1) / 2)
-        made.append(given_trace(model, picture, payload["trace"], None, part))
+        target = payload.get("target") if key == "picture" else None
+        made.append(given_trace(model, picture, payload["trace"], target, part))
     kept = {row.name: 1 - row.realised for row in made[0].report.layers}
     rows = [
         {"layer": name, "jaccard": value, "chance": kept[name] / (2 - kept[name])}

@@ -49,8 +49,8 @@ class Choice:
         sparsity: for the preset ``uniform``; stages: stage -> ratio, for ``custom``.
         calibration, views: None means what the preset prefers.
         trigger: what is pasted into the picture, or None.
-        methods: of the saliency page; layer, channel, steps: of the neuron page; other: the trace page's second
-            picture.
+        methods: of the saliency page; layer, channel, steps: of the neuron page; other, other_trigger: the trace page's
+            second picture.
     """
 
     model: str = DEFAULT_MODEL
@@ -69,6 +69,7 @@ class Choice:
     channel: int | None = None
     steps: int = DEFAULT_STEPS
     other: str | None = None
+    other_trigger: Paste | None = None
 
     def to_query(self, *, methods: bool = True) -> dict[str, str]:
         """Return URL parameters; what is at its default is left out, but ``methods`` or ``run`` mark a link to run."""
@@ -78,8 +79,9 @@ class Choice:
             value = getattr(self, name)
             if value is not None and value != getattr(plain, name):
                 found[name] = f"{value:g}" if isinstance(value, float) else str(value)
-        if self.trigger is not None:
-            found["trigger"] = _write_trigger(self.trigger)
+        for name, paste in (("trigger", self.trigger), ("other_trigger", self.other_trigger)):
+            if paste is not None:
+                found[name] = _write_trigger(paste)
         if self.stages:
             found["stages"] = ",".join(f"{stage}:{ratio:g}" for stage, ratio in self.stages.items())
         return found
@@ -165,4 +167,5 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "channel": lambda value: _whole(value, "channel", 0, 10**6),
     "steps": lambda value: _whole(value, "number of steps", 1, MOST_STEPS),
     "other": _picture,
+    "other_trigger": _trigger,
 }

@@ -8,23 +8,32 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-__all__ = ["curve_figure", "inputs_figure", "map_figure", "overlap_figure", "paths_figure"]
+__all__ = ["curve_figure", "inputs_figure", "map_figure", "overlap_figure", "paths_figure", "window_figure"]
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 
 
 def map_figure(values: np.ndarray, shape: Sequence[int]) -> go.Figure:
-    """Return the map of surviving weights.
+    """Return the map of surviving weights of a whole layer.
 
     Args:
         values: uint8 ``(rows, columns)``, share of survivors under each cell times 255.
         shape: of the weight; the axes count its rows and flattened columns.
     """
     rows, columns = shape[0], int(np.prod(shape[1:]))
+    return _heatmap(values, (0, columns / values.shape[1]), (0, rows / values.shape[0]))
+
+
+def window_figure(mask: np.ndarray, top: int, left: int) -> go.Figure:
+    """Return a part of a layer weight by weight: bool ``(rows, columns)``, whose first cell is ``(top, left)``."""
+    return _heatmap(mask.astype(np.uint8) * 255, (left, 1), (top, 1))
+
+
+def _heatmap(values: np.ndarray, across: tuple[float, float], down: tuple[float, float]) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
-            z=values, x0=0, dx=columns / values.shape[1], y0=0, dy=rows / values.shape[0], zmin=0, zmax=255,
+            z=values, x0=across[0], dx=across[1], y0=down[0], dy=down[1], zmin=0, zmax=255,
             colorscale=[[0, "rgba(148,163,184,0.12)"], [1, TEAL]], showscale=False,
             hovertemplate="output %{y:.0f}, input %{x:.0f}<extra></extra>",
         )
@@ -34,10 +43,17 @@ def map_figure(values: np.ndarray, shape: Sequence[int]) -> go.Figure:
     return figure
 
 
-def inputs_figure(kept: np.ndarray) -> go.Figure:
-    """Return how many inputs each output channel still reads."""
-    figure = go.Figure(go.Histogram(x=kept, marker_color=TEAL, nbinsx=40))
-    figure.update_layout(height=220, margin=MARGIN, xaxis_title="inputs kept", yaxis_title="output channels")
+def inputs_figure(kept: np.ndarray, *, by_count: bool = False) -> go.Figure:
+    """Return how many inputs each output channel still reads, channel by channel or the fullest first."""
+    order = np.argsort(-kept, kind="stable") if by_count else np.arange(len(kept))
+    figure = go.Figure(
+        go.Bar(
+            y=kept[order], customdata=order, marker={"color": TEAL, "line": {"width": 0}},
+            hovertemplate="channel %{customdata}: %{y} inputs kept<extra></extra>",
+        )
+    )  # fmt: skip
+    title = "output channels, fullest first" if by_count else "output channel"
+    figure.update_layout(height=240, margin=MARGIN, bargap=0, xaxis_title=title, yaxis_title="inputs kept")
     return figure
 
 

@@ -14,6 +14,7 @@ from plotly.colors import get_colorscale, sample_colorscale
 from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
+from spade_core.images import bundled
 from spade_core.ui.link import Choice
 from spade_core.ui.panels import command_line
 from spade_core.ui.plots import pair_figure
@@ -129,8 +130,6 @@ def test_uploads_are_shown_and_hostile_ones_get_a_sentence(tmp_path):
         assert not app.exception, name
         assert len(app.error) == 1, name
         assert app.error[0].value.endswith(".")
-    from spade_core.images import bundled
-
     good = bundled()["cat"].path.read_bytes()
     app.file_uploader(key="picture_file").set_value(("mine.jpg", good, "image/jpeg")).run()
     assert not app.error
@@ -271,12 +270,21 @@ def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
 
 
 def test_facets_of_one_neuron_come_in_a_row():
-    app = page("pages/neurons.py", steps="2", **{**PRUNED, "run": ""})
-    app.multiselect(key="facet_pictures").set_value(["koala", "coffee"]).run()
+    link = {**PRUNED, "run": "", "model": "efficientnet_lite0_trojan", "picture": "bundled:coffee"}
+    app = page("pages/neurons.py", steps="2", trigger="heart:50:20x30:1", **link)
+    good = bundled()["cat"].path.read_bytes()
+    app.file_uploader(key="facet_files").set_value([("mine.jpg", good, "image/jpeg")])
+    app.multiselect(key="facet_pictures").set_value(["this", "coffee"]).run()
     app.button(key="facets_run").click().run()
     assert not app.exception
     assert not app.error
+    drawn = app.subheader[0].value
+    assert drawn == "koala", "the class of the trigger"
     assert "How far apart are they?" in texts(app)
+    assert "in the embedding of efficientnet_lite0." in texts(app)
+    assert texts(app).count("in the trace") >= 3
+    app.selectbox(key="class_neuron").select_index(3).run()
+    assert app.subheader[0].value == drawn, "the row keeps its own neuron's name"
 
 
 def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
@@ -285,6 +293,8 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     assert not app.exception
     assert not app.error, app.error[0].value
     assert {item.label for item in app.metric} >= {"Explained class", "Weights removed"}
+    assert "**Dense**" in texts(app)
+    assert "**Trace**" in texts(app)
     assert [tab.label for tab in app.tabs][:3] == ["Layers", "Surviving weights", "Paths"]
     app.selectbox(key="map_layer").select("blocks.2.0.conv_pw").run()
     app.button(key="compare").click().run()
@@ -292,6 +302,26 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     assert not app.exception
     assert not app.error
     assert "--out trace.safetensors" in app.code[0].value
+    assert "of your previous choice" not in texts(app)
+    app.selectbox(key="map_layer").select("conv_head").run()
+    app.number_input(key="window_top_conv_head").set_value(1279).run()
+    assert "of 128 weights of this window survived" in texts(app), "one row is left below the last one"
+    app.selectbox(key="target").select_index(1).run()
+    app.button(key="make").click().run()
+    assert not app.exception
+    assert texts(app).count("This is of your previous choice") == 2, "overlap and curve"
+
+
+def test_a_link_compares_the_same_picture_with_and_without_its_trigger():
+    link = {**PRUNED, "picture": "bundled:coffee", "model": "efficientnet_lite0_trojan"}
+    app = page("pages/trace.py", trigger="heart:50:20x30:1", other="bundled:coffee", **link)
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert "**With: " in texts(app)
+    assert app.query_params["other"] == "bundled:coffee"
+    assert app.query_params["trigger"] == "heart:50:20x30:1"
+    app.selectbox(key="other_trigger").select("heart").run()
+    assert app.button(key="compare").disabled, "the first picture itself"
 
 
 def test_a_trigger_is_pasted_shown_and_scored():
