@@ -9,17 +9,20 @@ people.
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from scipy.ndimage import uniform_filter
 from torch import nn
 
-from spade_core.figures import png_bytes
 from spade_core.images import Picture, load_picture
 from spade_core.metrics import Interval, bootstrap_interval
 from spade_core.models import LoadedModel, predict
@@ -114,6 +117,7 @@ class Rating:
             agrees.
         keeps_class: whether the trace still ranks the class first.
         high, low, side: of the patches, in model-input pixels.
+        notes: what was said while drawing, such as that a drawing stayed grey.
     """
 
     file: str
@@ -126,6 +130,7 @@ class Rating:
     high: tuple[int, int]
     low: tuple[int, int]
     side: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,8 @@ class Rater:
     Attributes:
         model: whose class neurons are drawn; judge: whose embedding compares.
         config: how to draw; trace: options of ``spade_core.trace``.
-        folder: where the visualizations are kept as PNG files.
+        folder: where the visualizations are kept as PNG files; a digest of all that a drawing depends on is part of its
+            name, so that other settings never find it.
     """
 
     model: LoadedModel
@@ -161,14 +167,16 @@ class Rater:
         patches = self._patches(picture, target, mask, span(progress, 0.0, 0.2))
         made = trace(self.model, picture, **self.trace, target=target, progress=span(progress, 0.2, 0.3))
         neuron = Neuron(LOGITS, target)
-        dense = self._draw(f"dense_{target}", self.model.module, neuron, span(progress, 0.3, 0.6))
-        name = path.stem if paste is None else f"{path.stem}_{paste.trigger}"
-        spade = self._draw(f"spade_{name}", made.module, neuron, span(progress, 0.6, 1.0))
+        dense, notes = self._draw(f"dense_{target}", (), self.model.module, neuron, span(progress, 0.3, 0.6))
+        name = path.name if paste is None else f"{path.name}_{paste.trigger}"
+        used = (made.config.to_dict(), picture.sha256)
+        spade, more = self._draw(f"spade_{name}", used, made.module, neuron, span(progress, 0.6, 1.0))
         cut = patches.cut(self.model.preprocessing.crop(picture))
         return Rating(
             path.name, target, "scorecam" if paste is None else "trigger", None if paste is None else paste.trigger,
             rate(self.judge, dense, cut), rate(self.judge, spade, cut), made.fidelity.keeps_class,
             patches.high, patches.low, patches.side,
+            (*(f"dense: {note}" for note in notes), *(f"SPADE: {note}" for note in more)),
         )  # fmt: skip
 
     def _patches(self, picture: Picture, target: int, mask: np.ndarray | None, progress: Progress) -> Patches:
@@ -178,13 +186,33 @@ class Rater:
             reference = mask.astype(np.float32)
         return choose_patches(reference, self.model.preprocessing.crop(picture))
 
-    def _draw(self, name: str, network: nn.Module, neuron: Neuron, progress: Progress) -> np.ndarray:
-        file = self.folder / f"{name}.png"
+    def _draw(
+        self, name: str, used: Sequence[Any], network: nn.Module, neuron: Neuron, progress: Progress
+    ) -> tuple[np.ndarray, list[str]]:
+        """Return a drawing and its notes, from the folder if it is there; ``used``: what else it depends on."""
+        depends = json.dumps([self.model.sha256, self.config.to_dict(), neuron.to_dict(), *used], sort_keys=True)
+        file = self.folder / f"{name}_{hashlib.sha256(depends.encode()).hexdigest()[:12]}.png"
         if not file.is_file():
             found = render(self.model, {name: network}, [neuron], self.config, progress=progress)[name][0]
             self.folder.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(png_bytes(found.image))
-        return np.array(Image.open(file))
+            _write_drawing(file, found.image, found.notes)
+        return _read_drawing(file)
+
+
+def _write_drawing(file: Path, image: np.ndarray, notes: Sequence[str]) -> None:
+    """Write a PNG that holds its notes, whole or not at all."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("notes", json.dumps(notes))
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", pnginfo=text)
+    fresh = file.with_name(file.name + ".new")
+    fresh.write_bytes(buffer.getvalue())
+    os.replace(fresh, file)
+
+
+def _read_drawing(file: Path) -> tuple[np.ndarray, list[str]]:
+    with Image.open(file) as opened:
+        return np.array(opened), json.loads(opened.info.get("notes", "[]"))
 
 
 def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Interval]:

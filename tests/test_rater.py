@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from spade_core.errors import ConfigError
-from spade_core.neurons import RenderConfig
+from spade_core.neurons import RenderConfig, render
 from spade_core.rater import Rater, agreement, choose_patches, rate
 from spade_core.resumable import resumed
 
@@ -68,9 +68,46 @@ def test_a_folder_is_rated_once_and_kept(small, noise, tmp_path):
     found = rater.rate(path)
     assert found.file == "a.png"
     assert found.reference == "scorecam"
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {f"dense_{found.target}.png", "spade_a.png"}
+    drawn = sorted(file.name.rsplit("_", 1)[0] for file in (tmp_path / "out").iterdir())
+    assert drawn == [f"dense_{found.target}", "spade_a.png"]
     assert rater.rate(path) == found
     assert json.loads(json.dumps(asdict(found)))["target"] == found.target
+
+
+def test_drawings_of_other_settings_or_pictures_are_not_taken(small, tmp_path, monkeypatch):
+    import spade_core.rater as module
+
+    for seed, name in enumerate(("a.png", "a.jpg")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    drawn, draw = [], render
+    monkeypatch.setattr(module, "render", lambda *args, **rest: drawn.append(args[1]) or draw(*args, **rest))
+    options, out = {"sparsity": 0.4, "views": 2}, tmp_path / "out"
+
+    def rate_again(name, **changed):
+        drawn.clear()
+        config = RenderConfig(**{"steps": 1, "size": 24, "transforms": False, **changed})
+        Rater(small, small, config, options, out).rate(tmp_path / name)
+        return len(drawn)
+
+    assert rate_again("a.png") == 2
+    assert rate_again("a.jpg") in (1, 2)  # the class may be the same, the picture is not
+    assert rate_again("a.png") == 0
+    assert rate_again("a.png", steps=2) == 2
+    assert rate_again("a.png", seed=1) == 2
+    options["sparsity"] = 0.5
+    assert rate_again("a.png") == 1
+    assert not list(out.glob("*.new"))
+
+
+def test_the_note_of_a_dead_drawing_stays_with_it(small, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(path)
+    config = RenderConfig(steps=2, size=24, transforms=False, rate=1e-12)  # nothing changes, nothing is drawn
+    rater = Rater(small, small, config, {"sparsity": 0.4, "views": 2}, tmp_path / "out")
+    found = rater.rate(path)
+    assert found.notes[-1].startswith("SPADE: Nothing was drawn for logits")
+    assert rater.rate(path).notes == found.notes
 
 
 def test_agreement_counts_positive_gaps():
