@@ -7,17 +7,20 @@ should differ with the sample by more than two dense ones differ with the seed (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from spade_core.images import Picture
 from spade_core.models import LoadedModel
 from spade_core.neurons.embedding import cosine_distances, embed
 from spade_core.neurons.objectives import Neuron
-from spade_core.neurons.rendering import RenderConfig, Rendering, Show, render
-from spade_core.progress import Progress, silent, span
+from spade_core.neurons.reading import LOGITS
+from spade_core.neurons.rendering import Network, RenderConfig, Rendering, Show, render
+from spade_core.progress import Progress, rising, silent, span
 from spade_core.spade import trace
 from spade_core.tracing import Trace
 
@@ -31,7 +34,8 @@ class Facets:
     """The row of a multifaceted neuron.
 
     Attributes:
-        dense: one rendering for each of several initial noises; the first has that of the SPADE ones.
+        dense: one rendering for each of several seeds, of the initial noise and of the transforms; the first shares
+            its seed, every retry and an early stop with the SPADE ones.
         spade: one rendering a picture; traces: theirs.
         between: cosine distances of all pairs of SPADE renderings; within: of all pairs of dense ones.
     """
@@ -74,24 +78,35 @@ def facets(
         trace_options: of ``spade_core.trace``.
         judge: the model whose embedding compares the drawings; None: ``model`` itself.
         seeds: how many dense drawings; at least 2 for a comparison.
-        progress, on_trace, on_image: see ``render``; images are named ``dense`` and ``spade_0``, ``spade_1`` ...
+        progress, on_trace, on_image: see ``render``; images are named ``dense``, the first seed's, and ``spade_0``,
+            ``spade_1`` ...
     """
     config = config or RenderConfig()
-    parts = len(pictures) + seeds
-    spade: list[Rendering] = []
-    traces: list[Trace] = []
-    target = neuron.channel if neuron.layer == "logits" else None
-    for index, picture in enumerate(pictures):
-        edges = index / parts, (index + 0.15) / parts, (index + 1) / parts
-        traces.append(
-            trace(model, picture, target=target, **(trace_options or {}), progress=span(progress, edges[0], edges[1]))
-        )
-        on_trace(index, traces[-1])
-        name = f"spade_{index}"
-        networks = {name: traces[-1].module}
-        part = span(progress, edges[1], edges[2])
-        spade += render(model, networks, [neuron], config, progress=part, on_image=on_image)[name]
-    part = span(progress, len(pictures) / parts, 1.0)
-    dense = render(model, {"dense": model.module}, [neuron] * seeds, config, progress=part, on_image=on_image)["dense"]
+    target = neuron.channel if neuron.layer == LOGITS else None
+    traces: dict[int, Trace] = {}
+    count, progress = len(pictures), rising(progress)
+    parts = 1.15 * count + seeds  # a trace counts as 0.15 drawings
+
+    def pruned(index: int) -> nn.Module:
+        if index not in traces:  # a retry draws on the same traces
+            part = span(progress, 0.15 * index / parts, 0.15 * (index + 1) / parts)
+            traces[index] = trace(model, pictures[index], target=target, **(trace_options or {}), progress=part)
+            on_trace(index, traces[index])
+        return traces[index].module
+
+    networks: dict[str, Network] = {"dense": model.module}
+    networks |= {f"spade_{index}": partial(pruned, index) for index in range(count)}
+    edges = 0.15 * count / parts, 1 - (seeds - 1) / parts
+    before, after = span(progress, 0.0, edges[0]), span(progress, *edges)
+    found = render(
+        model, networks, [neuron], config, on_image=on_image,
+        progress=lambda *state: (after if len(traces) == count else before)(*state),
+    )  # fmt: skip
+    dense = found["dense"]
+    for number in range(1, seeds):
+        part = span(progress, 1 - (seeds - number) / parts, 1 - (seeds - number - 1) / parts)
+        other = replace(config, seed=config.seed + number)
+        dense += render(model, {"dense": model.module}, [neuron], other, progress=part)["dense"]
+    spade = [found[f"spade_{index}"][0] for index in range(count)]
     between, within = separation(judge or model, [item.image for item in spade], [item.image for item in dense])
-    return Facets(neuron, dense, spade, traces, between, within)
+    return Facets(neuron, dense, spade, [traces[index] for index in range(count)], between, within)

@@ -140,3 +140,29 @@ def test_facets_draw_one_image_a_picture_and_one_a_seed(small, noise, coffee, un
     alone = render(small, {"dense": small.module}, [Neuron("logits", 3)], config)["dense"][0]
     assert np.abs(found.dense[0].image.astype(int) - alone.image.astype(int)).max() <= 1
     assert not np.array_equal(found.spade[0].image, found.spade[1].image)
+
+
+def test_each_dense_seed_has_its_own_transforms_and_the_first_shares_everything_with_spade(small, noise, coffee):
+    config, neuron = RenderConfig(steps=3, size=24), Neuron("logits", 3)
+    done = []
+    found = facets(
+        small, [noise, coffee], neuron, config, trace_options={"sparsity": 0.0, "views": 2}, seeds=3,
+        progress=lambda now, *_: done.append(now),
+    )  # fmt: skip
+    assert done == sorted(done)
+    for number, item in enumerate(found.dense):
+        other = RenderConfig(steps=3, size=24, seed=number)
+        alone = render(small, {"dense": small.module}, [neuron], other)["dense"][0]
+        assert item.seed % 1000 == number
+        assert np.array_equal(item.image, alone.image)
+    for item in found.spade:  # nothing was pruned: only the weights may make a difference
+        assert np.array_equal(item.image, found.dense[0].image)
+
+
+def test_an_early_stop_holds_for_the_whole_row(small, noise, coffee):
+    config = RenderConfig(steps=60, size=24, rate=1e-9, patience=3)
+    found = facets(
+        small, [noise, coffee], Neuron("pointwise", 2), config, trace_options={"sparsity": 0.5, "views": 2}, seeds=2
+    )
+    assert {item.steps for item in found.spade} == {found.dense[0].steps}
+    assert found.dense[0].steps < 60
