@@ -7,11 +7,31 @@ import pytest
 import torch
 
 import spade_core as sc
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: the GPU flow was not tested"),
 ]
+
+
+def test_dense_and_spade_are_drawn_on_the_gpu(coffee):
+    model = sc.load_model("efficientnet_lite0", device="cuda")
+    made = sc.trace(model, coffee, views=8)
+    networks = {"dense": model.module, "spade": made.module}
+    neurons, config = [Neuron(LOGITS, made.fidelity.target)], RenderConfig(steps=32, size=128)
+    found = render(model, networks, neurons, config)
+    for item in (found["dense"][0], found["spade"][0]):
+        assert item.dead is None
+        assert item.image.shape == (128, 128, 3)
+        assert np.mean(item.values[-8:]) > np.mean(item.values[:8]) + 1
+    assert not np.array_equal(found["dense"][0].image, found["spade"][0].image)
+    first = RenderConfig(steps=1, size=128, transforms=False)
+    values = []
+    for device in ("cpu", "cuda"):
+        there = sc.load_model("efficientnet_lite0", device=device)
+        values.append(render(there, {"dense": there.module}, neurons, first)["dense"][0].values[0])
+    assert values[1] == pytest.approx(values[0], abs=0.1)
 
 
 def test_cuda_agrees_with_the_cpu(coffee):
