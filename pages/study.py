@@ -9,6 +9,7 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.study import stimulus_set
+from spade_core.study.cautions import cautions
 from spade_core.study.design import TEMPLATE, Design, demo_design, parse_design
 from spade_core.study.stimulus_set import StimulusSet
 from spade_core.study.studies import MOVES, list_studies, publish, save_draft, set_status
@@ -92,20 +93,30 @@ def _publish() -> None:
 
 def _save_draft() -> None:
     design = parse_design(st.session_state["design_text"])
-    st.session_state[CHOSEN] = save_draft(study_store(), design, _stimuli())
+    stimuli = _stimuli()
+    st.session_state[CHOSEN] = save_draft(study_store(), design, stimuli)
+    _warn(design, stimuli)
     notify(f"“{design.name}” is saved as a draft: preview it under Links, edit it under Design.")
 
 
 def _publish_as(design: Design, stimuli: StimulusSet) -> None:
     st.session_state[CHOSEN] = publish(study_store(), design, stimuli)
+    _warn(design, stimuli)
     notify(f"“{design.name}” is open: its links are under Links.")
+
+
+def _warn(design: Design, stimuli: StimulusSet) -> None:
+    if found := cautions(design, stimuli):
+        notify(" ".join(found), "warning")
 
 
 def _check() -> None:
     design = parse_design(st.session_state["design_text"])
     left = "" if design.demo else ", ".join(design.placeholders())
     if st.session_state["set_folder"].strip():
-        design.check_set(_stimuli())
+        stimuli = _stimuli()
+        design.check_set(stimuli)
+        _warn(design, stimuli)
     notify(f"The design is valid; before publishing, fill in: {left}." if left else "The design is valid.")
 
 

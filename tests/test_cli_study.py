@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from spade_core.cli import main
+from spade_core.study import demo
 from spade_core.study.design import TEMPLATE, parse_design
-from spade_core.study.stimulus_set import DEMO_SET
+from spade_core.study.stimulus_set import DEMO_SET, load_set, write_manifest
 from tests.study.conftest import real_design, tiny_set
 
 
@@ -136,6 +138,33 @@ def test_a_database_that_cannot_be_opened_is_a_sentence(capsys, folder, monkeypa
     code, out = ask(capsys, "list")
     assert code == 2
     assert "SPADE_DATABASE_URL" in out.err
+
+
+def test_what_to_think_about_is_said_when_a_study_is_checked_and_published(capsys, folder):
+    items = load_set(folder / "set").items
+    about = {"report": {"warning": "The more central patch is the reference in 95% of the main items."}}
+    write_manifest(folder / "set", items, demo=False, about=about)
+    (folder / "design.yaml").write_text(real_design(quota=61).to_yaml())
+    given = ("--design", folder / "design.yaml", "--set", folder / "set")
+    code, out = ask(capsys, "validate", *given)
+    assert (code, out.out.count("warning: ")) == (0, 2)
+    assert "in 95% of the main items" in out.out
+    code, out = ask(capsys, "publish", *given)
+    assert (code, out.err.count("warning: ")) == (0, 2)
+    assert ask(capsys, "validate", "--set", folder / "set", "--json")[1].out.count("95%") == 1
+
+
+def test_the_demo_set_drawn_anew_comes_with_its_report(capsys, folder, monkeypatch):
+    shipped = load_set(DEMO_SET)
+    few = replace(shipped, items=tuple(item for item in shipped.items if item.reference_source == "trigger"))
+    for made, serves in ((shipped, True), (few, False)):
+        monkeypatch.setattr(demo, "build_demo_set", lambda *_args, made=made, **_options: made)
+        code, out = ask(capsys, "build", "--demo", "--out", folder / "demo", "--json")
+        found = json.loads(out.out)
+        assert code == 0
+        assert found["references_from"]["trigger"] == len(few.items)
+        assert found["central_share"] == shipped.about["report"]["central_share"]
+        assert ("This set does not serve the template: The design asks for" in out.err) is not serves
 
 
 @pytest.mark.skipif(not DEMO_SET.is_dir(), reason="the demo set is not built")

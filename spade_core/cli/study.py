@@ -137,8 +137,8 @@ def _emit_set(options: argparse.Namespace, made: Any) -> int:
     from spade_core.study.design import TEMPLATE, load_design
 
     report = made.about["report"]
-    if report["warning"]:
-        sys.stderr.write(f"warning: {report['warning']}\n")
+    if made.warning:
+        sys.stderr.write(f"warning: {made.warning}\n")
     try:
         load_design(TEMPLATE).check_set(made)
     except ConfigError as error:
@@ -185,6 +185,7 @@ def _build_demo(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from spade_core.study.cautions import cautions
     from spade_core.study.design import load_design
     from spade_core.study.stimulus_set import load_set
 
@@ -194,11 +195,12 @@ def _validate(options: argparse.Namespace) -> int:
     stimuli = load_set(options.stimuli) if options.stimuli else None
     if design is not None and stimuli is not None:
         design.check_set(stimuli)
-    left = design.placeholders() if design else []
+    left, warnings = design.placeholders() if design else [], cautions(design, stimuli)
     found = {
         "design": design.sha256 if design else None, "placeholders": left, "set": stimuli.sha256 if stimuli else None,
+        "warnings": warnings,
     }  # fmt: skip
-    lines = ["valid", *(f"still a placeholder: {name}" for name in left)]
+    lines = ["valid", *(f"still a placeholder: {name}" for name in left), *(f"warning: {text}" for text in warnings)]
     return emit(options, found, lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -56,10 +57,13 @@ class _Designs:
         self.store = store
 
     def publish(self, options: argparse.Namespace) -> int:
+        from spade_core.study.cautions import cautions
         from spade_core.study.studies import publish, save_draft
 
         design, stimuli = _given(options)
         key = (save_draft if options.draft else publish)(self.store(), design, stimuli)
+        for text in cautions(design, stimuli):
+            sys.stderr.write(f"warning: {text}\n")
         lines = [f"key   {key}", f"link  …/survey?study={key}"]
         if options.draft:
             lines[1:] = [f"a draft: “study edit {key} --design FILE” changes it, “study open {key}” publishes it"]

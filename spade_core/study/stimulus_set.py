@@ -103,6 +103,11 @@ class StimulusSet:
             found.add("reference")
         return found
 
+    @property
+    def warning(self) -> str | None:
+        """Return what the report of its build warns of."""
+        return (self.about.get("report") or {}).get("warning")
+
     def read(self, name: str) -> bytes:
         """Return the bytes of a file of the set."""
         return (self.folder / name).read_bytes()

@@ -86,6 +86,8 @@ def show_notices() -> None:
     for kind, text in st.session_state.pop(NOTICES, []):
         if kind == "error":
             st.error(text, icon=":material/error:")
+        elif kind == "warning":
+            st.warning(text, icon=":material/warning:")
         else:
             st.success(text, icon=":material/check:")
 
