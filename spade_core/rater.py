@@ -66,7 +66,9 @@ def choose_patches(reference: np.ndarray, pixels: np.ndarray, *, share: float = 
 
     The high patch is the window with the highest mean. Of the windows that do not overlap it, those with the lowest
     quarter of the means are candidates for the low patch; the one whose contrast is nearest to the high patch's is
-    taken.
+    taken. Of equal windows the first counts, row by row from the upper left corner. A trigger smaller than a patch lies
+    whole in many windows of one mean, so that its patch is the uppermost, then leftmost, of these: the trigger touches
+    the lower right of its patch wherever the picture's edges allow it, and is not in its middle.
 
     Args:
         reference: ``(height, width)``, such as a Score-CAM map, not negative.
