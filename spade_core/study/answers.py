@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy.orm import Session
 
@@ -18,8 +18,11 @@ __all__ = ["CHOICES", "Receipt", "submit"]
 
 CHOICES = ("region_1", "region_2", "cannot_tell")
 SOURCES = ("browser", "server")
+RELOADED = "reloaded"  # stored in place of “browser”: the person had seen the trial before this onset
 LONGEST_RT_MS = 24 * 3600 * 1000.0
 MOST_DETAILS = 200  # entries of a list that comes with an answer
+LARGEST = 1e15  # of a number that comes from a browser
+_RESIZE = ("ms", "width", "height")
 _DETAILS = (
     "confidence_rt_ms",
     "extra_rt_ms",
@@ -28,6 +31,7 @@ _DETAILS = (
     "focus_losses",
     "resizes",
     "onset_utc",
+    "shown",
     "width",
     "height",
     "dpr",
@@ -126,13 +130,32 @@ def _write(store: Store, trial: Trial, answer: Mapping[str, Any], who: Person) -
     trial.choice, trial.confidence = answer.get("choice"), answer.get("confidence")
     trial.timed_out = answer.get("timed_out") is True
     trial.rt_ms = None if trial.timed_out else float(answer["rt_ms"])
-    trial.rt_source = answer.get("rt_source") if answer.get("rt_source") in SOURCES else None
+    trial.rt_source = _source(answer)
     trial.extra = _replies(trial, answer, who) or None
     trial.details = {name: _short(answer[name]) for name in _DETAILS if name in answer}
 
 
+def _source(answer: Mapping[str, Any]) -> str | None:
+    """Return where the response time comes from; after a reload it is no time of looking, whoever measured it."""
+    source, onsets = answer.get("rt_source"), answer.get("shown")
+    if source == "browser" and _is_number(onsets) and onsets > 1:
+        return RELOADED
+    return source if source in SOURCES else None
+
+
 def _short(value: Any) -> Any:
-    """Keep what comes from a browser small and plain."""
+    """Keep what comes from a browser small and plain: numbers and resizes in lists, short texts."""
     if isinstance(value, list):
-        return [entry for entry in value if isinstance(entry, (int, float))][:MOST_DETAILS]
-    return value if isinstance(value, (int, float, bool)) or value is None else str(value)[:80]
+        return [entry for entry in map(_entry, value[:MOST_DETAILS]) if entry is not None]
+    return value if value is None or isinstance(value, bool) or _is_number(value) else str(value)[:80]
+
+
+def _entry(value: Any) -> Any:
+    """Return a number, a resize (``ms, width, height``), or None for anything else."""
+    if isinstance(value, Mapping):
+        return {name: value[name] for name in _RESIZE} if all(_is_number(value.get(name)) for name in _RESIZE) else None
+    return value if _is_number(value) else None
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST

@@ -66,7 +66,7 @@ CODEBOOK: Mapping[str, Entry] = {
     "correct": ("0/1", "agrees with the reference; empty for cannot_tell and time-outs; attention: did as asked"),
     "confidence": ("1-3", "asked after the choice"),
     "rt_ms": ("ms", "from the exposed onset to the choice"),
-    "rt_source": ("text", "browser, or server: not for analyses of response times"),
+    "rt_source": ("text", "browser; server, or reloaded (shown before): not for analyses of times"),
     "timed_out": ("0/1", "no answer within the limit"),
     "n_focus_losses": ("whole number", "how often the window lost the focus in this trial"),
     "repeat_of": ("text", "trial_id of the trial that is repeated"),

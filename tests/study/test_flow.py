@@ -112,6 +112,22 @@ def test_impossible_answers_change_nothing(store, key, wrong):
     assert flow.current_trial(store, who).id == trial.id
 
 
+def test_what_comes_with_an_answer_is_kept_as_far_as_it_is_plain(store, key):
+    who = in_main(store, key)
+    resize = {"ms": 12.5, "width": 900, "height": 700}
+    unusable = [{"ms": 1.0}, {**resize, "width": "900"}, {**resize, "ms": float("nan")}, "x", [1], True, None, 10**400]
+    trial = flow.current_trial(store, who)
+    given = answer_of(trial, resizes=[*unusable, {**resize, "more": "x" * 999}], focus_losses=[3.0, float("inf")])
+    assert submit(store, who, {**given, "shown": 1}).fresh
+    other = flow.current_trial(store, who)
+    assert submit(store, who, answer_of(other, resizes=[resize] * 500, shown=2)).fresh
+    first, second = (store.run(lambda session, one=one: session.get(Trial, one.id)) for one in (trial, other))
+    assert (first.details["resizes"], first.details["focus_losses"]) == ([resize], [3.0])
+    assert len(second.details["resizes"]) == 200
+    assert (first.details["shown"], first.rt_source) == (1, "browser")
+    assert (second.details["shown"], second.rt_source) == (2, "reloaded"), "its time stays out of such analyses"
+
+
 def test_practice_repeats_up_to_three_rounds_and_then_flags(store, key):
     who = begun(store, key)
     rounds = []
