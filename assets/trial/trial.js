@@ -184,6 +184,7 @@ class Trial {
       return;
     }
     clearTimeout(this.limit);
+    if (trial.time_limit_ms !== null && rt > trial.time_limit_ms) choice = null; // acted before a late timer could
     this.answer = {
       trial_id: trial.trial_id, choice, confidence: null, rt_ms: choice === null ? null : tenths(rt),
       confidence_rt_ms: null, extra: null, extra_rt_ms: null, rt_source: "browser", timed_out: choice === null, input, early_answers: this.early,

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from sqlalchemy.orm import Session
 
 from spade_core.study.flow import Person
+from spade_core.study.given import elapsed_ms
 from spade_core.study.phases import after_answer, open_trial
 from spade_core.study.questions import Replies, read_replies
 from spade_core.study.store import Store
@@ -20,6 +21,7 @@ CHOICES = ("region_1", "region_2", "cannot_tell")
 SOURCES = ("browser", "server")
 RELOADED = "reloaded"  # stored in place of “browser”: the person had seen the trial before this onset
 LONGEST_RT_MS = 24 * 3600 * 1000.0
+MARGIN_MS = 2000.0  # by which the clocks of browser and server may differ within a trial
 MOST_DETAILS = 200  # entries of a list that comes with an answer
 LARGEST = 1e15  # of a number that comes from a browser
 _RESIZE = ("ms", "width", "height")
@@ -69,7 +71,7 @@ def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
         if row is None:
             return Receipt(False, False, "deleted")
         trial = session.get(Trial, str(answer.get("trial_id"))[:32])
-        fault = _fault(session, row, trial, answer, who)
+        fault = _fault(store, session, row, trial, answer, who)
         if fault is None and trial is not None:
             _write(store, trial, answer, who)
             row.last_seen = store.clock()
@@ -87,7 +89,7 @@ def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
 
 
 def _fault(
-    session: Session, row: Participant, trial: Trial | None, answer: Mapping[str, Any], who: Person
+    store: Store, session: Session, row: Participant, trial: Trial | None, answer: Mapping[str, Any], who: Person
 ) -> str | None:
     """Return in a word why an answer cannot be taken, or None."""
     if trial is None or trial.participant_uid != row.uid:
@@ -99,24 +101,24 @@ def _fault(
     current = open_trial(session, row)
     if row.status != "active" or row.phase not in ("practice", "main") or current is None or current.id != trial.id:
         return "skipping"
-    return _impossible(answer, who) or ("impossible" if _replies(trial, answer, who) is None else None)
+    if _impossible(answer, who) or _replies(trial, answer, who) is None:
+        return "impossible"
+    passed = elapsed_ms(trial, store.clock())
+    return "impossible" if passed is not None and (answer.get("rt_ms") or 0.0) > passed + MARGIN_MS else None
 
 
-def _impossible(answer: Mapping[str, Any], who: Person) -> str | None:
-    choice, confidence, rt = answer.get("choice"), answer.get("confidence"), answer.get("rt_ms")
-    timed_out = answer.get("timed_out") is True
-    if timed_out:
-        limit = who.design.time_limit_ms
-        return None if limit is not None and choice is None else "impossible"
-    if choice not in CHOICES:
-        return "impossible"
-    if confidence is not None and (type(confidence) is not int or not 1 <= confidence <= 3):
-        return "impossible"
-    if answer.get("rt_source") not in SOURCES:
-        return "impossible"
-    least = who.design.min_view_ms if answer["rt_source"] == "browser" else 0
-    numeric = isinstance(rt, (int, float)) and not isinstance(rt, bool)
-    return None if numeric and least <= rt <= LONGEST_RT_MS else "impossible"  # type: ignore[operator]
+def _impossible(answer: Mapping[str, Any], who: Person) -> bool:
+    """Return whether the design allows no such answer; after a time-out there is nothing but the time-out."""
+    design, choice, confidence = who.design, answer.get("choice"), answer.get("confidence")
+    if answer.get("timed_out") is True:
+        return design.time_limit_ms is None or choice is not None or confidence is not None
+    asked = (type(confidence) is int and 1 <= confidence <= 3) if design.confidence else confidence is None
+    if choice not in CHOICES or not asked or answer.get("rt_source") not in SOURCES:
+        return True
+    least = design.min_view_ms if answer["rt_source"] == "browser" else 0
+    most = LONGEST_RT_MS if design.time_limit_ms is None else design.time_limit_ms + MARGIN_MS
+    rt = answer.get("rt_ms")
+    return not (_is_number(rt) and least <= rt <= most)
 
 
 def _replies(trial: Trial, answer: Mapping[str, Any], who: Person) -> Replies | None:
@@ -132,7 +134,8 @@ def _write(store: Store, trial: Trial, answer: Mapping[str, Any], who: Person) -
     trial.rt_ms = None if trial.timed_out else float(answer["rt_ms"])
     trial.rt_source = _source(answer)
     trial.extra = _replies(trial, answer, who) or None
-    trial.details = {name: _short(answer[name]) for name in _DETAILS if name in answer}
+    kept = {name: _short(answer[name]) for name in _DETAILS if name in answer}
+    trial.details = {**(trial.details or {}), **kept}
 
 
 def _source(answer: Mapping[str, Any]) -> str | None:

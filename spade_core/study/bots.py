@@ -218,6 +218,9 @@ class _Bot:
             "confidence": self.rng.randint(1, 3) if self.who.design.confidence else None,
             "extra": self._replies(trial),
         }  # fmt: skip
+        limit = self.who.design.time_limit_ms
+        if limit is not None and answer["rt_ms"] > limit:
+            answer |= {"choice": None, "confidence": None, "extra": None, "rt_ms": None, "timed_out": True}
         receipt = submit(self.store, self.who, answer)
         if self.policy.twice:
             submit(self.store, self.who, answer)

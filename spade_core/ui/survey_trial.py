@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +10,17 @@ import streamlit as st
 from spade_core.study import flow
 from spade_core.study.answers import CHOICES, Receipt, submit
 from spade_core.study.flow import Person
+from spade_core.study.given import elapsed_ms, give, remaining_ms
+from spade_core.study.marked import marked
 from spade_core.study.shown import feedback, shown
 from spade_core.study.store import Store
 from spade_core.study.tables import Trial
 from spade_core.ui.own_questions import ask_plainly, first_missing
-from spade_core.ui.trial import TrialView, show_trial
+from spade_core.ui.trial import TrialTexts, TrialView, show_trial
 
 __all__ = ["render_trials"]
 
+TEXTS = TrialTexts()
 FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "deleted")
 
 
@@ -31,6 +33,10 @@ def render_trials(store: Store, who: Person) -> None:
         return
     if said is None and _pause(store, who, trial):
         return
+    if f"limit_{trial.id}" not in st.session_state:
+        trial = give(store, trial)
+        # What is left as of this tab; it stays, as a component whose data change gets all of them again.
+        st.session_state[f"limit_{trial.id}"] = remaining_ms(who.design, trial, store.clock())
     if who.row.native:
         _plain(store, who, trial, said is not None)
     else:
@@ -55,7 +61,8 @@ def _view(who: Person, trial: Trial, answered: bool) -> TrialView:
     seen, design = shown(who.study.stimuli, who.design, trial), who.design
     return TrialView(
         trial.id, seen.pictures, seen.regions, seen.question, labels=design.texts.choices,
-        ask_confidence=design.confidence, min_view_ms=design.min_view_ms, time_limit_ms=design.time_limit_ms,
+        ask_confidence=design.confidence, min_view_ms=design.min_view_ms,
+        time_limit_ms=st.session_state.get(f"limit_{trial.id}", design.time_limit_ms),
         extra=[question.model_dump(mode="json") for question in design.questions.of(trial.type)],
         feedback=feedback(trial) if answered else None,
     )  # fmt: skip
@@ -100,9 +107,10 @@ def _pause(store: Store, who: Person, trial: Trial) -> bool:
 def _plain(store: Store, who: Person, trial: Trial, answered: bool) -> None:
     """Show a trial as ordinary form controls; its response time is the server's and stays out of such analyses."""
     seen = shown(who.study.stimuli, who.design, trial)
-    started = st.session_state.setdefault(f"shown_{trial.id}", time.monotonic())
-    for column, picture in zip(st.columns(2), seen.pictures.values(), strict=False):
-        column.image(picture, width=360)
+    pictures = [marked(seen.pictures["picture"], seen.regions), *list(seen.pictures.values())[1:]]
+    # The captions are also what a screen reader says of the pictures.
+    for column, picture, words in zip(st.columns(2), pictures, (TEXTS.picture_alt, TEXTS.second_alt), strict=False):
+        column.image(picture, caption=words, width=360)
     for number, (left, top, side) in enumerate(seen.regions, 1):
         centre = f"{100 * (left + side / 2):.0f} % from the left, {100 * (top + side / 2):.0f} % from the top"
         st.caption(f"Region {number}: a square of {100 * side:.0f} % of the picture's side; its centre lies {centre}.")
@@ -110,24 +118,37 @@ def _plain(store: Store, who: Person, trial: Trial, answered: bool) -> None:
         st.success(feedback(trial)["text"])
         st.button("Continue", type="primary", on_click=_read_feedback, args=(trial.id,), key=f"go_{trial.id}")
         return
+    if who.design.time_limit_ms is not None:
+        st.caption(f"Please answer within {who.design.time_limit_ms / 1000:g} seconds: a later answer does not count.")
     asked = who.design.questions.of(trial.type)
     with st.form(f"form_{trial.id}", border=False):
         names = dict(zip(CHOICES, who.design.texts.choices, strict=True))
         choice = st.radio(seen.question, CHOICES, index=None, format_func=names.get, key=f"choice_{trial.id}")
         sure = None
         if who.design.confidence:
-            sure = st.radio("How sure are you? 1 guessing, 3 sure", (1, 2, 3), index=1, key=f"sure_{trial.id}")
+            sure = st.radio("How sure are you? 1 guessing, 3 sure", (1, 2, 3), index=None, key=f"sure_{trial.id}")
         extra = ask_plainly(asked, trial.id)
         sent = st.form_submit_button("Answer", type="primary")
-    missing = first_missing(asked, extra)
-    if sent and choice is None:
-        st.warning("Please choose one of the answers.")
-    elif sent and missing is not None:
-        st.warning(f"Please answer this as well: {missing}")
-    elif sent:
-        passed = 1000 * (time.monotonic() - started)
-        _receive(store, who, {
-            "trial_id": trial.id, "choice": choice, "confidence": sure, "extra": extra, "rt_ms": passed,
-            "rt_source": "server", "timed_out": False,
-        })  # fmt: skip
+    if not sent:
+        return
+    passed, limit = elapsed_ms(trial, store.clock()) or 0.0, who.design.time_limit_ms
+    complaint = _complaint(choice, who.design.confidence and sure is None, first_missing(asked, extra))
+    given = {"trial_id": trial.id, "rt_source": "server"}
+    if limit is not None and passed > limit:
+        _receive(store, who, {**given, "choice": None, "confidence": None, "rt_ms": None, "timed_out": True})
         st.rerun()
+    elif complaint:
+        st.warning(complaint)
+    else:
+        whole = {"choice": choice, "confidence": sure, "extra": extra, "rt_ms": passed, "timed_out": False}
+        _receive(store, who, {**given, **whole})
+        st.rerun()
+
+
+def _complaint(choice: str | None, unsure: bool, missing: str | None) -> str | None:
+    """Return what is still to be answered, in a sentence."""
+    if choice is None:
+        return "Please choose one of the answers."
+    if unsure:
+        return "Please say as well how sure you are."
+    return f"Please answer this as well: {missing}" if missing is not None else None

@@ -68,6 +68,10 @@ def trial_of(store, trial_id):
     return store.run(lambda session: session.get(Trial, trial_id))
 
 
+def be_sure(app, trial_id):
+    app.radio(key=f"sure_{trial_id}").set_value(2)
+
+
 def send(app):
     next(button for button in app.button if button.label == "Answer").click().run()
 
@@ -81,6 +85,7 @@ def answer_all(app, store):
         elif app.radio:
             trial = trial_of(store, app.radio[0].key.removeprefix("choice_"))
             app.radio[0].set_value(trial.required or trial.reference_side)
+            be_sure(app, trial.id)
             send(app)
         else:
             return
@@ -120,6 +125,9 @@ def test_own_questions_are_part_of_the_plain_form(store, tmp_path):
     trial_id = app.radio[0].key.removeprefix("choice_")
     app.radio[0].set_value("region_2")
     send(app)
+    assert app.warning[0].value == "Please say as well how sure you are."
+    be_sure(app, trial_id)
+    send(app)
     assert app.warning[0].value == "Please answer this as well: Did it help?"
     app.radio(key=f"help_{trial_id}").set_value(3)
     assert app.text_area(key=f"why_{trial_id}").label == "Why? (optional)"
@@ -129,6 +137,26 @@ def test_own_questions_are_part_of_the_plain_form(store, tmp_path):
     row = trial_of(store, trial_id)
     assert (row.choice, row.extra) == ("region_2", {"help": 3, "why": "ears"})
     assert app.radio[0].key != f"choice_{trial_id}"
+
+
+def test_a_late_answer_of_the_plain_form_counts_as_timed_out(store, tmp_path):
+    design = real_design(trials=6, practice=0, practice_pass=0, time_limit_ms=60_000)
+    app = opened(study=publish(store, design, tiny_set(tmp_path / "s")), PROLIFIC_PID="PID1")
+    to_trials(app)
+    trial_id = app.radio[0].key.removeprefix("choice_")
+    assert any("within 60 seconds" in caption.value for caption in app.caption)
+    app.radio[0].set_value("region_2")
+    be_sure(app, trial_id)
+    given = trial_of(store, trial_id).details["given_utc"]
+
+    def earlier(session):
+        session.get(Trial, trial_id).details = {"given_utc": given - 61}
+
+    store.run(earlier)
+    send(app)
+    assert not app.exception
+    row = trial_of(store, trial_id)
+    assert (row.choice, row.confidence, row.timed_out, row.rt_ms) == (None, None, True, None)
 
 
 def test_a_reload_goes_on_at_the_same_trial_and_the_old_tab_says_so(store, key):

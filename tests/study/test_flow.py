@@ -12,6 +12,7 @@ from spade_core.errors import ConfigError
 from spade_core.study import flow
 from spade_core.study.answers import submit
 from spade_core.study.bots import simulate
+from spade_core.study.given import give, remaining_ms
 from spade_core.study.schedule import cells, main_schedule
 from spade_core.study.studies import opened, publish, set_status
 from spade_core.study.tables import Event, Participant, Study, Trial
@@ -101,8 +102,9 @@ def test_first_write_wins_and_only_the_current_trial_takes_an_answer(store, key)
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"choice": "region_3"}, {"choice": None}, {"confidence": 4}, {"confidence": True}, {"rt_ms": 3.0},
-        {"rt_ms": float("nan")}, {"rt_ms": "800"}, {"rt_source": "elsewhere"}, {"choice": None, "timed_out": True},
+        {"choice": "region_3"}, {"choice": None}, {"confidence": 4}, {"confidence": True}, {"confidence": None},
+        {"rt_ms": 3.0}, {"rt_ms": float("nan")}, {"rt_ms": "800"}, {"rt_source": "elsewhere"},
+        {"choice": None, "timed_out": True},
     ],
 )  # fmt: skip
 def test_impossible_answers_change_nothing(store, key, wrong):
@@ -110,6 +112,30 @@ def test_impossible_answers_change_nothing(store, key, wrong):
     trial = flow.current_trial(store, who)
     assert submit(store, who, answer_of(trial, **wrong)).refusal == "impossible"
     assert flow.current_trial(store, who).id == trial.id
+
+
+def test_confidence_is_refused_where_it_is_not_asked_and_times_beyond_the_limit_are_implausible(store, stimuli):
+    key = publish(store, real_design(confidence=False, time_limit_ms=5000), stimuli)
+    who = begun(store, key)
+    trial = flow.current_trial(store, who)
+    late = {"choice": None, "timed_out": True, "rt_ms": None}
+    for wrong in ({}, {"confidence": None, "rt_ms": 7001.0}, late):
+        assert submit(store, who, answer_of(trial, **wrong)).refusal == "impossible"
+    assert submit(store, who, answer_of(trial, confidence=None, rt_ms=6900.0)).fresh
+
+
+def test_no_time_is_longer_than_since_the_trial_was_given_and_a_reload_does_not_give_it_anew(store, stimuli):
+    key = publish(store, real_design(time_limit_ms=5000), stimuli)
+    who = in_main(store, key)
+    trial = give(store, flow.current_trial(store, who))
+    assert remaining_ms(who.design, trial, store.clock()) == 5000
+    store.clock.now += 1.5
+    trial = give(store, flow.current_trial(store, who))
+    assert remaining_ms(who.design, trial, store.clock()) == 3500
+    assert submit(store, who, answer_of(trial, rt_ms=3600.0)).refusal == "impossible"
+    assert submit(store, who, answer_of(trial, rt_ms=1400.0)).fresh
+    store.clock.now += 99
+    assert remaining_ms(who.design, give(store, trial), store.clock()) == 0
 
 
 def test_what_comes_with_an_answer_is_kept_as_far_as_it_is_plain(store, key):
