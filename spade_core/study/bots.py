@@ -213,7 +213,7 @@ class _Bot:
         choice = self.policy.choose(trial, item, self.rng)
         if trial.required is not None and self.policy.attentive:
             choice = trial.required
-        answer = {
+        answer: dict[str, Any] = {
             "trial_id": trial.id, "choice": choice, "timed_out": False, "rt_source": "browser", "rt_ms": self._rt(),
             "confidence": self.rng.randint(1, 3) if self.who.design.confidence else None,
             "extra": self._replies(trial),
