@@ -203,8 +203,12 @@ class Design(_Part):
                     f"The design asks for {wanted} {role} items, the set has {len(stimuli.of(role))}: lower “{role}” "
                     "or build more."
                 )
-        if self.attention and not stimuli.of("catch"):
-            raise ConfigError("Attention checks are laid over catch items, and the set has none: set “attention” to 0.")
+        easy = len(stimuli.of("catch"))
+        if easy < self.attention:
+            raise ConfigError(
+                f"Attention checks are laid over as many catch items: {self.attention} of them, and the set has {easy}. "
+                f"Lower “attention” or build {self.catch + self.attention} catch items, so that none is shown twice."
+            )
 
 
 def parse_design(text: str) -> Design:

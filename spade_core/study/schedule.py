@@ -101,8 +101,7 @@ def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -
     trials = ordered(design, cell, trials, rng)
     length = len(trials)
     trials = _with_repeats(trials, design.repeats, rng)
-    easy = rng.sample(stimuli.of("catch"), design.catch)
-    checks = [rng.choice(stimuli.of("catch")) for _ in range(design.attention)]
+    easy, checks = _easy(stimuli.of("catch"), design, rng)
     extra = [_plan("catch", item, rng.choice(design.conditions), rng) for item in easy]
     extra += [
         replace(_plan("attention", item, design.conditions[0], rng), required=rng.choice(REGIONS)) for item in checks
@@ -149,6 +148,13 @@ def _main(design: Design, stimuli: StimulusSet, cell: Cell, rng: random.Random) 
         _plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng)
         for slot in slots(design, len(neurons), cell)
     ]
+
+
+def _easy(items: Sequence[Item], design: Design, rng: random.Random) -> tuple[list[Item], list[Item]]:
+    """Return the items of the catch and of the attention trials: each shown once, as far as the set has enough."""
+    drawn = rng.sample(items, len(items))
+    easy, rest = drawn[: design.catch], [*drawn[design.catch :], *drawn[: design.catch]]
+    return easy, [rest[place % len(rest)] for place in range(design.attention)]
 
 
 def _plan(kind: str, item: Item, condition: str, rng: random.Random) -> Planned:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from spade_core.errors import ConfigError
 from spade_core.study.schedule import MAIN_START, cells, main_schedule, practice_schedule
 from tests.study.conftest import real_design, tiny_set
 
@@ -90,3 +91,19 @@ def test_practice_rounds_differ_in_order_and_treat_conditions_alike(stimuli):
     assert [trial.stimulus_id for trial in first] != [trial.stimulus_id for trial in second]
     assert {trial.stimulus_id for trial in first} == {item.id for item in stimuli.of("practice")}
     assert second[0].index == 100
+
+
+@pytest.mark.parametrize(("attention", "overlap"), [(2, 0), (4, 2)])
+def test_attention_checks_lie_over_catch_items_of_their_own_where_there_are_enough(stimuli, attention, overlap):
+    design = real_design(catch=2, attention=attention)
+    for seed in range(20):
+        plan = main_schedule(design, stimuli, cells(design, stimuli)[0], seed)
+        caught, checked = ([t.stimulus_id for t in plan if t.type == kind] for kind in ("catch", "attention"))
+        assert len(set(checked)) == len(checked) == attention
+        assert len(set(caught)) == 2
+        assert len(set(caught) & set(checked)) == overlap
+
+
+def test_a_set_must_have_as_many_catch_items_as_attention_checks(stimuli):
+    with pytest.raises(ConfigError, match="build 7 catch items"):
+        real_design(attention=5).check_set(stimuli)
