@@ -114,7 +114,7 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     """Several pictures for one neuron, in a row."""
     facets = facet_panels.pick_facets(subject)
     judge = facet_panels.pick_judge(subject)
-    st.caption(f"Neuron: {choice.layer}, channel {choice.channel}, as chosen above.")
+    st.caption(f"Neuron: {_neuron(choice)}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
         payload = {
             "model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge,
@@ -138,7 +138,7 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
 
 
 def _neuron(choice: Choice) -> Neuron:
-    return Neuron(choice.layer or LOGITS, choice.channel)
+    return Neuron(choice.layer or LOGITS, choice.channel, choice.position)
 
 
 main()

@@ -49,8 +49,8 @@ class Choice:
         sparsity: for the preset ``uniform``; stages: stage -> ratio, for ``custom``.
         calibration, views: None means what the preset prefers.
         trigger: what is pasted into the picture, or None.
-        methods: of the saliency page; layer, channel, steps: of the neuron page; other, other_trigger: the trace page's
-            second picture.
+        methods: of the saliency page; layer, channel, steps: of the neuron page; position: ``(row, column)`` of a
+            single neuron; other, other_trigger: the trace page's second picture.
     """
 
     model: str = DEFAULT_MODEL
@@ -67,6 +67,7 @@ class Choice:
     trigger: Paste | None = None
     layer: str | None = None
     channel: int | None = None
+    position: tuple[int, int] | None = None
     steps: int = DEFAULT_STEPS
     other: str | None = None
     other_trigger: Paste | None = None
@@ -82,6 +83,8 @@ class Choice:
         for name, paste in (("trigger", self.trigger), ("other_trigger", self.other_trigger)):
             if paste is not None:
                 found[name] = _write_trigger(paste)
+        if self.position is not None:
+            found["position"] = "{}x{}".format(*self.position)
         if self.stages:
             found["stages"] = ",".join(f"{stage}:{ratio:g}" for stage, ratio in self.stages.items())
         return found
@@ -150,6 +153,13 @@ def _trigger(value: str) -> Paste:
     )
 
 
+def _position(value: str) -> tuple[int, int]:
+    row, cross, column = value.partition("x")
+    if not cross:
+        raise ConfigError(f"The link's position must read ROWxCOLUMN, not {value!r}.")
+    return _whole(row, "row", 0, 10**6), _whole(column, "column", 0, 10**6)
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "model": _model,
     "picture": _picture,
@@ -165,6 +175,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "trigger": _trigger,
     "layer": lambda value: value,
     "channel": lambda value: _whole(value, "channel", 0, 10**6),
+    "position": _position,
     "steps": lambda value: _whole(value, "number of steps", 1, MOST_STEPS),
     "other": _picture,
     "other_trigger": _trigger,

@@ -100,4 +100,5 @@ def neuron_command(choice: Choice, spec: Mapping[str, Any], picture: str) -> str
         words += ["--class", str(choice.channel)]
     else:
         words += ["--layer", str(choice.layer), "--channel", str(choice.channel)]
+        words += ["--position", "{},{}".format(*choice.position)] if choice.position is not None else []
     return shlex.join([*words, "--steps", str(choice.steps), *trace_words(choice), "--out", "results"])

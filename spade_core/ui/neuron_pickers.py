@@ -1,4 +1,4 @@
-"""The neuron page's inputs: layer, channel or class, and the channels that stand out for the picture."""
+"""The neuron page's inputs: layer, channel or class, place, and the channels that stand out for the picture."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     if problem:
         st.error(problem, icon=":material/link_off:")
         asked_by_link(page)  # a link that cannot be followed draws nothing
-        start = replace(start, layer=None, channel=None)
+        start = replace(start, layer=None, channel=None, position=None)
     names = list(shapes)
     wanted = names.index(start.layer) if start.layer in names else 0
     columns = st.columns([3, 3, 1.4])
@@ -52,7 +52,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
         return choice
     with st.sidebar:
         target = pickers.pick_target(start, subject.described["labels"], subject.described["probabilities"])
-    choice = replace(choice, target=target)
+    choice = replace(choice, target=target, position=_pick_position(start, layer, shapes[layer]))
     _offer_ranked(choice, subject)
     return choice
 
@@ -67,7 +67,14 @@ def _link_problem(start: Choice, subject: Subject, shapes: Mapping[str, Mapping[
     most = shapes[layer]["channels"] - 1
     if start.channel is not None and start.channel > most:
         return f"The link's channel must be a whole number from 0 to {most:,} for {layer}, not {start.channel}."
+    if start.position is not None and (layer == LOGITS or not _inside(start.position, shapes[layer])):
+        place = "{rows} x {columns} places".format(**shapes[layer])
+        return f"The link's position must lie inside the {place} of {layer}, not at {{}}x{{}}.".format(*start.position)
     return None
+
+
+def _inside(position: tuple[int, int], shape: Mapping[str, Any]) -> bool:
+    return position[0] < shape["rows"] and position[1] < shape["columns"]
 
 
 def _pick_class(start: Choice, subject: Subject) -> int:
@@ -86,6 +93,22 @@ def _pick_channel(start: Choice, layer: str, shape: Mapping[str, Any]) -> int:
     if not 0 <= st.session_state.get(key, -1) <= most:
         st.session_state[key] = min(start.channel or 0, most) if start.layer == layer else 0
     return int(st.number_input(f"Channel (0 to {most})", 0, most, key=key))
+
+
+def _pick_position(start: Choice, layer: str, shape: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Draw the choice of a single neuron, ``(row, column)``; None: the whole channel."""
+    if shape["rows"] * shape["columns"] == 1:
+        return None
+    asked = start.position if start.layer == layer else None
+    columns = st.columns([3, 1.5, 1.5, 1.4], vertical_alignment="bottom")
+    if not columns[0].toggle("A single neuron of the channel", asked is not None, key=f"single_{layer}"):
+        return None
+    row, column = asked or (shape["rows"] // 2, shape["columns"] // 2)
+    most = shape["rows"] - 1, shape["columns"] - 1
+    return (
+        int(columns[1].number_input(f"Row (0 to {most[0]})", 0, most[0], row, key=f"row_{layer}")),
+        int(columns[2].number_input(f"Column (0 to {most[1]})", 0, most[1], column, key=f"column_{layer}")),
+    )
 
 
 def _channel_key(layer: str) -> str:

@@ -258,8 +258,23 @@ def test_a_layers_channels_can_be_ranked_and_picked():
     assert f"--channel {best}" in app.code[0].value, "the field alone draws nothing"
 
 
+def test_a_link_draws_a_single_neuron():
+    app = page("pages/neurons.py", steps="2", layer="blocks.6.0.conv_pw", channel="7", position="2x6", **PRUNED)
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert app.subheader[0].value == "blocks.6.0.conv_pw, channel 7 at (2, 6)"
+    assert "--channel 7 --position 2,6" in app.code[0].value
+    assert app.query_params["position"] == "2x6"
+
+
 @pytest.mark.parametrize(
-    "link", [{"layer": "blocks.99"}, {"layer": "conv_head", "channel": "1280"}, {"channel": "1000"}]
+    "link",
+    [
+        {"layer": "blocks.99"},
+        {"layer": "conv_head", "channel": "1280"},
+        {"channel": "1000"},
+        {"layer": "conv_head", "position": "7x0"},
+    ],
 )
 def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
     app = page("pages/neurons.py", steps="2", **link, **PRUNED)
