@@ -206,7 +206,7 @@ class Design(_Part):
         easy = len(stimuli.of("catch"))
         if easy < self.attention:
             raise ConfigError(
-                f"Attention checks are laid over as many catch items: {self.attention} of them, and the set has {easy}. "
+                f"Attention checks are laid over as many catch items: {self.attention}, and the set has {easy}. "
                 f"Lower “attention” or build {self.catch + self.attention} catch items, so that none is shown twice."
             )
 
