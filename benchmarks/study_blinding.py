@@ -24,7 +24,7 @@ from benchmarks.blind_guess import guess, number_kernel, word_kernel
 from benchmarks.serving import serving
 from benchmarks.survey_browser import pages_of
 from benchmarks.survey_record import Record, Seen, early, participate, telling, trials_of
-from spade_core.study.design import demo_design
+from spade_core.study.design import Design, demo_design
 from spade_core.study.stimulus_set import DEMO_SET, StimulusSet, load_set
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
@@ -47,14 +47,20 @@ def main() -> None:
         key = publish(store, design, stimuli)
         with serving("app.py", {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}) as url:
             records = [participate(url, store, key, number, options.seed) for number in range(options.people)]
-            seen = pages_of(options.chromium, url, store, key, options.browsers)
+            _frames(records, design, stimuli)
+            seen = [one for record in records for one in trials_of(record)]
+            _guesses(seen, stimuli, options.permutations, options.seed)
+            _pages(pages_of(options.chromium, url, store, key, options.browsers))
         store.close()
+
+
+def _frames(records: Sequence[Record], design: Design, stimuli: StimulusSet) -> None:
+    """Print what the frames hold that they should not."""
+    words = sorted({word for record in records for word in telling(record, stimuli)})
     _say(f"SIMULATED: {len(records)} bots, {sum(len(record.heard) for record in records)} frames")
     _say(f"  completion code at the end: {sum(record.code for record in records)}")
     _say(f"  practice answers or codes before their time: {sum(len(early(record, design)) for record in records)}")
-    _say(f"  words that name a condition, stimulus, class neuron or file: {_words(records, stimuli)}")
-    _guesses([one for record in records for one in trials_of(record)], stimuli, options.permutations, options.seed)
-    _pages(seen)
+    _say(f"  words that name a condition, stimulus, class neuron or file: {', '.join(words) or 'none'}")
 
 
 def _guesses(seen: Sequence[Seen], stimuli: StimulusSet, permutations: int, seed: int) -> None:
@@ -76,10 +82,6 @@ def _guesses(seen: Sequence[Seen], stimuli: StimulusSet, permutations: int, seed
 def true_size(seen: Seen, stimuli: StimulusSet) -> int:
     """Return the size of the visualization's file before it is filled up, bytes."""
     return len(stimuli.read(stimuli.item(seen.trial.stimulus_id).files[seen.trial.condition]))
-
-
-def _words(records: Sequence[Record], stimuli: StimulusSet) -> str:
-    return ", ".join(sorted({word for record in records for word in telling(record, stimuli)})) or "none"
 
 
 def _pages(seen: Sequence[tuple[str, str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from spade_core.study.tables import Trial
 __all__ = ["Record", "Seen", "early", "participate", "telling", "trials_of"]
 
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
-TELLING = r"dense|spade|scorecam|['\"]catch['\"]"
+TELLING = ("dense", "spade", "scorecam", "'catch'", '"catch"')
 FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')
 OUTCOMES = ("complete", "declined", "screened_out", "failed")
 STEPS = 400  # of a participation, at most
@@ -70,8 +71,15 @@ class Seen:
         return [len(self.sizes), sum(self.sizes), max(self.sizes), len(self.pictures), *two, self.seconds]
 
 
-def participate(url: str, store: Store, key: str, number: int, seed: int) -> Record:
-    """Let one bot take part by the page itself, from the device check to the completion code."""
+def participate(
+    url: str, store: Store, key: str, number: int, seed: int, think: tuple[float, float] = (0.0, 0.0)
+) -> Record:
+    """Let one bot take part by the page itself, from the device check to the completion code.
+
+    Args:
+        number, seed: of the bot and of all of them: which schedule and answers it gets.
+        think: least and most seconds before each answer.
+    """
     rng = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable
     schedule = f"{rng.getrandbits(128):032x}"
     entry = flow.enter(store, key, external_id=f"read{seed}-{number}", is_bot=True, policy="read", seed=schedule)
@@ -86,6 +94,7 @@ def participate(url: str, store: Store, key: str, number: int, seed: int) -> Rec
         acknowledged: dict[str, int] = {}
         queries: dict[str, str] = {}
         for trial in _shown(client, store, entry.uid):
+            time.sleep(rng.uniform(*think))
             sent[trial.id], queries[trial.id] = len(client.heard), client.query
             seconds[trial.id] = client.answer(_answer(trial, rng))
             acknowledged[trial.id] = len(client.heard)
@@ -123,14 +132,14 @@ def early(record: Record, design: Design) -> list[str]:
 
 def telling(record: Record, stimuli: StimulusSet) -> list[str]:
     """Return the words in frames that name a condition, a stimulus, a class neuron or a file."""
-    names = {name for item in stimuli.items for name in (item.id, item.class_neuron, *item.files.values())}
-    pattern = re.compile("|".join([TELLING, *map(re.escape, sorted(names))]), re.IGNORECASE)
+    names = {name.lower() for item in stimuli.items for name in (item.id, item.class_neuron, *item.files.values())}
     found: set[str] = set()
-    for heard in record.heard:
-        text = heard.text
+    for text in {heard.text for heard in record.heard}:
+        rest = text
         for word in PUBLIC:
-            text = text.replace(word, "")
-        found.update(pattern.findall(text))
+            rest = rest.replace(word, "")
+        rest = rest.lower()
+        found.update(word for word in (*TELLING, *names) if word in rest)
     return sorted(found)
 
 
