@@ -5,7 +5,8 @@ clicks.
 
 A third each: after the click and before the commit (the server is stopped while the click happens), after the commit
 and before the acknowledgement, and after the acknowledgement before the next trial. Then the server is started again,
-and the participant goes on. At the end the ledger is compared with the database.
+and the participant goes on. At the end the ledger is compared with the database, and the exit code is 1
+where they differ.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Server:
         self.process, _ = start_server("app.py", self.environment, port=int(self.url.rsplit(":", 1)[1]))
 
 
-def main() -> None:
-    """Kill, compare and print."""
+def main() -> int:
+    """Kill, compare and print; return 1 where ledger and database differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_kills", description=__doc__.split("\n")[0])
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     parser.add_argument("--kills", type=int, default=60)
@@ -82,8 +83,9 @@ def main() -> None:
         finally:
             stop_server(server.process)
             browser.close()
-        _compare(store, ledger, counts)
+        agree = _compare(store, ledger, counts)
         store.close()
+    return 0 if agree else 1
 
 
 def _participate(
@@ -138,19 +140,20 @@ def _wait(done: Any, pause: float = 0.05) -> None:
         time.sleep(pause)
 
 
-def _compare(store: Store, ledger: dict[str, str], counts: Counter[str]) -> None:
-    """Print how ledger and database agree."""
+def _compare(store: Store, ledger: dict[str, str], counts: Counter[str]) -> bool:
+    """Print how ledger and database agree; return whether they do."""
     rows = store.run(lambda session: list(session.scalars(select(Trial).where(Trial.answered.is_not(None)))))
     refused = store.run(lambda session: list(session.scalars(select(Event.kind).where(Event.kind == "refused answer"))))
     found = {row.id: row.choice for row in rows}
     for stage in STAGES:
         sys.stdout.write(f"killed {stage:<26} {counts[stage]}\n")
-    wrong = sum(found.get(name) != choice for name, choice in ledger.items())
+    wrong, extra = sum(found.get(name) != choice for name, choice in ledger.items()), found.keys() - ledger.keys()
     sys.stdout.write(
         f"ledger {len(ledger)} answers, database {len(found)}: {wrong} lost or changed, "
-        f"{len(found.keys() - ledger.keys())} that nobody gave, {len(refused)} refused\n"
+        f"{len(extra)} that nobody gave, {len(refused)} refused\n"
     )
+    return not (wrong or extra)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

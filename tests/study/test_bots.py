@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -9,10 +12,11 @@ from benchmarks import study_table3
 from spade_core.errors import ConfigError
 from spade_core.study import bots
 from spade_core.study.bots import simulate
+from spade_core.study.evaluation import cell_counts
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import ExternalId, Participant
-from tests.study.conftest import real_design, tiny_set
+from tests.study.conftest import Clock, real_design, tiny_set
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +99,23 @@ def test_a_bot_that_another_run_has_added_meanwhile_is_not_counted_as_new(study,
     monkeypatch.setattr(bots, "_next_run", lambda *_args: 0)
     with pytest.raises(ConfigError, match="take another seed"):
         simulate(store, key, 1, "random", 0)
+
+
+def test_cells_and_conditions_stay_even_although_a_fifth_leaves(tmp_path, monkeypatch):
+    monkeypatch.setattr(bots, "POLICIES", {**bots.POLICIES, "leaver": replace(bots.POLICIES["random"], leaves=0.04)})
+    store = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}", clock=Clock())
+    short = dict.fromkeys(("practice", "practice_pass", "catch", "repeats", "attention"), 0)
+    design = real_design(trials=6, arrangement="between", quota=24, **short)
+    key, ends = publish(store, design, tiny_set(tmp_path / "set")), Counter()
+    for number in range(60):
+        store.clock.now += 300  # between two arrivals; what is abandoned expires after an hour
+        ends += Counter(simulate(store, key, 1, "leaver", number))
+        if ends["complete"] == 24:
+            break
+    done = cell_counts(store, key, bots=True)
+    assert (sum(done), len(done)) == (24, 6)
+    assert max(done) - min(done) <= 3
+    by_condition = [sum(done[start::3]) for start in range(3)]  # a cell's rotation is its condition
+    assert max(by_condition) - min(by_condition) <= 3
+    assert 0.1 < ends["left"] / (ends["left"] + ends["complete"]) < 0.35
+    store.close()
