@@ -164,6 +164,12 @@ class Design(_Part):
         content = self.model_dump(mode="json", exclude=None if self.questions.extra else {"questions"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def consent_sha256(self) -> str:
+        """Return the hash of all that the consent page shows: the text and the study's own facts."""
+        shown = [self.texts.consent, *(getattr(self, name) for name in _MUST_BE_FILLED)]
+        return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
     def to_yaml(self) -> str:
         """Return the design as YAML; :func:`parse_design` reads it back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)

@@ -172,7 +172,7 @@ def check_device(
 
 
 def consent(store: Store, who: Person, *, given: bool) -> Person:
-    """Record the decision; a given consent is stored with the hash of its text, and takes a cell.
+    """Record the decision; a given consent is stored with its version and hash, and takes a cell.
 
     The cell is the least filled one of people who completed or are still at it; idle starts count no more. Where the
     quota is full the participation ends as ``screened_out``.
@@ -190,7 +190,8 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
         if not given:
             end(store, row, "declined")
             return
-        row.consented, row.consent_sha256 = store.clock(), _sha256(who.design.texts.consent)
+        row.consented, row.consent_version = store.clock(), who.design.version
+        row.consent_sha256 = who.design.consent_sha256
         take_cell(store, session, row, who.study)
 
     return _changed(store, who, change)

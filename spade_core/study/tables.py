@@ -76,7 +76,8 @@ class Participant(Base):
     withdrawal_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
     started: Mapped[float] = mapped_column(Float)
     consented: Mapped[float | None] = mapped_column(Float)
-    consent_sha256: Mapped[str | None] = mapped_column(String(64))
+    consent_sha256: Mapped[str | None] = mapped_column(String(64))  # of all that the consent page showed
+    consent_version: Mapped[int | None] = mapped_column(Integer)  # of the design
     last_seen: Mapped[float] = mapped_column(Float)
     finished: Mapped[float | None] = mapped_column(Float)
     comprehension_tries: Mapped[int] = mapped_column(Integer, default=0)

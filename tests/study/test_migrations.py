@@ -27,7 +27,9 @@ ROOT = Path(__file__).parent.parent.parent
 DETAILS = [None, {}, {"input": "mouse"}, {"focus_losses": []}, {"focus_losses": [1.5, 2.5]}, {"focus_losses": "?"}]
 LOSSES = [0, 0, 0, 0, 2, 0]
 # Not in the first version.
-LATER = {"alembic_version", "tombstones", "n_focus_losses", "design_versions", "text_reviews", "extra"}
+LATER = {
+    "alembic_version", "tombstones", "n_focus_losses", "design_versions", "text_reviews", "extra", "consent_version",
+}  # fmt: skip
 MANY = 2500  # trials, more than the second revision holds in memory at once
 
 
