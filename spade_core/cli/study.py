@@ -234,7 +234,7 @@ def _analyse(options: argparse.Namespace) -> int:
 
     store = _store()
     if options.unblind:
-        unblind(store, options.key)
+        unblind(store, options.key, by=study_texts.WHO)
     result = evaluate(store, options.key)
     return emit(options, result, [report_text(store, options.key, result)])
 

@@ -26,6 +26,7 @@ BASELINES = {
     "contrast_side": "most contrasted patch",
     "rater_side_dense": "model rater on the dense visualization",
     "rater_side_spade": "model rater on the SPADE visualization",
+    "rater_side_reference": "model rater on the reference crops",
 }
 
 
@@ -150,6 +151,8 @@ def baselines(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
     stimuli = rows[rows["reference_side"].notna()].drop_duplicates("stimulus_id")
     found = {}
     for column, name in BASELINES.items():
+        if column == "rater_side_reference" and (column not in stimuli or stimuli[column].isna().all()):
+            continue  # only sets with reference crops have it
         known = stimuli[stimuli[column].notna()]
         agreed = int((known[column] == known["reference_side"]).sum())
         found[column] = {"name": name} | share(agreed, len(known), plan)

@@ -12,6 +12,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.analysis import analyse
 from spade_core.study.blinding import is_blind
 from spade_core.study.export import trial_table
+from spade_core.study.procedure import set_baselines
 from spade_core.study.report import methods_text
 from spade_core.study.result_tables import PAPER, PAPER_NOTE, markdown_table, table3_rows, tables_text
 from spade_core.study.schedule import cells
@@ -22,14 +23,14 @@ from spade_core.study.tables import Participant, Study
 __all__ = ["cell_counts", "evaluate", "report_text", "status_of", "unblind"]
 
 
-def unblind(store: Store, key: str) -> None:
-    """Show conditions from now on; logged, and not to be undone."""
+def unblind(store: Store, key: str, *, by: str) -> None:
+    """Show conditions from now on; logged with who did it, and not to be undone."""
 
     def work(session: Session) -> None:
         row = find(session, key)
         if row.unblinded is None:
             row.unblinded = store.clock()
-            audit(session, store, row.id, "unblind", None)
+            audit(session, store, row.id, "unblind", {"by": by})
 
     store.run(work)
 
@@ -62,11 +63,13 @@ def evaluate(store: Store, key: str) -> dict[str, Any]:
 
 def report_text(store: Store, key: str, result: Mapping[str, Any]) -> str:
     """Return verdict, Table 3, methods, results and every other table of :func:`evaluate` as Markdown."""
-    design = opened(store, key).design
+    study = opened(store, key)
     parts = list(result["texts"])
     if result["table3"]:
         parts += [markdown_table(table3_rows(result)), PAPER_NOTE]
-        parts += [methods_text(design, result), tables_text(result)]
+        parts += [methods_text(study.design, result, study.stimuli), tables_text(result)]
+    else:
+        parts.append(set_baselines(study.stimuli))
     return "\n\n".join([f"**{result['verdict']}**", *parts])
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spade_core.study.coding import Plan
+from spade_core.study.design import Design
 from spade_core.study.estimators import FEW_CLUSTERS
+from spade_core.study.procedure import excluded_when, procedure, set_baselines, stimuli_text
+from spade_core.study.stimulus_set import StimulusSet
 
 __all__ = ["DEMO", "markdown_table3", "methods_text", "preregistration", "sentence", "share_text", "verdict"]
 
@@ -101,12 +104,12 @@ def share_text(value: Mapping[str, Any]) -> str:
     return "{:.1f} % [{:.1f}, {:.1f}]".format(*shown) + f" ({value['count']}/{value['n']})"
 
 
-def methods_text(design: Any, result: Mapping[str, Any]) -> str:
+def methods_text(design: Any, result: Mapping[str, Any], stimuli: StimulusSet | None = None) -> str:
     """Return the methods and results paragraph of a study as Markdown.
 
     Args:
         design: with ``name``, ``version``, ``demo``, ``conditions``, ``questions`` and ``analysis``.
-        result: of :func:`spade_core.study.analysis.analyse`.
+        result: of :func:`spade_core.study.analysis.analyse`; stimuli: the study's, to be described as well.
     """
     plan = Plan.of_design(design)
     parts = [f"## {design.name}, version {design.version}"]
@@ -114,9 +117,10 @@ def methods_text(design: Any, result: Mapping[str, Any]) -> str:
         parts.append("SIMULATED: the answers come from bots. Nothing here is about people.")
     if design.demo:
         parts.append(DEMO)
-    parts += [_task(design) + _own_questions(design), _primary_method(plan), _secondary_method(plan)]
+    parts += [_task(design) + _own_questions(design), *_described(design, stimuli).values()]
+    parts += [f"Exclusions: {excluded_when(plan.exclusions)}.", _primary_method(plan), _secondary_method(plan)]
     if result["primary"]["estimate"] is None:
-        parts.append(result["verdict"])
+        parts += [result["verdict"], *([_baselines(result)] if result.get("baselines") else [])]
     else:
         table = markdown_table3(result["table3"])
         note = "Shares with Wilson intervals, which treat answers as independent; the test above does not."
@@ -129,8 +133,8 @@ def methods_text(design: Any, result: Mapping[str, Any]) -> str:
     return f"SIMULATED\n\n{text}" if result["simulated"] else text
 
 
-def preregistration(design: Any) -> str:
-    """Return a pre-registration generated from the design as Markdown."""
+def preregistration(design: Any, stimuli: StimulusSet | None = None) -> str:
+    """Return a pre-registration generated from the design, and from the stimuli where they are given, as Markdown."""
     plan = Plan.of_design(design)
     stopping = getattr(design.analysis, "stopping", "")
     better = "agree more often" if plan.sidedness == "greater" else "agree more or less often"
@@ -142,7 +146,8 @@ def preregistration(design: Any) -> str:
         f"**Task.** {_task(design)}{_own_questions(design)}",
         f"**Sample.** {plan.target_participants} included participants. An analysis before is interim and labelled so.",
         *([f"**Stopping.** {stopping}"] if stopping else []),
-        f"**Exclusions.** {_listed(plan.exclusions, 'none')}. The analysis without exclusions is shown beside.",
+        *(f"**{title}.** {text}" for title, text in _described(design, stimuli).items()),
+        f"**Exclusions.** {excluded_when(plan.exclusions)}. The analysis without exclusions is shown beside.",
         f"**Primary analysis.** {_primary_method(plan)}",
         "**Decision.** 'People chose better' is written only if both intervals, of agreement and of half credit, lie "
         "above 0.",
@@ -155,6 +160,14 @@ def preregistration(design: Any) -> str:
         "Krippendorff's alpha within condition; repeated trials. Anything else is exploratory as well.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _described(design: Any, stimuli: StimulusSet | None) -> dict[str, str]:
+    """Return procedure, stimuli and baselines by title; only those that are known."""
+    found = {"Procedure": procedure(design)} if isinstance(design, Design) else {}
+    if stimuli is not None:
+        found |= {"Stimuli": stimuli_text(design, stimuli), "Baselines": set_baselines(stimuli)}
+    return found
 
 
 def _task(design: Any) -> str:
@@ -237,7 +250,11 @@ def _beside(result: Mapping[str, Any]) -> list[str]:
     ]
     if bounds:
         late += f"; with all missing answers against or for SPADE the difference is {' or '.join(bounds)} points"
+    return [odds, f"Timeouts: {late}.", _baselines(result)]
+
+
+def _baselines(result: Mapping[str, Any]) -> str:
     rates = [
         f"{b['name']} {100 * b['share']:.0f} % of {b['n']} stimuli" for b in result["baselines"].values() if b["n"]
     ]
-    return [odds, f"Timeouts: {late}.", f"Baselines that name the reference region: {_listed(rates, 'not known')}."]
+    return f"Baselines that name the reference region: {_listed(rates, 'not known')}."

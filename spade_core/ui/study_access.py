@@ -13,7 +13,9 @@ from spade_core.errors import ConfigError, SpadeError
 from spade_core.study.access import CLOSED, MAKE_HASH, Evidence, check_password, decide
 from spade_core.ui.frame import settings
 
-__all__ = ["evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices", "who_acts"]
+__all__ = [
+    "checked", "evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices", "who_acts",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,16 @@ def require_access(shown: Evidence | None = None) -> None:
     """
     if decide(settings(), evidence() if shown is None else shown) == "closed":
         raise ConfigError("You are not logged in any more: reload the page.")
+
+
+def checked(make: Callable[[], bytes | str], shown: Evidence) -> bytes | str:
+    """Return what a download button gives, made when it is pressed, after another look at the door.
+
+    Raises:
+        ConfigError: the door is closed.
+    """
+    require_access(shown)
+    return make()
 
 
 def guarded(action: Callable[P, object]) -> Callable[P, None]:

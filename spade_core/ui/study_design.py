@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -13,7 +14,7 @@ from spade_core.study.report import preregistration
 from spade_core.study.stimulus_set import StimulusSet, load_set
 from spade_core.study.studies import Opened, opened
 from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import guarded, notify
+from spade_core.ui.study_access import checked, evidence, guarded, notify
 
 __all__ = ["show_design"]
 
@@ -25,10 +26,16 @@ def show_design(key: str) -> None:
     study = opened(study_store(), key)
     frozen = "frozen: somebody has begun" if study.row.frozen else "nobody has begun"
     st.caption(f"SHA-256 {study.row.design_sha256} · {frozen} · stimulus set {study.row.stimuli_sha256[:16]}…")
-    text = preregistration(study.design)
+    text = preregistration(study.design, study.stimuli)
     left, right, _ = st.columns([1, 1, 2])
-    left.download_button("Design (YAML)", study.row.design, f"{key}.yaml", "text/yaml", key="yaml", on_click="ignore")
-    right.download_button("Pre-registration", text, f"{key}_preregistration.md", key="prereg", on_click="ignore")
+    left.download_button(
+        "Design (YAML)", partial(checked, lambda: study.row.design, evidence()), f"{key}.yaml", "text/yaml",
+        key="yaml", on_click="ignore",
+    )  # fmt: skip
+    right.download_button(
+        "Pre-registration", partial(checked, lambda: text, evidence()), f"{key}_preregistration.md", key="prereg",
+        on_click="ignore",
+    )  # fmt: skip
     with st.expander("Pre-registration text", expanded=True):
         st.markdown(text)
     with st.expander("Design: edit or copy"):

@@ -12,6 +12,7 @@ from spade_core.errors import ConfigError
 from spade_core.study import links, people
 from spade_core.study.blinding import is_blind
 from spade_core.study.evaluation import status_of
+from spade_core.study.formats import safe_cell
 from spade_core.study.people import Monitor
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
@@ -93,7 +94,8 @@ def show_people(key: str) -> None:
     back.button("Take in again", key="include", width="stretch", on_click=guarded(_include), args=(key,))
     with pay.popover("Payment list", width="stretch"):
         st.caption("Ids from outside with their completion codes, sorted by id and apart from the answers.")
-        st.dataframe(people.payments(store, key), hide_index=True, key="payments")
+        safe = [{name: safe_cell(value) for name, value in row.items()} for row in people.payments(store, key)]
+        st.dataframe(safe, hide_index=True, key="payments")
 
 
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
@@ -113,10 +115,10 @@ def _include(key: str) -> None:
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "participant": row["participant_uid"], "status": row["status"], "at": row["phase"], "answers": row["answers"],
-        "noticed": row["checks"], "excluded by you": row["excluded"], "in the analysis": row["included"],
+        "noticed": row["checks"], "excluded by you": safe_cell(row["excluded"]), "in the analysis": row["included"],
         "duration": _number(row["minutes"], "min", 1), "median answer": _number(row["median_rt_ms"], "ms", 0),
         "catch right": f"{row['catch_right']}/{row['catch']}", "most on one side": _percent(row["one_side"]),
-        "practice": "flagged" if row["practice_flagged"] else "", "comment": row["comment"],
+        "practice": "flagged" if row["practice_flagged"] else "", "comment": safe_cell(row["comment"]),
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,7 @@ from spade_core.study.design import Design
 from spade_core.study.power import curve, power_report
 from spade_core.study.studies import opened
 from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import require_access
+from spade_core.ui.study_access import checked, evidence, require_access
 from spade_core.ui.study_plots import power_figure
 
 __all__ = ["show_power"]
@@ -114,7 +115,8 @@ def _show(key: str, found: dict[str, Any]) -> None:
     st.dataframe([_row(row) for row in found["rows"]], hide_index=True, key="power_table")
     st.caption("Shares of simulated studies in percent, ± Monte Carlo standard error.")
     st.download_button(
-        "Everything (JSON)", json.dumps(found, indent=1), f"{key}_power.json", key="power_json", on_click="ignore"
+        "Everything (JSON)", partial(checked, lambda: json.dumps(found, indent=1), evidence()), f"{key}_power.json",
+        key="power_json", on_click="ignore",
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from spade_core.study.result_tables import TABLES as RESULT_TABLES
 from spade_core.study.result_tables import table3_rows
 from spade_core.study.studies import opened
 from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import evidence, guarded, notify, require_access
+from spade_core.ui.study_access import checked, evidence, guarded, notify, require_access, who_acts
 from spade_core.ui.study_plots import FIGURES, chart_options, figures_html
 
 __all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_bots", "show_export"]
@@ -121,17 +121,21 @@ def show_analysis(key: str) -> None:
     _show_result(result)
     if not result["table3"]:
         return
-    text = methods_text(study.design, result)
+    text = methods_text(study.design, result, study.stimuli)
     with st.expander("Methods and results, as text"):
         st.markdown(text)
     left, middle, right, _ = st.columns([1, 1, 1, 1])
-    left.download_button("Text (Markdown)", text, f"{key}_methods.md", key="methods", on_click="ignore")
+    left.download_button(
+        "Text (Markdown)", partial(checked, lambda: text, evidence()), f"{key}_methods.md", key="methods",
+        on_click="ignore",
+    )  # fmt: skip
     middle.download_button(
         "Figures (HTML)", partial(figures_bytes, result, evidence()), f"{key}_figures.html", key="figures",
         on_click="ignore",
     )  # fmt: skip
     right.download_button(
-        "Everything (JSON)", json.dumps(result, indent=1), f"{key}_analysis.json", key="analysis", on_click="ignore"
+        "Everything (JSON)", partial(checked, lambda: json.dumps(result, indent=1), evidence()),
+        f"{key}_analysis.json", key="analysis", on_click="ignore",
     )  # fmt: skip
 
 
@@ -147,7 +151,7 @@ def _show_blind(key: str) -> None:
 def _unblind(key: str) -> None:
     if not st.session_state.get("sure"):
         return
-    unblind(study_store(), key)
+    unblind(study_store(), key, by=who_acts())
     notify("Unblinded, and logged.")
 
 

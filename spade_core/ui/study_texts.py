@@ -6,6 +6,7 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.study.blinding import is_blind
+from spade_core.study.formats import safe_cell
 from spade_core.study.free_texts import FreeText, free_texts, review
 from spade_core.study.studies import opened
 from spade_core.ui.participant import study_store
@@ -54,7 +55,8 @@ def _decide(key: str, decision: str) -> None:
 
 def _shown(text: FreeText) -> dict[str, str]:
     return {
-        "id": text.id, "question": text.name, "text": text.words, "decision": text.decision or "not read yet",
+        "id": text.id, "question": text.name, "text": safe_cell(text.words),
+        "decision": text.decision or "not read yet",
         "by": text.by or "", "whose": "SIMULATED" if text.simulated else "",
     }  # fmt: skip
 

@@ -24,7 +24,7 @@ from spade_core.study.studies import list_studies, publish
 from spade_core.study.tables import Audit, Participant, Study
 from spade_core.ui import study_access
 from spade_core.ui.study_plots import FIGURES
-from spade_core.ui.study_results import export_bytes, figures_bytes
+from spade_core.ui.study_results import bundle_bytes, export_bytes, figures_bytes
 from tests.study.conftest import real_design, tiny_set
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -314,6 +314,8 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     assert columns(go(app, "Export")) >= set(BLINDED)
     actions = store.run(lambda session: list(session.scalars(select(Audit.action))))
     assert actions.count("unblind") == 1
+    told = store.run(lambda session: session.scalar(select(Audit.details).where(Audit.action == "unblind")))
+    assert told == {"by": "the server's own computer"}
 
 
 def test_bots_alone_are_shown_as_simulated(store, key):
@@ -427,3 +429,12 @@ def test_the_design_gives_its_preregistration(key):
     app = page("Design")
     assert not app.error
     assert "# Pre-registration" in texts(app)
+
+
+def test_downloads_look_at_the_door_again(key):
+    assert study_access.checked(lambda: b"text", Evidence("127.0.0.1", LOCAL)) == b"text"
+    for make in (lambda: study_access.checked(lambda: b"text", Evidence("127.0.0.1", PROXIED)),
+                 lambda: bundle_bytes(key, "csv", True, Evidence("127.0.0.1", PROXIED))):  # fmt: skip
+        with pytest.raises(ConfigError, match="not logged in"):
+            make()
+    assert bundle_bytes(key, "csv", True, Evidence("127.0.0.1", LOCAL)).startswith(b"PK")

@@ -1,0 +1,78 @@
+"""What a study does, in sentences with its numbers: exclusions, trials, order, limits, stimuli. For methods texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spade_core.study.checks import CATCH_PASS, FAST_MS, LEAST_FOR_SIDE, ONE_SIDE
+from spade_core.study.design import Design
+from spade_core.study.stimulus_set import StimulusSet
+
+__all__ = ["EXCLUDES", "excluded_when", "procedure", "set_baselines", "stimuli_text"]
+
+EXCLUDES = {
+    "attention": "none of the attention checks followed",
+    "catch": f"fewer than {CATCH_PASS:.0%} of the catch trials right",
+    "too_fast": f"median response time after practice, measured in the browser, below {FAST_MS:g} ms",
+    "same_side": f"at least {ONE_SIDE:.0%} of the decided answers, of {LEAST_FOR_SIDE} or more, on one side",
+}
+"""When a rule of ``checks`` fails."""
+_ORDER = {
+    "interleaved": "conditions interleaved in random order",
+    "blocked": "conditions in blocks, the order of blocks counterbalanced by cell",
+}
+_FAIL = {"leave": "the participation ends", "flag": "the person goes on, flagged"}
+_BASELINES = {
+    "central": "the more central region", "contrast": "the region of more contrast",
+    "rater_dense": "the model rater on dense", "rater_spade": "the model rater on SPADE",
+    "rater_reference": "the model rater on reference crops",
+}  # fmt: skip
+
+
+def excluded_when(rules: Sequence[str]) -> str:
+    """Return the exclusion rules with their thresholds as one list, or ``none``."""
+    return "; ".join(f"{name} ({EXCLUDES[name]})" for name in rules) or "none"
+
+
+def procedure(design: Design) -> str:
+    """Return what one person does, in which order and within which limits."""
+    limit = "no time limit" if design.time_limit_ms is None else f"a time limit of {design.time_limit_ms / 1000:g} s"
+    practice = (
+        f"Practice: {design.practice} trials with feedback a round, at most {design.practice_rounds} rounds, passed "
+        f"with {design.practice_pass} right; otherwise {_FAIL[design.practice_fail]}."
+        if design.practice
+        else "There is no practice."
+    )
+    return (
+        f"Each person answers {design.trials} main trials of as many class neurons, {design.catch} catch trials, "
+        f"{design.repeats} repeated trials and {design.attention} attention checks. {practice} "
+        f"Order: {_ORDER[design.order]}; class neurons rotate through the conditions over cells, the least filled cell "
+        "is taken first, sides are random, and every order follows from a stored seed. "
+        f"Answers are taken from {design.min_view_ms} ms after the onset, with {limit}. "
+        f"Quota: {design.quota} completed participants."
+    )
+
+
+def stimuli_text(design: Design, stimuli: StimulusSet) -> str:
+    """Return which stimuli are shown, how their regions were chosen, and both hashes."""
+    main = stimuli.of("main")
+    models = ", ".join(sorted({item.model_id for item in main}))
+    sizes = ", ".join(f"{len(stimuli.of(role))} for {role}" for role in ("practice", "catch"))
+    side = main[0].regions["reference"][2] if main else 0.0
+    return (
+        f"{len(main)} main stimuli of {len({item.class_neuron for item in main})} class neurons, {sizes}; model: "
+        f"{models}. Regions are squares of {100 * side:.1f} % of the picture's side: the reference is the one with the "
+        "highest mean of the reference map; the other, of those that do not overlap it and lie in the lowest quarter "
+        f"of the means, the one of nearest contrast. SHA-256 of the design {design.sha256}, of the stimulus set "
+        f"{stimuli.sha256}."
+    )
+
+
+def set_baselines(stimuli: StimulusSet) -> str:
+    """Return how often each baseline names the reference region over the main stimuli, as one sentence."""
+    rates = []
+    for name, title in _BASELINES.items():
+        found = [item.answers[name] == "reference" for item in stimuli.of("main") if name in item.answers]
+        if found:
+            rates.append(f"{title} {100 * sum(found) / len(found):.0f} % of {len(found)}")
+    return f"Baselines that name the reference region, over all main stimuli: {', '.join(rates) or 'not known'}."
