@@ -21,7 +21,7 @@ from spade_core.visualization import VisualizeConfig
 
 PAGE = "neurons"
 SEEDS = 3
-EXAMPLE = ASSETS / "home" / "facets.png"
+EXAMPLE = ASSETS / "home" / "facets.jpg"
 EXAMPLE_CAPTION = (
     "An example: class neurons of EfficientNet-Lite0, drawn for two pictures each, in which its dense top-5 holds the "
     "class. Found by search (`python -m benchmarks.facets`), nothing selected; the pictures are not free to be shown."
