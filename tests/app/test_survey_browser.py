@@ -73,15 +73,16 @@ def to_practice(page, url, key, query=""):
     page.locator(".trial[data-onset]").wait_for()
 
 
-def answer(page, number):
-    """Answer one trial by mouse or, every other time, by key; then how sure; then any feedback."""
+def answer(page, number, right=None):
+    """Answer one trial by mouse or, every other time, by key, rightly where ``right`` says how; then how sure."""
     trial = page.locator(".trial[data-onset]")
     trial.wait_for()
     page.wait_for_timeout(650)
+    region = right.removeprefix("region_") if right else "21"[number % 2]
     if number % 2:
-        page.keyboard.press("1")
+        page.keyboard.press(region)
     else:
-        page.get_by_role("button", name=re.compile("Region 2")).click()
+        page.get_by_role("button", name=re.compile(f"Region {region}")).click()
     page.wait_for_timeout(350)  # a second press within 250 ms is a double click, not a confidence
     page.get_by_role("button", name=re.compile("Fairly sure")).click()
 
@@ -99,7 +100,8 @@ def go_through(page, store, uid):
             page.get_by_role("button", name="Go on").wait_for(state="detached")
             continue
         waiting = current(store, uid)
-        answer(page, number)
+        # Practice is done rightly: sides are random, and whoever gets it wrong twice practises again.
+        answer(page, number, waiting.reference_side if waiting.type == "practice" else None)
         if waiting.type != "practice":
             page.get_by_role("radio", name="2").check()
             page.get_by_role("button", name="Send").click()
