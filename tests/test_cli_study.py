@@ -167,7 +167,6 @@ def test_the_demo_set_drawn_anew_comes_with_its_report(capsys, folder, monkeypat
         assert ("This set does not serve the template: The design asks for" in out.err) is not serves
 
 
-@pytest.mark.skipif(not DEMO_SET.is_dir(), reason="the demo set is not built")
 def test_the_demo_study_is_made_with_one_command(capsys, folder):
     _code, out = ask(capsys, "build", "--demo", "--json")
     key = json.loads(out.out)["key"]

@@ -114,7 +114,6 @@ def test_items_are_left_out_by_rules_that_know_no_condition(monkeypatch, tmp_pat
     assert top <= 0.1 + 1e-9
 
 
-@pytest.mark.skipif(not DEMO_SET.is_dir(), reason="the demo set is not built")
 def test_the_shipped_demo_set_is_whole_free_and_marked():
     found = load_set(DEMO_SET)
     assert found.demo
