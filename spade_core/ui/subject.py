@@ -92,11 +92,14 @@ def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
     """Return the files of a job without which the page cannot go on.
 
     Where other work keeps the worker busy, the page shows the place in the queue and stops here; it is drawn again once
-    the job has ended.
+    the job has ended. A job that failed meanwhile says so: the page kept its ticket, and does not submit it anew.
     """
-    ticket: Ticket = jobs().submit(kind, payload)
+    slot = f"{kind}_waiting"
+    before, held = st.session_state.pop(slot, (None, None))
+    ticket: Ticket = held if held is not None and before == payload else jobs().submit(kind, payload)
     status = panels.wait_briefly(ticket, WAIT, text)
     if not status.finished:
+        st.session_state[slot] = (payload, ticket)
         follow(ticket, lambda _: st.caption(f":material/hourglass_top: {text}"), kind, cancellable=False)
         st.stop()
     return ticket.result()
