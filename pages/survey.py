@@ -77,7 +77,11 @@ def _window() -> dict[str, Any] | None:
 
 
 def _render_consent(store: Store, who: Person) -> None:
-    design = who.design
+    design, now = who.design, who.study.row.design_sha256
+    same = st.session_state.setdefault("consent_of", now) == now
+    if not same:  # edited since it was drawn: this click was about another text
+        st.session_state.update(consent_of=now, agreed=False)
+        st.warning("This study was changed a moment ago: please read it once more.")
     st.title("Before you begin")
     st.markdown(design.texts.consent)
     rows = (
@@ -87,10 +91,10 @@ def _render_consent(store: Store, who: Person) -> None:
     st.markdown("\n".join(f"- **{name}:** {text}" for name, text in rows))
     agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
     yes, no, _ = st.columns([1, 1, 3])
-    if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch"):
+    if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch") and same:
         flow.consent(store, who, given=True)
         st.rerun()
-    if no.button("Do not take part", key="decline", width="stretch"):
+    if no.button("Do not take part", key="decline", width="stretch") and same:
         flow.consent(store, who, given=False)
         st.rerun()
 

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from spade_core.config import Settings
-from spade_core.study import flow
+from spade_core.study import flow, studies
+from spade_core.study.editing import edit
 from spade_core.study.entry import SIGNED_ONLY
 from spade_core.study.links import signer
 from spade_core.study.store import Store
@@ -62,6 +63,22 @@ def to_trials(app):
     for number, radio in enumerate(app.radio):
         radio.set_value((1, 1)[number])
     return app.button[0].click().run()
+
+
+def test_a_click_on_a_text_that_was_edited_meanwhile_is_no_consent(store, key):
+    app = opened(study=key, PROLIFIC_PID="early")
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    app.checkbox(key="agreed").check().run()
+    design = studies.opened(store, key).design
+    edit(store, key, design.model_copy(update={"controller": "Somebody else"}))
+    press(app, "consent")
+    assert "read it once more" in app.warning[0].value
+    assert not app.checkbox(key="agreed").value
+    assert store.run(lambda session: session.scalar(select(Participant))).consent_sha256 is None
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    assert store.run(lambda session: session.scalar(select(Participant))).consent_sha256
 
 
 def trial_of(store, trial_id):
