@@ -43,11 +43,16 @@ def procedure(design: Design) -> str:
         if design.practice
         else "There is no practice."
     )
+    order = (
+        f"{_ORDER[design.order]}; class neurons rotate through the conditions over cells"
+        if design.arrangement == "within"
+        else "one condition a person, given by the cell; trials in random order"
+    )
     return (
         f"Each person answers {design.trials} main trials of as many class neurons, {design.catch} catch trials, "
         f"{design.repeats} repeated trials and {design.attention} attention checks. {practice} "
-        f"Order: {_ORDER[design.order]}; class neurons rotate through the conditions over cells, the least filled cell "
-        "is taken first, sides are random, and every order follows from a stored seed. "
+        f"Order: {order}, the least filled cell is taken first, sides are random, and every order follows from a "
+        "stored seed. "
         f"Answers are taken from {design.min_view_ms} ms after the onset, with {limit}. "
         f"Quota: {design.quota} completed participants."
     )

@@ -44,3 +44,10 @@ def test_the_reference_raters_baseline_is_told_where_a_set_has_it(tmp_path):
     assert "reference crops" not in set_baselines(stimuli)
     stimuli.items[0].answers["rater_reference"] = "reference"
     assert "the model rater on reference crops 100 % of 1." in set_baselines(stimuli)
+
+
+def test_between_people_nothing_is_said_to_be_interleaved():
+    text = preregistration(real_design(arrangement="between", order="blocked"))
+    assert "one condition a person" in text
+    assert "counterbalanced" not in text
+    assert "rotate" not in text
