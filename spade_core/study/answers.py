@@ -118,7 +118,7 @@ def _impossible(answer: Mapping[str, Any], who: Person) -> bool:
     least = design.min_view_ms if answer["rt_source"] == "browser" else 0
     most = LONGEST_RT_MS if design.time_limit_ms is None else design.time_limit_ms + MARGIN_MS
     rt = answer.get("rt_ms")
-    return not (_is_number(rt) and least <= rt <= most)
+    return not (is_number(rt) and least <= rt <= most)
 
 
 def _replies(trial: Trial, answer: Mapping[str, Any], who: Person) -> Replies | None:
@@ -141,7 +141,7 @@ def _write(store: Store, trial: Trial, answer: Mapping[str, Any], who: Person) -
 def _source(answer: Mapping[str, Any]) -> str | None:
     """Return where the response time comes from; after a reload it is no time of looking, whoever measured it."""
     source, onsets = answer.get("rt_source"), answer.get("shown")
-    if source == "browser" and _is_number(onsets) and onsets > 1:
+    if source == "browser" and is_number(onsets) and onsets > 1:
         return RELOADED
     return source if source in SOURCES else None
 
@@ -150,15 +150,16 @@ def _short(value: Any) -> Any:
     """Keep what comes from a browser small and plain: numbers and resizes in lists, short texts."""
     if isinstance(value, list):
         return [entry for entry in map(_entry, value[:MOST_DETAILS]) if entry is not None]
-    return value if value is None or isinstance(value, bool) or _is_number(value) else str(value)[:80]
+    return value if value is None or isinstance(value, bool) or is_number(value) else str(value)[:80]
 
 
 def _entry(value: Any) -> Any:
     """Return a number, a resize (``ms, width, height``), or None for anything else."""
     if isinstance(value, Mapping):
-        return {name: value[name] for name in _RESIZE} if all(_is_number(value.get(name)) for name in _RESIZE) else None
-    return value if _is_number(value) else None
+        return {name: value[name] for name in _RESIZE} if all(is_number(value.get(name)) for name in _RESIZE) else None
+    return value if is_number(value) else None
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether a value from outside is a number that a database holds, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from spade_core.study.answers import is_number
 from spade_core.study.checks import Checks, check_person
 from spade_core.study.codebook import rating_column, text_column
 from spade_core.study.flow import TERMINAL
@@ -130,14 +131,23 @@ _BASELINES = {
 
 
 def _details(told: Mapping[str, Any]) -> Row:
-    """Return what came with an answer from the browser, None where it did not."""
-    resizes = told.get("resizes")
+    """Return what came with an answer from the browser, None where it did not or is of another kind.
+
+    It comes from outside, and one value of a wrong type would keep a whole column from being written.
+    """
+    resizes, how = told.get("resizes"), told.get("input")
+    numbers = {column: told.get(name) for column, name in _TOLD_NUMBERS.items()}
     return {
-        "onset_utc": _seconds(told.get("onset_utc")), "confidence_rt_ms": told.get("confidence_rt_ms"),
-        "extra_rt_ms": told.get("extra_rt_ms"), "input": told.get("input"), "shown": told.get("shown"),
-        "early_answers": told.get("early_answers"), "resizes": len(resizes) if isinstance(resizes, list) else resizes,
-        "window_width": told.get("width"), "window_height": told.get("height"), "dpr": told.get("dpr"),
+        "onset_utc": _seconds(told.get("onset_utc")), "input": how if isinstance(how, str) else None,
+        "resizes": len(resizes) if isinstance(resizes, list) else None,
+        **{column: value if is_number(value) else None for column, value in numbers.items()},
     }  # fmt: skip
+
+
+_TOLD_NUMBERS = {
+    "confidence_rt_ms": "confidence_rt_ms", "extra_rt_ms": "extra_rt_ms", "shown": "shown",
+    "early_answers": "early_answers", "window_width": "width", "window_height": "height", "dpr": "dpr",
+}  # fmt: skip
 
 
 def _seconds(stamp: Any) -> float | None:
