@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.design import Design
 from spade_core.study.phases import begin_practice, end, go, open_trial, take_cell
+from spade_core.study.questions import plain
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, find, opened
 from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Study, Trial
@@ -267,7 +268,7 @@ def remark(store: Store, who: Person, text: str) -> Person:
     """Keep a comment, at most 2,000 characters."""
 
     def change(row: Participant, _session: Session) -> None:
-        row.comment = text[:2000] or None
+        row.comment = plain(text)[:2000] or None
 
     return _changed(store, who, change)
 
