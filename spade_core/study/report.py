@@ -213,7 +213,8 @@ def _rating_found(name: str, result: Mapping[str, Any]) -> str:
     text = f"“{asked['what']}” ({_scale(asked['low'], asked['high'], asked['labels'])}), mean: {_listed(means, 'none')}"
     if found["estimate"] is None or found["low"] is None:
         return f"{text}; the difference is not tested. {found.get('note') or found.get('warning') or ''}".rstrip()
-    p = "" if found.get("p_holm") is None else f", p = {found['p_holm']:.3f} after Holm's correction"
+    value = found.get("p_holm")
+    p = "" if value is None else f", p {'< 0.001' if value < 0.001 else f'= {value:.3f}'} after Holm's correction"
     return f"{text}; SPADE - dense {found['estimate']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]{p}."
 
 
