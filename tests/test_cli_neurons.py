@@ -42,9 +42,11 @@ def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
 
 def test_visualize_takes_any_channel_or_class(tmp_path, capsys):
     rest = ["--steps", "1", "--render-size", "32", *QUICK, "--out", str(tmp_path), "--json"]
-    layer = ["--layer", "blocks.4.0.conv_pw", "--channel", "5", "--position", "1,2"]
+    layer = ["--layer", "blocks.4.0.conv_pw", "--channel", "5", "--position", "1,2", "--target", "espresso"]
     assert main(["visualize", "--image", "bundled:koala", *layer, *rest]) == 0
-    neuron = said(capsys)["neuron"]
+    found = said(capsys)
+    assert found["target"]["index"] == found["fidelity"]["target"] == 967
+    neuron = found["neuron"]
     assert (neuron["layer"], neuron["channel"], neuron["position"]) == ("blocks.4.0.conv_pw", 5, [1, 2])
     assert main(["visualize", "--image", "bundled:koala", "--class", "espresso", *rest]) == 0
     found = said(capsys)

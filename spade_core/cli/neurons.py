@@ -24,6 +24,9 @@ def register(commands: Any) -> None:
     draw.add_argument("--position", type=pair, metavar="Y,X", help="one neuron of the channel, by row and column")
     draw.add_argument("--direction", metavar="FILE", help="weights over the layer's channels, a text file of numbers")
     draw.add_argument("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
+    draw.add_argument(
+        "--target", metavar="CLASS", help="class that the trace keeps (default: that of the neuron, else the dense top-1)"
+    )
     draw.add_argument("--steps", type=int, default=512, metavar="N", help="optimizer steps (default: %(default)s)")
     draw.add_argument(
         "--size", "--render-size", dest="render_size", type=int, default=224, metavar="PX",
@@ -39,7 +42,7 @@ def register(commands: Any) -> None:
     rank = add_command(commands, "neurons", _neurons, "rank the channels of a layer for one picture")
     add_picture(rank)
     rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")
-    rank.add_argument("--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)")
+    rank.add_argument("--target", "--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)")
     rank.add_argument("--by", default="activation", help="activation, gradient or change (default: activation)")
     rank.add_argument("--top", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
     add_model(rank)
@@ -53,12 +56,14 @@ def register(commands: Any) -> None:
 
 
 def _visualize(options: argparse.Namespace) -> int:
+    from spade_core.models import resolve_target
     from spade_core.results import save
     from spade_core.visualization import VisualizeConfig, visualization_files, visualize
 
     given = open_picture(options)
     config = VisualizeConfig(
         neuron=_neuron(options, given.model),
+        target=None if options.target is None else resolve_target(given.model, options.target),
         render={
             "steps": options.steps, "size": options.render_size, "seed": options.seed, "matching": options.matching,
         },

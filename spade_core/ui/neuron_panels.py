@@ -101,4 +101,5 @@ def neuron_command(choice: Choice, spec: Mapping[str, Any], picture: str) -> str
     else:
         words += ["--layer", str(choice.layer), "--channel", str(choice.channel)]
         words += ["--position", "{},{}".format(*choice.position)] if choice.position is not None else []
+        words += ["--target", str(choice.target)] if choice.target is not None else []
     return shlex.join([*words, "--steps", str(choice.steps), *trace_words(choice), "--out", "results"])
