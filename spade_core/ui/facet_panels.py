@@ -91,7 +91,7 @@ def show_facets(files: Mapping[str, bytes], titles: Sequence[str], described: Ma
     if "dense.png" in files:
         columns[0].image(files["dense.png"], caption="Dense", width="stretch")
     else:
-        columns[0].caption("The dense image comes last.")
+        columns[0].caption("The first picture comes within seconds.")
     for note in described["notes"]["dense"] if described else ():
         columns[0].caption(f":material/info: {note}")
     for index, (column, title) in enumerate(zip(columns[1:], titles, strict=True)):

@@ -1,4 +1,4 @@
-"""What the neuron page shows: forming images, the finished pair, rows of facets, reference crops."""
+"""What the neuron page shows: forming images, the finished pair, reference crops."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from spade_core.errors import PictureError
 from spade_core.images import bundled, load_picture
 from spade_core.trojan.paste import Paste
 from spade_core.trojan.triggers import TRIGGERS
@@ -30,11 +31,7 @@ class Second:
 
 
 def pick_second(choice: Choice, first: Subject) -> Second | None:
-    """Draw the choice of a second picture; None while an upload is missing.
-
-    Raises:
-        PictureError: the upload is no picture.
-    """
+    """Draw the choice of a second picture; None while an upload is missing or no picture, which a sentence says."""
     pictures = bundled()
     names = [*pictures, UPLOAD]
     columns = st.columns(2)
@@ -49,7 +46,11 @@ def pick_second(choice: Choice, first: Subject) -> Second | None:
         if file is None:
             return None
         data = file.getvalue()
-        source: dict[str, Any] = jobs().shelve(load_picture(data, name=file.name), data)
+        try:
+            source: dict[str, Any] = jobs().shelve(load_picture(data, name=file.name), data)
+        except PictureError as error:  # here, so that it costs no other part of the page
+            st.error(str(error))
+            return None
         title, link = file.name, {}
     else:
         source = jobs().shelve(load_picture(f"bundled:{name}"), None)
