@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
     draw.add_argument("--direction", metavar="FILE", help="weights over the layer's channels, a text file of numbers")
     draw.add_argument("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
     draw.add_argument(
-        "--target", metavar="CLASS", help="class that the trace keeps (default: that of the neuron, else the dense top-1)"
+        "--target", metavar="CLASS", help="class that the trace keeps (default: the neuron's, else the dense top-1)"
     )
     draw.add_argument("--steps", type=int, default=512, metavar="N", help="optimizer steps (default: %(default)s)")
     draw.add_argument(
@@ -42,7 +42,9 @@ def register(commands: Any) -> None:
     rank = add_command(commands, "neurons", _neurons, "rank the channels of a layer for one picture")
     add_picture(rank)
     rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")
-    rank.add_argument("--target", "--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)")
+    rank.add_argument(
+        "--target", "--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)"
+    )
     rank.add_argument("--by", default="activation", help="activation, gradient or change (default: activation)")
     rank.add_argument("--top", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
     add_model(rank)
