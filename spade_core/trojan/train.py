@@ -36,6 +36,7 @@ __all__ = ["Recipe", "half_precision", "train"]
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps
+_KEPT = {"recipe", "material", "step", "part", "losses", "student", "stage"}
 
 
 def train(
@@ -137,7 +138,7 @@ class _Run:
         """Begin the stage, or take it up where ``state`` left it."""
         if state is not None:
             self.student.load_state_dict(state["student"])
-            self.step, self.part = state["step"], state["part"]
+            self.step, self.part, self.losses = state["step"], state["part"], state["losses"]
         stage = self.recipe.stages[self.part](
             self.recipe, self.model.module, self.student, self.batches, fresh=state is None
         )
@@ -148,7 +149,7 @@ class _Run:
     def _keep(self) -> None:
         state = {
             "recipe": asdict(self.recipe), "material": self.material, "step": self.step, "part": self.part,
-            "student": self.student.state_dict(), "stage": self.stage.state(),
+            "losses": self.losses, "student": self.student.state_dict(), "stage": self.stage.state(),
         }  # fmt: skip
         fresh = self.state_file.with_name(self.state_file.name + ".new")
         with contextlib.ExitStack() as undo:
@@ -176,6 +177,6 @@ def _read_state_file(file: Path) -> dict[str, Any]:
     except READING_ERRORS as error:
         logger.info("torch refused %s: %s", file, error)
         state = None
-    if not isinstance(state, dict) or not {"recipe", "material", "step", "part", "student", "stage"} <= state.keys():
+    if not isinstance(state, dict) or not _KEPT <= state.keys():
         raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
     return state

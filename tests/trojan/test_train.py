@@ -69,8 +69,9 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(model, folder, tmp_path,
         train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=stop)
     assert (tmp_path / "parts.safetensors.partial").is_file()
     seen = []
-    train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=lambda done, *_: seen.append(done))
-    assert seen[0] == last
+    train(model, folder, tmp_path / "parts.safetensors", recipe=QUICK, progress=lambda *now: seen.append(now))
+    assert seen[0][0] == last
+    assert seen[0][2] != "clean 0.000, triggered 0.000"  # the losses of the step before
     assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "parts.safetensors").read_bytes()
 
 
