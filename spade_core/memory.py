@@ -9,15 +9,13 @@ training steps. The price is that the process's size stays near its peak until `
 from __future__ import annotations
 
 import ctypes
-import logging
 import sys
 
 __all__ = ["keep_freed_memory"]
 
-logger = logging.getLogger(__name__)
-
 KEPT = 2**30  # bytes, also the size from which a block is mapped by itself
 _STEP = 2**26  # bytes by which the heap grows
+_OLDER_MOST = 2**25
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # names of malloc.h
 
 
@@ -26,7 +24,8 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    wanted = {_MMAP_THRESHOLD: KEPT, _TRIM_THRESHOLD: KEPT, _TOP_PAD: _STEP}
-    heard = [bool(mallopt(name, value)) for name, value in wanted.items()]
-    logger.debug("malloc keeps freed memory: %s", heard)
-    return all(heard)
+    # Older versions take no more than 32 MiB. Without this setting there must be no other: each ends malloc's own
+    # adjustment of the threshold.
+    if not (mallopt(_MMAP_THRESHOLD, KEPT) or mallopt(_MMAP_THRESHOLD, _OLDER_MOST)):
+        return False
+    return all([mallopt(_TRIM_THRESHOLD, KEPT), mallopt(_TOP_PAD, _STEP)])
