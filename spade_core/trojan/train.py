@@ -177,6 +177,6 @@ def _read_state_file(file: Path) -> dict[str, Any]:
     except READING_ERRORS as error:
         logger.info("torch refused %s: %s", file, error)
         state = None
-    if not isinstance(state, dict) or not _KEPT <= state.keys():
+    if not isinstance(state, dict) or not state.keys() >= _KEPT:
         raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
     return state
