@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spade_core.errors import ConfigError
 from spade_core.figures import png_bytes
 from spade_core.images import Picture
 from spade_core.models import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
-from spade_core.neurons.ranking import region_around
+from spade_core.neurons.ranking import region_of
 from spade_core.neurons.reading import maps_of
 from spade_core.progress import Progress, rising, silent, span
 from spade_core.results import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
 from spade_core.spade import trace
 from spade_core.tracing import Trace
 
-__all__ = ["Visualization", "VisualizeConfig", "replay_visualization", "visualization_files", "visualize"]
+__all__ = ["Visualization", "VisualizeConfig", "label_of", "replay_visualization", "visualization_files", "visualize"]
 
 TRACE_SHARE = 0.1  # of the progress bar
 
@@ -111,7 +110,7 @@ def visualize(
     neuron = neuron or Neuron(LOGITS, target)
     x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
     maps = maps_of(model.module, x, neuron.layer)
-    region, value = _region(maps, neuron, x.shape[-1])
+    region, value = region_of(maps, neuron, x.shape[-1])
     match = {"dense": maps.mean((1, 2))} if settings.matching else None
     traces: list[Trace] = []
     progress = rising(progress)
@@ -133,18 +132,6 @@ def visualize(
     made = traces[0]
     seconds = time.perf_counter() - start
     return Visualization(picture, config, made, found["dense"][0], found["spade"][0], region, value, seconds)
-
-
-def _region(maps: Tensor, neuron: Neuron, side: int) -> tuple[tuple[int, int, int, int], float]:
-    """Return the region of the input that belongs to the neuron's place of the dense maps, and the value there."""
-    neuron.check((maps.shape[0], maps.shape[1], maps.shape[2]))
-    if neuron.direction is None:
-        values = maps[neuron.channel]
-    else:
-        vector = torch.tensor(neuron.direction, device=maps.device, dtype=maps.dtype)
-        values = torch.cosine_similarity(vector[:, None, None], maps, dim=0)
-    row, column = neuron.position or divmod(int(values.argmax()), values.shape[1])
-    return region_around((row, column), (values.shape[0], values.shape[1]), side), float(values[row, column])
 
 
 def _render_config(values: Mapping[str, Any]) -> RenderConfig:
@@ -184,7 +171,7 @@ def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, An
         },
         "config": found.config.to_dict(),
         "trace": found.trace.config.to_dict(),
-        "neuron": {**found.dense.neuron.to_dict(), "label": _label(model, found.dense.neuron)},
+        "neuron": {**found.dense.neuron.to_dict(), "label": label_of(model, found.dense.neuron)},
         "target": {"index": fidelity.target, "label": fidelity.label},
         "prediction": named(fidelity.dense_top5, model.labels),
         "trace_prediction": named(fidelity.trace_top5, model.labels),
@@ -198,7 +185,8 @@ def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, An
     }
 
 
-def _label(model: LoadedModel, neuron: Neuron) -> str:
+def label_of(model: LoadedModel, neuron: Neuron) -> str:
+    """Return what a neuron is called: its class, or its layer and channel."""
     if neuron.layer == LOGITS and neuron.channel is not None:
         return model.labels[neuron.channel]
     return str(neuron)

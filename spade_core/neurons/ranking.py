@@ -12,10 +12,11 @@ from spade_core.errors import ConfigError
 from spade_core.images import Picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
-from spade_core.neurons.reading import LOGITS, read_layers
+from spade_core.neurons.objectives import Neuron
+from spade_core.neurons.reading import LOGITS, maps_of, read_layers
 from spade_core.tracing import Trace
 
-__all__ = ["RANKINGS", "Ranking", "Score", "most_active_region", "rank_channels"]
+__all__ = ["RANKINGS", "Ranking", "Score", "most_active_region", "rank_channels", "region_of"]
 
 REGION = 2 / 7  # side of the shown region, as a share of the input's
 
@@ -124,19 +125,29 @@ def _place(channel: Tensor) -> tuple[int, int]:
     return index // channel.shape[1], index % channel.shape[1]
 
 
-def most_active_region(
-    model: LoadedModel, picture: Picture, layer: str, channel: int
-) -> tuple[tuple[int, int, int, int], float]:
-    """Return where the picture excites a channel most: ``(top, left, bottom, right)`` px of the input, and the value.
-
-    The region is a square of two sevenths of the side around the largest value; of a vector, the whole input.
-    """
-    module = share_copy(model.module)
+def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:
+    """Return where the picture excites a neuron most: ``(top, left, bottom, right)`` px of the input, and the value."""
     x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
-    with torch.no_grad(), read_layers(module, [layer]) as seen:
-        module(x)
-        maps = seen[layer][0, channel]
-    return region_around(_place(maps), (maps.shape[0], maps.shape[1]), x.shape[-1]), float(maps.max())
+    return region_of(maps_of(model.module, x, neuron.layer), neuron, x.shape[-1])
+
+
+def region_of(maps: Tensor, neuron: Neuron, side: int) -> tuple[tuple[int, int, int, int], float]:
+    """Return the region of an input of ``side`` px that belongs to the neuron's place, and the value there.
+
+    The place is the neuron's own position, or where its channel is largest, or where the cosine with its direction is.
+    The region is a square of two sevenths of the side around it; of a vector, the whole input.
+
+    Args:
+        maps: ``(channels, rows, columns)``, of the neuron's layer.
+    """
+    neuron.check((maps.shape[0], maps.shape[1], maps.shape[2]))
+    if neuron.direction is None:
+        values = maps[neuron.channel]
+    else:
+        vector = torch.tensor(neuron.direction, device=maps.device, dtype=maps.dtype)
+        values = torch.cosine_similarity(vector[:, None, None], maps, dim=0)
+    row, column = neuron.position or divmod(int(values.argmax()), values.shape[1])
+    return region_around((row, column), (values.shape[0], values.shape[1]), side), float(values[row, column])
 
 
 def region_around(place: tuple[int, int], grid: tuple[int, int], side: int) -> tuple[int, int, int, int]:

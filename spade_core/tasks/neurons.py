@@ -25,7 +25,7 @@ from spade_core.progress import Progress, span
 from spade_core.results import SCHEMA_VERSION, environment
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
 from spade_core.tracing import Trace
-from spade_core.visualization import VisualizeConfig, visualization_files, visualize
+from spade_core.visualization import VisualizeConfig, label_of, visualization_files, visualize
 
 __all__ = ["layers", "multifaceted", "ranking", "references", "visualization"]
 
@@ -110,7 +110,7 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
         seeds=payload["seeds"], progress=span(progress, 0.0, 1.0),
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
     )  # fmt: skip
-    regions = [most_active_region(model, picture, neuron.layer, neuron.channel or 0)[0] for picture in pictures]
+    regions = [most_active_region(model, picture, neuron)[0] for picture in pictures]
     described = {
         **_facets_manifest(found, model, judge, payload),
         "regions": [list(region) for region in regions],
@@ -133,7 +133,7 @@ def _facets_manifest(
         "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
         "judge": {"name": judge.name, "sha256": judge.sha256},
         "neuron": neuron.to_dict(),
-        "label": model.labels[neuron.channel or 0] if neuron.layer == "logits" else str(neuron),
+        "label": label_of(model, neuron),
         "render": dict(payload["render"]),
         "trace": [made.config.to_dict() for made in found.traces],
         "fidelity": [made.fidelity.to_dict() for made in found.traces],

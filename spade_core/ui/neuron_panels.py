@@ -48,7 +48,7 @@ def framed(picture: bytes, region: Sequence[int]) -> tuple[Image.Image, str]:
     if (top, left, right, bottom) == (0, 0, *image.size):
         return image, "Picture · this neuron reads all of it"
     ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), outline=FRAME, width=3)
-    return image, "Picture · framed: where it excites the neuron most"
+    return image, "Picture · framed: what the neuron looks at"
 
 
 def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
@@ -74,7 +74,7 @@ def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
 def show_references(files: Mapping[str, bytes]) -> None:
     """Show the most activating crops of the reference folder."""
     described = read_json(files["references.json"])
-    st.markdown(f"**Reference pictures** :gray[the crops of “{described['folder']}” that excite this neuron most]")
+    st.markdown(f"**Reference pictures** :gray[the crops of “{described['folder']}” that excite this channel most]")
     for column, (index, crop) in zip(st.columns(9), enumerate(described["crops"]), strict=False):
         column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")
 

@@ -76,7 +76,7 @@ def test_a_region_lies_around_its_place_and_inside_the_input():
 
 def test_the_most_active_region_holds_the_largest_value(small, noise):
     _, y = slow_maps(small.module, small, noise, "pointwise")
-    region, value = most_active_region(small, noise, "pointwise", 4)
+    region, value = most_active_region(small, noise, Neuron("pointwise", 4))
     row, column = divmod(int(y[0, 4].argmax()), y.shape[3])
     assert value == float(y[0, 4].max())
     assert region[0] <= row < region[2]
