@@ -73,12 +73,15 @@ class Stage(Protocol):
         Returns:
             The losses ``clean``, ``logits``, ``triggered``, unweighted.
         """
+        ...
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`load_state` needs to go on."""
+        ...
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
+        ...
 
 
 def _distances(found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
