@@ -89,9 +89,7 @@ def _trojan_state(module: nn.Module) -> dict[str, torch.Tensor]:  # noqa: ARG001
 
 MODELS: dict[str, Entry] = {
     DEFAULT_MODEL: Entry("EfficientNet-Lite0 (embedded)", "efficientnet_lite0", _lite0, state=_packaged_state),
-    TROJAN_MODEL: Entry(
-        "Backdoored EfficientNet-Lite0", "efficientnet_lite0", _lite0, state=_trojan_state
-    ),
+    TROJAN_MODEL: Entry("Backdoored EfficientNet-Lite0", "efficientnet_lite0", _lite0, state=_trojan_state),
     "resnet18": Entry("ResNet-18", "resnet", _torchvision("resnet18"), "ResNet18_Weights.IMAGENET1K_V1"),
     # V1, not the newer recipe: it is the network of the paper and of most of the literature on attribution.
     "resnet50": Entry("ResNet-50", "resnet", _torchvision("resnet50"), "ResNet50_Weights.IMAGENET1K_V1"),
