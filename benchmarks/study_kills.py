@@ -1,12 +1,12 @@
-"""Does an answer survive when the server is killed around it? In headless Chromium, with SIGKILL and a ledger of
-clicks.
+"""Does an answer survive when the server is killed, or its connection cut, around it? In headless Chromium, with a
+ledger of clicks.
 
-    python -m benchmarks.study_kills --kills 60
+    python -m benchmarks.study_kills --kills 60 --cuts 30
 
-A third each: after the click and before the commit (the server is stopped while the click happens), after the commit
-and before the acknowledgement, and after the acknowledgement before the next trial. Then the server is started again,
-and the participant goes on. At the end the ledger is compared with the database, and the exit code is 1
-where they differ.
+A third each: after the click and before the commit, after the commit and before the acknowledgement, and after the
+acknowledgement before the next trial. A killed server is started again; one whose connections were cut runs on, what
+was on its way is lost, and the page connects anew. The participant goes on. At the end the ledger is compared with the
+database, and the exit code is 1 where they differ.
 """
 
 from __future__ import annotations
@@ -21,23 +21,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import select
 
+from benchmarks.breakable import Line
 from benchmarks.serving import FLAGS, start_server, stop_server
 from benchmarks.survey_browser import BOUNCE_MS, PATIENCE, answered, current, ready, to_trial
 from spade_core.study.design import demo_design
-from spade_core.study.flow import Person
 from spade_core.study.stimulus_set import DEMO_SET, load_set
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import Event, Trial
 
+__all__ = ["STAGES", "Cuts", "Kills", "Ledger", "Server", "main", "participate"]
+
 STAGES = ("before the commit", "after the commit", "after the acknowledgement")
 LONG = 60_000
+MOST_PEOPLE = 100
 KEPT = "() => Object.keys(sessionStorage).some((name) => name.includes(':answer'))"
 
 
@@ -49,110 +54,183 @@ class Server:
         self.process, self.url = start_server("app.py", self.environment)
 
     def kill(self) -> None:
+        """End it at once."""
         self.process.kill()
         self.process.wait()
 
     def start(self) -> None:
+        """Start it again."""
         self.process, _ = start_server("app.py", self.environment, port=int(self.url.rsplit(":", 1)[1]))
 
 
+class Trouble(Protocol):
+    """What happens around an answer; ``name`` is the word for it, ``url`` where the browser finds the server."""
+
+    name: str
+    url: str
+
+    def prepare(self, stage: str) -> None:
+        """Before the answer is sent: keep the stage from passing too soon."""
+
+    def strike(self) -> None:
+        """Do it; afterwards the server can be reached again."""
+
+
+class Kills:
+    """The server is killed; before the commit by stopping it while the click happens."""
+
+    name = "killed"
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.url = server, server.url
+
+    def prepare(self, stage: str) -> None:
+        if stage == STAGES[0]:
+            os.kill(self.server.process.pid, signal.SIGSTOP)
+
+    def strike(self) -> None:
+        self.server.kill()
+        self.server.start()
+
+
+class Cuts:
+    """The connections are cut; before, what belongs to the stages after is held up on its way."""
+
+    name = "cut"
+
+    def __init__(self, line: Line) -> None:
+        self.line, self.url = line, line.url
+
+    def prepare(self, stage: str) -> None:
+        self.line.hold(to_server=stage == STAGES[0], to_browser=stage == STAGES[1])
+
+    def strike(self) -> None:
+        self.line.cut()
+
+
+@dataclass
+class Ledger:
+    """What the client knows.
+
+    Attributes:
+        clicks: trial id -> the choice that was clicked; struck: (trouble, stage) -> how often.
+    """
+
+    clicks: dict[str, str] = field(default_factory=dict)
+    struck: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def times(self, trouble: Trouble) -> int:
+        """Return how often a trouble has struck."""
+        return sum(count for (name, _), count in self.struck.items() if name == trouble.name)
+
+    def agrees(self, store: Store) -> bool:
+        """Print how ledger and database agree; return whether they do."""
+        rows = store.run(lambda session: list(session.scalars(select(Trial).where(Trial.answered.is_not(None)))))
+        kinds = store.run(lambda session: list(session.scalars(select(Event.kind))))
+        found = {row.id: row.choice for row in rows}
+        for (name, stage), count in self.struck.items():
+            sys.stdout.write(f"{name + ' ' + stage:<32} {count}\n")
+        wrong = sum(found.get(trial) != choice for trial, choice in self.clicks.items())
+        extra = found.keys() - self.clicks.keys()
+        sys.stdout.write(
+            f"ledger {len(self.clicks)} answers, database {len(found)}: {wrong} lost or changed, "
+            f"{len(extra)} that nobody gave, {kinds.count('refused answer')} refused\n"
+        )
+        return not (wrong or extra)
+
+
 def main() -> int:
-    """Kill, compare and print; return 1 where ledger and database differ."""
+    """Kill, cut, compare and print; return 1 where ledger and database differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_kills", description=__doc__.split("\n")[0])
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
-    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--kills", type=int, default=60, help="of the server (default: %(default)s)")
+    parser.add_argument("--cuts", type=int, default=30, help="of its connections (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    ledger: dict[str, str] = {}
-    counts: Counter[str] = Counter()
+    ledger, rng = Ledger(), random.Random(options.seed)  # noqa: S311 - repeatable
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         store = Store(f"sqlite:///{Path(folder) / 'study.sqlite3'}")
         key = publish(store, demo_design(), load_set(DEMO_SET))
         browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
-        server, rng = Server(folder), random.Random(options.seed)  # noqa: S311 - repeatable
+        server = Server(folder)
         try:
-            for person in range(100):
-                if counts.total() >= options.kills:
-                    break
-                page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-                page.set_default_timeout(LONG)
-                _participate(
-                    page, server, store, ready(store, key, f"killed{person}"), ledger, counts, options.kills, rng
-                )
-                page.context.close()
+            _people(browser, Kills(server), store, key, ledger, options.kills, rng)
+            with Line(server.url) as line:
+                _people(browser, Cuts(line), store, key, ledger, options.cuts, rng)
         finally:
             stop_server(server.process)
             browser.close()
-        agree = _compare(store, ledger, counts)
+        agree = ledger.agrees(store)
         store.close()
     return 0 if agree else 1
 
 
-def _participate(
-    page: Page, server: Server, store: Store, ready: tuple[Person, str], ledger: dict[str, str], counts: Counter[str],
-    kills: int, rng: random.Random,
-) -> None:  # fmt: skip
-    """Answer trial after trial; in the main phase the server is killed around every answer."""
-    who, query = ready
-    page.goto(server.url + query)
-    while counts.total() < kills:
-        trial = current(store, who)
-        if trial is None:
+def _people(
+    browser: Browser, trouble: Trouble, store: Store, key: str, ledger: Ledger, times: int, rng: random.Random
+) -> None:
+    """Let one participant after the other take part until the trouble has struck this often."""
+    for number in range(MOST_PEOPLE):
+        if ledger.times(trouble) >= times:
             return
-        choice = trial.reference_side if trial.type == "practice" else rng.choice(("region_1", "region_2"))
+        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        page.set_default_timeout(LONG)
+        participate(page, trouble, store, key, f"{trouble.name}{number}", ledger, times, rng)
+        page.context.close()
+
+
+def participate(
+    page: Page, trouble: Trouble, store: Store, key: str, external_id: str, ledger: Ledger, times: int,
+    rng: random.Random,
+) -> None:  # fmt: skip
+    """Answer trial after trial; after practice the trouble strikes around every answer, until it did ``times``."""
+    who, query = ready(store, key, external_id)
+    page.goto(trouble.url + query)
+    while (struck := ledger.times(trouble)) < times and (trial := current(store, who)) is not None:
+        practice = trial.type == "practice"
+        choice = trial.reference_side if practice else rng.choice(("region_1", "region_2"))
         to_trial(page)
-        ledger[trial.id] = choice
-        stage = None if trial.type == "practice" else STAGES[counts.total() % len(STAGES)]
-        _answer(page, server, store, trial, choice, stage)
-        if stage is not None:
-            counts[stage] += 1
-        _wait(lambda name=trial.id: answered(store, name))
-        if trial.type == "practice":
+        ledger.clicks[trial.id] = choice
+        if practice:
+            _click(page, choice)
+        else:
+            stage = STAGES[struck % len(STAGES)]
+            _answer(page, trouble, store, trial, choice, stage)
+            ledger.struck[trouble.name, stage] += 1
+        _wait(lambda name=trial.id: answered(store, name))  # type: ignore[misc]
+        if practice:
             page.get_by_role("button", name="Continue").click()
         page.wait_for_timeout(600)
 
 
-def _answer(page: Page, server: Server, store: Store, trial: Trial, choice: str, stage: str | None) -> None:
-    """Choose and say how sure, and kill the server at the given moment."""
-    page.get_by_role("button", name=re.compile("Region 1" if choice == "region_1" else "Region 2")).click()
-    page.wait_for_timeout(BOUNCE_MS)
-    if stage == STAGES[0]:
-        os.kill(server.process.pid, signal.SIGSTOP)
-    page.get_by_role("button", name=re.compile("Fairly sure")).click()  # now the answer is sent
-    if stage is None:
-        return
+def _answer(page: Page, trouble: Trouble, store: Store, trial: Trial, choice: str, stage: str) -> None:
+    """Answer a trial, and let the trouble strike at the given moment."""
+    _click(page, choice, lambda: trouble.prepare(stage))
     if stage == STAGES[0]:
         page.wait_for_timeout(100)
+        if answered(store, trial.id):
+            raise RuntimeError("the answer was committed too soon: nothing held it up")
     else:
         _wait(lambda: answered(store, trial.id), pause=0.001)
     if stage == STAGES[2]:
         # A break or the end takes the trial's component away before it hears of the acknowledgement.
         _wait(lambda: not page.evaluate(KEPT) or not page.locator(".trial").count(), pause=0.001)
-    server.kill()
-    server.start()
+    trouble.strike()
 
 
-def _wait(done: Any, pause: float = 0.05) -> None:
+def _click(page: Page, choice: str, before: Callable[[], None] = lambda: None) -> None:
+    """Choose and say how sure; then the answer is sent."""
+    page.get_by_role("button", name=re.compile("Region 1" if choice == "region_1" else "Region 2")).click()
+    page.wait_for_timeout(BOUNCE_MS)
+    before()
+    page.get_by_role("button", name=re.compile("Fairly sure")).click()
+
+
+def _wait(done: Callable[[], bool], pause: float = 0.05) -> None:
     end = time.monotonic() + PATIENCE
     while not done():
         if time.monotonic() > end:
             raise RuntimeError(f"nothing happened for {PATIENCE:.0f} s: an answer may be lost")
         time.sleep(pause)
-
-
-def _compare(store: Store, ledger: dict[str, str], counts: Counter[str]) -> bool:
-    """Print how ledger and database agree; return whether they do."""
-    rows = store.run(lambda session: list(session.scalars(select(Trial).where(Trial.answered.is_not(None)))))
-    refused = store.run(lambda session: list(session.scalars(select(Event.kind).where(Event.kind == "refused answer"))))
-    found = {row.id: row.choice for row in rows}
-    for stage in STAGES:
-        sys.stdout.write(f"killed {stage:<26} {counts[stage]}\n")
-    wrong, extra = sum(found.get(name) != choice for name, choice in ledger.items()), found.keys() - ledger.keys()
-    sys.stdout.write(
-        f"ledger {len(ledger)} answers, database {len(found)}: {wrong} lost or changed, "
-        f"{len(extra)} that nobody gave, {len(refused)} refused\n"
-    )
-    return not (wrong or extra)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections import Counter
 
 import pytest
 from sqlalchemy import select
 
-from benchmarks import study_kills
 from benchmarks.serving import serving, start_server, stop_server
-from benchmarks.survey_browser import ready
 from spade_core.study.evaluation import status_of
 from spade_core.study.export import trial_table
 from spade_core.study.store import Store
@@ -171,21 +167,6 @@ def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, home, sto
         assert store.run(lambda session: session.get(Trial, before)).choice == "region_2"
     finally:
         stop_server(process)
-
-
-def test_an_answer_survives_a_kill_between_click_and_acknowledgement(page, tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}")
-    short = dict.fromkeys(("practice", "practice_pass", "catch", "repeats", "attention"), 0)
-    key = publish(store, real_design(trials=6, **short), tiny_set(tmp_path / "set"))
-    server, ledger, counts = study_kills.Server(str(tmp_path)), {}, Counter()
-    try:
-        study_kills._participate(page, server, store, ready(store, key, "one"), ledger, counts, 1, random.Random(0))
-    finally:
-        stop_server(server.process)
-    assert (len(ledger), dict(counts)) == (1, {study_kills.STAGES[0]: 1})
-    assert study_kills._compare(store, ledger, counts)
-    assert not study_kills._compare(store, {**ledger, "lost": "region_1"}, counts)
-    store.close()
 
 
 def test_a_narrow_window_is_refused_politely_and_may_be_enlarged(page, server, key):
