@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
 from spade_core.isolation import alone, seed_all
-from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
+from spade_core.neurons.folding import fold_norms
 from spade_core.neurons.lucent_on import FourierImage, Transform, lucent_on, paper_transforms
 from spade_core.neurons.objectives import Neuron, build_objective
 from spade_core.neurons.reading import read_layers
@@ -238,11 +238,22 @@ class _Run:
 
     def _open(self, name: str, network: Network, stack: contextlib.ExitStack) -> _Canvas:
         """Return a blank canvas; its hooks live as long as ``stack``."""
-        module = share_copy(network if isinstance(network, nn.Module) else network())
+        layers = tuple({neuron.layer for neuron in self.neurons})
+        module = fold_norms(network if isinstance(network, nn.Module) else network(), self._example(), read=layers)
         images = FourierImage.draw(self._noise(), self.config.size, self.model.device)
         optimizer = torch.optim.Adam(images.spectra, lr=self.config.rate)
-        seen = stack.enter_context(read_layers(module, tuple({neuron.layer for neuron in self.neurons})))
+        seen = stack.enter_context(read_layers(module, layers))
         return _Canvas(name, module, images, optimizer, seen)
+
+    def _example(self) -> Tensor:
+        """Return an input by which the folded network is checked against the plain one."""
+        side = self.network_size or self.config.size
+        noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(self.seed))
+        return self._received(noise.to(self.model.device))
+
+    def _received(self, x: Tensor) -> Tensor:
+        """Return images in [0, 1] as the network takes them."""
+        return self.model.preprocessing.normalize(x).contiguous(memory_format=torch.channels_last)
 
     def _noise(self) -> list[int]:
         """Return the seed of each image's initial noise: the run's, and the next ones where a neuron is drawn again."""
@@ -254,8 +265,7 @@ class _Run:
         x = self.transform(canvas.images())
         if self.network_size is not None:
             x = F.interpolate(x, (self.network_size, self.network_size), mode="bilinear", align_corners=False)
-        x = self.model.preprocessing.normalize(x).contiguous(memory_format=torch.channels_last)
-        canvas.module(x)
+        canvas.module(self._received(x))
         if canvas.objective is None:
             canvas.objective = self._objective(canvas)
         loss = canvas.objective(canvas.layers.__getitem__)
