@@ -11,6 +11,7 @@ from spade_core.config import ASSETS
 from spade_core.study import flow
 from spade_core.study.care import issue_withdrawal, withdraw
 from spade_core.study.flow import TERMINAL, Person
+from spade_core.study.reading import page_of, turn_page
 from spade_core.study.store import Store
 from spade_core.ui.participant import participant_frame, present, study_store
 from spade_core.ui.survey_trial import render_trials
@@ -101,15 +102,17 @@ def _render_consent(store: Store, who: Person) -> None:
 
 def _render_instructions(store: Store, who: Person) -> None:
     pages = who.design.texts.instructions
-    page = st.session_state.setdefault("page", 0)
+    page = store.run(lambda session: page_of(session, who))
+    st.caption(f"Instructions, page {page + 1} of {len(pages)}")
     st.markdown(pages[page])
     back, forward, _ = st.columns([1, 1, 3])
-    if back.button("Back", disabled=page == 0, key="back", width="stretch"):
-        st.session_state["page"] = page - 1
+    # Buttons of this page alone: the second click of a double click turns no further page.
+    if back.button("Back", disabled=page == 0, key=f"back_{page}", width="stretch"):
+        turn_page(store, who, page - 1)
         st.rerun()
-    if forward.button("Next", type="primary", key="next", width="stretch"):
+    if forward.button("Next", type="primary", key=f"next_{page}", width="stretch"):
         if page + 1 < len(pages):
-            st.session_state["page"] = page + 1
+            turn_page(store, who, page + 1)
         else:
             flow.finish_instructions(store, who)
         st.rerun()

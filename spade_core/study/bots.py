@@ -21,6 +21,7 @@ from spade_core.study import flow
 from spade_core.study.answers import Receipt, submit
 from spade_core.study.flow import Entry, Person
 from spade_core.study.questions import Rating, Replies
+from spade_core.study.reading import turn_page
 from spade_core.study.schedule import REGIONS, other_region
 from spade_core.study.stimulus_set import Item
 from spade_core.study.store import Store
@@ -176,6 +177,7 @@ class _Bot:
         steps: list[Callable[[], Person]] = [
             lambda: flow.check_device(self.store, self.who, width=width, device={"browser": "bot"}),
             lambda: flow.consent(self.store, self.who, given=True),
+            self._read,
             lambda: flow.finish_instructions(self.store, self.who),
             lambda: flow.comprehend(self.store, self.who, right),
         ]
@@ -192,6 +194,11 @@ class _Bot:
             self._look()
         self.who = flow.finish_study(self.store, self.who)
         return self.who.row.status
+
+    def _read(self) -> Person:
+        for page in range(1, len(self.who.design.texts.instructions)):
+            turn_page(self.store, self.who, page)
+        return self.who
 
     def _enter(self, seed: str | None) -> Entry:
         return flow.enter(

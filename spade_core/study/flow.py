@@ -18,11 +18,11 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.design import Design
-from spade_core.study.phases import begin_practice, end, go, open_trial, take_cell
+from spade_core.study.phases import begin_practice, end, go, open_trial, reached, take_cell
 from spade_core.study.questions import plain
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, find, opened
-from spade_core.study.tables import Event, ExternalId, PageTime, Participant, Study, Trial
+from spade_core.study.tables import Event, ExternalId, Participant, Study, Trial
 
 __all__ = [
     "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "begins_block", "check_device", "claim",
@@ -312,7 +312,7 @@ def _changed(store: Store, who: Person, change: Any) -> Person:
         before = row.phase
         change(row, session)
         if row.phase != before:
-            session.add(PageTime(participant_uid=row.uid, page=row.phase, at=store.clock()))
+            session.add(reached(row, store.clock()))
         row.last_seen = store.clock()
         return row
 

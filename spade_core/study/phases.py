@@ -13,7 +13,7 @@ from spade_core.study.store import Store
 from spade_core.study.studies import Opened
 from spade_core.study.tables import PageTime, Participant, Study, Trial
 
-__all__ = ["after_answer", "begin_practice", "end", "go", "open_trial", "take_cell"]
+__all__ = ["after_answer", "begin_practice", "end", "go", "open_trial", "reached", "take_cell"]
 
 
 def open_trial(session: Session, row: Participant) -> Trial | None:
@@ -36,7 +36,12 @@ def after_answer(store: Store, session: Session, row: Participant, study: Opened
     elif row.phase == "main":
         go(row, "main", "debrief")
     if row.phase != before:
-        session.add(PageTime(participant_uid=row.uid, page=row.phase, at=store.clock()))
+        session.add(reached(row, store.clock()))
+
+
+def reached(row: Participant, now: float) -> PageTime:
+    """Return the page time of a participant who has just come to a phase; of the instructions it is the first page."""
+    return PageTime(participant_uid=row.uid, page=row.phase, part=1 if row.phase == "instructions" else None, at=now)
 
 
 def go(row: Participant, before: str, after: str) -> None:

@@ -19,6 +19,7 @@ from spade_core.study.answers import is_number
 from spade_core.study.checks import Checks, check_person
 from spade_core.study.codebook import rating_column, text_column
 from spade_core.study.flow import TERMINAL
+from spade_core.study.reading import INSTRUCTIONS
 from spade_core.study.schedule import ROUND, cells, other_region
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened
@@ -207,9 +208,9 @@ def _arm(study: Opened, cell: int | None) -> str | None:
 
 
 def _instruction_s(pages: Sequence[PageTime]) -> float | None:
-    """Return the seconds from the instructions to the page after them."""
-    begun = next((page for page in pages if page.page == "instructions"), None)
-    after = [page.at for page in pages if begun is not None and page.id > begun.id]
+    """Return the seconds from the first page of the instructions to what came after the last one."""
+    begun = next((page for page in pages if page.page == INSTRUCTIONS), None)
+    after = [page.at for page in pages if begun is not None and page.id > begun.id and page.page != INSTRUCTIONS]
     return after[0] - begun.at if begun is not None and after else None
 
 
@@ -236,9 +237,13 @@ def _pages(source: Source) -> Iterator[Row]:
     for person in source.people:
         pages = source.pages.get(person.uid, ())
         ends: list[float | None] = [*(page.at for page in pages[1:]), person.finished]
+        part: int | None = None
         for page, end in zip(pages, ends, strict=False):
+            move = None if part is None or page.part is None else "forward" if page.part > part else "back"
+            part = page.part
             yield {
-                **_who(person), "page": page.page, "at_utc": page.at, "seconds": None if end is None else end - page.at
+                **_who(person), "page": page.page, "instruction_page": part, "instruction_move": move,
+                "at_utc": page.at, "seconds": None if end is None else end - page.at,
             }  # fmt: skip
 
 

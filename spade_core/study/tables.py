@@ -145,12 +145,13 @@ class Event(Base):
 
 
 class PageTime(Base):
-    """When a participant reached a page."""
+    """When a participant reached a page; within the instructions, every turn of a page, forward or back."""
 
     __tablename__ = "page_times"
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     participant_uid: Mapped[str] = _cascade("participants.uid")
     page: Mapped[str] = mapped_column(String(40))
+    part: Mapped[int | None] = mapped_column(Integer)  # page of the instructions, from 1
     at: Mapped[float] = mapped_column(Float)
 
 

@@ -16,7 +16,7 @@ from spade_core.study.entry import SIGNED_ONLY
 from spade_core.study.links import signer
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
-from spade_core.study.tables import ExternalId, Participant, Trial
+from spade_core.study.tables import ExternalId, PageTime, Participant, Trial
 from tests.study.conftest import real_design, tiny_set
 
 PAGE = str(Path(__file__).resolve().parent.parent.parent / "pages" / "survey.py")
@@ -58,8 +58,8 @@ def to_trials(app):
     press(app, "device")
     app.checkbox(key="agreed").check().run()
     press(app, "consent")
-    while app.button and any(button.key == "next" for button in app.button):
-        press(app, "next")
+    while onward := [button for button in app.button if (button.key or "").startswith("next_")]:
+        onward[0].click().run()
     for number, radio in enumerate(app.radio):
         radio.set_value((1, 1)[number])
     return app.button[0].click().run()
@@ -187,6 +187,26 @@ def test_a_reload_goes_on_at_the_same_trial_and_the_old_tab_says_so(store, key):
     assert "newer tab" in first.info[0].value
     press(first, "claim")
     assert first.radio[0].key == at
+
+
+def test_a_reload_goes_on_at_the_same_page_of_the_instructions(store, key):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    assert "page 1 of 3" in app.caption[0].value
+    press(app, "next_0")
+    press(app, "next_1")
+    press(app, "back_2")
+    app = opened(study=key, r=token_of(app))
+    assert "page 2 of 3" in app.caption[0].value
+    assert "second image" in app.markdown[0].value
+    press(app, "next_1")
+    press(app, "next_2")
+    assert app.radio
+    query = select(PageTime.part).where(PageTime.page == "instructions").order_by(PageTime.id)
+    assert store.run(lambda session: list(session.scalars(query))) == [1, 2, 3, 2, 3]
 
 
 def test_declining_gives_the_declined_code(store, key):

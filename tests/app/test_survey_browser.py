@@ -148,6 +148,29 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     assert store.run(lambda session: list(session.scalars(events))) == []
 
 
+def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, home, key):
+    process, url = start_server("app.py", environment(home))
+    try:
+        page.goto(f"{url}/survey?study={key}&PROLIFIC_PID=PID12")
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_text("I have read this and want to take part").click()
+        page.get_by_role("button", name="Take part", exact=True).click()
+        page.get_by_role("button", name="Next").click()
+        page.get_by_text("page 2 of 3").wait_for()
+        page.reload()
+        page.get_by_text("page 2 of 3").wait_for()
+        page.get_by_role("button", name="Next").click()
+        page.get_by_text("page 3 of 3").wait_for()
+        page.get_by_role("button", name="Back").click()
+        page.get_by_text("page 2 of 3").wait_for()
+        stop_server(process)
+        process, _ = start_server("app.py", environment(home), port=int(url.rsplit(":", 1)[1]))
+        page.reload()
+        page.get_by_text("page 2 of 3").wait_for()
+    finally:
+        stop_server(process)
+
+
 def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, home, store, key):
     process, url = start_server("app.py", environment(home))
     try:

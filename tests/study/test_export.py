@@ -17,6 +17,7 @@ from spade_core.study.codebook import CODEBOOK, CODEBOOKS
 from spade_core.study.evaluation import evaluate, report_text, status_of, unblind
 from spade_core.study.export import TABLES, bundle, export, trial_table, write
 from spade_core.study.people import exclude
+from spade_core.study.reading import turn_page
 from spade_core.study.studies import opened, publish
 from tests.study.conftest import real_design
 from tests.study.test_flow import answer_of, flow, in_main, submit
@@ -203,6 +204,21 @@ def test_events_and_pages_are_told_in_their_order(store, key):
     pages = [row for row in rows_of(store, key, "pages") if row["participant_uid"] == who.row.uid]
     assert [row["page"] for row in pages] == list(flow.PHASES[1:])
     assert all(row["seconds"] >= 0 for row in pages)
+
+
+def test_every_page_of_the_instructions_has_its_time_and_its_turn(store, key):
+    who = flow.consent(store, ready(store, key), given=True)
+    for page in (1, 0, 1, 2):
+        store.clock.now += 5
+        turn_page(store, who, page)
+    store.clock.now += 7
+    flow.finish_instructions(store, who)
+    rows = [row for row in rows_of(store, key, "pages") if row["page"] == "instructions"]
+    assert [(row["instruction_page"], row["instruction_move"], row["seconds"]) for row in rows] == [
+        (1, None, 5), (2, "forward", 5), (1, "back", 5), (2, "forward", 5), (3, "forward", 7),
+    ]  # fmt: skip
+    (person,) = rows_of(store, key, "participants")
+    assert person["instruction_s"] == 27
 
 
 def test_shareable_tables_say_nothing_of_who_it_was(store, key):

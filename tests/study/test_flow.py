@@ -13,9 +13,10 @@ from spade_core.study import flow
 from spade_core.study.answers import submit
 from spade_core.study.bots import simulate
 from spade_core.study.given import give, remaining_ms
+from spade_core.study.reading import page_of, turn_page
 from spade_core.study.schedule import cells, main_schedule
 from spade_core.study.studies import opened, publish, set_status
-from spade_core.study.tables import Event, Participant, Study, Trial
+from spade_core.study.tables import Event, PageTime, Participant, Study, Trial
 from tests.study.conftest import real_design
 
 
@@ -78,6 +79,22 @@ def test_a_break_comes_before_a_block_and_never_within(store, stimuli):
             breaks.append(trial.index - 1000)
         submit(store, who, answer_of(trial))
     assert breaks == [5, 10, 15]
+
+
+def test_turning_pages_of_the_instructions_is_noted_once_and_only_there(store, key):
+    who = flow.person(store, key, flow.enter(store, key).token)
+    assert turn_page(store, who, 1) == 0, "not there yet"
+    who = flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
+    turns = [(1, 1), (1, 1), (0, 0), (3, 0), (-1, 0), (1, 1), (2, 2)]
+    for page, at in turns:
+        store.clock.now += 10
+        assert turn_page(store, who, page) == at
+        assert store.run(lambda session: page_of(session, who)) == at
+    flow.finish_instructions(store, who)
+    assert turn_page(store, who, 0) == 2, "past them"
+    shown = select(PageTime.part, PageTime.at).where(PageTime.page == "instructions").order_by(PageTime.id)
+    times = [(part, at - 1_000_000) for part, at in store.run(lambda session: session.execute(shown).all())]
+    assert times == [(1, 0), (2, 10), (1, 30), (2, 60), (3, 70)]
 
 
 def test_first_write_wins_and_only_the_current_trial_takes_an_answer(store, key):
