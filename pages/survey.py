@@ -10,6 +10,7 @@ import streamlit as st
 from spade_core.config import ASSETS
 from spade_core.study import flow
 from spade_core.study.care import issue_withdrawal, withdraw
+from spade_core.study.devices import is_mobile
 from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.reading import page_of, turn_page
 from spade_core.study.store import Store
@@ -53,6 +54,9 @@ def _render_device(store: Store, who: Person) -> None:
         key="native",
     )
     width = None if size is None else int(size["width"])
+    if size is not None and who.design.mobile == "excluded" and is_mobile(size):
+        _refuse_mobile(store, who, size)
+        return
     if width is not None and width < who.design.min_width and not plain:
         st.warning(
             f"Your window is {width} px wide; this study needs {who.design.min_width}. Please enlarge it, turn your "
@@ -63,6 +67,17 @@ def _render_device(store: Store, who: Person) -> None:
     if st.button("Continue", type="primary", key="device", disabled=width is None and not plain):
         flow.check_device(store, who, width=width, device=size or {}, native=plain)
         st.rerun()
+
+
+def _refuse_mobile(store: Store, who: Person, size: dict[str, Any]) -> None:
+    st.warning(
+        "This study needs a computer: its pictures do not fit on a phone or tablet. Please open the link that you were "
+        "given on a computer. If you cannot, you may close this page; nothing was recorded but this visit.",
+        icon=":material/computer:",
+    )  # fmt: skip
+    if st.session_state.get("refused_device") != who.row.uid:
+        st.session_state["refused_device"] = who.row.uid
+        flow.check_device(store, who, width=int(size["width"]), device=size)
 
 
 @cache

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,7 +26,21 @@ _MUST_BE_FILLED = ("controller", "contact", "ethics", "retention", "age")
 
 
 class _Part(BaseModel):
+    """A part of a design. ``added``: fields that came later; at their defaults a design keeps the hash that it had."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    added: ClassVar[tuple[str, ...]] = ()
+
+    def content(self) -> dict[str, Any]:
+        """Return what the hash is about."""
+        found = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in self.added and value == field.get_default(call_default_factory=True):
+                del found[name]
+            elif isinstance(value, _Part):
+                found[name] = value.content()
+        return found
 
 
 class Analysis(_Part):
@@ -100,12 +114,15 @@ class Design(_Part):
         show_class: whether the class's name is shown; a labelled variant, since a name lets people ignore the image.
         confidence: ask for 1-3 after each choice.
         min_view_ms, time_limit_ms: answers before are ignored; a trial ends after, None: never.
-        min_width: of the window, px; quota: completed participants; expire_minutes: an idle start frees its cell.
+        min_width: of the window, px; mobile: whether phones and tablets are let in.
+        quota: completed participants; expire_minutes: an idle start frees its cell.
         pause_every: main trials between two breaks, 0: none.
         seed: of the order of class neurons.
         controller, contact, ethics, retention, age: what the consent must say; publishing refuses ``[placeholders]``.
         questions: asked after each choice, beside the confidence; texts, codes, analysis: see there.
     """
+
+    added: ClassVar[tuple[str, ...]] = ("questions", "mobile")
 
     name: str = Field(min_length=1, max_length=120)
     version: int = Field(1, ge=1)
@@ -127,6 +144,7 @@ class Design(_Part):
     min_view_ms: int = Field(500, ge=0, le=10_000)
     time_limit_ms: int | None = Field(None, ge=2_000)
     min_width: int = Field(700, ge=320)
+    mobile: Literal["excluded", "allowed"] = "allowed"
     quota: int = Field(60, ge=1)
     expire_minutes: float = Field(60, gt=0)
     pause_every: int = Field(10, ge=0)
@@ -157,12 +175,8 @@ class Design(_Part):
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the design's content, whatever its YAML looked like.
-
-        Without questions of its own a design keeps the hash that it had before there were any.
-        """
-        content = self.model_dump(mode="json", exclude=None if self.questions.extra else {"questions"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """Return the hash of the design's content, whatever its YAML looked like."""
+        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
 
     @property
     def consent_sha256(self) -> str:

@@ -28,7 +28,7 @@ from spade_core.study.studies import Opened, opened
 __all__ = ["FORMATS", "TABLES", "Exported", "bundle", "export", "trial_table", "write"]
 
 TABLES = tuple(CODEBOOKS)
-_SECRET = ("seed", "device", "details")  # columns that a shareable export lacks
+_SECRET = ("seed", "device", "browser", "os", "details")  # columns that a shareable export lacks
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.design import Design
+from spade_core.study.devices import is_mobile, told
 from spade_core.study.phases import begin_practice, end, go, open_trial, reached, take_cell
 from spade_core.study.questions import plain
 from spade_core.study.store import Store
@@ -37,6 +38,7 @@ TERMINAL = ("complete", "declined", "screened_out", "failed")
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
 ID_LENGTH = 100
+MOBILE = "mobile device refused"
 ADMITS_PEOPLE, ADMITS_TRIALS = ("open",), ("draft", "open", "paused")  # states that let people, or bots and previews in
 
 
@@ -156,16 +158,21 @@ def owns(who: Person, tab: str) -> bool:
 def check_device(
     store: Store, who: Person, *, width: int | None, device: Mapping[str, Any], native: bool = False
 ) -> Person:
-    """Record the window and go on to the consent; a too narrow window stays where it is, and may be enlarged.
+    """Record the device and go on to the consent; a too narrow window stays where it is, and may be enlarged.
+
+    A phone or tablet stays there too where the design excludes them, noted once: its owner may come back on a computer.
 
     Args:
         width: of the window, px; None where it is unknown, which the plain form allows.
+        device: what the browser says, see :func:`spade_core.study.devices.told`.
         native: trials as a plain form, an announced choice for screen readers; it is fixed from here on.
     """
 
-    def change(row: Participant, _session: Session) -> None:
-        row.device = {**(row.device or {}), **device, "width": width}
-        if native or (width or 0) >= who.design.min_width:
+    def change(row: Participant, session: Session) -> None:
+        row.device = {**(row.device or {}), **told(device), "width": width}
+        if who.design.mobile == "excluded" and is_mobile(row.device):
+            _note_once(session, row, MOBILE, store.clock())
+        elif native or (width or 0) >= who.design.min_width:
             row.native = native if row.phase == "device" else row.native
             go(row, "device", "consent")
 
@@ -317,6 +324,12 @@ def _changed(store: Store, who: Person, change: Any) -> Person:
         return row
 
     return Person(store.run(work), who.study)
+
+
+def _note_once(session: Session, row: Participant, kind: str, now: float) -> None:
+    noted = select(Event.id).where(Event.participant_uid == row.uid, Event.kind == kind)
+    if row.status == "active" and session.scalar(noted.limit(1)) is None:
+        session.add(Event(participant_uid=row.uid, at=now, kind=kind))
 
 
 def _sha256(text: str) -> str:

@@ -53,6 +53,7 @@ def procedure(design: Design) -> str:
         f"{design.repeats} repeated trials and {design.attention} attention checks. {practice} "
         f"Order: {order}, the least filled cell is taken first, sides are random, and every order follows from a "
         "stored seed. "
+        f"Windows of at least {design.min_width} px; phones and tablets are {design.mobile}. "
         f"Answers are taken from {design.min_view_ms} ms after the onset, with {limit}. "
         f"Quota: {design.quota} completed participants."
     )

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from spade_core.study.answers import is_number
 from spade_core.study.checks import Checks, check_person
 from spade_core.study.codebook import rating_column, text_column
+from spade_core.study.devices import browser_of, is_mobile, os_of
 from spade_core.study.flow import TERMINAL
 from spade_core.study.reading import INSTRUCTIONS
 from spade_core.study.schedule import ROUND, cells, other_region
@@ -194,10 +195,18 @@ def _participant(source: Source, person: Participant) -> Row:
         "instruction_s": _instruction_s(source.pages.get(person.uid, ())),
         "comprehension_tries": person.comprehension_tries, "practice_rounds": person.practice_round,
         "practice_flagged": person.practice_flagged, "native": person.native, "window_width": device.get("width"),
+        **{column: device.get(name) for column, name in _DEVICE.items()},
+        "mobile": is_mobile(device) if device.get("browser") else None,
+        "browser": browser_of(device), "os": os_of(device),
         "device": json.dumps({name: value for name, value in device.items() if name != "tab"}, sort_keys=True),
         **_counts(source.trials.get(person.uid, ())), "n_events": len(source.events.get(person.uid, ())),
         "comment": person.comment,
     }  # fmt: skip
+
+
+_DEVICE = {
+    "window_height": "height", "dpr": "dpr", "refresh_hz": "refresh_hz", "touch_points": "touch_points",
+}  # fmt: skip
 
 
 def _arm(study: Opened, cell: int | None) -> str | None:

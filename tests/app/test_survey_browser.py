@@ -192,6 +192,22 @@ def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, home, sto
         stop_server(process)
 
 
+def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(browser, page, server, store, key):
+    agent = "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 Chrome/131.0.0.0 Mobile Safari/537.36"
+    size = {"width": 900, "height": 412}
+    phone = browser.new_context(viewport=size, user_agent=agent, has_touch=True, is_mobile=True).new_page()
+    phone.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID13")
+    phone.get_by_text("This study needs a computer").wait_for()
+    assert phone.get_by_role("button", name="Continue").count() == 0
+    phone.context.close()
+    page.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID13")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text("I have read this and want to take part").wait_for()
+    device = person(store).device
+    assert 20 < device["refresh_hz"] < 500
+    assert (device["width"], device["height"], device["dpr"], device["touch_points"]) == (1400, 1000, 1, 0)
+
+
 def test_a_narrow_window_is_refused_politely_and_may_be_enlarged(page, server, key):
     page.set_viewport_size({"width": 500, "height": 800})
     page.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID11")

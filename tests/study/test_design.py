@@ -26,6 +26,17 @@ def test_yaml_reads_back_to_an_equal_design_and_the_hash_follows_the_content():
     assert real_design(trials=10).sha256 != design.sha256
 
 
+def test_fields_that_came_later_leave_the_hash_of_older_designs():
+    facts = "controller: a\ncontact: b\nethics: c\nretention: d\nage: e\n"
+    texts = "texts: {consent: text, instructions: [one]}\n"
+    codes = "codes: {complete: A1, declined: B1, screened_out: C1, failed: D1}\n"
+    old = parse_design(f"name: old\n{facts}{texts}{codes}")
+    # As the first version of the program computed it.
+    assert old.sha256 == "9c9e33627f0baf13bc960eb6865fabd3ef7092c065a33a6bb875ea4f384c108f"
+    assert old.model_copy(update={"mobile": "excluded"}).sha256 != old.sha256
+    assert parse_design(old.to_yaml()).sha256 == old.sha256
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

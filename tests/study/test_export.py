@@ -196,6 +196,21 @@ def test_the_participants_table_has_everybody_and_how_far_they_came(store, key):
     assert json.loads(done["checks"]) == {}
 
 
+def test_the_device_is_exported_and_names_of_browsers_are_not_shared(store, key):
+    who = flow.person(store, key, flow.enter(store, key).token)
+    agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0"
+    device = {"browser": agent, "height": 800, "dpr": 1.5, "refresh_hz": 59.9, "touch_points": 0, "fine_pointer": True}
+    flow.check_device(store, who, width=1200, device=device)
+    (row,) = rows_of(store, key, "participants")
+    told = {"window_width": 1200, "window_height": 800, "dpr": 1.5, "refresh_hz": 59.9, "touch_points": 0, "mobile": 0}
+    assert {name: row[name] for name in told} == told
+    assert (row["browser"], row["os"]) == ("Firefox 131", "Windows")
+    assert json.loads(row["device"])["browser"] == agent
+    (row,) = rows_of(store, key, "participants", shareable=True)
+    assert not {"browser", "os", "device"} & set(row)
+    assert row["refresh_hz"] == 59.9
+
+
 def test_events_and_pages_are_told_in_their_order(store, key):
     who = with_all_sorts(store, key)
     (event,) = rows_of(store, key, "events")

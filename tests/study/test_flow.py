@@ -184,6 +184,19 @@ def test_practice_repeats_up_to_three_rounds_and_then_flags(store, key):
     assert who.row.phase == "main"
 
 
+def test_a_phone_is_refused_where_the_design_says_so_and_its_owner_may_come_back(store, key, stimuli):
+    phone = {"browser": "Mozilla/5.0 (Linux; Android 13) Mobile Safari/537.36", "touch_points": 5, "refresh_hz": 60.2}
+    who = flow.person(store, key, flow.enter(store, key).token)
+    for _ in range(2):
+        assert flow.check_device(store, who, width=900, device=phone, native=True).row.phase == "device"
+    noted = select(Event.kind).where(Event.participant_uid == who.row.uid)
+    assert store.run(lambda session: list(session.scalars(noted))) == [flow.MOBILE]
+    assert flow.check_device(store, who, width=900, device={"browser": "Firefox"}).row.phase == "consent"
+    free = publish(store, real_design(mobile="allowed"), stimuli)
+    who = flow.person(store, free, flow.enter(store, free).token)
+    assert flow.check_device(store, who, width=900, device=phone).row.phase == "consent"
+
+
 def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store, key):
     who = flow.person(store, key, flow.enter(store, key).token)
     assert flow.check_device(store, who, width=500, device={}).row.phase == "device"

@@ -26,7 +26,7 @@ def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of)
     for part in (
         "11 main trials", "3 catch trials", "4 repeated trials", "1 attention checks", "6 trials with feedback",
         "at most 3 rounds", "counterbalanced", "650 ms", "12.5 s", "47 completed", "below 900 ms", "95%",
-        "of 8 or more",
+        "of 8 or more", "at least 700 px; phones and tablets are excluded",
         "fewer than 50%", "12 main stimuli of 12 class neurons", "model: net", "25.0 %", "lowest quarter",
         design.sha256, stimuli.sha256, "the more central region 50 % of 12", "the model rater on SPADE 100 % of 12",
     ):  # fmt: skip
