@@ -169,10 +169,10 @@ class Rater:
         patches = self._patches(picture, target, mask, span(progress, 0.0, 0.2))
         made = trace(self.model, picture, **self.trace, target=target, progress=span(progress, 0.2, 0.3))
         neuron = Neuron(LOGITS, target)
-        dense, notes = self._draw(f"dense_{target}", (), self.model.module, neuron, span(progress, 0.3, 0.6))
+        dense, notes = self.draw(f"dense_{target}", (), self.model.module, neuron, span(progress, 0.3, 0.6))
         name = path.name if paste is None else f"{path.name}_{paste.trigger}"
         used = (made.config.to_dict(), picture.sha256)
-        spade, more = self._draw(f"spade_{name}", used, made.module, neuron, span(progress, 0.6, 1.0))
+        spade, more = self.draw(f"spade_{name}", used, made.module, neuron, span(progress, 0.6, 1.0))
         cut = patches.cut(self.model.preprocessing.crop(picture))
         return Rating(
             path.name, target, "scorecam" if paste is None else "trigger", None if paste is None else paste.trigger,
@@ -188,8 +188,8 @@ class Rater:
             reference = mask.astype(np.float32)
         return choose_patches(reference, self.model.preprocessing.crop(picture))
 
-    def _draw(
-        self, name: str, used: Sequence[Any], network: nn.Module, neuron: Neuron, progress: Progress
+    def draw(
+        self, name: str, used: Sequence[Any], network: nn.Module, neuron: Neuron, progress: Progress = silent
     ) -> tuple[np.ndarray, list[str]]:
         """Return a drawing and its notes, from the folder if it is there; ``used``: what else it depends on."""
         depends = json.dumps([self.model.sha256, self.config.to_dict(), neuron.to_dict(), *used], sort_keys=True)
