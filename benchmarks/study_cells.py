@@ -21,9 +21,9 @@ from sqlalchemy import func, select
 
 from spade_core.study import bots, flow
 from spade_core.study.design import demo_design
-from spade_core.study.evaluation import cell_counts
 from spade_core.study.export import trial_table
 from spade_core.study.schedule import cells
+from spade_core.study.status import cell_counts
 from spade_core.study.stimulus_set import DEMO_SET, load_set
 from spade_core.study.store import Store
 from spade_core.study.studies import opened, publish

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 from sqlalchemy import select
 
 from benchmarks.breakable import Line
@@ -41,7 +42,7 @@ from spade_core.study.tables import Event, Trial
 __all__ = ["STAGES", "Cuts", "Kills", "Ledger", "Server", "main", "participate"]
 
 STAGES = ("before the commit", "after the commit", "after the acknowledgement")
-LONG = 60_000
+LONG = 120_000
 MOST_PEOPLE = 100
 KEPT = "() => Object.keys(sessionStorage).some((name) => name.includes(':answer'))"
 
@@ -129,12 +130,12 @@ class Ledger:
         kinds = store.run(lambda session: list(session.scalars(select(Event.kind))))
         found = {row.id: row.choice for row in rows}
         for (name, stage), count in self.struck.items():
-            sys.stdout.write(f"{name + ' ' + stage:<32} {count}\n")
+            _say(f"{name + ' ' + stage:<32} {count}")
         wrong = sum(found.get(trial) != choice for trial, choice in self.clicks.items())
         extra = found.keys() - self.clicks.keys()
-        sys.stdout.write(
+        _say(
             f"ledger {len(self.clicks)} answers, database {len(found)}: {wrong} lost or changed, "
-            f"{len(extra)} that nobody gave, {kinds.count('refused answer')} refused\n"
+            f"{len(extra)} that nobody gave, {kinds.count('refused answer')} refused"
         )
         return not (wrong or extra)
 
@@ -174,8 +175,13 @@ def _people(
             return
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
         page.set_default_timeout(LONG)
-        participate(page, trouble, store, key, f"{trouble.name}{number}", ledger, times, rng)
+        try:
+            participate(page, trouble, store, key, f"{trouble.name}{number}", ledger, times, rng)
+        except PlaywrightError:
+            _say(f"the page stands still at {page.url}:\n{page.locator('body').inner_text()}")
+            raise
         page.context.close()
+        _say(f"{trouble.name} {ledger.times(trouble)} of {times} times")
 
 
 def participate(
@@ -223,6 +229,11 @@ def _click(page: Page, choice: str, before: Callable[[], None] = lambda: None) -
     page.wait_for_timeout(BOUNCE_MS)
     before()
     page.get_by_role("button", name=re.compile("Fairly sure")).click()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _wait(done: Callable[[], bool], pause: float = 0.05) -> None:

@@ -215,7 +215,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from spade_core.study.evaluation import status_of
+    from spade_core.study.status import status_of
 
     found = status_of(_store(), options.key)
     return emit(options, found, [f"{name:<15} {json.dumps(value)}" for name, value in found.items()])

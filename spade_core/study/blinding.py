@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from spade_core.study.codebook import text_column
 from spade_core.study.design import Design
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened
-from spade_core.study.tables import Participant
+from spade_core.study.tables import Participant, Study
 
-__all__ = ["BLINDED", "hidden_columns", "is_blind"]
+__all__ = ["BLINDED", "blind_in", "hidden_columns", "is_blind"]
 
 BLINDED = (
     "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "reference_side", "reference_source",
@@ -21,13 +22,18 @@ BLINDED = (
 
 def is_blind(store: Store, study: Opened) -> bool:
     """Return whether conditions must stay hidden: real people took part and nobody has unblinded the study."""
-    if study.row.unblinded is not None:
+    return store.read(lambda session: blind_in(session, study.row))
+
+
+def blind_in(session: Session, row: Study) -> bool:
+    """Return the same as part of a transaction."""
+    if row.unblinded is not None:
         return False
     real = select(Participant.uid).where(
-        Participant.study_id == study.row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False),
+        Participant.study_id == row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False),
         Participant.consented.is_not(None),
     )  # fmt: skip
-    return store.run(lambda session: session.scalar(real.limit(1))) is not None
+    return session.scalar(real.limit(1)) is not None
 
 
 def hidden_columns(design: Design) -> list[str]:

@@ -10,7 +10,8 @@ from sqlalchemy import inspect
 
 from spade_core.progress import Progress, silent
 from spade_core.study.bots import simulate
-from spade_core.study.evaluation import cell_counts, evaluate, report_text
+from spade_core.study.evaluation import evaluate, report_text
+from spade_core.study.status import cell_counts
 from spade_core.study.store import Store
 from spade_core.study.studies import opened
 from spade_core.study.tables import Study

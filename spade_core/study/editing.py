@@ -13,7 +13,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.design import Design, parse_design
 from spade_core.study.stimulus_set import StimulusSet
 from spade_core.study.store import Store
-from spade_core.study.studies import audit, check_publishable, find, keep_version, opened, save_draft
+from spade_core.study.studies import audit, check_publishable, find, keep_version, last_version, opened, save_draft
 from spade_core.study.tables import DesignVersion, Participant, Study
 
 __all__ = ["FROZEN", "copy", "design_of", "edit", "versions"]
@@ -41,9 +41,8 @@ def edit(store: Store, key: str, design: Design, stimuli: StimulusSet | None = N
     def work(session: Session) -> int:
         row = find(session, key)
         _check_open(row)
-        last = _last(session, row)
         if (row.design_sha256, row.stimuli_sha256) == (design.sha256, stimuli.sha256):
-            return last
+            return last_version(session, row.id)
         if row.status != before.row.status:
             raise ConfigError("Somebody published or paused this study meanwhile: look at it and try again.")
         gone = session.execute(
@@ -82,7 +81,7 @@ def versions(store: Store, key: str) -> list[DesignVersion]:
         query = select(DesignVersion).where(DesignVersion.study_id == row.id).order_by(DesignVersion.number)
         return list(session.scalars(query))
 
-    return store.run(work)
+    return store.read(work)
 
 
 def design_of(store: Store, key: str, number: int | None = None) -> Design:
@@ -103,8 +102,3 @@ def _check_open(row: Study) -> None:
         raise ConfigError(FROZEN)
     if row.status == "closed":
         raise ConfigError(CLOSED)
-
-
-def _last(session: Session, row: Study) -> int:
-    query = select(DesignVersion.number).where(DesignVersion.study_id == row.id)
-    return session.scalar(query.order_by(DesignVersion.number.desc()).limit(1)) or 0

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from spade_core.errors import ConfigError
-from spade_core.study.blinding import hidden_columns, is_blind
+from spade_core.study.blinding import hidden_columns
 from spade_core.study.checks import rules_only
 from spade_core.study.codebook import CODEBOOKS, codebook_of, text_column
 from spade_core.study.formats import FORMATS, codebook_json, write
-from spade_core.study.free_texts import COMMENT, shared
+from spade_core.study.free_texts import COMMENT
 from spade_core.study.rows import ROWS, Source, read_source
 from spade_core.study.store import Store
-from spade_core.study.studies import Opened, opened
+from spade_core.study.studies import Opened
 
-__all__ = ["FORMATS", "TABLES", "Exported", "bundle", "export", "trial_table", "write"]
+__all__ = ["FORMATS", "TABLES", "Exported", "bundle", "export", "trial_table", "trials_of", "write"]
 
 TABLES = tuple(CODEBOOKS)
 _SECRET = ("seed", "device", "browser", "os", "details")  # columns that a shareable export lacks
@@ -49,9 +49,14 @@ def trial_table(store: Store, key: str, *, shareable: bool = False, blind: bool 
 
     Args:
         shareable: anonymous; see above.
-        blind: hide what :func:`spade_core.study.blinding.hidden_columns` names; None: as :func:`is_blind` says.
+        blind: hide what :func:`spade_core.study.blinding.hidden_columns` names; None: where it must be.
     """
-    return _tables(store, key, ("trials",), shareable=shareable, blind=blind)["trials"]
+    return trials_of(read_source(store, key), shareable=shareable, blind=blind)
+
+
+def trials_of(source: Source, *, shareable: bool = False, blind: bool | None = None) -> pd.DataFrame:
+    """Return the same of what was read already."""
+    return _tables(source, ("trials",), shareable=shareable, blind=blind)["trials"]
 
 
 def export(store: Store, key: str, form: str, table: str = "trials", *, shareable: bool = False) -> Exported:
@@ -62,8 +67,8 @@ def export(store: Store, key: str, form: str, table: str = "trials", *, shareabl
     """
     if table not in TABLES:
         raise ConfigError(f"There is no table “{table}”: take {', '.join(TABLES)}.")
-    found = _tables(store, key, (table,), shareable=shareable)[table]
-    return _exported(found, form, opened(store, key), table)
+    source = read_source(store, key)
+    return _exported(_tables(source, (table,), shareable=shareable)[table], form, source.study, table)
 
 
 def bundle(store: Store, key: str, form: str, *, shareable: bool = False) -> bytes:
@@ -72,10 +77,10 @@ def bundle(store: Store, key: str, form: str, *, shareable: bool = False) -> byt
     Raises:
         ConfigError: no such study or format.
     """
-    study, out = opened(store, key), io.BytesIO()
+    source, out = read_source(store, key), io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, table in _tables(store, key, TABLES, shareable=shareable).items():
-            made = _exported(table, form, study, name)
+        for name, table in _tables(source, TABLES, shareable=shareable).items():
+            made = _exported(table, form, source.study, name)
             archive.writestr(f"{name}.{form}", made.data)
             if made.codebook is not None:
                 archive.writestr(f"{name}.{form}.codebook.json", made.codebook)
@@ -89,31 +94,29 @@ def _exported(table: pd.DataFrame, form: str, study: Opened, name: str) -> Expor
 
 
 def _tables(
-    store: Store, key: str, names: tuple[str, ...], *, shareable: bool, blind: bool | None = None
+    source: Source, names: tuple[str, ...], *, shareable: bool, blind: bool | None = None
 ) -> dict[str, pd.DataFrame]:
-    study = opened(store, key)
-    hidden = hidden_columns(study.design) if (is_blind(store, study) if blind is None else blind) else []
-    source = read_source(store, study)
+    design = source.study.design
+    hidden = hidden_columns(design) if (source.blind if blind is None else blind) else []
     numbers = _fresh_numbers(source)
     found = {}
     for name in names:
-        table = pd.DataFrame(list(ROWS[name](source)), columns=list(codebook_of(study.design, name)))
+        table = pd.DataFrame(list(ROWS[name](source)), columns=list(codebook_of(design, name)))
         if shareable:
-            table = _anonymous(source, numbers, _reviewed(store, study, table))
+            table = _anonymous(source, numbers, _reviewed(source, table))
         found[name] = table.drop(columns=hidden, errors="ignore")
     return found
 
 
-def _reviewed(store: Store, study: Opened, table: pd.DataFrame) -> pd.DataFrame:
+def _reviewed(source: Source, table: pd.DataFrame) -> pd.DataFrame:
     """Keep only those free texts whose very words somebody has read and shared."""
-    may = shared(store, study)
     table = table.copy()
     for column, name, owner in (
         (COMMENT, COMMENT, "participant_uid"),
-        *((text_column(one.name), one.name, "trial_id") for one in study.design.questions.texts),
+        *((text_column(one.name), one.name, "trial_id") for one in source.study.design.questions.texts),
     ):
         if column in table:
-            keep = [(of, name) in may for of in table[owner]]
+            keep = [(of, name) in source.shared for of in table[owner]]
             table[column] = table[column].where(pd.Series(keep, index=table.index, dtype=bool), None)
     return table
 

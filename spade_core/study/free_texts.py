@@ -14,9 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.blinding import is_blind
+from spade_core.study.blinding import blind_in
 from spade_core.study.store import Store
-from spade_core.study.studies import Opened, audit, opened
+from spade_core.study.studies import Opened, audit, find, opened, opened_in
 from spade_core.study.tables import Participant, TextReview, Trial
 
 __all__ = ["COMMENT", "DECISIONS", "FreeText", "free_texts", "review", "shared"]
@@ -52,9 +52,12 @@ def free_texts(store: Store, key: str) -> list[FreeText]:
     Raises:
         ConfigError: no such study.
     """
-    study = opened(store, key)
-    blind = is_blind(store, study)
-    found = store.run(lambda session: _collected(session, study, blind=blind))
+
+    def work(session: Session) -> list[FreeText]:
+        study = opened_in(session, key)
+        return _collected(session, study, blind=blind_in(session, study.row))
+
+    found = store.read(work)
     return sorted(found, key=lambda text: (text.decision is not None, text.id))
 
 
@@ -72,9 +75,9 @@ def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str
     if decision not in DECISIONS:
         raise ConfigError(f"A text is {' or '.join(DECISIONS)}, not {decision}.")
     study = opened(store, key)
-    blind = is_blind(store, study)
 
     def work(session: Session) -> None:
+        blind = blind_in(session, find(session, key))
         texts = {text.id: text for text in _collected(session, study, blind=blind)}
         unknown = next((one for one in ids if one not in texts), None)
         if unknown is not None:
@@ -87,10 +90,9 @@ def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str
     store.run(work)
 
 
-def shared(store: Store, study: Opened) -> set[tuple[str, str]]:
-    """Return owner and name of each text that may be shared as it stands now."""
-    found = store.run(lambda session: _collected(session, study, blind=False))
-    return {(text.owner, text.name) for text in found if text.decision == "shared"}
+def shared(session: Session, study: Opened) -> set[tuple[str, str]]:
+    """Return owner and name of each text that may be shared as it stands now, as part of a transaction."""
+    return {(text.owner, text.name) for text in _collected(session, study, blind=False) if text.decision == "shared"}
 
 
 def _collected(session: Session, study: Opened, *, blind: bool) -> list[FreeText]:

@@ -17,11 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.blinding import is_blind
+from spade_core.study.blinding import blind_in
 from spade_core.study.checks import check_person
+from spade_core.study.status import LEFT, status_in, status_now
 from spade_core.study.store import Store
-from spade_core.study.studies import Opened, audit, find, opened
-from spade_core.study.tables import ExternalId, Participant, Trial
+from spade_core.study.studies import Opened, audit, find, opened_in
+from spade_core.study.tables import ExternalId, Participant, Study, Trial
 
 __all__ = ["Monitor", "exclude", "monitor", "payments"]
 
@@ -34,40 +35,47 @@ class Monitor:
     """A study at one moment.
 
     Attributes:
+        status: of :func:`spade_core.study.status.status_of`; bots: whether the rest is about bots, else about people.
         rows: one a participant, the newest first; summary: numbers over them, None where there is nothing to count;
         left_at: phase -> how many left there.
     """
 
+    status: dict[str, Any]
+    bots: bool
     rows: list[dict[str, Any]]
     summary: dict[str, float | int | None]
     left_at: dict[str, int]
 
 
-def monitor(store: Store, key: str, *, bots: bool = False) -> Monitor:
-    """Return how a study goes: with people, or with bots.
+def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
+    """Return how a study goes, all of it at one moment.
+
+    Args:
+        bots: about bots, or about people; None: about bots where there is nobody else.
 
     Raises:
         ConfigError: no such study.
     """
-    study = opened(store, key)
-    people = select(Participant).where(
-        Participant.study_id == study.row.id, Participant.is_bot.is_(bots), Participant.is_preview.is_(False)
-    ).order_by(Participant.started.desc(), Participant.uid)  # fmt: skip
-    answers = select(Trial).join(Participant, Trial.participant_uid == Participant.uid).where(
-        Participant.study_id == study.row.id, Participant.is_bot.is_(bots), Participant.is_preview.is_(False),
-        Trial.answered.is_not(None),
-    ).order_by(Trial.index)  # fmt: skip
 
-    def work(session: Session) -> tuple[list[Participant], list[Trial]]:
-        return list(session.scalars(people)), list(session.scalars(answers))
+    def work(session: Session) -> tuple[Opened, dict[str, Any], bool, list[Participant], list[Trial]]:
+        study = opened_in(session, key)
+        status = status_in(session, study, now)
+        about_bots = bool(status["bots"]) and not status["people"] if bots is None else bots
+        mine = (
+            Participant.study_id == study.row.id, Participant.is_bot.is_(about_bots), Participant.is_preview.is_(False),
+        )  # fmt: skip
+        people = select(Participant).where(*mine).order_by(Participant.started.desc(), Participant.uid)
+        answers = select(Trial).join(Participant).where(*mine, Trial.answered.is_not(None)).order_by(Trial.index)
+        return study, status, about_bots, list(session.scalars(people)), list(session.scalars(answers))
 
-    found, trials = store.run(work)
+    now = store.clock()
+    study, status, about_bots, found, trials = store.read(work)
     by_person: dict[str, list[Trial]] = {}
     for trial in trials:
         by_person.setdefault(trial.participant_uid, []).append(trial)
-    rows = [_row(row, by_person.get(row.uid, []), study, store.clock()) for row in found]
-    left = Counter(row["phase"] for row in rows if row["status"] == "left")
-    return Monitor(rows, _summary(rows), dict(left))
+    rows = [_row(row, by_person.get(row.uid, []), study, now) for row in found]
+    left = Counter(row["phase"] for row in rows if row["status"] == LEFT)
+    return Monitor(status, about_bots, rows, _summary(rows), dict(left))
 
 
 def exclude(store: Store, key: str, uid: str, reason: str) -> None:
@@ -81,15 +89,12 @@ def exclude(store: Store, key: str, uid: str, reason: str) -> None:
     reason = " ".join(reason.split())
     if len(reason) > REASON_LENGTH:
         raise ConfigError(f"The reason has {len(reason)} characters: keep it within {REASON_LENGTH}.")
-    blind = is_blind(store, opened(store, key))
 
     def work(session: Session) -> None:
         study = find(session, key)
-        row = session.get(Participant, uid)
-        if row is None or row.study_id != study.id:
-            raise ConfigError(f"This study has no participant {uid[:40]}: the list of participants shows them.")
-        row.excluded = reason or None
-        audit(session, store, study.id, "exclude" if reason else "include", {"blind": blind})
+        _participant(session, study, uid).excluded = reason or None
+        details = {"blind": blind_in(session, study)}
+        audit(session, store, study.id, "exclude" if reason else "include", details)
 
     store.run(work)
 
@@ -100,25 +105,36 @@ def payments(store: Store, key: str) -> list[dict[str, Any]]:
     Raises:
         ConfigError: no such study.
     """
-    study = opened(store, key)
-    query = select(ExternalId.external_id, Participant.status).join(Participant).where(
-        ExternalId.study_id == study.row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False)
-    ).order_by(ExternalId.external_id)  # fmt: skip
-    return [
-        {"external_id": external_id, "status": status, "code": getattr(study.design.codes, status, "")}
-        for external_id, status in store.run(lambda session: session.execute(query).all())
-    ]
+
+    def work(session: Session) -> list[dict[str, Any]]:
+        study = opened_in(session, key)
+        query = select(ExternalId.external_id, Participant.status).join(Participant).where(
+            ExternalId.study_id == study.row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False)
+        ).order_by(ExternalId.external_id)  # fmt: skip
+        return [
+            {"external_id": external_id, "status": status, "code": getattr(study.design.codes, status, "")}
+            for external_id, status in session.execute(query)
+        ]
+
+    return store.read(work)
+
+
+def _participant(session: Session, study: Study, uid: str) -> Participant:
+    row = session.get(Participant, uid)
+    if row is None or row.study_id != study.id:
+        raise ConfigError(f"This study has no participant {uid[:40]}: the list of participants shows them.")
+    return row
 
 
 def _row(person: Participant, answered: Sequence[Trial], study: Opened, now: float) -> dict[str, Any]:
     verdict = check_person(person, answered, study.design)
-    idle = person.status == "active" and person.last_seen < now - 60 * study.design.expire_minutes
+    status = status_now(person.status, person.last_seen, study.design, now)
     later = [trial for trial in answered if trial.type != "practice"]
     times = [trial.rt_ms for trial in later if trial.rt_ms is not None and trial.rt_source == "browser"]
     sides = Counter(trial.choice for trial in later if trial.choice in REGION_CHOICES and trial.type != "attention")
     caught = [trial.choice == trial.reference_side for trial in later if trial.type == "catch"]
     return {
-        "participant_uid": person.uid, "policy": person.policy, "status": "left" if idle else person.status,
+        "participant_uid": person.uid, "policy": person.policy, "status": status,
         "phase": person.phase, "consented": person.consented is not None, "answers": len(later),
         "minutes": None if person.finished is None else (person.finished - person.started) / 60,
         "median_rt_ms": median(times) if times else None,
@@ -146,7 +162,7 @@ def _told(name: str, details: dict[str, Any]) -> str:
 def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
     status = Counter(row["status"] for row in rows)
     consented = sum(row["consented"] for row in rows)
-    gone = sum(row["consented"] and row["status"] == "left" for row in rows)
+    gone = sum(row["consented"] and row["status"] == LEFT for row in rows)
     caught = sum(row["catch"] for row in rows)
     failed = Counter(name for row in rows for name in row["failed"])
 
@@ -156,7 +172,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
 
     complete = [row for row in rows if row["status"] == "complete"]
     return {
-        "started": len(rows), "active": status["active"], "complete": status["complete"], "left": status["left"],
+        "started": len(rows), "active": status["active"], "complete": status["complete"], "left": status[LEFT],
         "drop_out": gone / consented if consented else None,
         "median_minutes": middle("minutes", complete), "median_rt_ms": middle("median_rt_ms", rows),
         "catch_right": sum(row["catch_right"] for row in rows) / caught if caught else None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,15 +16,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.study.answers import is_number
+from spade_core.study.blinding import blind_in
 from spade_core.study.checks import Checks, check_person
 from spade_core.study.codebook import rating_column, text_column
 from spade_core.study.devices import browser_of, is_mobile, os_of
 from spade_core.study.flow import TERMINAL
+from spade_core.study.free_texts import shared
 from spade_core.study.reading import INSTRUCTIONS
 from spade_core.study.schedule import ROUND, cells, other_region
+from spade_core.study.status import status_now
 from spade_core.study.store import Store
-from spade_core.study.studies import Opened
-from spade_core.study.tables import DesignVersion, Event, PageTime, Participant, Trial
+from spade_core.study.studies import Opened, last_version, opened_in
+from spade_core.study.tables import Event, PageTime, Participant, Trial
 
 __all__ = ["ROWS", "Source", "read_source"]
 
@@ -36,39 +39,46 @@ class Source:
     """All rows of a study as of one moment.
 
     Attributes:
-        version: number of the design's last saved version; now: UTC seconds.
+        version: number of the design's last saved version; blind: conditions must stay hidden; now: UTC seconds.
         people: in the order of their starts; trials: the answered ones, events, pages: by participant uid.
+        shared: owner and name of each free text that may be shared.
         checks: what the data-quality rules found, by participant uid.
     """
 
     study: Opened
     version: int
+    blind: bool
     now: float
     people: Sequence[Participant]
     trials: Mapping[str, Sequence[Trial]]
     events: Mapping[str, Sequence[Event]]
     pages: Mapping[str, Sequence[PageTime]]
+    shared: Set[tuple[str, str]]
     checks: Mapping[str, Checks]
 
 
-def read_source(store: Store, study: Opened) -> Source:
-    """Read a study's rows in one transaction."""
-    mine = Participant.study_id == study.row.id
+def read_source(store: Store, key: str) -> Source:
+    """Read a study and its rows in one transaction.
 
-    def work(session: Session) -> tuple[Any, ...]:
-        numbers = select(DesignVersion.number).where(DesignVersion.study_id == study.row.id)
+    Raises:
+        ConfigError: no such study.
+    """
+
+    def work(session: Session) -> Source:
+        study = opened_in(session, key)
+        mine = Participant.study_id == study.row.id
+        people = list(session.scalars(select(Participant).where(mine).order_by(Participant.started, Participant.uid)))
         answered = select(Trial).join(Participant).where(mine, Trial.answered.is_not(None)).order_by(Trial.index)
-        return (
-            session.scalar(numbers.order_by(DesignVersion.number.desc()).limit(1)) or 0,
-            list(session.scalars(select(Participant).where(mine).order_by(Participant.started, Participant.uid))),
-            _by_person(session.scalars(answered)),
+        trials = _by_person(session.scalars(answered))
+        return Source(
+            study, last_version(session, study.row.id), blind_in(session, study.row), store.clock(), people, trials,
             _by_person(session.scalars(select(Event).join(Participant).where(mine).order_by(Event.id))),
             _by_person(session.scalars(select(PageTime).join(Participant).where(mine).order_by(PageTime.id))),
-        )
+            shared(session, study),
+            {person.uid: check_person(person, trials.get(person.uid, ()), study.design) for person in people},
+        )  # fmt: skip
 
-    version, people, trials, events, pages = store.run(work)
-    checks = {person.uid: check_person(person, trials.get(person.uid, ()), study.design) for person in people}
-    return Source(study, version, store.clock(), people, trials, events, pages, checks)
+    return store.read(work)
 
 
 def _by_person(rows: Any) -> dict[str, list[Any]]:
@@ -182,9 +192,9 @@ def _participants(source: Source) -> Iterator[Row]:
 
 def _participant(source: Source, person: Participant) -> Row:
     study, verdict, device = source.study, source.checks[person.uid], person.device or {}
-    idle = person.status == "active" and person.last_seen < source.now - 60 * study.design.expire_minutes
+    status = status_now(person.status, person.last_seen, study.design, source.now)
     return {
-        **_who(person), "demo": study.row.demo, "status": "left" if idle else person.status, "phase": person.phase,
+        **_who(person), "demo": study.row.demo, "status": status, "phase": person.phase,
         "code_kind": person.status if person.status in TERMINAL else None, "cell": person.cell,
         "condition": _arm(study, person.cell), "seed": person.seed, "included": verdict.included,
         "exclusion_reason": verdict.reason, "checks": json.dumps(verdict.failed, sort_keys=True),

@@ -1,8 +1,9 @@
 """The study database: one engine, one way to run a transaction.
 
 SQLite: write-ahead log, foreign keys, full synchronisation, five seconds of patience, and ``BEGIN IMMEDIATE`` for every
-transaction, since each of ours decides on what it has read (by default a read opens no transaction at all, and two
-writers decide on the same state). PostgreSQL: SERIALIZABLE, run again when the server finds a conflict.
+transaction that may write, since each of ours decides on what it has read (by default a read opens no transaction at
+all, and two writers decide on the same state); one that only reads sees one state and keeps nobody from writing.
+PostgreSQL: SERIALIZABLE, run again when the server finds a conflict.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PATIENCE_MS = 5_000  # SQLite's busy timeout
 PRAGMAS = (
     f"busy_timeout={PATIENCE_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON",
 )  # fmt: skip
+READS = "reads"  # execution option of transactions that write nothing
 TRIES = 40  # of a transaction that another one disturbed
 KEY_TRIES = 5  # of one whose key was taken: the next run sees the other's row, unless the fault is our own
 CONFLICTS = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
@@ -62,6 +64,7 @@ class Store:
         address = parse(url)
         try:
             self.engine = _engine(address, PRAGMAS if lasting else (*PRAGMAS, "synchronous=OFF"))
+            self._reading = self.engine.execution_options(**{READS: True, "postgresql_readonly": True})
             bring_up_to_date(self.engine, self.run, now=self.clock(), backups=self.backups)
         except (DBAPIError, ImportError, OSError) as error:
             logger.info("opening the study database failed: %s", type(error).__name__)
@@ -84,10 +87,23 @@ class Store:
         Raises:
             ConfigError: the database stayed busy.
         """
+        return self._repeated(self.engine, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` on one state of the database and return what it returns; it cannot write.
+
+        Writers go on meanwhile. Everything that must fit together belongs into one such transaction.
+
+        Raises:
+            ConfigError: the database stayed busy.
+        """
+        return self._repeated(self._reading, work)
+
+    def _repeated(self, engine: Engine, work: Callable[[Session], T]) -> T:
         busy: Exception | None = None
         for attempt in range(TRIES):
             try:
-                with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                with Session(engine, expire_on_commit=False) as session, session.begin():
                     return work(session)
             except PoolTimeout as error:
                 busy = error
@@ -128,7 +144,9 @@ def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
 

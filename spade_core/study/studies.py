@@ -22,8 +22,8 @@ from spade_core.study.store import Store
 from spade_core.study.tables import Audit, DesignVersion, Study
 
 __all__ = [
-    "MOVES", "Opened", "audit", "check_publishable", "find", "keep_version", "list_studies", "opened", "publish",
-    "save_draft", "set_status",
+    "MOVES", "Opened", "audit", "check_publishable", "find", "keep_version", "last_version", "list_studies", "opened",
+    "opened_in", "publish", "save_draft", "set_status",
 ]  # fmt: skip
 
 MOVES: Mapping[str, tuple[str, ...]] = {
@@ -101,13 +101,22 @@ def opened(store: Store, key: str) -> Opened:
     Raises:
         ConfigError: unknown key; or its stimulus set is gone or was changed.
     """
-    row = store.run(lambda session: find(session, key))
+    return store.read(lambda session: opened_in(session, key))
+
+
+def opened_in(session: Session, key: str) -> Opened:
+    """Return the same as part of a transaction, which must be one that only reads: it may have to read pictures.
+
+    Raises:
+        ConfigError: see :func:`opened`.
+    """
+    row = find(session, key)
     return Opened(row, _design(row.design), _stimuli(row.stimuli, row.stimuli_sha256))
 
 
 def list_studies(store: Store) -> list[Study]:
     """Return all studies, the newest first."""
-    return store.run(lambda session: list(session.scalars(select(Study).order_by(Study.created.desc()))))
+    return store.read(lambda session: list(session.scalars(select(Study).order_by(Study.created.desc()))))
 
 
 def set_status(store: Store, key: str, status: str) -> None:
@@ -118,7 +127,7 @@ def set_status(store: Store, key: str, status: str) -> None:
     """
     if status not in MOVES:
         raise ConfigError(f"A study is {', '.join(MOVES)}, not {status}.")
-    before = store.run(lambda session: find(session, key))
+    before = store.read(lambda session: find(session, key))
     publishing = before.status == "draft" and status == "open"
     if publishing:  # only this needs the stimulus set: a study whose set is gone can still be paused and closed
         study = opened(store, key)
@@ -145,8 +154,7 @@ def keep_version(session: Session, row: Study, design: Design, stimuli: Stimulus
     row.stimuli, row.stimuli_sha256 = _portable(stimuli.folder), stimuli.sha256
     session.add(row)
     session.flush()
-    last = session.scalar(select(func.max(DesignVersion.number)).where(DesignVersion.study_id == row.id))
-    number = (last or 0) + 1
+    number = last_version(session, row.id) + 1
     session.add(
         DesignVersion(
             study_id=row.id, number=number, design=row.design, design_sha256=row.design_sha256, stimuli=row.stimuli,
@@ -154,6 +162,11 @@ def keep_version(session: Session, row: Study, design: Design, stimuli: Stimulus
         )
     )  # fmt: skip
     return number
+
+
+def last_version(session: Session, study_id: str) -> int:
+    """Return the number of a study's last saved version, the one that it has; 0: none is saved yet."""
+    return session.scalar(select(func.max(DesignVersion.number)).where(DesignVersion.study_id == study_id)) or 0
 
 
 def audit(session: Session, store: Store, study_id: str | None, action: str, details: dict[str, Any] | None) -> None:

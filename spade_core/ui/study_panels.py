@@ -11,7 +11,6 @@ import streamlit as st
 from spade_core.errors import ConfigError
 from spade_core.study import links, people
 from spade_core.study.blinding import is_blind
-from spade_core.study.evaluation import status_of
 from spade_core.study.formats import safe_cell
 from spade_core.study.people import Monitor
 from spade_core.study.studies import opened
@@ -32,18 +31,15 @@ def show_monitor(key: str) -> None:
     """Show how the study goes, kept up to date."""
     with errors_as_sentences():
         require_access()
-        store = study_store()
-        status = status_of(store, key)
-        only_bots = bool(status["bots"]) and not status["people"]
-        bots = st.toggle("Bots in place of people", value=only_bots, key=f"bots_{key}")
-        if bots:
+        found = people.monitor(study_store(), key, bots=st.session_state.get(f"bots_{key}"))
+        st.toggle("Bots in place of people", value=found.bots, key=f"bots_{key}")
+        if found.bots:
             st.caption("SIMULATED: these are bots.")
-        _show_summary(people.monitor(store, key, bots=bots), status, bots)
+        _show_summary(found)
 
 
-def _show_summary(found: Monitor, status: dict[str, Any], bots: bool) -> None:
-    kind, quantity = ("bots", "bots_by_cell") if bots else ("people", "people_by_cell")
-    summary = found.summary
+def _show_summary(found: Monitor) -> None:
+    kind, status, summary = "bots" if found.bots else "people", found.status, found.summary
     values = (
         ("Completed", f"{summary['complete']} of {status['quota']}"),
         ("At it now", str(summary["active"])),
@@ -61,9 +57,12 @@ def _show_summary(found: Monitor, status: dict[str, Any], bots: bool) -> None:
         f"By status: {_counts(status[kind]) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
         f"Left at: {_counts(found.left_at) or 'nowhere'}."
     )
-    cells = status[quantity]
-    st.markdown("**Completed in each cell**")
-    st.dataframe([{"cell": number, "completed": count} for number, count in enumerate(cells)], hide_index=True)
+    st.markdown("**Cells**")
+    cells = zip(status[f"{kind}_by_cell"], status[f"{kind}_active_by_cell"], strict=True)
+    st.dataframe(
+        [{"cell": number, "completed": done, "at it now": at_it} for number, (done, at_it) in enumerate(cells)],
+        hide_index=True, key="cells",
+    )  # fmt: skip
     noticed = [row for row in found.rows if row["checks"]]
     if noticed:
         st.markdown("**Data quality: what was noticed**")

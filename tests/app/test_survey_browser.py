@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from benchmarks.serving import serving, start_server, stop_server
-from spade_core.study.evaluation import status_of
 from spade_core.study.export import trial_table
+from spade_core.study.status import status_of
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import Event, Participant, Trial

@@ -12,7 +12,7 @@ from benchmarks import study_table3
 from spade_core.errors import ConfigError
 from spade_core.study import bots
 from spade_core.study.bots import simulate
-from spade_core.study.evaluation import cell_counts
+from spade_core.study.status import cell_counts
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import ExternalId, Participant

@@ -14,10 +14,11 @@ from spade_core.study.blinding import BLINDED, is_blind
 from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.checks import rules_only
 from spade_core.study.codebook import CODEBOOK, CODEBOOKS
-from spade_core.study.evaluation import evaluate, report_text, status_of, unblind
+from spade_core.study.evaluation import evaluate, report_text, unblind
 from spade_core.study.export import TABLES, bundle, export, trial_table, write
 from spade_core.study.people import exclude
 from spade_core.study.reading import turn_page
+from spade_core.study.status import status_of
 from spade_core.study.studies import opened, publish
 from tests.study.conftest import real_design
 from tests.study.test_flow import answer_of, flow, in_main, submit

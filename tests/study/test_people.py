@@ -10,9 +10,12 @@ from sqlalchemy import select, update
 from spade_core.errors import ConfigError
 from spade_core.study.bots import simulate
 from spade_core.study.dry_run import dry_run
-from spade_core.study.evaluation import status_of, unblind
-from spade_core.study.export import trial_table
+from spade_core.study.evaluation import unblind
+from spade_core.study.export import bundle, trial_table
+from spade_core.study.free_texts import free_texts
 from spade_core.study.people import exclude, monitor, payments
+from spade_core.study.status import status_of
+from spade_core.study.store import Store
 from spade_core.study.studies import set_status
 from spade_core.study.tables import Audit, Participant
 
@@ -45,6 +48,48 @@ def test_the_monitor_counts_and_tells_nothing_of_conditions(store, running):
     for word in ("dense", "spade", "condition", "cell", "stimulus", "class_neuron"):
         assert word not in text
     assert monitor(store, running, bots=True).rows == []
+
+
+def test_cells_are_counted_by_who_completed_and_who_is_active(store, key):
+    for seed in range(4):
+        simulate(store, key, 4, "drop-out", seed)
+    simulate(store, key, 2, "rater", 0)
+    as_people(store)
+    query = select(Participant.status, Participant.cell)
+    rows = store.read(lambda session: session.execute(query).all())
+    found = monitor(store, key).status
+    for status, column in (("complete", "people_by_cell"), ("active", "people_active_by_cell")):
+        assert found[column] == [rows.count((status, number)) for number in range(len(found[column]))]
+        assert sum(found[column]) == found["people"][status] > 0
+    assert sum(found["bots_active_by_cell"]) == 0
+    store.clock.now += 3601
+    later = status_of(store, key)
+    assert sum(later["people_active_by_cell"]) == 0
+    assert later["people"]["left"] == found["people"]["active"]
+
+
+def test_what_belongs_together_is_read_in_one_transaction(store, running, monkeypatch):
+    begun = []
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda self, work: begun.append("read") or read(self, work))
+    monkeypatch.setattr(Store, "run", lambda self, work: begun.append("run"))
+    for look in (
+        lambda: monitor(store, running), lambda: status_of(store, running), lambda: payments(store, running),
+        lambda: bundle(store, running, "csv", shareable=True), lambda: trial_table(store, running),
+        lambda: free_texts(store, running),
+    ):  # fmt: skip
+        begun.clear()
+        look()
+        assert begun == ["read"]
+
+
+def test_the_monitor_shows_bots_where_there_is_nobody_else(store, key):
+    assert not monitor(store, key).bots
+    simulate(store, key, 1, "rater", 0)
+    assert monitor(store, key).bots
+    assert monitor(store, key, bots=False).rows == []
+    as_people(store)
+    assert not monitor(store, key).bots
 
 
 def test_who_is_idle_has_left(store, key):

@@ -9,7 +9,8 @@ import stat
 import threading
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
@@ -75,6 +76,26 @@ def test_postgresql_is_serializable(postgres):
     store = Store(fresh_database(postgres))
     assert store.run(lambda session: session.scalar(text("SHOW transaction_isolation"))) == "serializable"
     store.close()
+
+
+def test_a_reader_sees_one_state_keeps_no_writer_waiting_and_cannot_write(store):
+    add_study(store)
+    query = select(Study.name)
+
+    def rename(name):
+        store.run(lambda session: session.execute(update(Study).values(name=name)))
+
+    def work(session):
+        first = session.scalar(query)
+        rename("changed")
+        return first, session.scalar(query)
+
+    assert store.read(work) == ("n", "n")
+    assert store.read(lambda session: session.scalar(query)) == "changed"
+    with pytest.raises(DBAPIError, match=r"readonly|read-only"):
+        store.read(lambda session: session.execute(update(Study).values(name="by a reader")))
+    rename("again")  # the reader's connection writes once more
+    assert store.read(lambda session: session.scalar(query)) == "again"
 
 
 def test_read_then_write_loses_no_increment_and_starts_one_transaction_a_run(store):
