@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spade_core.cli import study_designs, study_power, study_texts
 from spade_core.cli.common import Meter, add_command, add_model, emit, table
+from spade_core.cli.study_common import WHO, add_keyed, add_stored, given, study_store
 from spade_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spade_core.study.store import Store
 
 __all__ = ["register"]
 
@@ -22,15 +25,15 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("study", help="human studies", description="Human studies: which region decided?")
     inner = parser.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
     _register_making(inner)
-    study_designs.register(inner, _store)
-    _keyed(inner, "status", _status, "participants by status, and how full the cells are")
-    simulate = _keyed(inner, "simulate", _simulate, "let bots take part; they never count as people")
+    study_designs.register(inner)
+    add_keyed(inner, "status", _status, "participants by status, and how full the cells are")
+    simulate = add_keyed(inner, "simulate", _simulate, "let bots take part; they never count as people")
     simulate.add_argument("--participants", type=int, required=True, metavar="N")
     simulate.add_argument("--policy", default="rater", metavar="P", help="kind of bot (default: %(default)s)")
     simulate.add_argument("--seed", type=int, default=0, metavar="S")
-    analyse = _keyed(inner, "analyse", _analyse, "the analysis that the design has fixed")
+    analyse = add_keyed(inner, "analyse", _analyse, "the analysis that the design has fixed")
     analyse.add_argument("--unblind", action="store_true", help="show conditions from now on; logged")
-    export = _keyed(inner, "export", _export, "answers, participants, events or page times as a table")
+    export = add_keyed(inner, "export", _export, "answers, participants, events or page times as a table")
     export.add_argument("--out", required=True, metavar="FILE")
     export.add_argument(
         "--table", choices=("trials", "participants", "events", "pages"), default="trials",
@@ -42,18 +45,18 @@ def register(commands: Any) -> None:
         action="store_true",
         help="fresh numbers, relative times, only texts that were reviewed",
     )
-    study_texts.register(inner, _store)
+    study_texts.register(inner)
     study_power.register(inner)
-    backup = add_command(inner, "backup", _backup, "write a backup, or delete from old ones whoever was deleted since")
+    backup = add_stored(inner, "backup", _backup, "write a backup, or delete from old ones whoever was deleted since")
     what = backup.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", metavar="FILE", help="write a backup")
     what.add_argument(
         "--forget", nargs="*", metavar="PATH",
         help="delete people deleted since from these backups or folders of *.backup (default: the program's own)",
     )  # fmt: skip
-    restore = add_command(inner, "restore", _restore, "put a backup in the place of the study database")
+    restore = add_stored(inner, "restore", _restore, "put a backup in the place of the study database")
     restore.add_argument("file", metavar="FILE", help="that “study backup” wrote")
-    remove = add_command(inner, "delete-participant", _delete, "delete one participation for good")
+    remove = add_stored(inner, "delete-participant", _delete, "delete one participation for good")
     remove.add_argument("uid", metavar="UID", help="participant_uid of the export")
 
 
@@ -82,20 +85,7 @@ def _register_making(inner: Any) -> None:
     validate = add_command(inner, "validate", _validate, "check a design, a stimulus set, or both together")
     validate.add_argument("--design", metavar="FILE", help="YAML; assets/study/template.yaml is one")
     validate.add_argument("--set", metavar="DIR", dest="stimuli", help="stimulus set")
-    add_command(inner, "list", _list, "list the studies")
-
-
-def _keyed(inner: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-    parser = add_command(inner, name, run, text)
-    parser.add_argument("key", metavar="KEY", help="of the study, see “study list”")
-    return parser
-
-
-def _store() -> Any:
-    from spade_core.config import Settings
-    from spade_core.study.store import open_store
-
-    return open_store(Settings.from_environment())
+    add_stored(inner, "list", _list, "list the studies")
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -175,7 +165,8 @@ def _build_demo(options: argparse.Namespace) -> int:
 
         made = build_demo_set(Path(options.out), steps=options.steps, progress=Meter())
         return _emit_set(options, made)
-    key = publish(_store(), demo_design(), load_set(DEMO_SET))
+    with study_store() as store:
+        key = publish(store, demo_design(), load_set(DEMO_SET))
     lines = [
         f"key   {key}",
         f"link  http://127.0.0.1:8501/survey?study={key}",
@@ -186,13 +177,10 @@ def _build_demo(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     from spade_core.study.cautions import cautions
-    from spade_core.study.design import load_design
-    from spade_core.study.stimulus_set import load_set
 
     if not options.design and not options.stimuli:
         raise ConfigError("Give --design FILE, --set DIR, or both.")
-    design = load_design(options.design) if options.design else None
-    stimuli = load_set(options.stimuli) if options.stimuli else None
+    design, stimuli = given(options)
     if design is not None and stimuli is not None:
         design.check_set(stimuli)
     left, warnings = design.placeholders() if design else [], cautions(design, stimuli)
@@ -204,48 +192,45 @@ def _validate(options: argparse.Namespace) -> int:
     return emit(options, found, lines)
 
 
-def _list(options: argparse.Namespace) -> int:
+def _list(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.studies import list_studies
 
-    rows = [
-        {"key": row.key, "name": row.name, "status": row.status, "demo": row.demo} for row in list_studies(_store())
-    ]
+    rows = [{"key": row.key, "name": row.name, "status": row.status, "demo": row.demo} for row in list_studies(store)]
     lines = table([("key", "name", "status", "demo"), *(tuple(row.values()) for row in rows)])
     return emit(options, rows, lines if rows else ["no studies yet: “study build --demo” makes one"])
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.status import status_of
 
-    found = status_of(_store(), options.key)
-    return emit(options, found, [f"{name:<15} {json.dumps(value)}" for name, value in found.items()])
+    found = status_of(store, options.key)
+    return emit(options, found, [f"{name:<21} {json.dumps(value)}" for name, value in found.items()])
 
 
-def _simulate(options: argparse.Namespace) -> int:
+def _simulate(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.bots import simulate
 
-    ends = simulate(_store(), options.key, options.participants, options.policy, options.seed, progress=Meter())
+    ends = simulate(store, options.key, options.participants, options.policy, options.seed, progress=Meter())
     found = {"policy": options.policy, "seed": options.seed, "ends": ends, "simulated": True}
     return emit(options, found, [f"SIMULATED {name}: {count}" for name, count in ends.items()])
 
 
-def _analyse(options: argparse.Namespace) -> int:
+def _analyse(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.evaluation import evaluate, report_text, unblind
 
-    store = _store()
     if options.unblind:
-        unblind(store, options.key, by=study_texts.WHO)
+        unblind(store, options.key, by=WHO)
     result = evaluate(store, options.key)
     return emit(options, result, [report_text(store, options.key, result)])
 
 
-def _export(options: argparse.Namespace) -> int:
+def _export(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.export import FORMATS, export
 
     out = Path(options.out)
     ending = out.suffix.removeprefix(".").lower()
     form = options.format or (ending if ending in FORMATS else "csv")
-    made = export(_store(), options.key, form, options.table, shareable=options.shareable)
+    made = export(store, options.key, form, options.table, shareable=options.shareable)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(made.data)
     beside = out.with_name(f"{out.name}.codebook.json")
@@ -256,33 +241,33 @@ def _export(options: argparse.Namespace) -> int:
     return emit(options, found, lines)
 
 
-def _backup(options: argparse.Namespace) -> int:
+def _backup(options: argparse.Namespace, store: Store) -> int:
     if options.forget is not None:
-        return _forget(options)
+        return _forget(options, store)
     from spade_core.study.care import backup
 
-    backup(_store(), options.out)
+    backup(store, options.out)
     return emit(options, {"file": options.out}, [f"backup in {options.out}"])
 
 
-def _forget(options: argparse.Namespace) -> int:
+def _forget(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.forgetting import forget
 
-    found = forget(_store(), options.forget)
+    found = forget(store, options.forget)
     lines = [f"{count} people deleted from {file}" for file, count in found.items()]
     return emit(options, found, lines or ["there are no backups"])
 
 
-def _restore(options: argparse.Namespace) -> int:
+def _restore(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.restoring import restore
 
-    saved = restore(_store(), options.file)
+    saved = restore(store, options.file)
     lines = [f"restored {options.file}", *([f"what was there before is in {saved}"] if saved else [])]
     return emit(options, {"restored": options.file, "saved": str(saved) if saved else None}, lines)
 
 
-def _delete(options: argparse.Namespace) -> int:
+def _delete(options: argparse.Namespace, store: Store) -> int:
     from spade_core.study.care import delete_participant
 
-    delete_participant(_store(), options.uid)
+    delete_participant(store, options.uid, by=WHO)
     return emit(options, {"deleted": options.uid}, ["deleted"])

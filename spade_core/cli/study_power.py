@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from spade_core.cli.common import Meter, add_command, emit, table
+from spade_core.cli.study_common import study_store
 from spade_core.errors import ConfigError
 
 __all__ = ["register"]
@@ -67,11 +68,10 @@ def _design(options: argparse.Namespace) -> tuple[Any, list[int]]:
         return load_design(options.design or TEMPLATE), list(CLASS_NEURONS)
     if options.design:
         raise ConfigError("Give the KEY of a study or --design FILE, not both.")
-    from spade_core.config import Settings
-    from spade_core.study.store import open_store
     from spade_core.study.studies import opened
 
-    study = opened(open_store(Settings.from_environment()), options.key)
+    with study_store() as store:
+        study = opened(store, options.key)
     return study.design, [len({item.class_neuron for item in study.stimuli.of("main")})]
 
 

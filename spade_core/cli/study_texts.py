@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spade_core.cli.common import add_command, emit, table
+from spade_core.cli.common import emit, table
+from spade_core.cli.study_common import WHO, add_keyed
+
+if TYPE_CHECKING:
+    from spade_core.study.store import Store
 
 __all__ = ["register"]
 
-WHO = "command line"
 
-
-def register(inner: Any, store: Callable[[], Any]) -> None:
-    """Add the command to the parser of ``study``; ``store`` opens the database."""
-    parser = add_command(
-        inner, "texts", lambda options: _texts(options, store()), "free texts, and which of them may be shared"
-    )
-    parser.add_argument("key", metavar="KEY", help="of the study, see “study list”")
+def register(inner: Any) -> None:
+    """Add the command to the parser of ``study``."""
+    parser = add_keyed(inner, "texts", _texts, "free texts, and which of them may be shared")
     parser.add_argument("--share", nargs="+", default=[], metavar="ID", help="texts that shareable exports may hold")
     parser.add_argument("--withhold", nargs="+", default=[], metavar="ID", help="texts that they may not hold")
 
 
-def _texts(options: argparse.Namespace, store: Any) -> int:
+def _texts(options: argparse.Namespace, store: Store) -> int:
     from spade_core.errors import ConfigError
     from spade_core.study.free_texts import free_texts, review
 

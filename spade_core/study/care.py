@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
@@ -22,7 +23,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.dumps import dump
 from spade_core.study.store import PATIENCE_MS, Store
-from spade_core.study.tables import Audit, Base, Participant, Tombstone
+from spade_core.study.tables import Audit, Base, Participant, Study, Tombstone
 
 __all__ = ["backup", "delete_participant", "issue_withdrawal", "tombstone_of", "unname", "wipe", "withdraw"]
 
@@ -31,20 +32,24 @@ logger = logging.getLogger(__name__)
 WIPE_TRIES = 5  # each as patient as any transaction
 
 
-def delete_participant(store: Store, uid: str) -> None:
-    """Delete a participant with identity, answers, events and page times; the audit keeps that somebody was deleted.
+def delete_participant(store: Store, uid: str, *, by: str, key: str | None = None) -> None:
+    """Delete a participant with identity, answers, events and page times.
 
-    What is deleted is overwritten, not only unlinked: see :func:`wipe`.
+    What is deleted is overwritten, not only unlinked: see :func:`wipe`. The audit keeps that somebody was deleted, when
+    and by whom, but not who it was.
+
+    Args:
+        by: who acts, for the audit; key: of the study that the participant must be in, None: any.
 
     Raises:
-        ConfigError: nobody has this uid.
+        ConfigError: nobody has this uid, or nobody in this study.
     """
 
     def work(session: Session) -> None:
         row = session.get(Participant, uid)
-        if row is None:
+        if row is None or key not in (None, session.get_one(Study, row.study_id).key):
             raise ConfigError(f"There is no participant {uid[:40]}: “study export” lists them.")
-        _remove(store, session, row, "delete participant")
+        _remove(store, session, row, "delete participant", {"by": by})
 
     store.run(work)
     wipe(store)
@@ -151,14 +156,16 @@ def _wipe_sqlite(file: Path) -> bool:
     return busy == 0
 
 
-def _remove(store: Store, session: Session, row: Participant, action: str) -> None:
+def _remove(
+    store: Store, session: Session, row: Participant, action: str, details: dict[str, Any] | None = None
+) -> None:
     """Delete a row, what hangs on it (by ON DELETE CASCADE) and its name in the audit; leave a tombstone."""
     uid, study_id = row.uid, row.study_id
     session.expunge(row)
     session.execute(delete(Participant).where(Participant.uid == uid))
     session.merge(Tombstone(uid_sha256=tombstone_of(uid), study_id=study_id, at=store.clock()))
     unname(session, [uid])
-    session.add(Audit(study_id=study_id, at=store.clock(), action=action))
+    session.add(Audit(study_id=study_id, at=store.clock(), action=action, details=details))
 
 
 def _sha256(token: str) -> str:

@@ -11,18 +11,20 @@ import streamlit as st
 from spade_core.errors import ConfigError
 from spade_core.study import links, people
 from spade_core.study.blinding import is_blind
+from spade_core.study.care import delete_participant
 from spade_core.study.formats import safe_cell
 from spade_core.study.people import Monitor
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
 from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import guarded, notify, require_access
+from spade_core.ui.study_access import guarded, notify, require_access, who_acts
 
 __all__ = ["show_links", "show_monitor", "show_people"]
 
 EVERY = 10.0  # seconds between two looks at a running study
 DAY = 86_400
 MOST_LINKS = 1000  # personal links made at once
+DELETING = "Delete the id, all answers, events and page times of this participant. This cannot be undone."
 LOCAL = "http://127.0.0.1:8501"
 
 
@@ -86,15 +88,20 @@ def show_people(key: str) -> None:
     st.caption("Excluding somebody concerns the analysis alone. Payment follows the completion code.")
     if not is_blind(store, opened(store, key)):
         st.warning("This study is unblinded: excluding somebody now is noted as done with conditions in sight.")
-    st.selectbox("Participant", [row["participant_uid"] for row in found.rows], key="person")
+    uid = st.selectbox("Participant", [row["participant_uid"] for row in found.rows], key="person")
     st.text_input("Reason for leaving them out", max_chars=people.REASON_LENGTH, key="reason")
-    out, back, pay = st.columns(3)
+    out, back, pay, gone = st.columns(4)
     out.button("Exclude from the analysis", key="exclude", width="stretch", on_click=guarded(_exclude), args=(key,))
     back.button("Take in again", key="include", width="stretch", on_click=guarded(_include), args=(key,))
     with pay.popover("Payment list", width="stretch"):
         st.caption("Ids from outside with their completion codes, sorted by id and apart from the answers.")
         safe = [{name: safe_cell(value) for name, value in row.items()} for row in people.payments(store, key)]
         st.dataframe(safe, hide_index=True, key="payments")
+    with gone.popover("Delete", width="stretch"):
+        st.markdown(f"Participant **{uid}**")
+        # A tick is about this one person: whoever is chosen next has to be confirmed anew.
+        sure = st.checkbox(DELETING, key=_sure_of(uid))
+        st.button("Delete for good", key="delete", disabled=not sure, on_click=guarded(_delete), args=(key,))
 
 
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
@@ -109,6 +116,18 @@ def _exclude(key: str) -> None:
 def _include(key: str) -> None:
     people.exclude(study_store(), key, st.session_state["person"], "")
     notify("Taken into the analysis again.")
+
+
+def _delete(key: str) -> None:
+    uid = st.session_state["person"]
+    if not st.session_state.get(_sure_of(uid)):
+        raise ConfigError("Confirm first that this participant shall be deleted.")
+    delete_participant(study_store(), uid, by=who_acts(), key=key)
+    notify("Deleted for good. Backups made before hold it until “study backup --forget”; a restore leaves it out.")
+
+
+def _sure_of(uid: str) -> str:
+    return f"delete_sure_{uid}"
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

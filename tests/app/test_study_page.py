@@ -21,7 +21,7 @@ from spade_core.study.design import TEMPLATE
 from spade_core.study.evaluation import evaluate
 from spade_core.study.store import open_store
 from spade_core.study.studies import list_studies, publish
-from spade_core.study.tables import Audit, Participant, Study
+from spade_core.study.tables import Audit, Participant, Study, Trial
 from spade_core.ui import study_access
 from spade_core.ui.study_plots import FIGURES
 from spade_core.ui.study_results import bundle_bytes, export_bytes, figures_bytes
@@ -400,6 +400,35 @@ def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
     assert tables(app).count("COMPLETE1") == 3
     app.button(key="include").click().run()
     assert "asked for it" not in tables(app)
+
+
+def test_a_participant_is_deleted_once_confirmed_and_the_audit_names_nobody(monkeypatch, store, key):
+    with_people(store, key, 2)
+    app = page("Participants")
+    gone, stays = app.selectbox(key="person").options
+    assert app.button(key="delete").disabled
+    app.checkbox(key=f"delete_sure_{gone}").check().run()
+    app.selectbox(key="person").set_value(stays).run()
+    assert app.button(key="delete").disabled, "the tick was about the other one"
+    app.selectbox(key="person").set_value(gone).run()
+    app.checkbox(key=f"delete_sure_{gone}").check().run()
+    come_from(monkeypatch, PROXIED)
+    app.button(key="delete").click().run()
+    come_from(monkeypatch, LOCAL)
+    assert store.read(lambda session: session.get(Participant, gone)) is not None, "the door was closed"
+    app = page("Participants")
+    app.selectbox(key="person").set_value(gone).run()
+    app.checkbox(key=f"delete_sure_{gone}").check().run()
+    app.button(key="delete").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "Deleted for good" in app.success[0].value
+    assert app.selectbox(key="person").options == [stays]
+    left = store.read(lambda session: [*session.scalars(select(Participant.uid)), *session.scalars(select(Trial.id))])
+    assert gone not in left
+    assert store.read(lambda session: session.scalar(select(Trial).where(Trial.participant_uid == gone))) is None
+    noted = store.read(lambda session: session.scalar(select(Audit).order_by(Audit.id.desc())))
+    assert (noted.action, noted.details) == ("delete participant", {"by": "the server's own computer"})
 
 
 def test_texts_are_read_before_they_may_be_shared(store, tmp_path):

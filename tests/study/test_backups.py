@@ -86,7 +86,7 @@ def test_backup_and_restore_give_all_rows_back(store, populated, tmp_path):
 def test_people_deleted_since_the_backup_stay_deleted(store, populated, tmp_path):
     gone, withdrew, kept = populated
     care.backup(store, tmp_path / "out")
-    care.delete_participant(store, gone)
+    care.delete_participant(store, gone, by="test")
     assert care.withdraw(store, care.issue_withdrawal(store, withdrew))
     restore(store, tmp_path / "out")
     assert uids(store) == {kept}
@@ -110,7 +110,7 @@ def test_old_backups_forget_whoever_was_deleted_since(store, populated, tmp_path
     file = tmp_path / "old.backup"
     care.backup(store, file)
     care.backup(store, tmp_path / "kept.backup")
-    care.delete_participant(store, gone)
+    care.delete_participant(store, gone, by="test")
     assert forget(store, [file]) == {str(file): 1}
     assert forget(store, [tmp_path]) == {str(tmp_path / "kept.backup"): 1, str(file): 0}
     assert file.stat().st_mode & 0o777 == 0o600
@@ -131,7 +131,7 @@ def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store
     assert forget(store) == {}
     care.backup(store, tmp_path / "mine")
     restore(store, tmp_path / "mine")
-    care.delete_participant(store, populated[0])
+    care.delete_participant(store, populated[0], by="test")
     before = (tmp_path / "mine").read_bytes()
     ((name, count),) = forget(store).items()
     assert ".before-restore-" in name
@@ -151,7 +151,7 @@ def test_rows_can_be_added_after_a_restore(store, populated, tmp_path):
 
 def test_a_restore_is_seen_at_once_by_open_connections(store, populated, tmp_path):
     care.backup(store, tmp_path / "out")
-    care.delete_participant(store, populated[0])
+    care.delete_participant(store, populated[0], by="test")
     stop, seen, errors = threading.Event(), set(), []
 
     def watch():

@@ -254,7 +254,7 @@ def test_reviews_outlast_a_backup_and_go_with_their_participant(store, key, pg_t
     count = select(func.count()).select_from(TextReview)
     total = store.run(lambda session: session.scalar(count))
     assert total == 2 * 3
-    care.delete_participant(store, who.row.uid)
+    care.delete_participant(store, who.row.uid, by="test")
     assert store.run(lambda session: session.scalar(count)) == 3
     restore(store, tmp_path / "out")
     assert store.run(lambda session: session.scalar(count)) == 3

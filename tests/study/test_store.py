@@ -233,7 +233,7 @@ def test_deletion_removes_every_row_and_leaves_a_tombstone_without_a_name(store)
     add_study(store)
     gone, kept = add_person(store, "gone"), add_person(store, "kept")
     before = {table.name: count(store, table) for table in Base.metadata.sorted_tables}
-    care.delete_participant(store, gone)
+    care.delete_participant(store, gone, by="test")
     after = {table.name: count(store, table) for table in Base.metadata.sorted_tables}
     assert after == {
         **before, "participants": 1, "external_ids": 1, "trials": 5, "events": 1, "page_times": 1, "tombstones": 1,
@@ -245,7 +245,11 @@ def test_deletion_removes_every_row_and_leaves_a_tombstone_without_a_name(store)
     assert gone not in notes
     assert kept in notes
     with pytest.raises(ConfigError, match="no participant"):
-        care.delete_participant(store, gone)
+        care.delete_participant(store, gone, by="test")
+    with pytest.raises(ConfigError, match="no participant"):
+        care.delete_participant(store, kept, by="test", key="another study's")
+    care.delete_participant(store, kept, by="test", key="key")
+    assert count(store, Participant) == 0
 
 
 def test_deleted_text_is_in_no_byte_of_file_and_log_while_others_have_it_open(tmp_path):
@@ -258,7 +262,7 @@ def test_deleted_text_is_in_no_byte_of_file_and_log_while_others_have_it_open(tm
     idle.rollback()
     assert all(mark.encode() in _bytes(store) for mark in people)
     for mark in list(people)[::2]:
-        care.delete_participant(store, people[mark])
+        care.delete_participant(store, people[mark], by="test")
     found = _bytes(store)
     for number, (mark, uid) in enumerate(people.items()):
         present = number % 2 == 1
@@ -290,7 +294,7 @@ def test_rows_that_moved_between_pages_leave_no_copy_either(tmp_path):
         for uid in uids:
             store.run(lambda session, uid=uid, change=change: change(session, uid))
     for uid in uids[::2]:
-        care.delete_participant(store, uid)
+        care.delete_participant(store, uid, by="test")
     found = _bytes(store)
     assert [uid.encode() in found for uid in uids] == [False, True] * 30
     store.close()
@@ -311,7 +315,7 @@ def test_people_are_deleted_while_others_write(store):
 
     def work(index):
         if index < len(gone):
-            care.delete_participant(store, gone[index])
+            care.delete_participant(store, gone[index], by="test")
             return
         for _ in range(5):
             store.run(lambda session: session.add(Event(participant_uid=stayed, at=1.0, kind="noise")))
