@@ -21,10 +21,10 @@ from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.design import Design, demo_design
 from spade_core.study.evaluation import evaluate
 from spade_core.study.people import monitor
-from spade_core.study.result_tables import PAPER_NOTE, markdown_table, table3_rows
 from spade_core.study.stimulus_set import DEMO_SET, load_set
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
+from spade_core.study.table3 import PAPER_NOTE, markdown_table, table3_rows
 
 
 def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **changes: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ Entry = tuple[str, str]  # type or unit, meaning
 
 _STUDY: Mapping[str, Entry] = {
     "study_id": ("text", "random id of the study"),
-    "study_version": ("whole number", "version that its design states"),
-    "design_version": ("whole number", "number of the design's saved version, from 1"),
+    "study_version": ("whole number", "version that the design gives itself, as its author typed it"),
+    "design_version": ("whole number", "number of the design's saved version, from 1; “study versions” lists them"),
     "design_sha256": ("text", "of the design"),
     "code_version": ("text", "version of the program that published it"),
 }
@@ -99,7 +99,8 @@ _PARTICIPANTS: Mapping[str, Entry] = {
     "checks": ("JSON", "data-quality rules that failed, with their details, whether or not they exclude"),
     "started_utc": ("s", "entry; in the shareable export 0"),
     "consented_utc": ("s", "consent, empty where it was not given; shareable: since the start"),
-    "consent_version": ("whole number", "version that the design gave itself when it was agreed to"),
+    "consent_study_version": ("whole number", "study_version of the text that was agreed to; empty: none was"),
+    "consent_design_version": ("whole number", "design_version of that text, which names it for good"),
     "consent_sha256": ("text", "of all that the consent page showed"),
     "last_seen_utc": ("s", "the last sign of life; shareable: since the start"),
     "finished_utc": ("s", "the end, empty before; shareable: since the start"),

@@ -12,10 +12,11 @@ from spade_core.study.analysis import analyse
 from spade_core.study.export import trials_of
 from spade_core.study.procedure import set_baselines
 from spade_core.study.report import methods_text
-from spade_core.study.result_tables import PAPER, PAPER_NOTE, markdown_table, table3_rows, tables_text
+from spade_core.study.result_tables import tables_text
 from spade_core.study.rows import read_source
 from spade_core.study.store import Store
 from spade_core.study.studies import audit, find, opened
+from spade_core.study.table3 import PAPER, PAPER_NOTE, markdown_table, table3_rows
 
 __all__ = ["evaluate", "report_text", "unblind"]
 
@@ -55,7 +56,10 @@ def evaluate(store: Store, key: str) -> dict[str, Any]:
         table, study.design.analysis, asked=study.design.questions.ratings, include_bots=only_bots, demo=study.row.demo,
         completed=int(done),
     )  # fmt: skip
-    return {"study": key, "design_sha256": study.row.design_sha256, **result, "paper_table3": PAPER}
+    return {
+        "study": key, "design_version": source.version, "design_sha256": study.row.design_sha256, **result,
+        "paper_table3": PAPER,
+    }  # fmt: skip
 
 
 def report_text(store: Store, key: str, result: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from spade_core.study.devices import is_mobile, told
 from spade_core.study.phases import begin_practice, end, go, open_trial, reached, take_cell
 from spade_core.study.questions import plain
 from spade_core.study.store import Store
-from spade_core.study.studies import Opened, find, opened
+from spade_core.study.studies import Opened, find, last_version, opened
 from spade_core.study.tables import Event, ExternalId, Participant, Study, Trial
 
 __all__ = [
@@ -199,6 +199,7 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
             end(store, row, "declined")
             return
         row.consented, row.consent_version = store.clock(), who.design.version
+        row.consent_design_version = last_version(session, row.study_id)
         row.consent_sha256 = who.design.consent_sha256
         take_cell(store, session, row, who.study)
 

@@ -10,18 +10,11 @@ from spade_core.study.design import Design
 from spade_core.study.estimators import FEW_CLUSTERS
 from spade_core.study.procedure import excluded_when, procedure, set_baselines, stimuli_text
 from spade_core.study.stimulus_set import StimulusSet
+from spade_core.study.table3 import NAMES, markdown_table, table3_rows
 
-__all__ = ["DEMO", "markdown_table3", "methods_text", "preregistration", "sentence", "share_text", "verdict"]
+__all__ = ["DEMO", "methods_text", "preregistration", "sentence", "verdict"]
 
 DEMO = "This is a demo study: it tries the software, measures nothing."
-NAMES = {"dense": "dense", "spade": "SPADE", "none": "no visualization", "reference": "reference crops"}
-ROWS = {
-    "undecided": "undecided",
-    "disagree": "disagree with the reference",
-    "agree": "agree with the reference",
-    "agree_when_decided": "agreement when decided",
-    "disagree_when_decided": "disagreement when decided",
-}
 
 VERDICTS: Mapping[tuple[int, int], str] = {
     (1, 1): "{who} chose better with SPADE: the {level} intervals of agreement and of half credit exclude 0.",
@@ -86,30 +79,13 @@ def _direction(found: Mapping[str, Any]) -> int:
     return -1 if found["high"] is not None and found["high"] < 0 else 0
 
 
-def markdown_table3(table: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return Table 3 as Markdown: share, counts and interval by condition."""
-    conditions = list(table)
-    lines = ["| response | " + " | ".join(NAMES[name] for name in conditions) + " |", "|---" * (len(table) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join(share_text(table[c][row]) for c in conditions) + " |" for row, name in ROWS.items()
-    ]
-    return "\n".join(lines)
-
-
-def share_text(value: Mapping[str, Any]) -> str:
-    """Return a share with its interval and counts."""
-    if value["share"] is None:
-        return "no answers"
-    shown = (100 * value[key] for key in ("share", "low", "high"))
-    return "{:.1f} % [{:.1f}, {:.1f}]".format(*shown) + f" ({value['count']}/{value['n']})"
-
-
 def methods_text(design: Any, result: Mapping[str, Any], stimuli: StimulusSet | None = None) -> str:
     """Return the methods and results paragraph of a study as Markdown.
 
     Args:
         design: with ``name``, ``version``, ``demo``, ``conditions``, ``questions`` and ``analysis``.
-        result: of :func:`spade_core.study.analysis.analyse`; stimuli: the study's, to be described as well.
+        result: of :func:`spade_core.study.evaluation.evaluate`, or of :func:`spade_core.study.analysis.analyse`, which
+            knows of no saved versions; stimuli: the study's, to be described as well.
     """
     plan = Plan.of_design(design)
     parts = [f"## {design.name}, version {design.version}"]
@@ -118,11 +94,12 @@ def methods_text(design: Any, result: Mapping[str, Any], stimuli: StimulusSet | 
     if design.demo:
         parts.append(DEMO)
     parts += [_task(design) + _own_questions(design), *_described(design, stimuli).values()]
+    parts += [_consented(design, result["design_version"])] if "design_version" in result else []
     parts += [f"Exclusions: {excluded_when(plan.exclusions)}.", _primary_method(plan), _secondary_method(plan)]
     if result["primary"]["estimate"] is None:
         parts += [result["verdict"], *([_baselines(result)] if result.get("baselines") else [])]
     else:
-        table = markdown_table3(result["table3"])
+        table = markdown_table(table3_rows(result, paper=False))
         note = "Shares with Wilson intervals, which treat answers as independent; the test above does not."
         excluded = result["exclusions"]
         people = "bots or people" if result["simulated"] else "people"
@@ -180,6 +157,14 @@ def _task(design: Any) -> str:
         "decide as it did, or that they cannot tell. One region is the reference (the trigger where one was "
         f"pasted, otherwise the region with the highest Score-CAM values on the dense model). Conditions: {named}. "
         f"{met}{once}"
+    )
+
+
+def _consented(design: Design, number: int) -> str:
+    """Return to what everybody has agreed: the version is frozen once a person has begun."""
+    return (
+        f"Every participant agreed to the same text before the first trial: saved version {number} of the design "
+        f"(SHA-256 {design.sha256}), its consent page with SHA-256 {design.consent_sha256}."
     )
 
 

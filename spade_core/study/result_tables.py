@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from spade_core.study.estimators import FEW_CLUSTERS
-from spade_core.study.report import NAMES, ROWS, share_text
+from spade_core.study.table3 import NAMES, Row, markdown_table
 
-__all__ = ["PAPER", "PAPER_NOTE", "TABLES", "differences", "markdown_table", "table3_rows", "tables_text"]
+__all__ = ["TABLES", "differences", "tables_text"]
 
-Row = dict[str, str]
 Found = Mapping[str, Any]
 
-# Table 3 of the paper's README: shares of people's answers, for comparison of layout with bots' only.
-PAPER: Mapping[str, Mapping[str, float]] = {
-    "dense": {"undecided": 22.9, "disagree": 20.4, "agree": 56.7, "agree_decided": 73.6, "disagree_decided": 26.4},
-    "spade": {"undecided": 12.6, "disagree": 17.8, "agree": 69.8, "agree_decided": 79.9, "disagree_decided": 20.1},
-}
-PAPER_NOTE = (
-    "The paper's columns are its people's answers (Table 3), published without counts or intervals; its SPADE column "
-    "adds to 100.2 %."
-)
-_IN_PAPER = {"agree_when_decided": "agree_decided", "disagree_when_decided": "disagree_decided"}
 SENSITIVITY = {
     "fixed_effects": "participant and class-neuron fixed effects",
     "item_t_test": "t-test over class neurons",
@@ -33,20 +22,6 @@ SENSITIVITY = {
 }
 BOUNDS = {"worst_case": "missing answers all against SPADE", "best_case": "missing answers all for SPADE"}
 UNITS = {"confidence": (1.0, "steps"), "rt": (1.0, "log ms")}  # ratings: steps; all others: percentage points
-
-
-def table3_rows(result: Found) -> list[Row]:
-    """Return Table 3 with counts and intervals, the paper's figures in columns of their own."""
-    mark = "SIMULATED " if result["simulated"] else ""
-    rows = []
-    for name, title in ROWS.items():
-        row = {"response": title}
-        for condition, shares in result["table3"].items():
-            row[f"{mark}{NAMES[condition]}"] = share_text(shares[name])
-        for condition, figures in PAPER.items():
-            row[f"paper, {NAMES[condition]}"] = f"{figures[_IN_PAPER.get(name, name)]} %"
-        rows.append(row)
-    return rows
 
 
 def differences(result: Found) -> Iterator[tuple[str, str, Found]]:
@@ -174,12 +149,6 @@ def tables_text(result: Found) -> str:
     return "\n\n".join(
         f"### {mark}{title}\n\n{markdown_table(rows)}" for title, make in TABLES.items() if (rows := make(result))
     )
-
-
-def markdown_table(rows: Sequence[Row]) -> str:
-    """Return rows of equal keys as a Markdown table."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _estimate(found: Found, scale: float = 100.0, unit: str = "points") -> Row:

@@ -77,7 +77,8 @@ class Participant(Base):
     started: Mapped[float] = mapped_column(Float)
     consented: Mapped[float | None] = mapped_column(Float)
     consent_sha256: Mapped[str | None] = mapped_column(String(64))  # of all that the consent page showed
-    consent_version: Mapped[int | None] = mapped_column(Integer)  # of the design
+    consent_version: Mapped[int | None] = mapped_column(Integer)  # that the design gave itself
+    consent_design_version: Mapped[int | None] = mapped_column(Integer)  # number of the saved version
     last_seen: Mapped[float] = mapped_column(Float)
     finished: Mapped[float | None] = mapped_column(Float)
     comprehension_tries: Mapped[int] = mapped_column(Integer, default=0)

@@ -10,8 +10,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-from spade_core.study.report import NAMES, ROWS
 from spade_core.study.result_tables import differences
+from spade_core.study.table3 import NAMES, ROWS
 
 __all__ = [
     "FIGURES", "agreement_figure", "answers_figure", "chart_options", "class_neurons_figure", "differences_figure",

@@ -17,8 +17,8 @@ from spade_core.study.export import FORMATS, TABLES, bundle, export, trial_table
 from spade_core.study.formats import safe_text
 from spade_core.study.report import methods_text
 from spade_core.study.result_tables import TABLES as RESULT_TABLES
-from spade_core.study.result_tables import table3_rows
 from spade_core.study.studies import opened
+from spade_core.study.table3 import table3_rows
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import checked, evidence, guarded, notify, require_access, who_acts
 from spade_core.ui.study_plots import FIGURES, chart_options, figures_html

@@ -14,6 +14,7 @@ from spade_core.study.blinding import BLINDED, is_blind
 from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.checks import rules_only
 from spade_core.study.codebook import CODEBOOK, CODEBOOKS
+from spade_core.study.editing import edit
 from spade_core.study.evaluation import evaluate, report_text, unblind
 from spade_core.study.export import TABLES, bundle, export, trial_table, write
 from spade_core.study.people import exclude
@@ -124,6 +125,9 @@ def test_every_policy_goes_its_way_and_shows_what_it_is(store, key):
     assert result["simulated"]
     assert result["verdict"].startswith("SIMULATED")
     text = report_text(store, key, result)
+    study = opened(store, key)
+    assert f"saved version 1 of the design (SHA-256 {study.row.design_sha256})" in text
+    assert f"SHA-256 {study.design.consent_sha256}" in text
     assert "| SIMULATED SPADE |" in text
     assert "SIMULATED: the answers come from bots" in text
     assert status_of(store, key)["people"] == {}
@@ -179,6 +183,7 @@ def test_every_table_has_the_columns_of_its_codebook_in_every_format(store, key)
 
 
 def test_the_participants_table_has_everybody_and_how_far_they_came(store, key):
+    edit(store, key, real_design(contact="somebody else"))  # its author left the version as it was
     with_all_sorts(store, key)
     rows = {row["status"]: row for row in rows_of(store, key, "participants")}
     assert set(rows) == {"complete", "declined", "left"}
@@ -193,7 +198,9 @@ def test_the_participants_table_has_everybody_and_how_far_they_came(store, key):
     assert done["practice_rounds"] == 1
     assert done["total_s"] >= done["instruction_s"] >= 0
     assert done["design_sha256"] == design.sha256
-    assert done["design_version"] == 1
+    assert (done["study_version"], done["design_version"]) == (1, 2)
+    assert (done["consent_study_version"], done["consent_design_version"]) == (1, 2)
+    assert declined["consent_design_version"] is None
     assert json.loads(done["checks"]) == {}
 
 

@@ -219,6 +219,7 @@ def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store
 def test_a_consent_is_kept_with_its_version_and_the_hash_of_all_that_was_shown(store, stimuli):
     who = begun(store, publish(store, real_design(version=3), stimuli))
     assert (who.row.consent_version, who.row.consent_sha256) == (3, who.design.consent_sha256)
+    assert who.row.consent_design_version == 1
     for name in ("controller", "contact", "ethics", "retention", "age"):
         assert real_design(**{name: "other"}).consent_sha256 != who.design.consent_sha256
 

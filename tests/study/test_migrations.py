@@ -29,7 +29,7 @@ LOSSES = [0, 0, 0, 0, 2, 0]
 # Not in the first version.
 LATER = {
     "alembic_version", "tombstones", "n_focus_losses", "design_versions", "text_reviews", "extra", "consent_version",
-    "part",
+    "part", "consent_design_version",
 }  # fmt: skip
 MANY = 2500  # trials, more than the second revision holds in memory at once
 
@@ -187,6 +187,21 @@ def test_a_version_before_replies_keeps_its_rows_and_takes_them(address, pg_tool
     assert store.run(lambda session: session.scalar(select(func.count()).select_from(TextReview))) == 0
     (backup,) = saved(address, tmp_path)
     assert ".version-0003-" in backup.name
+
+
+def test_who_has_agreed_did_so_to_the_last_saved_version(address, pg_tools_where_needed, opened):
+    first_version(address, then="0006")
+    engine = create_engine(parse(address))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE participants SET consented = 1.0, consent_version = 7 WHERE uid = 'u0'"))
+        connection.execute(
+            text("INSERT INTO design_versions SELECT study_id, 2, design, design_sha256, stimuli, stimuli_sha256, "
+                 "saved FROM design_versions")
+        )  # fmt: skip
+    engine.dispose()
+    query = select(Participant.uid, Participant.consent_version, Participant.consent_design_version)
+    rows = opened(address).read(lambda session: session.execute(query.order_by(Participant.uid)).all())
+    assert [tuple(row) for row in rows] == [("u0", 7, 2), ("u1", None, None), ("u2", None, None)]
 
 
 def test_the_backup_before_an_upgrade_is_the_first_version_again(tmp_path, opened):

@@ -6,7 +6,8 @@ import pytest
 
 from spade_core.study.analysis import analyse
 from spade_core.study.questions import Rating
-from spade_core.study.result_tables import SENSITIVITY, TABLES, differences, markdown_table, tables_text
+from spade_core.study.result_tables import SENSITIVITY, TABLES, differences, tables_text
+from spade_core.study.table3 import markdown_table
 from tests.study.test_analysis import plan, study
 
 
