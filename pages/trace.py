@@ -173,11 +173,19 @@ def _render_window(layer: str, bits: np.ndarray, rows: int, columns: int) -> Non
 
 def _render_paths(files: dict[str, bytes], summary: dict[str, Any]) -> None:
     st.caption(
-        "From the class neuron down: each channel with its strongest surviving inputs. A line's strength is weight x "
-        "gradient, its share of the linearized logit; amber speaks against the class."
+        "From the class neuron down: each channel with the strongest surviving inputs among all layers that feed it, "
+        "shortcuts and concatenations included. A line's strength is the lower channel's value x gradient along this "
+        "line alone, its share of the linearized logit; amber speaks against the class. Where layers mix channels in "
+        "between, as attention does, the gradient at this picture says how."
     )
-    figure = trace_plots.paths_figure(panels.read_json(files["paths.json"]), summary["fidelity"]["label"])
+    found = panels.read_json(files["paths.json"])
+    figure = trace_plots.paths_figure(found, summary["fidelity"]["label"])
     st.plotly_chart(figure, width="stretch", key="paths_plot")
+    ended: dict[str, list[str]] = {}
+    for end in found["ends"]:
+        ended.setdefault(f"{end['layer']} {end['reason']}", []).append(str(end["channel"]))
+    for what, channels in ended.items():
+        st.caption(f":material/first_page: Ended: {what} (channel {', '.join(channels)}).")
 
 
 def _render_overlap(choice: Choice, subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Look into a trace: which weights survived, along which paths the class is reached, how two traces overlap."""
+"""Look into a trace: which weights survived, how two traces overlap, how the prediction changes as pruning grows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from spade_core.errors import LayerError
 from spade_core.images import Picture
-from spade_core.layers import Layer, share_copy
+from spade_core.layers import Layer
 from spade_core.models import LoadedModel
 from spade_core.progress import Progress, silent, span
 from spade_core.spade import trace
-from spade_core.survey import survey
 from spade_core.tracing import Trace
 
-__all__ = ["Edge", "Point", "alive", "fidelity_curve", "inputs_kept", "overlap", "paths", "pooled_map"]
+__all__ = ["Point", "alive", "fidelity_curve", "inputs_kept", "overlap", "pooled_map"]
 
 CURVE_RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 MAP_SIDE = 512  # rows and columns of a drawn map, at most
@@ -74,88 +71,6 @@ def overlap(first: Trace, second: Trace) -> dict[str, float]:
             a, b = alive(first, layer.name), alive(second, layer.name)
             result[layer.name] = float((a & b).sum() / max(1, (a | b).sum()))
     return result
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One surviving connection from a channel of ``source`` (a layer's output) to one of ``sink``.
-
-    ``strength`` is the sum over its kernel of weight x gradient of the class logit: its share of the linearized logit.
-    """
-
-    source: str
-    source_channel: int
-    sink: str
-    sink_channel: int
-    strength: float
-
-
-def paths(
-    found: Trace, picture: Picture, *, target: int | None = None, depth: int = 5, fan: int = 3, width: int = 6
-) -> list[Edge]:
-    """Return the strongest surviving connections from the class neuron down, level by level.
-
-    At each level the ``width`` strongest channels go on, each with its ``fan`` strongest inputs. A layer's inputs are
-    followed to the layer called before it with as many outputs; where there is none (concatenation), the path ends.
-
-    Args:
-        found: the trace; picture: the one it was made for.
-        target: class index; None: the trace's target.
-        depth: levels of layers.
-    """
-    shares = _shares(found, picture, found.fidelity.target if target is None else target)
-    called = [layer for name in _order(found.model) for layer in found.model.layers if layer.parameter == name]
-    position, frontier, edges = len(called) - 1, [found.fidelity.target if target is None else target], []
-    for _ in range(depth):
-        sink = called[position]
-        previous = _previous(called, position)
-        if previous is None:
-            break
-        level = _strongest(shares[sink.parameter], sink, called[previous], frontier, fan)
-        edges += level
-        gains: dict[int, float] = {}
-        for edge in level:
-            gains[edge.source_channel] = gains.get(edge.source_channel, 0.0) + abs(edge.strength)
-        frontier = sorted(gains, key=lambda channel: -gains[channel])[:width]
-        position = previous
-    return edges
-
-
-def _order(model: LoadedModel) -> list[str]:
-    return list(survey(model.module, model.preprocessing.size, model.device).uses)
-
-
-def _shares(found: Trace, picture: Picture, target: int) -> dict[str, Tensor]:
-    """Return weight x gradient of the target's logit, summed over the kernel, ``(rows, columns)`` of each layer."""
-    names = [layer.parameter for layer in found.model.layers]
-    module = share_copy(found.module, own=names)
-    weights = [module.get_parameter(name).requires_grad_() for name in names]
-    x = found.model.preprocessing(picture, device=found.model.device, dtype=weights[0].dtype)
-    with torch.enable_grad():
-        gradients = torch.autograd.grad(module(x)[0, target], weights, allow_unused=True)
-    return {
-        name: (weight * gradient).detach().flatten(2).sum(2) if weight.dim() > 2 else (weight * gradient).detach()
-        for name, weight, gradient in zip(names, weights, gradients, strict=True)
-        if gradient is not None
-    }
-
-
-def _previous(called: Sequence[Layer], position: int) -> int | None:
-    sink = called[position]
-    wanted = sink.shape[1] * sink.groups
-    return next((index for index in range(position - 1, -1, -1) if called[index].shape[0] == wanted), None)
-
-
-def _strongest(shares: Tensor, sink: Layer, source: Layer, frontier: Sequence[int], fan: int) -> list[Edge]:
-    found = []
-    rows_a_group = sink.shape[0] // sink.groups
-    for channel in frontier:
-        row = shares[channel]
-        alive_inputs = int((row != 0).sum())
-        offset = channel // rows_a_group * sink.shape[1]  # a group reads its own part of the inputs
-        chosen = row.abs().topk(min(fan, alive_inputs)).indices.tolist()
-        found += [Edge(source.name, offset + column, sink.name, channel, float(row[column])) for column in chosen]
-    return found
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from spade_core import predict
 from spade_core.errors import LayerError, ModelError
-from spade_core.inspection import alive, fidelity_curve, inputs_kept, overlap, paths, pooled_map
-from spade_core.models import wrap_model
+from spade_core.inspection import alive, fidelity_curve, inputs_kept, overlap, pooled_map
 from spade_core.saliency import explain
 from spade_core.spade import trace
 from spade_core.trace_file import load_trace, trace_bytes
@@ -49,43 +47,6 @@ def test_overlap_is_the_jaccard_index(small, made, coffee):
     assert found["pointwise"] == pytest.approx(float((a & b).sum() / (a | b).sum()))
     assert set(overlap(made, made).values()) == {1.0}
     assert "stem" not in found
-
-
-class Chain(nn.Module):
-    """Linear layers without biases: then every level's shares add up to the logit."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(48, 6, bias=False), nn.Linear(6, 5, bias=False), nn.Linear(5, 4, bias=False)
-
-    def forward(self, x):
-        return self.c(self.b(self.a(x.flatten(1))))
-
-
-def test_paths_add_up_to_the_logit_and_follow_the_strongest(noise):
-    torch.manual_seed(0)
-    model = wrap_model(Chain(), size=4, device="cpu")
-    made = trace(model, noise, sparsity=0.3, views=4)
-    target = made.fidelity.target
-    edges = paths(made, noise, fan=100, width=100, depth=3)
-    with torch.no_grad():
-        logit = float(made.module(model.preprocessing(noise))[0, target])
-    for sink, source in (("c", "b"), ("b", "a")):
-        level = [edge for edge in edges if (edge.sink, edge.source) == (sink, source)]
-        assert sum(edge.strength for edge in level) == pytest.approx(logit, rel=1e-4)
-        assert all(alive(made, sink)[edge.sink_channel, edge.source_channel] for edge in level)
-    top = paths(made, noise, fan=1, width=1, depth=1)
-    assert len(top) == 1
-    assert abs(top[0].strength) == max(abs(edge.strength) for edge in edges if edge.sink == "c")
-    assert top[0].sink_channel == target
-
-
-def test_paths_of_groups_name_the_real_input_channel(small, noise, made):
-    edges = paths(made, noise, fan=100, width=100, depth=2)
-    grouped = [edge for edge in edges if edge.sink == "grouped"]
-    assert {edge.source for edge in grouped} == {"pointwise"}
-    for edge in grouped:
-        assert edge.sink_channel // 4 == edge.source_channel // 4
 
 
 def test_the_curve_falls_with_the_ratio(small, noise):

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, overlap, paths, pooled_map
+from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, overlap, pooled_map
+from spade_core.paths import paths
 from spade_core.progress import Progress, span
 from spade_core.results import named
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
@@ -32,7 +33,7 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
     model, picture = given(payload, device)
     made = given_trace(model, picture, payload["trace"], payload.get("target"), span(progress, 0, 0.9))
     progress(0.9, 1, "looking into the trace")
-    edges = [asdict(edge) for edge in paths(made, picture)]
+    found = asdict(paths(made, picture))
     maps: dict[str, Any] = {}
     for row in made.report.layers:
         if row.status == "pruned":
@@ -53,7 +54,7 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
         "predictions.json": json.dumps(predictions).encode(),
         "layers.json": json.dumps(made.report.to_rows()).encode(),
         "config.json": json.dumps(made.config.to_dict()).encode(),
-        "paths.json": json.dumps(edges).encode(),
+        "paths.json": json.dumps(found).encode(),
         "maps.npz": out.getvalue(),
         "trace.safetensors": trace_bytes(made),
     }  # fmt: skip

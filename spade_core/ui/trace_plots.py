@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 __all__ = ["curve_figure", "inputs_figure", "map_figure", "overlap_figure", "paths_figure", "window_figure"]
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
+ROW, TALL = (56, 90), 900  # px of a level of the paths, and of all of them where these bounds allow it
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 
 
@@ -92,29 +93,32 @@ def overlap_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
     return figure
 
 
-def paths_figure(edges: Sequence[Mapping[str, Any]], label: str) -> go.Figure:
-    """Return the strongest surviving paths as a graph: the class on top, a level a layer below it."""
-    layers: list[str] = []
-    for edge in edges:
-        layers += [name for name in (edge["sink"], edge["source"]) if name not in layers]
-    members: dict[str, list[int]] = {layer: [] for layer in layers}
-    for edge in edges:
-        for layer, channel in ((edge["sink"], edge["sink_channel"]), (edge["source"], edge["source_channel"])):
-            if channel not in members[layer]:
-                members[layer].append(channel)
+def paths_figure(found: Mapping[str, Any], label: str) -> go.Figure:
+    """Return the strongest surviving paths as a graph: the class on top, a level a layer below it.
+
+    Args:
+        found: ``edges``, ``starts`` and ``layers`` of ``spade_core.paths.Paths``, as dictionaries and lists.
+        label: of the class.
+    """
+    members: dict[str, list[int]] = {layer: [] for layer in found["layers"]}
+    reached = [(edge[end], edge[f"{end}_channel"]) for edge in found["edges"] for end in ("sink", "source")]
+    for layer, channel in (*map(tuple, found["starts"]), *reached):
+        if channel not in members[layer]:
+            members[layer].append(channel)
     place = {
         (layer, channel): ((number + 0.5) / len(channels), -level)
         for level, (layer, channels) in enumerate(members.items())
         for number, channel in enumerate(channels)
     }
     strongest: dict[str, float] = {}
-    for edge in edges:
+    for edge in found["edges"]:
         strongest[edge["sink"]] = max(strongest.get(edge["sink"], 0.0), abs(edge["strength"]))
-    figure = go.Figure([_line(edge, place, strongest[edge["sink"]]) for edge in edges])
-    figure.add_trace(_nodes(place, layers[0] if layers else "", label))
-    for level, layer in enumerate(layers):
+    figure = go.Figure([_line(edge, place, strongest[edge["sink"]]) for edge in found["edges"]])
+    figure.add_trace(_nodes(place, {tuple(start) for start in found["starts"]}, label))
+    for level, layer in enumerate(members):
         figure.add_annotation(x=0, y=-level, text=layer, showarrow=False, xanchor="left", yshift=16, font={"size": 11})
-    figure.update_layout(height=90 * max(2, len(layers)) + 60, margin=MARGIN, showlegend=False)
+    row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
+    figure.update_layout(height=row * max(2, len(members)) + 60, margin=MARGIN, showlegend=False)
     figure.update_xaxes(visible=False, range=[-0.02, 1.06])
     figure.update_yaxes(visible=False)
     return figure
@@ -131,10 +135,10 @@ def _line(edge: Mapping[str, Any], place: Mapping[tuple[str, int], tuple[float, 
     )  # fmt: skip
 
 
-def _nodes(place: Mapping[tuple[str, int], tuple[float, float]], top: str, label: str) -> go.Scatter:
+def _nodes(place: Mapping[tuple[str, int], tuple[float, float]], starts: Collection[Any], label: str) -> go.Scatter:
     return go.Scatter(
         x=[point[0] for point in place.values()], y=[point[1] for point in place.values()], mode="markers+text",
         marker={"size": 13, "color": TEAL}, textposition="middle right", textfont={"size": 10},
-        text=[label if layer == top else str(channel) for layer, channel in place],
+        text=[label if node in starts else str(node[1]) for node in place],
         hovertext=[f"{layer}, channel {channel}" for layer, channel in place], hoverinfo="text",
     )  # fmt: skip
