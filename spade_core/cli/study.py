@@ -52,7 +52,8 @@ def register(commands: Any) -> None:
     what.add_argument("--out", metavar="FILE", help="write a backup")
     what.add_argument(
         "--forget", nargs="*", metavar="PATH",
-        help="delete people deleted since from these backups or folders of *.backup (default: the program's own)",
+        help="delete people deleted since from these backups or folders of *.backup (default: the program's own of "
+        "this database)",
     )  # fmt: skip
     restore = add_stored(inner, "restore", _restore, "put a backup in the place of the study database")
     restore.add_argument("file", metavar="FILE", help="that “study backup” wrote")

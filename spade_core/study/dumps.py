@@ -18,10 +18,18 @@ from sqlalchemy import URL
 from spade_core.errors import ConfigError
 from spade_core.study.address import sqlite_file
 
-__all__ = ["dump", "kind_of", "load_dump", "open_copy"]
+__all__ = ["NotABackupError", "dump", "kind_of", "load_dump", "open_copy"]
 
 _SQLITE_HEAD, _POSTGRES_HEAD = b"SQLite format 3\0", b"PGDMP"
-NOT_A_BACKUP = "{} is no backup of a study database, or it is damaged: choose a file that “study backup” wrote."
+
+
+class NotABackupError(ConfigError):
+    """A file is no backup of a study database, or it is damaged."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"{file} is no backup of a study database, or it is damaged: choose a file that “study backup” wrote."
+        )
 
 
 def dump(url: URL, out: Path) -> None:
@@ -51,7 +59,7 @@ def kind_of(file: Path) -> str:
     """Return ``sqlite`` or ``postgresql``: which engine wrote a backup.
 
     Raises:
-        ConfigError: the file cannot be read, or neither wrote it.
+        NotABackupError: neither wrote it; ConfigError: it cannot be read.
     """
     try:
         with file.open("rb") as stream:
@@ -62,14 +70,14 @@ def kind_of(file: Path) -> str:
         return "sqlite"
     if head.startswith(_POSTGRES_HEAD):
         return "postgresql"
-    raise ConfigError(NOT_A_BACKUP.format(file))
+    raise NotABackupError(file)
 
 
 def open_copy(file: Path, copy: Path) -> None:
     """Copy a SQLite backup and check that the copy is whole.
 
     Raises:
-        ConfigError: it is damaged.
+        NotABackupError: it is damaged.
     """
     shutil.copyfile(file, copy)
     try:
@@ -78,7 +86,7 @@ def open_copy(file: Path, copy: Path) -> None:
     except sqlite3.DatabaseError:
         sound = False
     if not sound:
-        raise ConfigError(NOT_A_BACKUP.format(file))
+        raise NotABackupError(file)
 
 
 def load_dump(file: Path, url: URL) -> None:

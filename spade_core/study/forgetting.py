@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.care import tombstone_of, unname, wipe
-from spade_core.study.dumps import dump
+from spade_core.study.dumps import NotABackupError, dump, kind_of
 from spade_core.study.restoring import loaded
 from spade_core.study.store import Store
 from spade_core.study.tables import Participant, Tombstone
+from spade_core.study.upgrade import own_backups
 
 __all__ = ["forget"]
 
@@ -33,15 +34,26 @@ def forget(store: Store, paths: Sequence[str | Path] = ()) -> dict[str, int]:
     """Return how many people each backup has lost.
 
     Args:
-        paths: backups, or folders whose files ending in ``.backup`` are meant; empty: those that the program made by
-            itself, beside SQLite's file and in its folder of backups.
+        paths: backups, or folders whose files ending in ``.backup`` are meant; empty: those that the program made of
+            this database by itself, which their names tell. One of these that turns out to be something else is logged
+            and left as it is.
 
     Raises:
         ConfigError: a file is no backup, of a newer version or of the other engine's server, or cannot be written;
             backups before it are done.
     """
-    stones = store.run(_stones)
-    return {str(file): _scrub(store, file, stones) for file in _files(store, [Path(path) for path in paths])}
+    stones = store.read(_stones)
+    if paths:
+        return {str(file): _scrub(store, file, stones) for file in _named(paths)}
+    found = {}
+    for file in own_backups(store.engine.url, store.backups):
+        try:
+            if kind_of(file) != store.engine.dialect.name:
+                raise NotABackupError(file)
+            found[str(file)] = _scrub(store, file, stones)
+        except NotABackupError:
+            logger.warning("%s is no backup of the study database, whatever its name says: it was left as it is", file)
+    return found
 
 
 def _stones(session: Session) -> list[Stone]:
@@ -49,10 +61,9 @@ def _stones(session: Session) -> list[Stone]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-def _files(store: Store, paths: Sequence[Path]) -> list[Path]:
-    own = [store.backups, *([store.file.parent] if store.file else [])]
+def _named(paths: Sequence[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
-    for path in paths or [folder for folder in own if folder.is_dir()]:
+    for path in map(Path, paths):
         found.update(dict.fromkeys(sorted(path.glob("*.backup")) if path.is_dir() else [path]))
     return list(found)
 

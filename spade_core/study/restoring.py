@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.care import tombstone_of, unname, wipe
-from spade_core.study.dumps import NOT_A_BACKUP, dump, kind_of, load_dump, open_copy
+from spade_core.study.dumps import NotABackupError, dump, kind_of, load_dump, open_copy
 from spade_core.study.store import Store
 from spade_core.study.tables import Audit, Base, Participant, Tombstone
 from spade_core.study.upgrade import check_known, populated, stamped, version_of
@@ -75,7 +75,7 @@ def _opened(url: URL, file: Path) -> Iterator[Store]:
         except ConfigError:
             version = None
     if version is None:
-        raise ConfigError(NOT_A_BACKUP.format(file))
+        raise NotABackupError(file)
     check_known(version, f"The backup {file}")
     with tempfile.TemporaryDirectory(prefix="spade-restore-") as folder:  # nobody needs a backup of the copy
         source = Store(url.render_as_string(hide_password=False), backups=Path(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from spade_core.study.address import sqlite_file
 from spade_core.study.dumps import dump
 from spade_core.study.tables import Base
 
-__all__ = ["bring_up_to_date", "check_known", "populated", "stamped", "version_of"]
+__all__ = ["bring_up_to_date", "check_known", "own_backups", "populated", "stamped", "version_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,15 @@ def stamped(url: URL, what: str, now: float, folder: Path) -> Path:
         stem.with_name(f"{stem.name}.{what}-{when}{extra}.backup") for extra in ("", *map("-{}".format, range(2, 100)))
     )
     return next(name for name in names if not name.exists())
+
+
+def own_backups(url: URL, folder: Path) -> list[Path]:
+    """Return the files whose names are of :func:`stamped`'s making for this database, in their order."""
+    where = stamped(url, "", 0.0, folder).parent
+    file = sqlite_file(url)
+    name = str(url.database) if file is None else file.name
+    made = re.compile(rf"{re.escape(name)}\.(version-\d+|before-restore)-\d{{8}}T\d{{6}}Z(-\d+)?\.backup")
+    return sorted(path for path in where.glob("*.backup") if made.fullmatch(path.name) and path.is_file())
 
 
 def _is_current(version: str | None) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, delete, func, inspect, select, text
@@ -127,7 +128,7 @@ def test_old_backups_forget_whoever_was_deleted_since(store, populated, tmp_path
     assert store.run(lambda session: session.scalar(select(func.count()).select_from(Tombstone))) == 1
 
 
-def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store, populated, tmp_path):
+def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store, populated, tmp_path, caplog):
     assert forget(store) == {}
     care.backup(store, tmp_path / "mine")
     restore(store, tmp_path / "mine")
@@ -137,6 +138,18 @@ def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store
     assert ".before-restore-" in name
     assert count == 1
     assert (tmp_path / "mine").read_bytes() == before
+    folder = Path(name).parent
+    own = Path(name).name
+    strangers = {
+        folder / "somebody-elses.backup": "another program's", folder / f"other.{own}": "another database's",
+        folder / own.replace("before-restore", "before-lunch"): "mine", folder / own.replace("Z.", "Z-2."): "no backup",
+    }  # fmt: skip
+    for path, words in strangers.items():
+        path.write_text(words)
+    assert forget(store) == {name: 0}
+    assert "whatever its name says" in caplog.text
+    assert caplog.text.count("left as it is") == 1, "the others were not even looked at"
+    assert {path: path.read_text() for path in strangers} == strangers
     (tmp_path / "torn").write_text("no backup")
     with pytest.raises(ConfigError, match="no backup of a study database"):
         forget(store, [tmp_path / "torn"])
