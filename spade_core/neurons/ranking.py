@@ -13,7 +13,7 @@ from spade_core.images import Picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.neurons.objectives import Neuron
-from spade_core.neurons.reading import LOGITS, maps_of, read_layers
+from spade_core.neurons.reading import LOGITS, as_maps, maps_of, read_layers
 from spade_core.tracing import Trace
 
 __all__ = ["RANKINGS", "Ranking", "Score", "most_active_region", "rank_channels", "region_of"]
@@ -112,12 +112,13 @@ def _look(trace: Trace, picture: Picture, layer: str) -> _Seen:
 
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
     module = share_copy(network)
-    with torch.enable_grad(), read_layers(module, [layer]) as seen:
+    # The gradient is that to the value itself: maps of tokens are made from it, and lead nowhere.
+    with torch.enable_grad(), read_layers(module, [layer], form=lambda value: value) as seen:
         module(x.clone().requires_grad_())
-        maps, logits = seen[layer], seen[LOGITS]
-        (gradient,) = torch.autograd.grad(logits[0, target].sum(), maps, allow_unused=True)
-    maps = maps[0].detach()
-    return maps, torch.zeros_like(maps) if gradient is None else gradient[0]
+        value, logits = seen[layer], seen[LOGITS]
+        (gradient,) = torch.autograd.grad(logits[0, target].sum(), value, allow_unused=True)
+    value = value.detach()
+    return as_maps(value)[0], as_maps(torch.zeros_like(value) if gradient is None else gradient)[0]
 
 
 def _place(channel: Tensor) -> tuple[int, int]:

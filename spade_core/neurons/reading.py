@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,24 +61,101 @@ def as_maps(y: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def read_layers(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Yield a dictionary that holds the named layers' maps after every forward pass of ``module``.
+def read_layers(
+    module: nn.Module, names: Sequence[str], form: Callable[[Tensor], Tensor] = as_maps
+) -> Iterator[dict[str, Tensor]]:
+    """Yield a dictionary that holds the named layers' values after every forward pass of ``module``.
 
-    An activation, and a normalisation fused with one, is read before the activation is applied. Of a module that is
-    called several times the last call counts. The hooks are removed at the end.
+    An activation is read before it is applied; so is whatever returns the very output of an activation inside it: a
+    normalization fused with one, a residual block, a sequence. Of a module that is called several times the last call
+    counts. An activation that is called as a function cannot be seen: a canonical model has none but those that its
+    notes name. What the network does in place later changes no value, and every value stays part of the graph. The
+    hooks are removed at the end.
+
+    Args:
+        module: a private copy, see ``layers.share_copy``.
+        names: of modules, or ``logits``, which are always read, as the network gives them.
+        form: what is kept of a layer's value.
 
     Raises:
         LayerError: there is no layer of a name.
     """
     seen: dict[str, Tensor] = {}
     handles: list[torch.utils.hooks.RemovableHandle] = []
+    before = _BeforeActivations()
     try:
-        handles.extend(_hook(_find(module, name), name, seen) for name in names if name != LOGITS)
-        handles.append(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, as_maps(y))))
+        layers = {name: _find(module, name) for name in names if name != LOGITS}
+        handles += before.watch(layers.values())  # first: where the layer itself is one, it is known when it is read
+        for name, layer in layers.items():
+            handles.append(layer.register_forward_hook(_reader(name, before, form, seen)))
+        handles.append(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, form(y))))
+        handles.append(module.register_forward_hook(lambda *_: before.calls.clear()))
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+        before.calls.clear()
+
+
+class _BeforeActivations:
+    """What the activations were given and what they made of it, in their last calls.
+
+    Attributes:
+        calls: activation -> input and output.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._given: dict[nn.Module, Tensor] = {}
+
+    def watch(self, layers: Iterable[nn.Module]) -> list[torch.utils.hooks.RemovableHandle]:
+        """Hook the activations of ``layers``; return the handles."""
+        found = dict.fromkeys(child for layer in layers for child in layer.modules() if is_activation(child))
+        return [
+            handle
+            for child in found
+            for handle in (child.register_forward_pre_hook(self._enter), child.register_forward_hook(self._leave))
+        ]
+
+    def value(self, layer: nn.Module, y: Tensor) -> Tensor:
+        """Return the input of the activation whose output ``layer`` returns as ``y``, or ``y`` where none did."""
+        for child in layer.modules():
+            x, result = self.calls.get(child, (None, None))
+            if result is y and x is not None and x.shape == y.shape:  # a gated unit makes another shape
+                return x
+        return y
+
+    def hand_on(self, y: Tensor) -> Tensor:
+        """Return a copy of ``y``, the output of a layer that is read, which takes its place in the network.
+
+        What follows may write into it, as ``x += shortcut`` does.
+        """
+        copy = y.clone()
+        self.calls |= {child: (x, copy) for child, (x, result) in self.calls.items() if result is y}
+        return copy
+
+    def _enter(self, activation: nn.Module, args: tuple) -> None:
+        x = args[0]
+        if getattr(activation, "inplace", False):
+            x = x.clone()
+            args[0].copy_(x)  # so that what is about to be overwritten was made from the kept value
+        self._given[activation] = x
+
+    def _leave(self, activation: nn.Module, _args: tuple, y: Tensor) -> None:
+        self.calls[activation] = self._given.pop(activation), y
+
+
+def _reader(
+    name: str, before: _BeforeActivations, form: Callable[[Tensor], Tensor], seen: dict[str, Tensor]
+) -> Callable[[nn.Module, tuple, object], Tensor | None]:
+    def note(layer: nn.Module, _args: tuple, y: object) -> Tensor | None:
+        if not isinstance(y, Tensor):
+            raise LayerError(f"The output of {name} is no tensor: choose a convolution, a block or a linear layer.")
+        value = before.value(layer, y)
+        seen[name] = form(value)
+        return before.hand_on(y) if value is y else None
+
+    return note
 
 
 def maps_of(network: nn.Module, x: Tensor, layer: str) -> Tensor:
@@ -99,28 +176,6 @@ def _find(module: nn.Module, name: str) -> nn.Module:
         near = difflib.get_close_matches(name, list(known), n=3) or list(known)[-3:]
         raise LayerError(f"There is no layer {name!r}: did you mean {', '.join(near)}?")
     return known[name]
-
-
-def _hook(layer: nn.Module, name: str, seen: dict[str, Tensor]) -> torch.utils.hooks.RemovableHandle:
-    inner = _fused_activation(layer)
-    if inner is not None:
-        return inner.register_forward_pre_hook(lambda _m, args: seen.__setitem__(name, as_maps(args[0])))
-
-    def note(_module: nn.Module, _args: tuple, y: object) -> None:
-        if not isinstance(y, Tensor):
-            raise LayerError(f"The output of {name} is no tensor: choose a convolution, a block or a linear layer.")
-        seen[name] = as_maps(y)
-
-    return layer.register_forward_hook(note)
-
-
-def _fused_activation(layer: nn.Module) -> nn.Module | None:
-    """Return the activation whose input is the layer's value: itself, or the one inside a fused normalisation."""
-    if is_activation(layer):
-        return layer
-    inner = [child for child in layer.children() if is_activation(child)]
-    normalises = isinstance(layer, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm)
-    return inner[0] if normalises and inner else None
 
 
 def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
