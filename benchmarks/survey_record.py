@@ -24,7 +24,7 @@ __all__ = ["Record", "Seen", "early", "participate", "telling", "trials_of"]
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
 TELLING = ("dense", "spade", "scorecam", "'catch'", '"catch"')
 FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')
-OUTCOMES = ("complete", "declined", "screened_out", "failed")
+OUTCOMES = flow.TERMINAL
 STEPS = 400  # of a participation, at most
 
 
@@ -125,7 +125,9 @@ def early(record: Record, design: Design) -> list[str]:
         found += [
             f"frame {place} has the code for “{outcome}”"
             for outcome in OUTCOMES
-            if getattr(design.codes, outcome) in heard.text and (place < record.finished or outcome != "complete")
+            if (code := getattr(design.codes, outcome))
+            and code in heard.text
+            and (place < record.finished or outcome != "complete")
         ]
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -10,12 +11,15 @@ import streamlit as st
 from spade_core.config import ASSETS
 from spade_core.study import flow
 from spade_core.study.care import issue_withdrawal, withdraw
+from spade_core.study.deadline import ends_at, is_over, run_out
 from spade_core.study.devices import is_mobile
 from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.reading import page_of, turn_page
 from spade_core.study.store import Store
 from spade_core.ui.participant import participant_frame, present, study_store
 from spade_core.ui.survey_trial import render_trials
+
+LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
 
 
 def main() -> None:
@@ -32,10 +36,16 @@ def _render() -> None:
     if who is None:
         return
     _banner(who)
+    if is_over(who.design, who.row, store.clock()):
+        who = run_out(store, who)
     if who.row.status in TERMINAL:
         _render_end(store, who)
         return
     st.progress(flow.progress(store, who), text="Your progress")
+    ends = ends_at(who.design, who.row)
+    if ends is not None:
+        soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
+        st.fragment(_time_left, run_every=soon)(store, ends)
     _SCREENS[who.row.phase](store, who)
 
 
@@ -44,6 +54,18 @@ def _banner(who: Person) -> None:
         st.warning("Preview: nothing counts, and all of it is marked.", icon=":material/preview:")
     if who.study.row.demo:
         st.caption("Demo study: it tries the software and measures nothing.")
+
+
+def _time_left(store: Store, ends: float) -> None:
+    """Say how long the study still goes on, and leave its pages when the time is over."""
+    left = ends - store.clock()
+    if left <= 0:
+        st.rerun()
+    minutes = math.ceil(left / 60)
+    st.caption(
+        f":material/timer: About {minutes} minutes left for this study." if minutes > 1
+        else ":material/timer: Less than a minute left for this study."
+    )  # fmt: skip
 
 
 def _render_device(store: Store, who: Person) -> None:
@@ -100,10 +122,13 @@ def _render_consent(store: Store, who: Person) -> None:
         st.warning("This study was changed a moment ago: please read it once more.")
     st.title("Before you begin")
     st.markdown(design.texts.consent)
-    rows = (
+    rows = [
         ("Responsible", design.controller), ("Questions", design.contact), ("Ethics", design.ethics),
         ("Data are kept", design.retention),
-    )  # fmt: skip
+    ]  # fmt: skip
+    if design.minutes_limit is not None:
+        whole = f"{design.minutes_limit:g} minutes from here on; then the study ends, and your answers so far are kept."
+        rows.append(("Time", whole))
     st.markdown("\n".join(f"- **{name}:** {text}" for name, text in rows))
     agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
     yes, no, _ = st.columns([1, 1, 3])
@@ -167,6 +192,9 @@ def _render_debrief(store: Store, who: Person) -> None:
 def _render_end(store: Store, who: Person) -> None:
     st.title(_ENDS[who.row.status])
     st.progress(1.0, text="Everything is saved.")
+    if who.row.status == "time_over":
+        st.markdown("The answers that you gave in time are kept. You need not do anything else.")
+        st.markdown(who.design.texts.debrief)
     st.markdown("Your completion code:")
     st.code(who.code, language=None)
     url = who.design.codes.return_url
@@ -207,6 +235,7 @@ _ENDS = {
     "declined": "Thank you for your time",
     "screened_out": "Thank you; you cannot go on in this study",
     "failed": "Thank you for your time",
+    "time_over": "The time for this study is over, thank you",
 }
 _SCREENS = {
     "device": _render_device,

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 from sqlalchemy.orm import Session
 
+from spade_core.study.deadline import close_when_over, never_shown
 from spade_core.study.flow import Person
 from spade_core.study.given import elapsed_ms
 from spade_core.study.phases import after_answer, open_trial
@@ -71,6 +72,7 @@ def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
         if row is None:
             return Receipt(False, False, "deleted")
         trial = session.get(Trial, str(answer.get("trial_id"))[:32])
+        close_when_over(session, store, row, who.design, grace=MARGIN_MS / 1000)
         fault = _fault(store, session, row, trial, answer, who)
         if fault is None and trial is not None:
             _write(store, trial, answer, who)
@@ -97,7 +99,7 @@ def _fault(
     if trial.answered is not None:
         before = (trial.choice, trial.confidence, trial.extra or {})
         same = before == (answer.get("choice"), answer.get("confidence"), _replies(trial, answer, who))
-        return "repeated" if same else "conflicting"
+        return "late" if never_shown(trial) else "repeated" if same else "conflicting"
     current = open_trial(session, row)
     if row.status != "active" or row.phase not in ("practice", "main") or current is None or current.id != trial.id:
         return "skipping"

@@ -19,6 +19,7 @@ from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent
 from spade_core.study import flow
 from spade_core.study.answers import Receipt, submit
+from spade_core.study.deadline import run_out
 from spade_core.study.flow import Entry, Person
 from spade_core.study.questions import Rating, Replies
 from spade_core.study.reading import turn_page
@@ -164,6 +165,7 @@ class _Bot:
     def __init__(self, store: Store, key: str, policy: str, rng: random.Random, replies_seed: str) -> None:
         self.store, self.key, self.name, self.rng, self.replies_seed = store, key, policy, rng, replies_seed
         self.policy = POLICIES[policy]
+        self.looked_ms = 0.0
         self.external_id = _bot_id(rng)
         entry = self._enter(f"{rng.getrandbits(128):032x}")
         if entry.returned:
@@ -187,6 +189,10 @@ class _Bot:
         while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == "active":
             if self.rng.random() < self.policy.leaves:
                 return "left"
+            if self.who.design.minutes_limit is not None:
+                self.who = run_out(self.store, self.who, ahead=self.looked_ms / 1000)
+            if self.who.row.status != "active":
+                break
             if self.policy.reloads and answered % RELOADS_EVERY == RELOADS_EVERY - 1:
                 self.who = self._found(self._enter(None).token)
             self._answer(trial)
@@ -228,6 +234,7 @@ class _Bot:
         limit = self.who.design.time_limit_ms
         if limit is not None and answer["rt_ms"] > limit:
             answer |= {"choice": None, "confidence": None, "extra": None, "rt_ms": None, "timed_out": True}
+        self.looked_ms += answer["rt_ms"] or limit or 0.0
         receipt = submit(self.store, self.who, answer)
         if self.policy.twice:
             submit(self.store, self.who, answer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from spade_core.study.deadline import never_shown
 from spade_core.study.design import Design
 from spade_core.study.tables import Participant, Trial
 
@@ -31,8 +32,9 @@ class Checks:
 def check_person(row: Participant, trials: Sequence[Trial], design: Design) -> Checks:
     """Judge one participation; only the rules that the design names exclude, and so does the experimenter."""
     failed = {}
+    judged = [trial for trial in trials if trial.type != "practice" and not never_shown(trial)]
     for name, rule in _RULES.items():
-        details = rule([trial for trial in trials if trial.type != "practice"])
+        details = rule(judged)
         if details:
             failed[name] = details
     reasons: list[str] = [name for name in design.analysis.exclusions if name in failed]

@@ -90,12 +90,19 @@ class Texts(_Part):
 
 
 class Codes(_Part):
-    """Completion codes by outcome and the https address that takes them."""
+    """Completion codes by outcome and the https address that takes them.
+
+    Attributes:
+        time_over: of who has not finished within the study's time limit; needed only with one.
+    """
+
+    added: ClassVar[tuple[str, ...]] = ("time_over",)
 
     complete: str = Field(min_length=1)
     declined: str = Field(min_length=1)
     screened_out: str = Field(min_length=1)
     failed: str = Field(min_length=1)
+    time_over: str = ""
     return_url: str = Field("", pattern=r"^(|https://.+)$")
 
 
@@ -114,6 +121,7 @@ class Design(_Part):
         show_class: whether the class's name is shown; a labelled variant, since a name lets people ignore the image.
         confidence: ask for 1-3 after each choice.
         min_view_ms, time_limit_ms: answers before are ignored; a trial ends after, None: never.
+        minutes_limit: of the whole study from the consent on, None: no limit; what is not answered then is missing.
         min_width: of the window, px; mobile: whether phones and tablets are let in.
         quota: completed participants; expire_minutes: an idle start frees its cell.
         pause_every: main trials between two breaks, 0: none.
@@ -122,7 +130,7 @@ class Design(_Part):
         questions: asked after each choice, beside the confidence; texts, codes, analysis: see there.
     """
 
-    added: ClassVar[tuple[str, ...]] = ("questions", "mobile")
+    added: ClassVar[tuple[str, ...]] = ("questions", "mobile", "minutes_limit")
 
     name: str = Field(min_length=1, max_length=120)
     version: int = Field(1, ge=1)
@@ -143,6 +151,7 @@ class Design(_Part):
     confidence: bool = True
     min_view_ms: int = Field(500, ge=0, le=10_000)
     time_limit_ms: int | None = Field(None, ge=2_000)
+    minutes_limit: float | None = Field(None, ge=1, le=1440)
     min_width: int = Field(700, ge=320)
     mobile: Literal["excluded", "allowed"] = "allowed"
     quota: int = Field(60, ge=1)
@@ -169,8 +178,11 @@ class Design(_Part):
             raise ValueError("“repeats” cannot be more than “trials”")
         if self.arrangement == "within" and self.trials < len(self.conditions):
             raise ValueError("“trials” must be at least the number of conditions")
-        if len(set(self.codes.model_dump().values()) - {self.codes.return_url}) < 4:
-            raise ValueError("the four completion codes must differ")
+        if self.minutes_limit is not None and not self.codes.time_over:
+            raise ValueError("a study with “minutes_limit” needs the completion code “time_over” among its “codes”")
+        codes = [code for name, code in self.codes.model_dump().items() if name != "return_url" and code]
+        if len(set(codes)) < len(codes):
+            raise ValueError("the completion codes must differ")
         return self
 
     @property
@@ -182,6 +194,8 @@ class Design(_Part):
     def consent_sha256(self) -> str:
         """Return the hash of all that the consent page shows: the text and the study's own facts."""
         shown = [self.texts.consent, *(getattr(self, name) for name in _MUST_BE_FILLED)]
+        if self.minutes_limit is not None:
+            shown.append(f"{self.minutes_limit:g} minutes")
         return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
     def to_yaml(self) -> str:

@@ -34,7 +34,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 PHASES = ("device", "consent", "instructions", "comprehension", "practice", "main", "debrief")
-TERMINAL = ("complete", "declined", "screened_out", "failed")
+TERMINAL = ("complete", "declined", "screened_out", "failed", "time_over")
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
 ID_LENGTH = 100

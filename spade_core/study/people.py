@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.blinding import blind_in
 from spade_core.study.checks import check_person
+from spade_core.study.deadline import never_shown
 from spade_core.study.status import LEFT, status_in, status_now
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, audit, find, opened_in
@@ -129,7 +130,7 @@ def _participant(session: Session, study: Study, uid: str) -> Participant:
 def _row(person: Participant, answered: Sequence[Trial], study: Opened, now: float) -> dict[str, Any]:
     verdict = check_person(person, answered, study.design)
     status = status_now(person.status, person.last_seen, study.design, now)
-    later = [trial for trial in answered if trial.type != "practice"]
+    later = [trial for trial in answered if trial.type != "practice" and not never_shown(trial)]
     times = [trial.rt_ms for trial in later if trial.rt_ms is not None and trial.rt_source == "browser"]
     sides = Counter(trial.choice for trial in later if trial.choice in REGION_CHOICES and trial.type != "attention")
     caught = [trial.choice == trial.reference_side for trial in later if trial.type == "catch"]

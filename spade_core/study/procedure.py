@@ -55,8 +55,14 @@ def procedure(design: Design) -> str:
         "stored seed. "
         f"Windows of at least {design.min_width} px; phones and tablets are {design.mobile}. "
         f"Answers are taken from {design.min_view_ms} ms after the onset, with {limit}. "
-        f"Quota: {design.quota} completed participants."
+        f"{_whole(design)}Quota: {design.quota} completed participants."
     )
+
+
+def _whole(design: Design) -> str:
+    if design.minutes_limit is None:
+        return ""
+    return f"The study ends {design.minutes_limit:g} minutes after the consent; trials not answered then are missing. "
 
 
 def stimuli_text(design: Design, stimuli: StimulusSet) -> str:

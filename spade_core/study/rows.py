@@ -19,6 +19,7 @@ from spade_core.study.answers import is_number
 from spade_core.study.blinding import blind_in
 from spade_core.study.checks import Checks, check_person
 from spade_core.study.codebook import rating_column, text_column
+from spade_core.study.deadline import never_shown
 from spade_core.study.devices import browser_of, is_mobile, os_of
 from spade_core.study.flow import TERMINAL
 from spade_core.study.free_texts import shared
@@ -130,7 +131,8 @@ def _trial(source: Source, person: Participant, trial: Trial) -> Row:
         **{column: side(item.answers.get(name)) for column, name in _BASELINES.items()},
         "required": trial.required, "choice": trial.choice, "correct": _correct(trial),
         "confidence": trial.confidence, "rt_ms": trial.rt_ms, "rt_source": trial.rt_source,
-        "timed_out": bool(trial.timed_out), "n_focus_losses": trial.n_focus_losses, "repeat_of": trial.repeat_of,
+        "timed_out": bool(trial.timed_out), "timed_out_by": _limit(trial),
+        "n_focus_losses": trial.n_focus_losses, "repeat_of": trial.repeat_of,
         "submitted_utc": trial.answered, **_details(trial.details or {}), "comment": person.comment,
         **_own(study, trial),
     }  # fmt: skip
@@ -175,6 +177,13 @@ def _own(study: Opened, trial: Trial) -> Row:
     replies, questions = trial.extra or {}, study.design.questions
     ratings = {rating_column(one.name): replies.get(one.name) for one in questions.ratings}
     return {**ratings, **{text_column(one.name): replies.get(one.name) for one in questions.texts}}
+
+
+def _limit(trial: Trial) -> str | None:
+    """Return which time limit ended a trial."""
+    if not trial.timed_out:
+        return None
+    return "study" if never_shown(trial) else "trial"
 
 
 def _correct(trial: Trial) -> int | None:

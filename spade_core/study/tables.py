@@ -69,7 +69,7 @@ class Participant(Base):
     is_preview: Mapped[bool] = mapped_column(Boolean)
     policy: Mapped[str | None] = mapped_column(String(40))
     phase: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(16))  # active, complete, declined, screened_out, failed
+    status: Mapped[str] = mapped_column(String(16))  # active, or one of flow.TERMINAL
     cell: Mapped[int | None] = mapped_column(Integer)
     seed: Mapped[str] = mapped_column(String(32))  # 128 bits, hexadecimal
     resume_sha256: Mapped[str] = mapped_column(String(64), unique=True)

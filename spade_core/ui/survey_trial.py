@@ -21,7 +21,7 @@ from spade_core.ui.trial import TrialTexts, TrialView, show_trial
 __all__ = ["render_trials"]
 
 TEXTS = TrialTexts()
-FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "deleted")
+FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "late", "deleted")
 
 
 def render_trials(store: Store, who: Person) -> None:

@@ -176,6 +176,34 @@ def test_a_late_answer_of_the_plain_form_counts_as_timed_out(store, tmp_path):
     assert (row.choice, row.confidence, row.timed_out, row.rt_ms) == (None, None, True, None)
 
 
+def test_the_time_that_is_left_is_shown_and_its_end_gives_its_own_code(store, tmp_path):
+    codes = {**real_design().codes.model_dump(), "time_over": "OVER1"}
+    key = publish(store, real_design(trials=6, minutes_limit=10, codes=codes), tiny_set(tmp_path / "s"))
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    assert any("10 minutes from here on" in text.value for text in app.markdown)
+    assert not any("left for this study" in caption.value for caption in app.caption)
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    assert any("About 10 minutes left" in caption.value for caption in app.caption)
+    move_consent(store, 545)
+    app.run()
+    assert any("Less than a minute left" in caption.value for caption in app.caption)
+    move_consent(store, 60)
+    app = opened(study=key, r=token_of(app))
+    assert "time for this study is over" in app.title[0].value
+    assert app.code[0].value == "OVER1"
+    assert not app.exception
+
+
+def move_consent(store, seconds):
+    def work(session):
+        session.scalar(select(Participant)).consented -= seconds
+
+    store.run(work)
+
+
 def test_a_reload_goes_on_at_the_same_trial_and_the_old_tab_says_so(store, key):
     first = opened(study=key, PROLIFIC_PID="PID1")
     to_trials(first)

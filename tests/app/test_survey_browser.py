@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from benchmarks.serving import serving, start_server, stop_server
+from benchmarks.survey_browser import ready
 from spade_core.study.export import trial_table
 from spade_core.study.status import status_of
 from spade_core.study.store import Store
@@ -190,6 +191,31 @@ def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, home, sto
         assert store.run(lambda session: session.get(Trial, before)).choice == "region_2"
     finally:
         stop_server(process)
+
+
+def test_an_open_page_says_by_itself_that_the_time_is_over(page, server, store, home):
+    codes = {**real_design().codes.model_dump(), "time_over": "OVER1"}
+    limited = real_design(trials=6, minutes_limit=30, codes=codes, practice=0, practice_pass=0)
+    key = publish(store, limited, tiny_set(home / "limited"))
+    who, query = ready(store, key, "slow")
+    uid = who.row.uid
+    page.goto(server + query)
+    page.get_by_text("About 30 minutes left").wait_for()
+    answer(page, 0)
+    page.wait_for_timeout(300)
+    page.locator(".trial[data-onset]").wait_for()
+
+    def nearly_over(session):
+        session.get(Participant, uid).consented = store.clock() - 30 * 60 + 5
+
+    store.run(nearly_over)
+    page.reload()
+    page.get_by_text("Less than a minute left").wait_for()
+    page.get_by_text("OVER1").wait_for()
+    rows = trial_table(store, key)
+    assert rows["choice"].notna().sum() == 1
+    assert set(rows[rows["choice"].isna()]["timed_out_by"]) == {"study"}
+    assert store.run(lambda session: session.get(Participant, uid)).status == "time_over"
 
 
 def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(browser, page, server, store, key):

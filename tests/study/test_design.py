@@ -33,7 +33,11 @@ def test_fields_that_came_later_leave_the_hash_of_older_designs():
     old = parse_design(f"name: old\n{facts}{texts}{codes}")
     # As the first version of the program computed it.
     assert old.sha256 == "9c9e33627f0baf13bc960eb6865fabd3ef7092c065a33a6bb875ea4f384c108f"
-    assert old.model_copy(update={"mobile": "excluded"}).sha256 != old.sha256
+    consent = old.consent_sha256
+    for later in ({"mobile": "excluded"}, {"minutes_limit": 30}):
+        assert old.model_copy(update=later).sha256 != old.sha256
+    assert old.model_copy(update={"mobile": "excluded"}).consent_sha256 == consent
+    assert old.model_copy(update={"minutes_limit": 30}).consent_sha256 != consent, "the page says it"
     assert parse_design(old.to_yaml()).sha256 == old.sha256
 
 
@@ -48,6 +52,9 @@ def test_fields_that_came_later_leave_the_hash_of_older_designs():
         (lambda y: y.replace("return_url: ''", "return_url: http://x"), "return_url"),
         (lambda y: y.replace("DECLINED1", "COMPLETE1"), "must differ"),
         (lambda y: y.replace("correct: 1", "correct: 7"), "must name one of them"),
+        (lambda y: y.replace("minutes_limit: null", "minutes_limit: 30"), "needs the completion code “time_over”"),
+        (lambda y: y.replace("minutes_limit: null", "minutes_limit: 0"), "“minutes_limit”"),
+        (lambda y: y.replace("time_over: ''", "time_over: COMPLETE1"), "must differ"),
     ],
 )  # fmt: skip
 def test_a_wrong_design_gets_one_sentence_that_names_the_field(text, words):

@@ -1,0 +1,74 @@
+"""The time limit of a whole study: it runs by the server's clock from the consent on, whatever a browser does.
+
+When it is over, answers are kept, and the trials left are missing as after a trial's own time limit. Whoever has
+answered everything by then may finish.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from spade_core.study.design import Design
+from spade_core.study.flow import Person
+from spade_core.study.phases import end
+from spade_core.study.store import Store
+from spade_core.study.tables import Participant, Trial
+
+__all__ = ["LIMITED", "close_when_over", "ends_at", "is_over", "never_shown", "run_out"]
+
+LIMITED = ("instructions", "comprehension", "practice", "main")  # phases with something left that the limit cuts off
+TIME_OVER = "time_over"  # the status, the code, and the mark of the trials left
+
+
+def ends_at(design: Design, row: Participant) -> float | None:
+    """Return when a participant's time is over, UTC seconds; None: nothing is running."""
+    running = row.status == "active" and row.phase in LIMITED and row.consented is not None
+    if design.minutes_limit is None or not running or row.consented is None:
+        return None
+    return row.consented + 60 * design.minutes_limit
+
+
+def is_over(design: Design, row: Participant, now: float) -> bool:
+    """Return whether a participant's time is over at ``now``, UTC seconds, and the participation still open."""
+    ends = ends_at(design, row)
+    return ends is not None and now >= ends
+
+
+def close_when_over(session: Session, store: Store, row: Participant, design: Design, *, grace: float = 0.0) -> bool:
+    """End a participation whose time is over: its unanswered trials are timed out. Return whether it was.
+
+    Args:
+        grace: seconds after the end that still count; negative ones end it earlier.
+    """
+    now = store.clock()
+    if not is_over(design, row, now - grace):
+        return False
+    left = select(Trial).where(Trial.participant_uid == row.uid, Trial.answered.is_(None))
+    for trial in session.scalars(left):
+        trial.answered, trial.timed_out = now, True
+        trial.details = {**(trial.details or {}), TIME_OVER: True}
+    end(store, row, TIME_OVER)
+    return True
+
+
+def run_out(store: Store, who: Person, *, ahead: float = 0.0) -> Person:
+    """End a participation whose time is over and return the person afterwards.
+
+    Args:
+        ahead: seconds that a bot's participation would have taken longer than it did.
+    """
+
+    def work(session: Session) -> Participant:
+        row = session.get(Participant, who.row.uid, with_for_update=True)
+        if row is None:
+            return who.row
+        close_when_over(session, store, row, who.design, grace=-ahead)
+        return row
+
+    return Person(store.run(work), who.study)
+
+
+def never_shown(trial: Trial) -> bool:
+    """Return whether a trial was still to come when the study's time was over: nobody has failed it."""
+    return TIME_OVER in (trial.details or {})

@@ -1,0 +1,103 @@
+"""The time limit of a whole study, on both engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from spade_core.study import flow
+from spade_core.study.answers import submit
+from spade_core.study.bots import simulate
+from spade_core.study.deadline import ends_at, is_over, run_out
+from spade_core.study.export import trial_table
+from spade_core.study.people import monitor, payments
+from spade_core.study.procedure import procedure
+from spade_core.study.studies import publish
+from tests.study.conftest import real_design
+from tests.study.test_flow import again, answer_of, events, in_main
+
+
+def limited(**changes):
+    codes = {**real_design().codes.model_dump(), "time_over": "OVER1"}
+    return real_design(minutes_limit=10, codes=codes, **changes)
+
+
+@pytest.fixture
+def key(store, stimuli):
+    return publish(store, limited(), stimuli)
+
+
+def answer_one(store, who):
+    trial = flow.current_trial(store, who)
+    return submit(store, who, answer_of(trial, trial.required or trial.reference_side))
+
+
+def test_when_the_time_is_over_answers_are_kept_and_the_rest_is_missing(store, key):
+    who = in_main(store, key, external_id="P1")
+    begun = store.clock.now
+    assert ends_at(who.design, who.row) == begun + 600
+    store.clock.now += 590
+    for _ in range(3):
+        assert answer_one(store, who).fresh
+    trial = flow.current_trial(store, who)
+    store.clock.now = begun + 601.5  # on its way when the time was over
+    assert submit(store, who, answer_of(trial)).fresh
+    late = flow.current_trial(store, who)
+    store.clock.now = begun + 603
+    receipt = submit(store, who, answer_of(late))
+    assert (receipt.stored, receipt.fresh, receipt.refusal) == (True, False, "late")
+    assert events(store, who) == ["late"]
+    who = again(store, who)
+    assert (who.row.status, who.code, flow.progress(store, who)) == ("time_over", "OVER1", 1)
+    assert who.row.finished == store.clock.now
+    assert flow.current_trial(store, who) is None
+    table = trial_table(store, key, blind=False)
+    main = table[table["trial_type"] != "practice"]
+    assert main["timed_out"].tolist() == [False] * 4 + [True] * (len(main) - 4)
+    assert set(main[main["timed_out"]]["timed_out_by"]) == {"study"}
+    assert main[main["timed_out"]]["choice"].isna().all()
+    assert payments(store, key) == [{"external_id": "P1", "status": "time_over", "code": "OVER1"}]
+
+
+def test_the_clock_runs_over_reloads_and_is_looked_at_once(store, key):
+    entry = flow.enter(store, key, external_id="P1")
+    who = flow.person(store, key, entry.token)
+    store.clock.now += 3600
+    assert ends_at(who.design, who.row) is None, "it runs from the consent on"
+    who = flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
+    store.clock.now += 599
+    assert run_out(store, who).row.status == "active"
+    store.clock.now += 1
+    who = flow.person(store, key, flow.enter(store, key, external_id="P1").token)
+    assert is_over(who.design, who.row, store.clock())
+    ended = run_out(store, who).row.finished
+    store.clock.now += 100
+    assert run_out(store, who).row.finished == ended
+
+
+def test_who_has_answered_everything_may_finish(store, key):
+    who = in_main(store, key)
+    while flow.current_trial(store, who) is not None:
+        answer_one(store, who)
+    store.clock.now += 3600
+    who = again(store, who)
+    assert run_out(store, who).row.status == "active"
+    assert flow.finish_study(store, who).row.status == "complete"
+
+
+def test_trials_that_were_still_to_come_fail_no_check(store, key):
+    who = in_main(store, key)
+    store.clock.now += 700
+    run_out(store, who)
+    (row,) = monitor(store, key).rows
+    assert (row["status"], row["answers"], row["catch"], row["failed"]) == ("time_over", 0, 0, ())
+
+
+def test_bots_run_out_of_time_as_people_do_and_texts_say_the_limit(store, stimuli):
+    key = publish(store, limited(trials=12, min_view_ms=10_000, practice=0, practice_pass=0), stimuli)
+    assert simulate(store, key, 2, "rater", seed=0) == {"complete": 2}
+    slow = publish(store, limited(min_view_ms=10_000).model_copy(update={"minutes_limit": 2}), stimuli)
+    assert simulate(store, slow, 2, "rater", seed=0) == {"time_over": 2}
+    table = trial_table(store, slow)
+    assert 0 < (table["timed_out_by"] == "study").sum() < len(table)
+    assert "ends 10 minutes after the consent" in procedure(limited())
+    assert "after the consent" not in procedure(real_design())
