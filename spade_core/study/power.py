@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from spade_core.errors import ConfigError
-from spade_core.progress import Progress, silent
+from spade_core.progress import Progress, silent, span
 from spade_core.study.assumed import Assumptions, class_neuron_means, draw
 from spade_core.study.batch import Batch, from_standard_errors, risk_differences
 from spade_core.study.coding import Plan
@@ -78,7 +78,7 @@ class PowerResult:
 
 def power(
     design: Design, participants: int, class_neurons: int, assumptions: Assumptions | None = None, *,
-    clusters: Clusters = "both", simulations: int = 1000, seed: int = 0,
+    clusters: Clusters = "both", simulations: int = 1000, seed: int = 0, progress: Progress = silent,
 ) -> PowerResult:  # fmt: skip
     """Return how often a study of this size finds the effect, and how often it may say so.
 
@@ -96,9 +96,12 @@ def power(
     assumptions, plan = assumptions or Assumptions(), Plan.of(design.analysis)
     rng, shuffle = np.random.default_rng(seed), random.Random(seed)  # noqa: S311 - a simulation
     parts: list[tuple[Batch, Batch]] = []
+    done = 0
     for studies in _shares(simulations, HANDOUTS):
         handout = hand_out(design, class_neurons, participants, shuffle)
         for count in _shares(studies, -(-studies * len(handout.spade) // MOST_NUMBERS)):
+            progress(done, simulations, f"{participants} people, {class_neurons} class neurons")
+            done += count
             agree, undecided = draw(handout, assumptions, count, rng)
             primary, half = (
                 risk_differences(values, handout, clusters=clusters, alpha=plan.alpha, sidedness=plan.sidedness)
@@ -157,8 +160,8 @@ def power_report(
     for items in class_neurons:
         cut = design.model_copy(update={"trials": min(design.trials, items)})
         for people in wanted:
-            progress(len(rows), total, f"{people} people, {items} class neurons")
-            rows.append(power(cut, people, items, assumptions, simulations=simulations, seed=seed))
+            part = span(progress, len(rows) / total, (len(rows) + 1) / total)
+            rows.append(power(cut, people, items, assumptions, simulations=simulations, seed=seed, progress=part))
         rows.append(ceiling(cut, items, assumptions, simulations=simulations, seed=seed))
     progress(total, total, "done")
     return {

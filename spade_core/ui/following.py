@@ -15,7 +15,7 @@ from spade_core.jobs import Ticket
 from spade_core.ui import panels
 from spade_core.ui.frame import errors_as_sentences, jobs
 
-__all__ = ["files_of", "follow", "remember", "remembered"]
+__all__ = ["SHORT", "files_of", "follow", "remember", "remembered"]
 
 POLL = 0.4  # seconds between two looks at a running job
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
@@ -57,19 +57,22 @@ def files_of(kind: str, payload: Mapping[str, Any]) -> dict[str, bytes] | None:
 
 
 def follow(
-    ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str, *, cancellable: bool = True
-) -> None:
-    """Show a running job and what it has emitted so far."""
+    ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str, *, cancellable: bool = True,
+    cancel: Callable[[], None] | None = None,
+) -> None:  # fmt: skip
+    """Show a running job and what it has emitted so far; ``cancel`` stands in for the ticket's own."""
     partials = ticket.partials()
     bar, body = st.container(), st.container()  # of their own: what comes and goes in one must not move the other
     with bar:
-        _bar(ticket, tuple(partials.items()), key, cancellable)
+        _bar(ticket, tuple(partials.items()), key, cancellable, cancel or ticket.cancel)
     with body:
         draw(partials)
 
 
 @st.fragment(run_every=POLL)
-def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancellable: bool) -> None:
+def _bar(
+    ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancellable: bool, cancel: Callable[[], None]
+) -> None:
     status = ticket.status()
     if status.finished or _changed(ticket.partials(), dict(drawn)):
         st.rerun()
@@ -79,7 +82,7 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancell
             panels.show_status(status)
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancellable:
-            button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=ticket.cancel)
+            button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
 
 
 def _changed(now: Mapping[str, bytes], drawn: Mapping[str, bytes]) -> bool:

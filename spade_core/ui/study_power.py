@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from spade_core.errors import ConfigError
+from spade_core.jobs import Ticket, job_key
 from spade_core.study.assumed import Assumptions, Spread
 from spade_core.study.design import Design
-from spade_core.study.power import curve, power_report
+from spade_core.study.power import curve
 from spade_core.study.studies import opened
+from spade_core.ui import panels
+from spade_core.ui.following import SHORT, follow, remember, remembered
+from spade_core.ui.frame import jobs
 from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import checked, evidence, require_access
+from spade_core.ui.study_access import checked, evidence, guarded, require_access
 from spade_core.ui.study_plots import power_figure
 
 __all__ = ["show_power"]
 
+KIND = "study_power"
 MOST_SIMULATIONS = 5000
 MOST_SIZES, MOST_PEOPLE, MOST_NEURONS = 8, 2000, 500
 SHARES = (
@@ -50,16 +56,33 @@ def show_power(key: str) -> None:
     with st.form("power_form", border=False):
         request = _asked(study.design, count)
         pressed = st.form_submit_button("Simulate studies", type="primary", key="power")
+    slot = f"power_{key}"
     if pressed:
         require_access()
-        st.session_state[f"power_{key}"] = _computed(study.design, request())
-    found = st.session_state.get(f"power_{key}")
-    if found:
-        _show(key, found)
+        remember(slot, jobs().submit(KIND, request()), None)
+    ticket, _ = remembered(slot)
+    if ticket is None:  # a tab that is new here: what it would ask for may be there already
+        ticket = jobs().find(job_key(KIND, request()))
+    if ticket is not None:
+        _show_job(key, slot, ticket)
+
+
+def _show_job(key: str, slot: str, ticket: Ticket) -> None:
+    """Show how the simulation stands, or what it found; other sections can be looked at meanwhile."""
+    status = ticket.wait(SHORT)
+    if status.state == "done":
+        _show(key, panels.read_json(ticket.result()["power.json"]))
+    elif not status.finished:
+        remember(slot, ticket, None)
+        follow(ticket, lambda _: None, slot, cancel=guarded(ticket.cancel))
+    elif status.state == "cancelled":
+        st.info("Cancelled. Change what you like and start again.", icon=":material/cancel:")
+    else:
+        st.error(status.note, icon=":material/error:")
 
 
 def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:
-    """Draw the form; return what reads it as the arguments of :func:`power_report`."""
+    """Draw the form; return what reads it as the job's payload."""
     people = st.text_input("Numbers of participants", " ".join(map(str, curve(design))), key="power_people")
     neurons = st.text_input("Numbers of class neurons", str(count), key="power_neurons")
     shares = _numbers(SHARES, -1.0, 1.0, 0.01)
@@ -71,9 +94,10 @@ def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:
     simulations = st.number_input("Simulated studies", 100, MOST_SIMULATIONS, 1000, 100, key="power_simulations")
     seed = st.number_input("Seed", 0, 2**31, 0, key="power_seed")
     return lambda: {
+        "design": design.model_dump(mode="json"),
         "participants": _sizes(people, MOST_PEOPLE),
         "class_neurons": _sizes(neurons, MOST_NEURONS),
-        "assumptions": Assumptions(**shares, spread=Spread(**spread), drift=drift),
+        "assumptions": asdict(Assumptions(**shares, spread=Spread(**spread), drift=drift)),
         "simulations": int(simulations),
         "seed": int(seed),
     }
@@ -94,17 +118,6 @@ def _sizes(text: str, most: int) -> list[int]:
     if not 0 < len(found) <= MOST_SIZES or not all(2 <= number <= most for number in found):
         raise ConfigError(f"Give 1 to {MOST_SIZES} whole numbers from 2 to {most}, such as “30 60 120”.")
     return sorted(set(found))
-
-
-def _computed(design: Design, request: dict[str, Any]) -> dict[str, Any]:
-    bar = st.progress(0.0, text="Simulating studies")
-
-    def report(done: float, total: float, text: str) -> None:
-        bar.progress(min(done / max(total, 1), 1.0), text=text)
-
-    found = power_report(design, progress=report, **request)
-    bar.empty()
-    return found
 
 
 def _show(key: str, found: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
+from spade_core import jobs
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study import access, stimulus_set
@@ -368,7 +369,7 @@ def test_a_dry_run_works_on_a_copy(store, key):
     assert store.run(lambda session: len(list(session.scalars(select(Participant).where(Participant.is_bot))))) == 2
 
 
-def test_power_is_simulated_for_the_studys_design(key):
+def test_power_is_simulated_for_the_studys_design_and_kept(monkeypatch, key):
     app = page("Power")
     assert app.text_input(key="power_people").value == "15 30 60 120 240"
     assert app.text_input(key="power_neurons").value == "12"
@@ -382,9 +383,56 @@ def test_power_is_simulated_for_the_studys_design(key):
     table = app.dataframe[-1].value
     assert list(table["participants"]) == ["24", "48", "endless"]
     assert "12 class neurons: " in texts(app)
+    assert not app.main.get("progress")
+    other = page("Power")
+    assert not other.get("plotly_chart"), "it would ask for something else"
+    other.text_input(key="power_people").set_value("24, 48")
+    other.number_input(key="power_simulations").set_value(100)
+    monkeypatch.setattr("spade_core.tasks.study.power_report", lambda *_, **__: pytest.fail("it was kept"))
+    other.button(key="power").click().run()
+    assert not other.error
+    assert other.dataframe[-1].value.equals(table)
     app.text_input(key="power_people").set_value("many")
     app.button(key="power").click().run()
     assert "whole numbers" in app.error[0].value
+
+
+def test_power_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key):
+    waiting = jobs.Job(0, "k", "study_power", {})
+    waiting.begin()
+    waiting.report(0.25, "30 people, 12 class neurons")
+    tickets, cancelled = [], []
+
+    class Manager(jobs.JobManager):
+        def submit(self, kind, payload):
+            tickets.append((kind, payload))
+            return jobs.Ticket(self, waiting)
+
+        def find(self, key):
+            return jobs.Ticket(self, waiting) if tickets and jobs.job_key(*tickets[0]) == key else None
+
+        def position(self, job):
+            return 0
+
+        def give_up(self, ticket, job):
+            cancelled.append(job)
+            job.end("cancelled", "cancelled")
+
+    manager = Manager(Settings.from_environment())
+    monkeypatch.setattr("spade_core.ui.study_power.jobs", lambda: manager)
+    app = page("Power")
+    app.button(key="power").click().run()
+    assert not app.exception
+    assert app.get("progress")[0].proto.text.startswith("30 people, 12 class neurons")
+    again = page("Power")
+    assert again.get("progress"), "a new tab that asks for the same finds it"
+    come_from(monkeypatch, PROXIED)
+    again.button(key=f"power_{key}_cancel").click().run()
+    assert not cancelled
+    come_from(monkeypatch, LOCAL)
+    app.button(key=f"power_{key}_cancel").click().run()
+    assert cancelled == [waiting]
+    assert "Cancelled" in app.info[0].value
 
 
 def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from benchmarks import study_statistics
 from spade_core.errors import ConfigError
+from spade_core.progress import Cancelled
 from spade_core.study.assumed import Assumptions, Spread, draw
 from spade_core.study.coding import Plan
 from spade_core.study.design import Analysis
@@ -17,6 +19,7 @@ from spade_core.study.estimators import risk_difference
 from spade_core.study.handout import hand_out
 from spade_core.study.power import ceiling, curve, power, power_report
 from spade_core.study.report import verdict
+from spade_core.tasks.study import study_power
 from tests.study.conftest import real_design
 
 SHIFTED = Assumptions(effect=0.1, cannot_tell=0.3, cannot_tell_spade=0.1)  # half credit does not move
@@ -141,3 +144,29 @@ def test_the_benchmark_prints_a_table(capsys, words):
     lines = capsys.readouterr().out.splitlines()
     assert sum("two-way (primary)" in line for line in lines) == 2
     assert sum("participant only" in line for line in lines) == 2
+
+
+def test_the_job_gives_the_report_tells_how_far_it_is_and_can_be_stopped_within_a_size():
+    assumptions = Assumptions(effect=0.05, spread=Spread(participant=0.1))
+    payload = {
+        "design": real_design().model_dump(mode="json"), "class_neurons": [12], "participants": [24, 48],
+        "assumptions": asdict(assumptions), "simulations": 40, "seed": 5,
+    }  # fmt: skip
+    payload, told = json.loads(json.dumps(payload)), []
+
+    def run(progress):
+        return study_power(payload, emit=None, progress=progress, device="cpu")
+
+    files = run(lambda done, total, note: told.append((done / total, note)))
+    found = power_report(real_design(), [12], [24, 48], assumptions, simulations=40, seed=5)
+    assert json.loads(files["power.json"]) == json.loads(json.dumps(found))
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert sum(note == "48 people, 12 class neurons" for _, note in told) >= 10
+    assert told[-1] == (1.0, "done")
+
+    def stops(done, total, note):
+        if 0.1 < done / total < 0.3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(stops)
