@@ -7,17 +7,16 @@ from dataclasses import replace
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.images import PICTURES
 from spade_core.jobs import Ticket
 from spade_core.neurons.objectives import LOGITS, Neuron
-from spade_core.neurons.references import folder_state
 from spade_core.ui import facet_panels, neuron_panels, panels, pickers
-from spade_core.ui.following import files_of, follow, remember, remembered
-from spade_core.ui.frame import frame, jobs, settings
+from spade_core.ui.following import follow, remember, remembered
+from spade_core.ui.frame import frame, jobs
 from spade_core.ui.link import Choice
 from spade_core.ui.neuron_pickers import asked_by_ranking, pick_neuron
+from spade_core.ui.reference_panels import render_references
 from spade_core.ui.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
-from spade_core.visualization import VisualizeConfig
+from spade_core.visualization import DIVERSITY, VisualizeConfig
 
 PAGE = "neurons"
 SEEDS = 3
@@ -57,7 +56,7 @@ def _render() -> None:
 
 def _submit(choice: Choice, subject: Subject) -> None:
     config = VisualizeConfig(
-        _neuron(choice), choice.target, {"steps": choice.steps, "seed": choice.seed},
+        _neuron(choice), choice.target, choice.images, _render_options(choice),
         {**choice.trace_options(), "seed": choice.seed},
     )  # fmt: skip
     payload = {"model": subject.spec, "picture": subject.source, "config": config.to_dict()}
@@ -97,24 +96,17 @@ def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
     st.subheader(described["neuron"]["label"])
     panels.show_fidelity(described["fidelity"], described["sparsity"], described["seconds"]["trace"])
     neuron_panels.show_pair(files, described)
-    folder = settings().references or PICTURES
-    payload = {
-        "model": subject.spec, "layer": choice.layer, "channel": choice.channel, "folder": str(folder),
-        "state": folder_state(folder),
-    }  # fmt: skip
     references = st.container()  # its scan may take a while, but what is ready shows at once
     neuron_panels.show_downloads(files, neuron_panels.neuron_command(choice, subject.spec, subject.source["name"]))
     with references:
-        found = files_of("references", payload)
-        if found is not None:
-            neuron_panels.show_references(found)
+        render_references(choice, subject)
 
 
 def _render_facets(choice: Choice, subject: Subject) -> None:
     """Several pictures for one neuron, in a row."""
     facets = facet_panels.pick_facets(subject)
     judge = facet_panels.pick_judge(subject)
-    st.caption(f"Neuron: {_neuron(choice)}, as chosen above.")
+    st.caption(f"Neuron: {_called(choice, subject)}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
         payload = {
             "model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge,
@@ -135,6 +127,15 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
         facet_panels.show_facet_results(ticket.result(), titles)
     else:
         st.info(status.note, icon=":material/info:")
+
+
+def _render_options(choice: Choice) -> dict[str, float]:
+    return {"steps": choice.steps, "seed": choice.seed, "diversity": DIVERSITY if choice.images > 1 else 0.0}
+
+
+def _called(choice: Choice, subject: Subject) -> str:
+    neuron = _neuron(choice)
+    return f"class {subject.described['labels'][neuron.channel]}" if neuron.layer == LOGITS else str(neuron)
 
 
 def _neuron(choice: Choice) -> Neuron:

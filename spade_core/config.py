@@ -50,6 +50,11 @@ def parse_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def parse_paths(text: str) -> tuple[Path, ...]:
+    """Return the paths of a list separated as in ``PATH``, each once, with ``~`` expanded."""
+    return tuple(dict.fromkeys(parse_path(part.strip()) for part in text.split(os.pathsep) if part.strip()))
+
+
 def parse_emails(text: str) -> tuple[str, ...]:
     """Return the addresses of a list separated by commas, as they are written."""
     found = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -85,11 +90,11 @@ class Settings:
     max_weights_bytes: int = _setting(
         "SPADE_MAX_WEIGHTS_BYTES", 2**30, parse_bytes, "size limit of an own weights file in the page"
     )
-    references: Path | None = _setting(  # noqa: RUF009 - a dataclass field
+    references: tuple[Path, ...] = _setting(
         "SPADE_REFERENCES",
-        None,
-        parse_path,
-        "folder of reference pictures; default: the bundled ones",
+        (),
+        parse_paths,
+        "folders of reference pictures, separated as in PATH; the bundled ones can always be chosen",
     )
     results_bytes: int = _setting(
         "SPADE_RESULTS_BYTES", 2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size"

@@ -22,7 +22,6 @@ from typing import Any
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, JobError, SpadeError
-from spade_core.images import Picture
 from spade_core.job_state import Job, Status
 from spade_core.lanes import CANCELLED, InlineLane, Lane, WorkerLane
 from spade_core.store import ResultStore, keep_file
@@ -146,22 +145,25 @@ class JobManager:
             else WorkerLane(tasks, settings.device, self._finish, capacity=settings.queue_length)
         )
 
-    def shelve(self, picture: Picture, data: bytes | None) -> dict[str, str]:
-        """Return how a payload names ``picture``; uploaded ``data`` is kept in a file by its content.
+    def shelve(self, name: str, sha256: str, data: bytes | None) -> dict[str, str]:
+        """Return how a payload names a picture; uploaded ``data`` is kept in a file by its content.
+
+        Args:
+            name, sha256: of the picture; ``bundled:NAME`` where there are no data.
 
         Raises:
             ConfigError: the file cannot be written.
         """
-        path = picture.name
+        path = name
         if data is not None:
             folder = self.settings.data_dir / "pictures"
             try:
-                path = str(keep_file(folder, picture.sha256, data, PICTURE_BYTES))
+                path = str(keep_file(folder, sha256, data, PICTURE_BYTES))
             except OSError as error:
                 raise ConfigError(
                     f"{folder} cannot be written ({error.strerror}): make room or set SPADE_DATA_DIR."
                 ) from error
-        return {"path": path, "name": picture.name, "sha256": picture.sha256}
+        return {"path": path, "name": name, "sha256": sha256}
 
     def submit(self, kind: str, payload: Mapping[str, Any]) -> Ticket:
         """Ask for a job; one of the same content that is kept, running or queued is joined.

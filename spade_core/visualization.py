@@ -27,9 +27,19 @@ from spade_core.results import SCHEMA_VERSION, Comparison, digest, environment, 
 from spade_core.spade import trace
 from spade_core.tracing import Trace
 
-__all__ = ["Visualization", "VisualizeConfig", "label_of", "replay_visualization", "visualization_files", "visualize"]
+__all__ = [
+    "DIVERSITY",
+    "Visualization",
+    "VisualizeConfig",
+    "label_of",
+    "replay_visualization",
+    "visualization_files",
+    "visualize",
+]
 
 TRACE_SHARE = 0.1  # of the progress bar
+MOST_IMAGES = 8
+DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only
 
 
 @dataclass(frozen=True)
@@ -39,18 +49,25 @@ class VisualizeConfig:
     Attributes:
         neuron: what is drawn; None: the neuron of the explained class.
         target: class that the trace keeps; None: the dense model's top-1, or the class whose neuron is drawn.
+        images: how many drawings of the neuron each network makes, as one batch, each from a noise of its own; the
+            ``diversity`` of ``render`` keeps them apart.
         render: keyword arguments of ``RenderConfig``; trace: of ``spade_core.trace``.
     """
 
     neuron: Neuron | None = None
     target: int | None = None
+    images: int = 1
     render: Mapping[str, Any] = field(default_factory=dict)
     trace: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.images <= MOST_IMAGES:
+            raise ConfigError(f"The number of images must lie between 1 and {MOST_IMAGES}, not {self.images}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
         neuron = None if self.neuron is None else self.neuron.to_dict()
-        return {"neuron": neuron, "target": self.target, "render": dict(self.render), "trace": dict(self.trace)}
+        return {**vars(self), "neuron": neuron, "render": dict(self.render), "trace": dict(self.trace)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VisualizeConfig:
@@ -64,6 +81,7 @@ class Visualization:
     """The result of :func:`visualize`.
 
     Attributes:
+        dense, spade: the first drawing of either network; more: the further ones, in pairs.
         region: where the picture excites the neuron most, ``(top, left, bottom, right)`` px of the input; of a single
             neuron, its own place.
         value: the neuron's value there, dense model, before the activation; of a direction, the cosine.
@@ -78,6 +96,15 @@ class Visualization:
     region: tuple[int, int, int, int]
     value: float
     seconds: float
+    more: tuple[tuple[Rendering, Rendering], ...] = ()
+
+    @property
+    def drawings(self) -> dict[str, Rendering]:
+        """Every drawing by the name of its file: ``dense``, ``spade``, ``dense_1``, ``spade_1`` ..."""
+        found = {"dense": self.dense, "spade": self.spade}
+        for number, pair in enumerate(self.more, 1):
+            found |= {f"{side}_{number}": item for side, item in zip(("dense", "spade"), pair, strict=True)}
+        return found
 
 
 def visualize(
@@ -94,8 +121,8 @@ def visualize(
     Args:
         model, picture, config: what to do.
         progress: called with (done, 1, note); may raise ``Cancelled``.
-        on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, the forming
-            image uint8 ``(size, size, 3)`` and the step.
+        on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, its first
+            forming image uint8 ``(size, size, 3)`` and the step.
 
     Raises:
         LayerError: there is no such layer or channel.
@@ -125,13 +152,14 @@ def visualize(
         return traces[0].module
 
     found = render(
-        model, {"dense": model.module, "spade": pruned}, [neuron], settings, match=match,
+        model, {"dense": model.module, "spade": pruned}, [neuron] * config.images, settings, match=match,
         progress=lambda *state: (after if traces else before)(*state),
         on_image=lambda name, images, step: on_image(name, images[0], step),
     )  # fmt: skip
     made = traces[0]
     seconds = time.perf_counter() - start
-    return Visualization(picture, config, made, found["dense"][0], found["spade"][0], region, value, seconds)
+    (first, *more) = zip(found["dense"], found["spade"], strict=True)
+    return Visualization(picture, config, made, *first, region, value, seconds, tuple(more))
 
 
 def _render_config(values: Mapping[str, Any]) -> RenderConfig:
@@ -144,12 +172,13 @@ def _render_config(values: Mapping[str, Any]) -> RenderConfig:
 def visualization_files(
     found: Visualization, source: str | None = None, trigger: Mapping[str, Any] | None = None
 ) -> dict[str, bytes]:
-    """Return ``dense.png``, ``spade.png``, ``picture.png``, ``values.json`` and ``manifest.json``."""
+    """Return ``dense.png``, ``spade.png``, those of more drawings, ``picture.png``, ``values.json`` and
+    ``manifest.json``.
+    """
     crop = found.trace.model.preprocessing.crop(found.picture)
-    values = {"dense": found.dense.values.tolist(), "spade": found.spade.values.tolist()}
+    values = {name: item.values.tolist() for name, item in found.drawings.items()}
     return {
-        "dense.png": png_bytes(found.dense.image),
-        "spade.png": png_bytes(found.spade.image),
+        **{f"{name}.png": png_bytes(item.image) for name, item in found.drawings.items()},
         "picture.png": png_bytes(np.ascontiguousarray(crop)),
         "values.json": json.dumps(values).encode(),
         "manifest.json": json.dumps(_manifest(found, source, trigger), indent=2, ensure_ascii=False).encode(),
@@ -179,7 +208,7 @@ def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, An
         "sparsity": found.trace.report.sparsity,
         "region": list(found.region),
         "value": found.value,
-        "images": {side: _describe(item) for side, item in (("dense", found.dense), ("spade", found.spade))},
+        "images": {name: _describe(item) for name, item in found.drawings.items()},
         "seconds": {"trace": found.trace.seconds, "total": found.seconds},
         "environment": environment(model.device),
     }
@@ -214,6 +243,5 @@ def replay_visualization(
     described = read_manifest(path)
     with reopened(described, image=image, device=device) as (model, picture):
         found = visualize(model, picture, VisualizeConfig.from_dict(described["config"]), progress=progress)
-    sides = {"dense": found.dense.image, "spade": found.spade.image}
-    same = {side: digest(pixels) == described["images"][side]["sha256"] for side, pixels in sides.items()}
-    return found, Comparison({side: 0.0 if equal else float("nan") for side, equal in same.items()})
+    same = {name: digest(item.image) == described["images"][name]["sha256"] for name, item in found.drawings.items()}
+    return found, Comparison({name: 0.0 if equal else float("nan") for name, equal in same.items()})

@@ -66,6 +66,20 @@ def test_visualize_takes_a_direction_and_matches_the_pictures_activation(tmp_pat
     assert digests[0]["spade"] != digests[1]["spade"]
 
 
+def test_visualize_makes_several_drawings_and_replays_them(tmp_path, capsys):
+    few = ["visualize", "--image", "bundled:koala", "--steps", "2", "--size", "32", *QUICK, "--json"]
+    assert main([*few, "--images", "2", "--out", str(tmp_path / "a")]) == 0
+    found = said(capsys)
+    assert list(found["images"]) == ["dense", "spade", "dense_1", "spade_1"]
+    assert (tmp_path / "a" / "spade_1.png").is_file()
+    config = json.loads((tmp_path / "a" / "manifest.json").read_text())["config"]
+    assert (config["images"], config["render"]["diversity"]) == (2, 10)
+    assert main(["replay", str(tmp_path / "a")]) == 0
+    assert "spade_1" in capsys.readouterr().out
+    assert main([*few, "--diversity", "1", "--out", str(tmp_path / "b")]) == 2
+    assert "at least two" in capsys.readouterr().err
+
+
 def test_the_size_of_own_weights_has_its_own_name_beside_the_drawings(tmp_path, capsys):
     own = ["--weights", str(tmp_path / "none.pt"), "--arch", "resnet18", "--input-size", "64"]
     assert main(["visualize", "--image", "bundled:koala", "--size", "32", *own, "--out", str(tmp_path)]) == 2

@@ -513,14 +513,14 @@ def test_a_server_has_one_manager_and_a_new_import_closes_the_old(tmp_path, monk
 
 def test_an_uploaded_picture_is_shelved_by_content(make, tmp_path, coffee):
     manager = make(settings=Settings(data_dir=tmp_path / "data", jobs_mode="inline"))
-    assert manager.shelve(coffee, None)["path"] == "bundled:coffee"
+    assert manager.shelve(coffee.name, coffee.sha256, None)["path"] == "bundled:coffee"
     data = (ROOT / "assets" / "pictures" / "coffee.jpg").read_bytes()
-    named = manager.shelve(coffee, data)
+    named = manager.shelve(coffee.name, coffee.sha256, data)
     assert load_picture(named["path"]).sha256 == named["sha256"] == coffee.sha256
     (tmp_path / "file").write_bytes(b"")
     blocked = make(settings=Settings(data_dir=tmp_path / "file", jobs_mode="inline"))
     with pytest.raises(ConfigError, match="SPADE_DATA_DIR"):
-        blocked.shelve(coffee, data)
+        blocked.shelve(coffee.name, coffee.sha256, data)
 
 
 def test_the_key_is_the_content(monkeypatch):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+import pytest
 import torch
 
+from spade_core.errors import ConfigError
 from spade_core.layers import share_copy
 from spade_core.neurons import Neuron
 from spade_core.neurons.ranking import region_around
 from spade_core.neurons.reading import maps_of
-from spade_core.visualization import VisualizeConfig, visualize
+from spade_core.ui import link
+from spade_core.visualization import MOST_IMAGES, VisualizeConfig, visualization_files, visualize
 
 RENDER = {"steps": 12, "size": 24, "transforms": False}
 TRACE = {"sparsity": 0.4, "views": 2, "solver": "magnitude"}
@@ -23,6 +29,27 @@ def test_progress_only_grows(small, noise):
     draw(small, noise, Neuron("pointwise", 2), progress=lambda done, total, _note: seen.append(done / total))
     assert seen == sorted(seen)
     assert seen[-1] == 1
+
+
+def test_several_drawings_of_one_neuron_keep_apart_and_share_noise_with_their_partners(small, noise):
+    config = VisualizeConfig(Neuron("pointwise", 2), images=3, render={**RENDER, "diversity": 5.0}, trace=TRACE)
+    found = visualize(small, noise, config)
+    assert list(found.drawings) == ["dense", "spade", "dense_1", "spade_1", "dense_2", "spade_2"]
+    assert len({item.image.tobytes() for item in found.drawings.values()}) == 6
+    files = visualization_files(found)
+    assert {f"{name}.png" for name in found.drawings} < set(files)
+    described = json.loads(files["manifest.json"])
+    assert list(described["images"]) == list(found.drawings)
+    assert VisualizeConfig.from_dict(described["config"]) == config
+    alike = visualize(small, noise, replace(config, render=RENDER))
+    assert not any((alike.drawings[name].image == item.image).all() for name, item in found.drawings.items())
+    unpruned = visualize(small, noise, replace(config, trace={**TRACE, "sparsity": 0.0}))
+    for dense, spade in ((unpruned.dense, unpruned.spade), *unpruned.more):
+        assert (dense.image == spade.image).all()
+    for images in (0, 9):
+        with pytest.raises(ConfigError, match="number of images"):
+            replace(config, images=images)
+    assert MOST_IMAGES == link.MOST_IMAGES
 
 
 def test_the_region_is_the_largest_values_the_positions_or_the_directions(small, noise):

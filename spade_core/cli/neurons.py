@@ -11,6 +11,7 @@ from typing import Any
 from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture, pair, table
 from spade_core.cli.explain import add_trace, trace_options
 from spade_core.errors import ConfigError
+from spade_core.files import write_whole
 
 __all__ = ["register"]
 
@@ -36,6 +37,13 @@ def register(commands: Any) -> None:
         "--matching", type=float, default=0.0, metavar="W",
         help="weight of the likeness to the picture's own mean activation in the layer (default: 0)",
     )  # fmt: skip
+    draw.add_argument(
+        "--images", type=int, default=1, metavar="N", help="drawings of the neuron by each network (default: 1)"
+    )
+    draw.add_argument(
+        "--diversity", type=float, metavar="W",
+        help="weight of the drawings' unlikeness in the layer (default: 10 for several)",
+    )  # fmt: skip
     draw.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
     add_model(draw, size="--input-size")
     add_trace(draw)
@@ -60,21 +68,24 @@ def register(commands: Any) -> None:
 def _visualize(options: argparse.Namespace) -> int:
     from spade_core.models import resolve_target
     from spade_core.results import save
-    from spade_core.visualization import VisualizeConfig, visualization_files, visualize
+    from spade_core.visualization import DIVERSITY, VisualizeConfig, visualization_files, visualize
 
     given = open_picture(options)
     config = VisualizeConfig(
         neuron=_neuron(options, given.model),
         target=None if options.target is None else resolve_target(given.model, options.target),
+        images=options.images,
         render={
             "steps": options.steps, "size": options.render_size, "seed": options.seed, "matching": options.matching,
+            "diversity": (DIVERSITY if options.images > 1 else 0.0) if options.diversity is None else options.diversity,
         },
         trace={**trace_options(options), "seed": options.seed},
     )  # fmt: skip
     found = visualize(given.model, given.picture, config, progress=Meter())
     files = visualization_files(found, given.source, given.paste)
     folder = save(files, options.out)
-    for text in (found.trace.fidelity.warning, *found.dense.notes, *found.spade.notes):
+    notes = dict.fromkeys(note for item in found.drawings.values() for note in item.notes)
+    for text in (found.trace.fidelity.warning, *notes):
         if text:
             sys.stderr.write(f"warning: {text}\n")
     described = json.loads(files["manifest.json"])
@@ -155,8 +166,7 @@ def _trace(options: argparse.Namespace) -> int:
     data = trace_bytes(made)
     out = Path(options.out)
     try:
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(data)
+        write_whole(out, data)
     except OSError as error:
         raise ConfigError(f"The trace cannot be written to {out}: {error.strerror or error}.") from error
     if made.fidelity.warning:

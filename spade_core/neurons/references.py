@@ -1,7 +1,7 @@
 """The natural pictures that excite a neuron most, from a folder (Borowski et al. 2021 found them the stronger aid).
 
-One pass over the folder notes every channel's largest value and its place in every picture; the table is kept, so that
-the next neuron of the layer costs nothing.
+One pass over the folder notes every channel's largest value and its place in every picture, or its value at one place
+for the single neurons there; the table is kept, so that the next neuron of the layer, or of the place, costs nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from spade_core.errors import ConfigError, PictureError
 from spade_core.images import FORMATS, Picture, load_picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
+from spade_core.neurons.objectives import Neuron
 from spade_core.neurons.ranking import region_around
 from spade_core.neurons.reading import read_layers
 from spade_core.progress import Progress, silent
@@ -30,12 +31,13 @@ __all__ = ["COUNT", "Crop", "folder_state", "reference_crops"]
 COUNT = 9
 BATCH = 16
 TABLE_BYTES = 2**28
+TABLES = 2  # of what a table holds: another number where the same layer and pictures would give other values
 _SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One reference picture: its file and sha256, the crop uint8 ``(side, side, 3)``, the channel's value there."""
+    """One reference picture: its file and sha256, the crop uint8 ``(side, side, 3)``, the neuron's value there."""
 
     file: str
     sha256: str
@@ -45,7 +47,10 @@ class Crop:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """Of every picture and channel the largest value and the flat index of its place; and the map's grid."""
+    """Of every picture and channel a value and the flat index of its place, and the map's grid.
+
+    The value is the largest one of all places, or that of the one place that was asked for.
+    """
 
     files: tuple[str, ...]
     values: np.ndarray
@@ -72,30 +77,32 @@ def reference_crops(
     channel: int,
     *,
     keep_in: Path,
+    position: tuple[int, int] | None = None,
     count: int = COUNT,
     without: Collection[str] = (),
     progress: Progress = silent,
 ) -> list[Crop]:
-    """Return the crops of the pictures of ``folder`` that excite a channel most, highest first.
+    """Return the crops of the pictures of ``folder`` that excite a channel or a single neuron most, highest first.
 
-    A layer without places, such as the logits, gives the whole picture as the model sees it.
+    Of a channel, the crop lies where it is largest; of a single neuron, at its own place. A layer without places, such
+    as the logits, gives the whole picture as the model sees it.
 
     Args:
         model: the dense model.
         folder: of pictures; files that are none are passed over.
-        layer, channel: the neuron.
-        keep_in: folder of kept tables, one for each model, layer and content of a folder.
+        layer, channel: the neuron; position: its ``(row, column)``, None: the whole channel.
+        keep_in: folder of kept tables, one for each model, layer, position and content of a folder.
         count: how many; without: sha256 of pictures that are passed over.
         progress: called with (pictures, all, note); may raise ``Cancelled``.
 
     Raises:
         ConfigError: there is no such folder, or no picture in it.
-        LayerError: there is no such layer.
+        LayerError: there is no such layer or place.
     """
     files = _files(Path(folder))
-    name = _table_name(model, layer, Path(folder))
+    name = _table_name(model, layer, position, Path(folder))
     kept = keep_in / name
-    table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, progress)
+    table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, position, progress)
     if not kept.is_file():
         keep_file(keep_in, name, table.to_bytes(), TABLE_BYTES)
     if not 0 <= channel < table.values.shape[1]:
@@ -129,12 +136,14 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _table_name(model: LoadedModel, layer: str, folder: Path) -> str:
-    text = json.dumps([model.sha256, str(model.preprocessing), layer, folder_state(folder)])
+def _table_name(model: LoadedModel, layer: str, position: tuple[int, int] | None, folder: Path) -> str:
+    text = json.dumps([TABLES, model.sha256, str(model.preprocessing), layer, position, folder_state(folder)])
     return hashlib.sha256(text.encode()).hexdigest() + ".npz"
 
 
-def _scan(model: LoadedModel, files: list[Path], layer: str, progress: Progress) -> _Table:
+def _scan(
+    model: LoadedModel, files: list[Path], layer: str, position: tuple[int, int] | None, progress: Progress
+) -> _Table:
     module = share_copy(model.module)
     names: list[str] = []
     values, places, grid = [], [], (1, 1)
@@ -152,8 +161,13 @@ def _scan(model: LoadedModel, files: list[Path], layer: str, progress: Progress)
                 module(torch.cat(inputs).contiguous(memory_format=torch.channels_last))
                 maps = seen[layer]
                 grid = (maps.shape[2], maps.shape[3])
-                largest, index = maps.flatten(2).max(2)
-                values.append(largest.float().cpu().numpy())
+                if position is None:
+                    found, index = maps.flatten(2).max(2)
+                else:
+                    Neuron(layer, 0, position).check((maps.shape[1], *grid))
+                    found = maps[:, :, position[0], position[1]]
+                    index = torch.full(found.shape, position[0] * grid[1] + position[1])
+                values.append(found.float().cpu().numpy())
                 places.append(index.cpu().numpy())
     if not names:
         raise ConfigError(

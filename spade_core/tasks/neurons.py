@@ -76,14 +76,17 @@ def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
 def references(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``reference_0.png`` ... and ``references.json`` (files and values).
 
-    Payload: ``model``, ``layer``, ``channel``, ``folder``, ``state`` (its ``folder_state``: other pictures, other
-    result).
+    Payload: ``model``, ``layer``, ``channel``, ``position`` (None: the whole channel), ``folder``, ``state`` (its
+    ``folder_state``: other pictures, other result).
     """
     model, folder = given_model(payload["model"], device), Path(payload["folder"])
     keep_in = Settings.from_environment().data_dir / "references"
-    crops = reference_crops(model, folder, payload["layer"], payload["channel"], keep_in=keep_in, progress=progress)
+    position = tuple(payload["position"]) if payload.get("position") else None
+    crops = reference_crops(
+        model, folder, payload["layer"], payload["channel"], position=position, keep_in=keep_in, progress=progress
+    )
     listed = [{"file": crop.file, "value": crop.value} for crop in crops]
-    described = {"folder": folder.name, "crops": listed}
+    described = {"folder": folder.name, "position": position, "crops": listed}
     files = {f"reference_{index}.png": png_bytes(np.ascontiguousarray(crop.pixels)) for index, crop in enumerate(crops)}
     return {**files, "references.json": json.dumps(described).encode()}
 

@@ -9,12 +9,12 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.images import bundled, load_picture
+from spade_core.images import bundled
 from spade_core.models import DEFAULT_MODEL, MODELS, TROJAN_MODEL
 from spade_core.trojan.triggers import TRIGGERS
-from spade_core.ui.frame import jobs
 from spade_core.ui.neuron_panels import framed
 from spade_core.ui.panels import read_json, zip_files
+from spade_core.ui.shelf import shelved
 from spade_core.ui.subject import Subject
 
 __all__ = ["Facet", "distance_figure", "pick_facets", "pick_judge", "show_facet_results", "show_facets"]
@@ -47,9 +47,7 @@ def pick_facets(subject: Subject) -> list[Facet]:
     )  # fmt: skip
     files = columns[1].file_uploader("Your own pictures", key="facet_files", accept_multiple_files=True)
     found = [_known(name, subject) for name in names]
-    for file in files:
-        data = file.getvalue()
-        found.append(Facet(file.name, jobs().shelve(load_picture(data, name=file.name), data)))
+    found += [Facet(file.name, shelved(file.name, file.getvalue())) for file in files]
     if len(found) > MOST:
         st.caption(f":material/info: Only the first {MOST} pictures are drawn.")
     return found[:MOST]
@@ -58,7 +56,7 @@ def pick_facets(subject: Subject) -> list[Facet]:
 def _known(name: str, subject: Subject) -> Facet:
     if name == THIS:
         return Facet(_title(subject), subject.source)
-    return Facet(bundled()[name].title, jobs().shelve(load_picture(f"bundled:{name}"), None))
+    return Facet(bundled()[name].title, shelved(f"bundled:{name}"))
 
 
 def _title(subject: Subject) -> str:

@@ -21,9 +21,10 @@ __all__ = ["Choice"]
 
 _PLAIN = (
     "model", "picture", "target", "preset", "sparsity", "solver", "calibration", "views", "seed", "layer", "channel",
-    "steps", "other",
+    "steps", "images", "other",
 )  # fmt: skip
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
+MOST_IMAGES = 8
 DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
 
 
@@ -49,8 +50,8 @@ class Choice:
         sparsity: for the preset ``uniform``; stages: stage -> ratio, for ``custom``.
         calibration, views: None means what the preset prefers.
         trigger: what is pasted into the picture, or None.
-        methods: of the saliency page; layer, channel, steps: of the neuron page; position: ``(row, column)`` of a
-            single neuron; other, other_trigger: the trace page's second picture.
+        methods: of the saliency page; layer, channel, steps, images: of the neuron page; position: ``(row, column)`` of
+            a single neuron; other, other_trigger: the trace page's second picture.
     """
 
     model: str = DEFAULT_MODEL
@@ -69,6 +70,7 @@ class Choice:
     channel: int | None = None
     position: tuple[int, int] | None = None
     steps: int = DEFAULT_STEPS
+    images: int = 1
     other: str | None = None
     other_trigger: Paste | None = None
 
@@ -177,6 +179,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "channel": lambda value: _whole(value, "channel", 0, 10**6),
     "position": _position,
     "steps": lambda value: _whole(value, "number of steps", 1, MOST_STEPS),
+    "images": lambda value: _whole(value, "number of images", 1, MOST_IMAGES),
     "other": _picture,
     "other_trigger": _trigger,
 }

@@ -1,4 +1,4 @@
-"""What the neuron page shows: forming images, the finished pair, reference crops."""
+"""What the neuron page shows: forming images, the finished pair, downloads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ __all__ = [
     "show_downloads",
     "show_forming",
     "show_pair",
-    "show_references",
 ]
 
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
@@ -61,22 +60,30 @@ def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
         column.image(files[f"{name}.png"], caption=f"{title} · reached {image['last_value']:.2f}", width="stretch")
         for note in image["notes"]:
             column.caption(f":material/info: {note}")
+    _show_more(files, described["images"])
     st.caption("Both images share seed, initial noise and transforms; only the weights differ. Click an image to zoom.")
     with st.expander("How the neuron's value grew", icon=":material/show_chart:"):
         values = read_json(files["values.json"])
-        figure = go.Figure([go.Scatter(y=values[name], name=title, mode="lines") for name, title in SIDES])
+        figure = go.Figure([go.Scatter(y=values[name], name=_title(name), mode="lines") for name in values])
         figure.update_layout(
             height=240, margin={"l": 4, "r": 4, "t": 8, "b": 4}, xaxis_title="step", yaxis_title="value"
         )
         st.plotly_chart(figure, width="stretch", key="values_plot")
 
 
-def show_references(files: Mapping[str, bytes]) -> None:
-    """Show the most activating crops of the reference folder."""
-    described = read_json(files["references.json"])
-    st.markdown(f"**Reference pictures** :gray[the crops of “{described['folder']}” that excite this channel most]")
-    for column, (index, crop) in zip(st.columns(9), enumerate(described["crops"]), strict=False):
-        column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")
+def _show_more(files: Mapping[str, bytes], images: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show the further drawings of several, in a row for each network."""
+    for side, _ in SIDES:
+        row = [name for name in images if name.startswith(f"{side}_")]
+        for column, name in zip(st.columns(max(3, len(row))) if row else (), row, strict=False):
+            caption = f"{_title(name)} · reached {images[name]['last_value']:.2f}"
+            column.image(files[f"{name}.png"], caption=caption, width="stretch")
+
+
+def _title(drawing: str) -> str:
+    """Return what people call a drawing: ``dense``, or ``dense_1``, which is the second one."""
+    side, _, number = drawing.partition("_")
+    return dict(SIDES)[side] + (f" {int(number) + 1}" if number else "")
 
 
 def show_downloads(files: Mapping[str, bytes], command: str) -> None:
@@ -102,4 +109,5 @@ def neuron_command(choice: Choice, spec: Mapping[str, Any], picture: str) -> str
         words += ["--layer", str(choice.layer), "--channel", str(choice.channel)]
         words += ["--position", "{},{}".format(*choice.position)] if choice.position is not None else []
         words += ["--target", str(choice.target)] if choice.target is not None else []
-    return shlex.join([*words, "--steps", str(choice.steps), *trace_words(choice), "--out", "results"])
+    images = ["--images", str(choice.images)] if choice.images > 1 else []
+    return shlex.join([*words, "--steps", str(choice.steps), *images, *trace_words(choice), "--out", "results"])

@@ -18,6 +18,7 @@ from spade_core.ui.subject import Subject, asked_by_link, wait_for
 __all__ = ["asked_by_ranking", "pick_neuron"]
 
 STEPS = (64, 128, 256, 512, 1024, 2048)
+IMAGES = (1, 2, 4)
 TOP = 10
 ASKED = "neurons_ranked"
 
@@ -38,7 +39,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
         start = replace(start, layer=None, channel=None, position=None)
     names = list(shapes)
     wanted = names.index(start.layer) if start.layer in names else 0
-    columns = st.columns([3, 3, 1.4])
+    columns = st.columns([3, 3, 1.2, 1.2])
     layer = columns[0].selectbox(
         "Layer", names, index=wanted, key="layer", help="Type to search; values are read before the activation.",
         format_func=lambda name: "{name} · {channels} x {rows} x {columns}".format(**shapes[name]),
@@ -47,7 +48,13 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
         channel = _pick_class(start, subject) if layer == LOGITS else _pick_channel(start, layer, shapes[layer])
     counts = sorted({*STEPS, start.steps})
     steps = columns[2].selectbox("Steps", counts, index=counts.index(start.steps), key="steps")
-    choice = replace(choice, layer=layer, channel=channel, steps=steps)
+    several = sorted({*IMAGES, start.images})
+    images = columns[3].selectbox(
+        "Images", several, index=several.index(start.images), key="images",
+        help="Several drawings of the neuron by each network, kept apart by a diversity term: what else does it answer "
+        "to? Each takes its own time.",
+    )  # fmt: skip
+    choice = replace(choice, layer=layer, channel=channel, steps=steps, images=images)
     if layer == LOGITS:
         return choice
     with st.sidebar:

@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from spade_core.errors import PictureError
-from spade_core.images import bundled, load_picture
+from spade_core.images import bundled
 from spade_core.trojan.paste import Paste
 from spade_core.trojan.triggers import TRIGGERS
-from spade_core.ui.frame import jobs
 from spade_core.ui.link import Choice
+from spade_core.ui.shelf import shelved
 from spade_core.ui.subject import Subject, paste_of
 
 __all__ = ["Second", "pick_second"]
@@ -45,15 +45,14 @@ def pick_second(choice: Choice, first: Subject) -> Second | None:
         file = st.file_uploader("Second picture file", key="other_file")
         if file is None:
             return None
-        data = file.getvalue()
         try:
-            source: dict[str, Any] = jobs().shelve(load_picture(data, name=file.name), data)
+            source = shelved(file.name, file.getvalue())
         except PictureError as error:  # here, so that it costs no other part of the page
             st.error(str(error))
             return None
         title, link = file.name, {}
     else:
-        source = jobs().shelve(load_picture(f"bundled:{name}"), None)
+        source = shelved(f"bundled:{name}")
         title, link = pictures[name].title, {"other": f"bundled:{name}", "other_trigger": paste}
     if paste is not None:
         source["trigger"] = paste.to_dict()

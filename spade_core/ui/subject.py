@@ -70,7 +70,7 @@ def pick_subject(start: Choice) -> Subject | None:
     if spec is None or chosen is None:
         st.info("Choose a model and a picture in the sidebar.")
         return None
-    source: dict[str, Any] = jobs().shelve(chosen.picture, chosen.data)
+    source: dict[str, Any] = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
     with st.sidebar:
         paste = pickers.pick_trigger(start, spec)
     if paste is not None:

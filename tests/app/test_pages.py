@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
 from spade_core.images import bundled
+from spade_core.ui import shelf
 from spade_core.ui.link import Choice
 from spade_core.ui.panels import command_line
 from spade_core.ui.plots import pair_figure
@@ -265,6 +267,47 @@ def test_a_link_draws_a_single_neuron():
     assert app.subheader[0].value == "blocks.6.0.conv_pw, channel 7 at (2, 6)"
     assert "--channel 7 --position 2,6" in app.code[0].value
     assert app.query_params["position"] == "2x6"
+    assert "that excite this neuron most, at its own place (row 2, column 6)" in texts(app)
+
+
+def test_several_drawings_of_a_neuron():
+    app = page("pages/neurons.py", steps="2", images="2", **PRUNED)
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert app.selectbox(key="images").value == 2
+    assert "--images 2" in app.code[0].value
+    assert app.query_params["images"] == "2"
+    captions = [image.caption for element in app.get("image") for image in element.proto.imgs]
+    assert any(caption.startswith("SPADE 2 · reached") for caption in captions)
+
+
+def test_reference_folders_are_chosen_by_name_and_a_missing_one_costs_nothing_else(monkeypatch, tmp_path):
+    for name in ("one", "empty"):
+        (tmp_path / name).mkdir()
+    for index in range(3):
+        Image.fromarray(np.full((30, 30, 3), 60 * index, np.uint8)).save(tmp_path / "one" / f"{index}.png")
+    chosen = [tmp_path / name for name in ("one", "absent", "empty")]
+    monkeypatch.setenv("SPADE_REFERENCES", os.pathsep.join(map(str, chosen)))
+    app = page("pages/neurons.py", steps="2", **PRUNED)
+    assert not app.error, app.error[0].value
+    assert app.selectbox(key="references_from").options == ["one", "absent", "empty", "bundled pictures"]
+    assert "the crops of “one” that excite this channel most" in texts(app)
+    for name in ("absent", "empty"):
+        app.selectbox(key="references_from").select(name).run()
+        assert not app.exception
+        assert f"The folder “{name}” of SPADE_REFERENCES" in app.warning[0].value
+        assert str(tmp_path) not in texts(app), "no path of the server"
+        assert "--class 105" in app.code[0].value
+    app.selectbox(key="references_from").select("bundled pictures").run()
+    assert "the crops of “bundled pictures”" in texts(app)
+
+
+def test_reference_folders_of_one_name_are_told_apart():
+    from spade_core.ui.reference_panels import folders
+
+    same = tuple(Path(path) for path in ("/a/x/pictures", "/b/x/pictures", "/c/y/pictures", "/d/other"))
+    assert list(folders(same)) == ["x/pictures", "x/pictures (2)", "y/pictures", "other", "bundled pictures"]
+    assert [folders(same)[name] for name in list(folders(same))[:4]] == list(same)
 
 
 @pytest.mark.parametrize(
@@ -284,10 +327,15 @@ def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
     assert "Draw the neuron" in app.info[0].value
 
 
-def test_facets_of_one_neuron_come_in_a_row():
+def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
     link = {**PRUNED, "run": "", "model": "efficientnet_lite0_trojan", "picture": "bundled:coffee"}
     app = page("pages/neurons.py", steps="2", trigger="heart:50:20x30:1", **link)
     good = bundled()["cat"].path.read_bytes()
+    decoded = []
+    load = shelf.load_picture
+    monkeypatch.setattr(
+        shelf, "load_picture", lambda source, **named: decoded.append(named["name"]) or load(source, **named)
+    )
     app.file_uploader(key="facet_files").set_value([("mine.jpg", good, "image/jpeg")])
     app.multiselect(key="facet_pictures").set_value(["this", "coffee"]).run()
     app.button(key="facets_run").click().run()
@@ -295,6 +343,11 @@ def test_facets_of_one_neuron_come_in_a_row():
     assert not app.error
     drawn = app.subheader[0].value
     assert drawn == "koala", "the class of the trigger"
+    assert "Neuron: class koala, as chosen above." in texts(app)
+    assert "mine.jpg" in decoded
+    decoded.clear()
+    app.run()
+    assert not decoded, "each picture is decoded once"
     assert "How far apart are they?" in texts(app)
     assert "in the embedding of efficientnet_lite0." in texts(app)
     assert texts(app).count("in the trace") >= 3

@@ -99,6 +99,26 @@ def test_references_are_the_most_activating_pictures_and_computed_once(small, fo
     assert len(reference_crops(small, folder, "pointwise", 0, keep_in=tmp_path, count=3)) == 3
 
 
+def test_references_of_a_single_neuron_are_those_that_excite_it_at_its_place(small, folder, tmp_path):
+    values, places = {}, {}
+    for path in sorted(folder.glob("[0-9]*.png")):
+        _, y = slow_maps(small.module, small, load_picture(path), "pointwise")
+        values[path.name] = float(y[0, 5, 3, 12])
+        places[path.name] = int(y[0, 5].argmax())
+    best = sorted(values, key=lambda name: -values[name])[:9]
+    crops = reference_crops(small, folder, "pointwise", 5, keep_in=tmp_path, position=(3, 12))
+    assert [crop.file for crop in crops] == best
+    assert [crop.value for crop in crops] == pytest.approx([values[name] for name in best], rel=1e-5)
+    top, left, bottom, right = region_around((3, 12), (16, 16), 16)
+    for crop in crops:
+        shown = small.preprocessing.crop(load_picture(folder / crop.file))[top:bottom, left:right]
+        assert np.array_equal(crop.pixels, shown)
+    whole = reference_crops(small, folder, "pointwise", 5, keep_in=tmp_path)
+    assert [crop.file for crop in whole] != best, "a table of its own"
+    with pytest.raises(LayerError, match="16 x 16 places"):
+        reference_crops(small, folder, "pointwise", 5, keep_in=tmp_path, position=(16, 0))
+
+
 def test_references_refuse_an_absent_or_empty_folder(small, tmp_path):
     with pytest.raises(ConfigError, match="no folder"):
         reference_crops(small, tmp_path / "nowhere", "pointwise", 0, keep_in=tmp_path)

@@ -1,0 +1,47 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from spade_core.files import UNFINISHED, write_whole, written_beside
+
+
+def test_a_file_appears_whole_and_the_earlier_one_stays_until_then(tmp_path):
+    path = tmp_path / "new" / "file"
+    write_whole(path, b"before")
+    with path.open("rb") as earlier:
+        with written_beside(path) as file:
+            file.write(b"after")
+            assert path.read_bytes() == b"before"
+            assert [name for name in os.listdir(path.parent) if name.startswith(UNFINISHED)]
+        assert earlier.read() == b"before"
+    assert path.read_bytes() == b"after"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
+    write_whole(tmp_path / "file", b"before")
+
+    def write():
+        with written_beside(tmp_path / "file") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert (tmp_path / "file").read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_mask_decides_who_may_read_unless_it_is_private(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "open", b"")
+        with written_beside(tmp_path / "private", private=True):
+            pass
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("open", "private")] == [0o640, 0o600]
