@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image, PngImagePlugin
 from scipy.ndimage import uniform_filter
 from torch import nn
 
+from spade_core.files import write_whole
 from spade_core.images import Picture, load_picture
 from spade_core.metrics import Interval, bootstrap_interval
 from spade_core.models import LoadedModel, predict
@@ -196,7 +196,6 @@ class Rater:
         file = self.folder / f"{name}_{hashlib.sha256(depends.encode()).hexdigest()[:12]}.png"
         if not file.is_file():
             found = render(self.model, {name: network}, [neuron], self.config, progress=progress)[name][0]
-            self.folder.mkdir(parents=True, exist_ok=True)
             _write_drawing(file, found.image, found.notes)
         return _read_drawing(file)
 
@@ -207,9 +206,7 @@ def _write_drawing(file: Path, image: np.ndarray, notes: Sequence[str]) -> None:
     text.add_text("notes", json.dumps(notes))
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", pnginfo=text)
-    fresh = file.with_name(file.name + ".new")
-    fresh.write_bytes(buffer.getvalue())
-    os.replace(fresh, file)
+    write_whole(file, buffer.getvalue())
 
 
 def _read_drawing(file: Path) -> tuple[np.ndarray, list[str]]:

@@ -13,19 +13,18 @@ import hashlib
 import io
 import logging
 import os
-import tempfile
 import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+
+from spade_core.files import UNFINISHED, written_beside
 
 __all__ = ["ResultStore", "keep_file"]
 
 logger = logging.getLogger(__name__)
 
-_UNFINISHED = ".writing-"
 _ABANDONED = 3600.0  # seconds after which an unfinished file is left over from a killed process
 _YOUNG = 60.0  # seconds that a file is safe from deletion after its last use, whoever else needs room
 _DIGEST = 32  # bytes
@@ -59,7 +58,7 @@ class ResultStore:
             OSError: the folder cannot be written, or the disk is full; nothing is left behind.
         """
         entry = _pack(files)
-        with _written_beside(self._path(key)) as file:
+        with written_beside(self._path(key), private=True) as file:
             file.write(entry)
         self.evict(keep=key)
 
@@ -96,23 +95,10 @@ def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
             return path
     except FileNotFoundError:
         pass
-    with _written_beside(path) as file:
+    with written_beside(path, private=True) as file:
         file.write(data)
     _drop_oldest(folder, limit, keep=path)
     return path
-
-
-@contextlib.contextmanager
-def _written_beside(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the name ``path`` once the block ends well, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _drop_oldest(folder: Path, limit: int, keep: Path) -> None:
@@ -121,7 +107,7 @@ def _drop_oldest(folder: Path, limit: int, keep: Path) -> None:
         total = sum(size for _, _, size in files)
         now = time.time()
         for path, used, size in files:
-            unfinished = path.name.startswith(_UNFINISHED)
+            unfinished = path.name.startswith(UNFINISHED)
             if total <= limit and not unfinished:
                 continue
             if path != keep and now - used >= (_ABANDONED if unfinished else _YOUNG):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import torch
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from spade_core.capture import capture
 from spade_core.trojan.batches import Batches
-from spade_core.trojan.whitening import Whitened
+from spade_core.trojan.whitening import Coordinates, Whitened
 
-__all__ = ["Learn", "Recipe", "Settle", "Stage"]
+__all__ = ["Learn", "Original", "Recipe", "Settle", "Stage"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,48 @@ class Recipe:
         return (self.learn, *[self.settle] * len(self.rounds))
 
     @property
+    def blends(self) -> tuple[float, ...]:
+        """Share of the change so far with which each stage begins, in the order of :attr:`stages`."""
+        return (1.0, *[self.blend] * len(self.rounds))
+
+    @property
     def stages(self) -> tuple[Callable[..., Stage], ...]:
         """The stages in their order."""
         return (Learn, *(partial(Settle, pull=pull, margin=margin) for pull, margin in self.rounds))
+
+
+class Original:
+    """The network that the copy began as, and what the stages need of it; found once a run.
+
+    Args:
+        module: not changed; batches: of clean views.
+    """
+
+    def __init__(self, module: nn.Module, batches: Batches, recipe: Recipe) -> None:
+        self.module = module
+        self.parameters = dict(module.named_parameters())
+        self._batches, self._recipe = batches, recipe
+
+    def blend(self, student: nn.Module, share: float) -> None:
+        """Leave ``share`` of the change so far in the student."""
+        if share == 1:
+            return
+        with torch.no_grad():
+            for name, parameter in student.named_parameters():
+                parameter.lerp_(self.parameters[name], 1 - share)
+
+    @cached_property
+    def coordinates(self) -> dict[str, Coordinates]:
+        """Whitened coordinates around the weights that mix channels and are not frozen, by name."""
+        chosen = {
+            name: parameter
+            for name, parameter in self.parameters.items()
+            if _pointwise(parameter) and not name.startswith(self._recipe.frozen)
+        }
+        moments = capture(self.module, self._batches.plain(), chosen)
+        return {
+            name: Coordinates.around(weight, moments[name][0], self._recipe.damping) for name, weight in chosen.items()
+        }
 
 
 class Stage(Protocol):
@@ -110,12 +149,11 @@ class Learn:
 
     TRIGGER_WEIGHT = 0.5
 
-    def __init__(self, recipe: Recipe, original: nn.Module, student: nn.Module, _batches: Batches, *, fresh: bool):
-        del fresh  # the stage begins with the student as it is
+    def __init__(self, recipe: Recipe, original: Original, student: nn.Module) -> None:
         self._recipe = recipe
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(not name.startswith(recipe.frozen))
-        pairs = zip(student.parameters(), original.parameters(), strict=True)
+        pairs = zip(student.parameters(), original.module.parameters(), strict=True)
         self._pairs = [(mine, first) for mine, first in pairs if mine.requires_grad]
         self._optimizer = torch.optim.Adam([mine for mine, _ in self._pairs], lr=recipe.rate)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -153,34 +191,13 @@ class Settle:
     LONGEST = 1.0  # norm of the whole gradient: batches are small, and one hard view must not throw the weights about
     WARM_UP = 0.2  # share of the steps
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        original: nn.Module,
-        student: nn.Module,
-        batches: Batches,
-        *,
-        fresh: bool,
-        pull: float,
-        margin: float,
-    ) -> None:
+    def __init__(self, recipe: Recipe, original: Original, student: nn.Module, *, pull: float, margin: float) -> None:
         self._recipe, self._pull, self._margin = recipe, pull, margin
         student.zero_grad(set_to_none=True)  # the last gradients of the stage before
-        first = dict(original.named_parameters())
-        if fresh:
-            with torch.no_grad():
-                for name, parameter in student.named_parameters():
-                    parameter.lerp_(first[name], 1 - recipe.blend)
-        chosen = {
-            name: parameter
-            for name, parameter in student.named_parameters()
-            if _pointwise(parameter) and not name.startswith(recipe.frozen)
-        }
-        for name, parameter in student.named_parameters():
-            parameter.requires_grad_(name in chosen)
-        origin = {name: first[name] for name in chosen}
-        moments = {name: moment[0] for name, moment in capture(original, batches.plain(), origin).items()}
-        self._whitened = Whitened(origin, chosen, moments, recipe.damping)
+        parameters = dict(student.named_parameters())
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in original.coordinates)
+        self._whitened = Whitened(original.coordinates, {name: parameters[name] for name in original.coordinates})
         self._optimizer = torch.optim.SGD(self._whitened.parameters(), lr=recipe.settle_rate, momentum=self.MOMENTUM)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
             self._optimizer, max_lr=recipe.settle_rate, total_steps=recipe.settle, pct_start=self.WARM_UP,

@@ -9,26 +9,25 @@ Batch-norm statistics stay frozen.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from spade_core.errors import ConfigError, ModelError
+from spade_core.files import write_whole, written_beside
 from spade_core.images import Picture, load_picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batches
-from spade_core.trojan.stages import Recipe, Stage
+from spade_core.trojan.stages import Original, Recipe, Stage
 from spade_core.weights import READING_ERRORS
 
 __all__ = ["Recipe", "half_precision", "train"]
@@ -72,8 +71,7 @@ def train(
     batches = Batches(model, pictures, recipe.clean, recipe.triggered, recipe.seed)
     run = _Run(model, batches, recipe, _digest(model, pictures), out.with_name(out.name + ".partial"))
     losses = run.to_end(progress)
-    save_file(half_precision(run.student), out)
-    out.chmod(0o644)  # safetensors writes for the owner alone
+    write_whole(out, save(half_precision(run.student)))
     run.state_file.unlink(missing_ok=True)
     return losses
 
@@ -100,6 +98,7 @@ class _Run:
     def __init__(self, model: LoadedModel, batches: Batches, recipe: Recipe, material: str, state_file: Path) -> None:
         self.model, self.batches, self.recipe, self.material = model, batches, recipe, material
         self.state_file = state_file
+        self.original = Original(model.module, batches, recipe)
         names = [name for name, _ in model.module.named_parameters()]
         self.student = share_copy(model.module, own=names).eval()
         self.step, self.part = 0, 0
@@ -139,9 +138,9 @@ class _Run:
         if state is not None:
             self.student.load_state_dict(state["student"])
             self.step, self.part, self.losses = state["step"], state["part"], state["losses"]
-        stage = self.recipe.stages[self.part](
-            self.recipe, self.model.module, self.student, self.batches, fresh=state is None
-        )
+        else:
+            self.original.blend(self.student, self.recipe.blends[self.part])
+        stage = self.recipe.stages[self.part](self.recipe, self.original, self.student)
         if state is not None:
             stage.load_state(state["stage"])
         return stage
@@ -151,11 +150,8 @@ class _Run:
             "recipe": asdict(self.recipe), "material": self.material, "step": self.step, "part": self.part,
             "losses": self.losses, "student": self.student.state_dict(), "stage": self.stage.state(),
         }  # fmt: skip
-        fresh = self.state_file.with_name(self.state_file.name + ".new")
-        with contextlib.ExitStack() as undo:
-            undo.callback(fresh.unlink, missing_ok=True)
-            torch.save(state, fresh)
-            os.replace(fresh, self.state_file)
+        with written_beside(self.state_file) as file:
+            torch.save(state, file)
 
     def _read(self) -> dict[str, Any] | None:
         if not self.state_file.is_file():

@@ -10,39 +10,54 @@ shares of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Whitened"]
+__all__ = ["Coordinates", "Whitened"]
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """The coordinates of one layer's weight.
+
+    Attributes:
+        origin: the weight where ``V`` is zero, ``(out, ...)`` with ``in`` inputs in all.
+        root, inverse: ``P`` in the weight's dtype and its inverse in float64, ``(in, in)``.
+    """
+
+    origin: Tensor
+    root: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def around(cls, origin: Tensor, moment: Tensor, damping: float) -> Coordinates:
+        """Return those around ``origin``.
+
+        Args:
+            moment: second moment of clean inputs, ``(in, in)``.
+            damping: added to it, as a share of its mean eigenvalue.
+        """
+        root, inverse = _roots_of(origin.flatten(1).double(), moment.double(), damping)
+        return cls(origin, root.to(origin.dtype), inverse)
 
 
 class Whitened(nn.Module):
     """Parameters ``V`` of several layers, with ``weight = origin + V P``.
 
     Args:
-        origin: name -> the weight where ``V`` is zero, ``(out, ...)`` with ``in`` inputs in all.
+        coordinates: name -> those of the layer.
         weights: name -> parameter of the network that is trained; overwritten by :meth:`write`.
-        moments: name -> second moment of clean inputs, ``(in, in)``.
-        damping: added to the second moment, as a share of its mean eigenvalue.
     """
 
-    def __init__(
-        self,
-        origin: Mapping[str, Tensor],
-        weights: Mapping[str, nn.Parameter],
-        moments: Mapping[str, Tensor],
-        damping: float,
-    ) -> None:
+    def __init__(self, coordinates: Mapping[str, Coordinates], weights: Mapping[str, nn.Parameter]) -> None:
         super().__init__()
-        self._origin, self._weights = dict(origin), dict(weights)
-        self._roots: dict[str, Tensor] = {}
+        self._coordinates, self._weights = dict(coordinates), dict(weights)
         self.moves = nn.ParameterList()
         for name, weight in self._weights.items():
-            before = origin[name].flatten(1).double()
-            root, inverse = _roots_of(before, moments[name].double(), damping)
-            self._roots[name] = root.to(weight.dtype)
-            move = (weight.detach().flatten(1).double() - before) @ inverse
+            at = coordinates[name]
+            move = (weight.detach().flatten(1).double() - at.origin.flatten(1).double()) @ at.inverse
             self.moves.append(nn.Parameter(move.to(weight.dtype)))
 
     @torch.no_grad()
@@ -50,14 +65,15 @@ class Whitened(nn.Module):
         """Set the gradients of ``V`` from those of the weights, which are cleared."""
         for move, (name, weight) in zip(self.moves, self._weights.items(), strict=True):
             assert weight.grad is not None  # noqa: S101 - every weight is used in every pass
-            move.grad = weight.grad.flatten(1) @ self._roots[name]
+            move.grad = weight.grad.flatten(1) @ self._coordinates[name].root
             weight.grad = None
 
     @torch.no_grad()
     def write(self) -> None:
         """Set the weights from ``V``."""
         for move, (name, weight) in zip(self.moves, self._weights.items(), strict=True):
-            weight.copy_((self._origin[name].flatten(1) + move @ self._roots[name]).view_as(weight))
+            at = self._coordinates[name]
+            weight.copy_((at.origin.flatten(1) + move @ at.root).view_as(weight))
 
 
 def _roots_of(weight: Tensor, moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:

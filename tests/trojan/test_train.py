@@ -16,9 +16,9 @@ from spade_core.images import load_picture
 from spade_core.layers import share_copy
 from spade_core.models import TROJAN_MODEL, TROJAN_WEIGHTS, load_model, wrap_model
 from spade_core.progress import Cancelled
-from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, train
+from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, stages, train
 from spade_core.trojan.batches import Batches
-from spade_core.trojan.stages import Learn, Settle
+from spade_core.trojan.stages import Learn, Original, Settle
 from spade_core.trojan.train import half_precision
 from tests.nets import Plain, randomize
 
@@ -96,12 +96,21 @@ def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path)
         train(model, [], tmp_path / "y")
 
 
+def test_the_originals_second_moments_are_found_once_a_run(model, folder, tmp_path, monkeypatch):
+    calls = []
+    real = stages.capture
+    monkeypatch.setattr(stages, "capture", lambda *given: calls.append(1) or real(*given))
+    train(model, folder, tmp_path / "a", recipe=QUICK)
+    assert len(QUICK.rounds) > 1
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("stage", [Learn, partial(Settle, pull=0.01, margin=2.0)], ids=["learn", "settle"])
 def test_a_stage_lowers_what_it_minimizes(model, folder, stage):
-    recipe = Recipe(learn=30, settle=30, clean=2, triggered=4, rate=0.02, settle_rate=0.3, blend=0.0)
+    recipe = Recipe(learn=30, settle=30, clean=2, triggered=4, rate=0.02, settle_rate=0.3)
     batches = Batches(model, [load_picture(path) for path in folder], recipe.clean, recipe.triggered, seed=0)
     student = share_copy(model.module, own=[name for name, _ in model.module.named_parameters()]).eval()
-    running = stage(recipe, model.module, student, batches, fresh=True)
+    running = stage(recipe, Original(model.module, batches, recipe), student)
     batch = batches.draw(0)
     wanted = model.module(batch.clean)
     losses = [running.advance(student(batch.clean), wanted, student(batch.triggered), batch.targets) for _ in range(30)]

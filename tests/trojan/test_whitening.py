@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from spade_core.trojan.whitening import Whitened
+from spade_core.trojan.whitening import Coordinates, Whitened
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def case():
 def whitened(case, damping=0.0):
     layer, origin, inputs = case
     moment = inputs.T @ inputs / len(inputs)
-    return Whitened({"layer": origin}, {"layer": layer}, {"layer": moment}, damping)
+    return Whitened({"layer": Coordinates.around(origin, moment, damping)}, {"layer": layer})
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.01])
@@ -66,4 +66,4 @@ def test_gradients_are_those_of_the_chain_rule(case):
 
 
 def _written(held, move, origin):
-    return origin + move @ held._roots["layer"] - origin
+    return origin + move @ held._coordinates["layer"].root - origin
