@@ -133,7 +133,7 @@ def _pick(studies: list[Study]) -> Study:
         [
             {
                 "name": row.name, "key": row.key, "status": row.status, "demo": row.demo,
-                "published": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
+                "created": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
                 "unblinded": row.unblinded is not None,
             }
             for row in studies

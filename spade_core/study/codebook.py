@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from spade_core.study.design import Design
 from spade_core.study.questions import Rating, Text
 
-__all__ = ["CODEBOOK", "CODEBOOKS", "codebook_of", "rating_column", "text_column"]
+__all__ = ["CODEBOOK", "CODEBOOKS", "STUDY_COLUMNS", "codebook_of", "rating_column", "text_column"]
 
 Entry = tuple[str, str]  # type or unit, meaning
 
@@ -18,6 +18,7 @@ _STUDY: Mapping[str, Entry] = {
     "design_sha256": ("text", "of the design"),
     "code_version": ("text", "version of the program that published it"),
 }
+STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
 _WHO: Mapping[str, Entry] = {
     "participant_uid": ("text", "random id of the participation; in the shareable export a fresh number"),
     "is_bot": ("0/1", "a simulated participant: never data about people"),

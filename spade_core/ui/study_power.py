@@ -105,7 +105,7 @@ def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:
 
 def _numbers(fields: tuple[tuple[str, str, Any], ...], low: float, high: float, step: float) -> dict[str, float]:
     return {
-        name: column.number_input(label, low, high, float(value), step, key=f"power_{name}")
+        name: column.number_input(label, low, high, float(value), step, "%.3f", key=f"power_{name}")
         for column, (name, label, value) in zip(st.columns(len(fields)), fields, strict=True)
     }
 

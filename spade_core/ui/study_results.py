@@ -11,6 +11,7 @@ import streamlit as st
 from spade_core.study.access import Evidence
 from spade_core.study.blinding import hidden_columns, is_blind
 from spade_core.study.bots import POLICIES, simulate
+from spade_core.study.codebook import STUDY_COLUMNS
 from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
 from spade_core.study.export import FORMATS, TABLES, bundle, export, trial_table
@@ -46,11 +47,21 @@ def show_bots(key: str) -> None:
 
         if keep:
             ends = simulate(study_store(), key, count, policy, seed, progress=report)
-            st.success(f"SIMULATED: {ends}", icon=":material/smart_toy:")
+            bar.empty()
+            st.success(f"SIMULATED: {_ends(ends)}. Monitor and Analysis show them.", icon=":material/smart_toy:")
         else:
             found = dry_run(study_store(), key, count, policy, seed, progress=report)
-            st.success(f"SIMULATED, on a copy: {found['ends']}; completed in each cell {found['cells']}.")
+            bar.empty()
+            cells = ", ".join(map(str, found["cells"]))
+            st.success(
+                f"SIMULATED, on a copy: {_ends(found['ends'])}; completed in each cell: {cells}.",
+                icon=":material/smart_toy:",
+            )
             _show_result(found["result"])
+
+
+def _ends(ends: dict[str, int]) -> str:
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in ends.items())
 
 
 def show_export(key: str) -> None:
@@ -66,7 +77,7 @@ def show_export(key: str) -> None:
         key="shareable",
     )
     mark = "_shareable" if shareable else ""
-    left, right, _ = st.columns([1, 1, 2])
+    left, right, _ = st.columns([1, 2, 1])
     left.download_button(
         "Download", partial(export_bytes, key, form, shareable, evidence(), name), f"{key}_{name}{mark}.{form}",
         key="export", on_click="ignore", type="primary",
@@ -77,7 +88,8 @@ def show_export(key: str) -> None:
     )  # fmt: skip
     table = trial_table(store, key, shareable=shareable)
     st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
-    st.dataframe(table.tail(SHOWN).map(safe_text), hide_index=True, key="answers")
+    same = [name for name in STUDY_COLUMNS if name in table]  # in every row, and in front of what one looks for
+    st.dataframe(table.drop(columns=same).tail(SHOWN).map(safe_text), hide_index=True, key="answers")
 
 
 def export_bytes(key: str, form: str, shareable: bool, shown: Evidence, table: str = "trials") -> bytes:
@@ -115,7 +127,7 @@ def show_analysis(key: str) -> None:
     store = study_store()
     study = opened(store, key)
     if is_blind(store, study):
-        _show_blind(key)
+        _show_blind(key, study.row.status)
         return
     result = evaluate(store, key)
     _show_result(result)
@@ -139,11 +151,13 @@ def show_analysis(key: str) -> None:
     )  # fmt: skip
 
 
-def _show_blind(key: str) -> None:
+def _show_blind(key: str, status: str) -> None:
     st.info(
         "This study is blind: conditions and correctness stay hidden, here and in every export, until you unblind it.",
         icon=":material/visibility_off:",
     )
+    if status == "open":
+        st.warning("This study still takes participants: pause or close it before you look at conditions.")
     sure = st.checkbox("Data collection is over, and exclusions are decided. This cannot be undone.", key="sure")
     st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(_unblind), args=(key,))
 

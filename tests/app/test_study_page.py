@@ -304,6 +304,7 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     app = go(app, "Analysis")
     assert "This study is blind" in app.info[0].value
     assert app.button(key="unblind").disabled
+    assert "still takes participants" in app.warning[0].value
     app.checkbox(key="sure").check().run()
     app.button(key="unblind").click().run()
     assert not app.exception
@@ -313,6 +314,7 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     assert "SIMULATED" not in texts(app)
     assert len(app.get("plotly_chart")) == len(FIGURES)
     assert columns(go(app, "Export")) >= set(BLINDED)
+    assert app.dataframe[-1].value.columns[0] == "participant_uid", "not what is the same in every row"
     actions = store.run(lambda session: list(session.scalars(select(Audit.action))))
     assert actions.count("unblind") == 1
     told = store.run(lambda session: session.scalar(select(Audit.details).where(Audit.action == "unblind")))
@@ -360,7 +362,7 @@ def test_a_dry_run_works_on_a_copy(store, key):
     app.button(key="simulate").click().run()
     assert not app.exception
     assert not app.error
-    assert "SIMULATED, on a copy: {'complete': 2}" in app.success[0].value
+    assert "SIMULATED, on a copy: 2 complete; completed in each cell: " in app.success[0].value
     assert "SIMULATED dense" in columns(app)
     assert store.run(lambda session: len(list(session.scalars(select(Participant))))) == 1
     app.toggle(key="keep_bots").set_value(True)
