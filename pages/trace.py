@@ -185,7 +185,7 @@ def _render_paths(files: dict[str, bytes], summary: dict[str, Any]) -> None:
     for end in found["ends"]:
         ended.setdefault(f"{end['layer']} {end['reason']}", []).append(str(end["channel"]))
     for what, channels in ended.items():
-        st.caption(f":material/first_page: Ended: {what} (channel {', '.join(channels)}).")
+        st.caption(f":material/flag: Ended: {what} (channel {', '.join(channels)}).")
 
 
 def _render_overlap(choice: Choice, subject: Subject) -> None:

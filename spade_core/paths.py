@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,22 +81,21 @@ def paths(
     logit = torch.zeros_like(nodes[-1].value)
     logit[0, target] = 1
     gradients = _gradients(nodes, logit)
-    starts = _starts(nodes[-1], logit)[:width]
+    starts = [place for place, _ in _ranked(_by_layer(nodes[-1], logit, lambda _, gradient: gradient.abs()), width)]
     edges: list[Edge] = []
     ends: list[End] = []
-    frontier, done = list(starts), set()
+    frontier, done = starts, set()
     for _ in range(depth):
         gains: dict[tuple[Node, int], float] = {}
         for sink, channel in frontier:
             done.add((sink, channel))
-            shares = _shares(sink, _only(gradients[sink], sink.axis, channel))
-            strongest = _ranked(shares)[:fan]
+            strongest = _inputs(sink, channel, gradients[sink], fan)
             if not strongest:
                 ends.append(End(sink.layer, channel, _why(sink)))
             for (source, place), strength in strongest:
                 edges.append(Edge(source.layer, place, sink.layer, channel, strength))
                 gains[source, place] = gains.get((source, place), 0.0) + abs(strength)
-        frontier = sorted(gains.keys() - done, key=lambda place: -gains[place])[:width]
+        frontier = sorted((place for place in gains if place not in done), key=lambda place: -gains[place])[:width]
     begun = tuple((node.layer, channel) for node, channel in starts)
     used = {layer for layer, _ in begun} | {name for edge in edges for name in (edge.source, edge.sink)}
     layers = dict.fromkeys(node.layer for node in reversed(nodes) if node.layer in used)
@@ -112,10 +111,10 @@ def _gradients(nodes: Sequence[Node], logit: Tensor) -> dict[Node, Tensor]:
     return found
 
 
-def _starts(output: Node, logit: Tensor) -> list[tuple[Node, int]]:
-    """Return the channels that the logit is read from: of an ordinary classifier its neuron of the class alone."""
-    reads = {node: node.per_channel(part.abs()) for node, part in output.pull(logit).items() if node.layer != PICTURE}
-    return [place for place, _ in _ranked(reads)]
+def _inputs(sink: Node, channel: int, gradient: Tensor, fan: int) -> list[tuple[tuple[Node, int], float]]:
+    """Return the strongest connections of one channel, of which ``gradient`` is that of the whole layer."""
+    only = _only(gradient, sink.axis, channel)
+    return _ranked(_by_layer(sink, only, lambda value, part: value * part), fan)
 
 
 def _only(gradient: Tensor, axis: int, channel: int) -> Tensor:
@@ -125,24 +124,29 @@ def _only(gradient: Tensor, axis: int, channel: int) -> Tensor:
     return one
 
 
-def _shares(sink: Node, cotangent: Tensor) -> dict[Node, Tensor]:
-    """Return what each channel of each layer that ``sink`` reads gives to ``(value * cotangent).sum()``."""
+def _by_layer(sink: Node, cotangent: Tensor, share: Callable[[Tensor, Tensor], Tensor]) -> dict[Node, Tensor]:
+    """Return the share of each channel of each layer that ``sink`` reads, ``(channels,)``.
+
+    Args:
+        cotangent: what the gradient to the layers' values is of, see ``Node.pull``.
+        share: of a value and the gradient to it, of one shape.
+    """
     found: dict[Node, Tensor] = {}
     for source, gradient in sink.pull(cotangent).items():
         if source.layer != PICTURE:
             layer = source.base or source
-            share = source.per_channel(source.leaf.detach() * gradient)
-            found[layer] = found[layer] + share if layer in found else share
+            part = source.per_channel(share(source.leaf.detach(), gradient))
+            found[layer] = found[layer] + part if layer in found else part
     return found
 
 
-def _ranked(shares: Mapping[Node, Tensor]) -> list[tuple[tuple[Node, int], float]]:
-    """Return the channels that give anything, the strongest first."""
+def _ranked(shares: Mapping[Node, Tensor], most: int) -> list[tuple[tuple[Node, int], float]]:
+    """Return the channels that give anything, the strongest first, ``most`` at most."""
     if not shares:
         return []
     places = [(node, channel) for node, share in shares.items() for channel in range(len(share))]
-    strengths = torch.cat(list(shares.values()))
-    order = strengths.abs().argsort(descending=True, stable=True)[: int((strengths != 0).sum())]
+    strengths = torch.cat(list(shares.values())).cpu()
+    order = strengths.abs().argsort(descending=True, stable=True)[: min(most, int((strengths != 0).sum()))]
     return [(places[index], float(strengths[index])) for index in order.tolist()]
 
 

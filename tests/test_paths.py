@@ -255,6 +255,26 @@ def test_paths_of_groups_name_the_real_input_channel(small, noise):
         assert edge.sink_channel // 4 == edge.source_channel // 4
 
 
+class EndsNormalized(nn.Module):
+    """The class neuron's own layer is normalized: it is still that layer's channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head, self.norm = nn.Conv2d(3, 6, 3), nn.Linear(6, 4), nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        return self.norm(self.head(self.body(x).mean((2, 3))))
+
+
+def test_the_class_neuron_is_its_layers_channel_behind_a_normalization(noise):
+    torch.manual_seed(0)
+    model = wrap_model(nets.randomize(EndsNormalized(), 16), size=16, device="cpu")
+    found = paths(dense_trace(model, noise), noise, target=2)
+    assert found.starts == (("head", 2),)
+    assert {(edge.source, edge.sink) for edge in found.edges} == {("body", "head")}
+    assert found == paths(dense_trace(model, noise), noise, target=2)
+
+
 class Twice(nn.Module):
     """A layer used twice, and a class neuron that nothing reaches."""
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 __all__ = ["curve_figure", "inputs_figure", "map_figure", "overlap_figure", "paths_figure", "window_figure"]
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
+GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
 ROW, TALL = (56, 90), 900  # px of a level of the paths, and of all of them where these bounds allow it
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 
@@ -106,7 +107,7 @@ def paths_figure(found: Mapping[str, Any], label: str) -> go.Figure:
         if channel not in members[layer]:
             members[layer].append(channel)
     place = {
-        (layer, channel): ((number + 0.5) / len(channels), -level)
+        (layer, channel): ((number + 0.25 + (0.5 + level * GOLDEN) % 1 / 2) / len(channels), -level)
         for level, (layer, channels) in enumerate(members.items())
         for number, channel in enumerate(channels)
     }

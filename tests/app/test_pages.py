@@ -20,6 +20,7 @@ from spade_core.ui import shelf
 from spade_core.ui.link import Choice
 from spade_core.ui.panels import command_line
 from spade_core.ui.plots import pair_figure
+from spade_core.ui.trace_plots import paths_figure
 from tests.hostile import hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -378,6 +379,24 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     app.button(key="make").click().run()
     assert not app.exception
     assert texts(app).count("This is of your previous choice") == 2, "overlap and curve"
+
+
+def test_paths_are_drawn_in_the_order_of_the_layers():
+    names = ("head", "b", "a")
+    edges = [
+        {"source": source, "source_channel": 3, "sink": sink, "sink_channel": channel, "strength": strength}
+        for source, sink, channel, strength in (("a", "head", 7, -2.0), ("b", "head", 7, 1.0), ("a", "b", 3, 1.0))
+    ]
+    figure = paths_figure({"edges": edges, "starts": [["head", 7]], "layers": list(names)}, "koala")
+    *lines, nodes = figure.data
+    assert list(nodes.text) == ["koala", "3", "3"]
+    assert list(nodes.hovertext) == ["head, channel 7", "b, channel 3", "a, channel 3"]
+    assert list(nodes.y) == [0, -1, -2]
+    assert len(set(nodes.x)) == 3, "a line that passes by meets no node"
+    assert [line.line.width for line in lines] == [6, 3.5, 6]
+    assert len({line.line.color for line in lines}) == 2, "for and against the class"
+    assert [note.text for note in figure.layout.annotations] == list(names)
+    assert paths_figure({"edges": [], "starts": [["head", 7]], "layers": ["head"]}, "koala").data[-1].text == ("koala",)
 
 
 def test_a_link_compares_the_same_picture_with_and_without_its_trigger():
