@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
-from spade_core.study.design import Design
+from spade_core.study.design import Design, Rule
 from spade_core.study.questions import Rating, Text
 
-__all__ = ["CODEBOOK", "CODEBOOKS", "STUDY_COLUMNS", "codebook_of", "rating_column", "text_column"]
+__all__ = [
+    "CODEBOOK", "CODEBOOKS", "STUDY_COLUMNS", "check_column", "codebook_of", "rating_column", "text_column",
+]  # fmt: skip
 
 Entry = tuple[str, str]  # type or unit, meaning
 
@@ -101,7 +104,11 @@ _PARTICIPANTS: Mapping[str, Entry] = {
     "seed": _SEED,
     "included": _INCLUDED,
     "exclusion_reason": _REASON,
-    "checks": ("JSON", "data-quality rules that failed, with their details, whether or not they exclude"),
+    "checks": ("JSON", "every data-quality rule: passed or not, null where there is nothing to judge, and by what"),
+    **{
+        f"check_{name}": ("0/1", f"the rule “{name}” of the design is met; empty: nothing to judge yet")
+        for name in get_args(Rule)
+    },
     "started_utc": ("s", "entry; in the shareable export 0"),
     "consented_utc": ("s", "consent, empty where it was not given; shareable: since the start"),
     "consent_study_version": ("whole number", "study_version of the text that was agreed to; empty: none was"),
@@ -172,6 +179,11 @@ def codebook_of(design: Design, table: str = "trials") -> dict[str, Entry]:
 def rating_column(name: str) -> str:
     """Return the column of a rating."""
     return f"rating_{name}"
+
+
+def check_column(name: str) -> str:
+    """Return the column of a data-quality rule."""
+    return f"check_{name}"
 
 
 def text_column(name: str) -> str:

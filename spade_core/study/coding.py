@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.codebook import rating_column
+from spade_core.study.design import Thresholds
 from spade_core.study.estimators import Estimate, Sidedness, risk_difference
 from spade_core.study.questions import Rating
 
@@ -32,8 +33,8 @@ class Plan:
 
     Attributes:
         sidedness, alpha: of the primary test. target_participants: fewer are an interim analysis.
-        exclusions: rules that the design names; secondary: outcomes that were fixed, corrected by Holm, the design's
-            ratings among them; ratings: the design's.
+        exclusions: rules that the design names; thresholds: of all rules.
+        secondary: outcomes that were fixed, corrected by Holm, the design's ratings among them; ratings: the design's.
         frozen: False without a design; then everything is exploratory.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     exclusions: tuple[str, ...] = ()
     secondary: tuple[str, ...] = ()
     ratings: tuple[Rating, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)  # type: ignore[arg-type]
     frozen: bool = False
 
     @classmethod
@@ -67,7 +69,8 @@ class Plan:
         named = (tuple(getattr(analysis, part, None) or ()) for part in ("exclusions", "secondary"))
         exclusions, secondary = named
         fixed = tuple(dict.fromkeys([*secondary, *(rating_column(one.name) for one in ratings)]))
-        return cls(cast(Sidedness, sidedness), alpha, target, exclusions, fixed, tuple(ratings), frozen=True)
+        limits = getattr(analysis, "thresholds", None) or Plan().thresholds
+        return cls(cast(Sidedness, sidedness), alpha, target, exclusions, fixed, tuple(ratings), limits, frozen=True)
 
     @classmethod
     def of_design(cls, design: Any) -> Plan:

@@ -17,7 +17,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.questions import Questions
 from spade_core.study.stimulus_set import StimulusSet
 
-__all__ = ["TEMPLATE", "Analysis", "Design", "Question", "demo_design", "load_design", "parse_design"]
+__all__ = ["TEMPLATE", "Analysis", "Design", "Question", "Thresholds", "demo_design", "load_design", "parse_design"]
 
 TEMPLATE = ASSETS / "study" / "template.yaml"
 Condition = Literal["dense", "spade", "none", "reference"]
@@ -43,14 +43,45 @@ class _Part(BaseModel):
         return found
 
 
+Rule = Literal[
+    "attention", "catch", "too_fast", "same_side", "practice_rounds", "total_time", "instruction_time"
+]  # fmt: skip
+
+
+class Thresholds(_Part):
+    """What the rules of ``checks`` are judged by; fixed with the design, whether or not a rule excludes.
+
+    Attributes:
+        catch_right: least share of the catch trials right; fast_ms: least median response time.
+        one_side: share of the decided answers on one side that is too much.
+        practice_rounds: most rounds until practice is passed.
+        total_minutes, instruction_seconds: least and most, from entry to the end and on the instructions.
+    """
+
+    catch_right: float = Field(0.5, ge=0, le=1)
+    fast_ms: float = Field(900, ge=0)
+    one_side: float = Field(0.95, gt=0.5, le=1)
+    practice_rounds: int = Field(2, ge=1, le=3)
+    total_minutes: tuple[float, float] = (2, 120)
+    instruction_seconds: tuple[float, float] = (5, 1800)
+
+    @model_validator(mode="after")
+    def _check(self) -> Thresholds:
+        for name in ("total_minutes", "instruction_seconds"):
+            least, most = getattr(self, name)
+            if not 0 <= least < most:
+                raise ValueError(f"“{name}” is the least and the most, such as [5, 60]")
+        return self
+
+
 class Analysis(_Part):
     """What is fixed before the data: anything else is exploratory.
 
     Attributes:
         outcome: ``agree`` (1; disagree and cannot tell are 0); sidedness: of the test.
         target_participants: before these have completed, an analysis is interim; alpha: level of the test.
-        exclusions: rules of ``checks`` whose participants are left out; secondary: outcomes tested with Holm's
-            step-down, together with the ratings among the design's questions.
+        exclusions: rules of ``checks`` whose participants are left out; thresholds: of all rules.
+        secondary: outcomes tested with Holm's step-down, together with the ratings among the design's questions.
         stopping: in words.
     """
 
@@ -58,7 +89,9 @@ class Analysis(_Part):
     sidedness: Literal["two-sided", "greater"] = "two-sided"
     target_participants: int = Field(60, ge=2)
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    exclusions: tuple[Literal["attention", "catch", "too_fast", "same_side"], ...] = ("attention", "catch")
+    added: ClassVar[tuple[str, ...]] = ("thresholds",)
+    exclusions: tuple[Rule, ...] = ("attention", "catch")
+    thresholds: Thresholds = Field(default_factory=Thresholds)  # type: ignore[arg-type]
     secondary: tuple[str, ...] = ("half_credit", "cannot_tell", "rt", "confidence")
     stopping: str = "Recruitment stops when the quota is full."
 

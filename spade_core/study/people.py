@@ -8,7 +8,7 @@ sorted like the answers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -23,7 +23,7 @@ from spade_core.study.deadline import never_shown
 from spade_core.study.status import LEFT, status_in, status_now
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, audit, find, opened_in
-from spade_core.study.tables import ExternalId, Participant, Study, Trial
+from spade_core.study.tables import ExternalId, PageTime, Participant, Study, Trial
 
 __all__ = ["Monitor", "exclude", "monitor", "payments"]
 
@@ -58,7 +58,7 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
         ConfigError: no such study.
     """
 
-    def work(session: Session) -> tuple[Opened, dict[str, Any], bool, list[Participant], list[Trial]]:
+    def work(session: Session) -> tuple[Opened, dict[str, Any], bool, list[Participant], list[Trial], list[PageTime]]:
         study = opened_in(session, key)
         status = status_in(session, study, now)
         about_bots = bool(status["bots"]) and not status["people"] if bots is None else bots
@@ -67,14 +67,19 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
         )  # fmt: skip
         people = select(Participant).where(*mine).order_by(Participant.started.desc(), Participant.uid)
         answers = select(Trial).join(Participant).where(*mine, Trial.answered.is_not(None)).order_by(Trial.index)
-        return study, status, about_bots, list(session.scalars(people)), list(session.scalars(answers))
+        pages = select(PageTime).join(Participant).where(*mine).order_by(PageTime.id)
+        rows = (list(session.scalars(query)) for query in (people, answers, pages))
+        return study, status, about_bots, *rows
 
     now = store.clock()
-    study, status, about_bots, found, trials = store.read(work)
+    study, status, about_bots, found, trials, pages = store.read(work)
     by_person: dict[str, list[Trial]] = {}
+    read: dict[str, list[PageTime]] = {}
     for trial in trials:
         by_person.setdefault(trial.participant_uid, []).append(trial)
-    rows = [_row(row, by_person.get(row.uid, []), study, now) for row in found]
+    for page in pages:
+        read.setdefault(page.participant_uid, []).append(page)
+    rows = [_row(row, by_person.get(row.uid, []), read.get(row.uid, []), study, now) for row in found]
     left = Counter(row["phase"] for row in rows if row["status"] == LEFT)
     return Monitor(status, about_bots, rows, _summary(rows), dict(left))
 
@@ -127,8 +132,10 @@ def _participant(session: Session, study: Study, uid: str) -> Participant:
     return row
 
 
-def _row(person: Participant, answered: Sequence[Trial], study: Opened, now: float) -> dict[str, Any]:
-    verdict = check_person(person, answered, study.design)
+def _row(
+    person: Participant, answered: Sequence[Trial], pages: Sequence[PageTime], study: Opened, now: float
+) -> dict[str, Any]:
+    verdict = check_person(person, answered, study.design, pages)
     status = status_now(person.status, person.last_seen, study.design, now)
     later = [trial for trial in answered if trial.type != "practice" and not never_shown(trial)]
     times = [trial.rt_ms for trial in later if trial.rt_ms is not None and trial.rt_source == "browser"]
@@ -147,7 +154,7 @@ def _row(person: Participant, answered: Sequence[Trial], study: Opened, now: flo
     }  # fmt: skip
 
 
-def _told(name: str, details: dict[str, Any]) -> str:
+def _told(name: str, details: Mapping[str, Any]) -> str:
     """Return a failed check with its details, such as ``catch: 0 of 2 right``."""
     if name == "catch":
         return f"catch: {details['right']} of {details['of']} right"
@@ -157,6 +164,12 @@ def _told(name: str, details: dict[str, Any]) -> str:
         return f"too fast: median {details['median_ms']:.0f} ms"
     if name == "same_side":
         return f"same side: {details['share']:.0%} of the decided answers"
+    if name == "practice_rounds":
+        return f"practice: {details['rounds']} rounds" + (", never passed" if details["never_passed"] else "")
+    if name == "total_time":
+        return f"total time: {details['minutes']:.1f} minutes"
+    if name == "instruction_time":
+        return f"instructions: {details['seconds']:.0f} s"
     return name
 
 

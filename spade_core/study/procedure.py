@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spade_core.study.checks import CATCH_PASS, FAST_MS, LEAST_FOR_SIDE, ONE_SIDE
-from spade_core.study.design import Design
+from spade_core.study.checks import LEAST_FOR_SIDE
+from spade_core.study.design import Design, Thresholds
 from spade_core.study.stimulus_set import StimulusSet
 
-__all__ = ["EXCLUDES", "excluded_when", "procedure", "set_baselines", "stimuli_text"]
+__all__ = ["excluded_when", "fails_when", "procedure", "set_baselines", "stimuli_text"]
 
-EXCLUDES = {
-    "attention": "none of the attention checks followed",
-    "catch": f"fewer than {CATCH_PASS:.0%} of the catch trials right",
-    "too_fast": f"median response time after practice, measured in the browser, below {FAST_MS:g} ms",
-    "same_side": f"at least {ONE_SIDE:.0%} of the decided answers, of {LEAST_FOR_SIDE} or more, on one side",
-}
-"""When a rule of ``checks`` fails."""
 _ORDER = {
     "interleaved": "conditions interleaved in random order",
     "blocked": "conditions in blocks, the order of blocks counterbalanced by cell",
@@ -29,9 +22,23 @@ _BASELINES = {
 }  # fmt: skip
 
 
-def excluded_when(rules: Sequence[str]) -> str:
+def fails_when(limits: Thresholds) -> dict[str, str]:
+    """Return in words when each rule of ``checks`` fails."""
+    return {
+        "attention": "none of the attention checks followed",
+        "catch": f"fewer than {limits.catch_right:.0%} of the catch trials right",
+        "too_fast": f"median response time after practice, measured in the browser, below {limits.fast_ms:g} ms",
+        "same_side": f"at least {limits.one_side:.0%} of the decided answers, of {LEAST_FOR_SIDE} or more, on one side",
+        "practice_rounds": f"more than {limits.practice_rounds} rounds of practice, or practice never passed",
+        "total_time": "not between {:g} and {:g} minutes from entry to the end".format(*limits.total_minutes),
+        "instruction_time": "not between {:g} and {:g} seconds on the instructions".format(*limits.instruction_seconds),
+    }
+
+
+def excluded_when(rules: Sequence[str], limits: Thresholds) -> str:
     """Return the exclusion rules with their thresholds as one list, or ``none``."""
-    return "; ".join(f"{name} ({EXCLUDES[name]})" for name in rules) or "none"
+    words = fails_when(limits)
+    return "; ".join(f"{name} ({words[name]})" for name in rules) or "none"
 
 
 def procedure(design: Design) -> str:

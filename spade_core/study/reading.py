@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -9,7 +11,7 @@ from spade_core.study.flow import Person
 from spade_core.study.store import Store
 from spade_core.study.tables import PageTime, Participant
 
-__all__ = ["INSTRUCTIONS", "page_of", "turn_page"]
+__all__ = ["INSTRUCTIONS", "instruction_s", "page_of", "turn_page"]
 
 INSTRUCTIONS = "instructions"
 
@@ -20,6 +22,17 @@ def page_of(session: Session, who: Person) -> int:
         PageTime.participant_uid == who.row.uid, PageTime.page == INSTRUCTIONS
     ).order_by(PageTime.id.desc()).limit(1)  # fmt: skip
     return min(session.scalar(shown) or 1, len(who.design.texts.instructions)) - 1
+
+
+def instruction_s(pages: Sequence[PageTime]) -> float | None:
+    """Return the seconds from the first page of the instructions to what came after the last one.
+
+    Args:
+        pages: of one participant, in their order.
+    """
+    begun = next((number for number, page in enumerate(pages) if page.page == INSTRUCTIONS), None)
+    after = next((page for page in pages[begun or 0 :] if page.page != INSTRUCTIONS), None)
+    return None if begun is None or after is None else after.at - pages[begun].at
 
 
 def turn_page(store: Store, who: Person, page: int) -> int:

@@ -95,7 +95,11 @@ def methods_text(design: Any, result: Mapping[str, Any], stimuli: StimulusSet | 
         parts.append(DEMO)
     parts += [_task(design) + _own_questions(design), *_described(design, stimuli).values()]
     parts += [_consented(design, result["design_version"])] if "design_version" in result else []
-    parts += [f"Exclusions: {excluded_when(plan.exclusions)}.", _primary_method(plan), _secondary_method(plan)]
+    parts += [
+        f"Exclusions: {excluded_when(plan.exclusions, plan.thresholds)}.",
+        _primary_method(plan),
+        _secondary_method(plan),
+    ]
     if result["primary"]["estimate"] is None:
         parts += [result["verdict"], *([_baselines(result)] if result.get("baselines") else [])]
     else:
@@ -124,7 +128,8 @@ def preregistration(design: Any, stimuli: StimulusSet | None = None) -> str:
         f"**Sample.** {plan.target_participants} included participants. An analysis before is interim and labelled so.",
         *([f"**Stopping.** {stopping}"] if stopping else []),
         *(f"**{title}.** {text}" for title, text in _described(design, stimuli).items()),
-        f"**Exclusions.** {excluded_when(plan.exclusions)}. The analysis without exclusions is shown beside.",
+        f"**Exclusions.** {excluded_when(plan.exclusions, plan.thresholds)}. "
+        "The analysis without exclusions is shown beside.",
         f"**Primary analysis.** {_primary_method(plan)}",
         "**Decision.** 'People chose better' is written only if both intervals, of agreement and of half credit, lie "
         "above 0.",

@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.answers import is_number
 from spade_core.study.blinding import blind_in
-from spade_core.study.checks import Checks, check_person
-from spade_core.study.codebook import rating_column, text_column
+from spade_core.study.checks import Checks, check_person, total_s
+from spade_core.study.codebook import check_column, rating_column, text_column
 from spade_core.study.deadline import never_shown
 from spade_core.study.devices import browser_of, is_mobile, os_of
 from spade_core.study.flow import TERMINAL
 from spade_core.study.free_texts import shared
-from spade_core.study.reading import INSTRUCTIONS
+from spade_core.study.reading import instruction_s
 from spade_core.study.schedule import ROUND, cells, other_region
 from spade_core.study.status import status_now
 from spade_core.study.store import Store
@@ -71,12 +71,16 @@ def read_source(store: Store, key: str) -> Source:
         people = list(session.scalars(select(Participant).where(mine).order_by(Participant.started, Participant.uid)))
         answered = select(Trial).join(Participant).where(mine, Trial.answered.is_not(None)).order_by(Trial.index)
         trials = _by_person(session.scalars(answered))
+        pages = _by_person(session.scalars(select(PageTime).join(Participant).where(mine).order_by(PageTime.id)))
         return Source(
             study, last_version(session, study.row.id), blind_in(session, study.row), store.clock(), people, trials,
             _by_person(session.scalars(select(Event).join(Participant).where(mine).order_by(Event.id))),
-            _by_person(session.scalars(select(PageTime).join(Participant).where(mine).order_by(PageTime.id))),
+            pages,
             shared(session, study),
-            {person.uid: check_person(person, trials.get(person.uid, ()), study.design) for person in people},
+            {
+                person.uid: check_person(person, trials.get(person.uid, ()), study.design, pages.get(person.uid, ()))
+                for person in people
+            },
         )  # fmt: skip
 
     return store.read(work)
@@ -206,13 +210,14 @@ def _participant(source: Source, person: Participant) -> Row:
         **_who(person), "demo": study.row.demo, "status": status, "phase": person.phase,
         "code_kind": person.status if person.status in TERMINAL else None, "cell": person.cell,
         "condition": _arm(study, person.cell), "seed": person.seed, "included": verdict.included,
-        "exclusion_reason": verdict.reason, "checks": json.dumps(verdict.failed, sort_keys=True),
+        "exclusion_reason": verdict.reason, "checks": json.dumps(verdict.told(), sort_keys=True),
+        **{check_column(name): result.passed for name, result in verdict.results.items()},
         "started_utc": person.started, "consented_utc": person.consented,
         "consent_study_version": person.consent_version,
         "consent_design_version": person.consent_design_version, "consent_sha256": person.consent_sha256,
         "last_seen_utc": person.last_seen, "finished_utc": person.finished,
-        "total_s": None if person.finished is None else person.finished - person.started,
-        "instruction_s": _instruction_s(source.pages.get(person.uid, ())),
+        "total_s": total_s(person),
+        "instruction_s": instruction_s(source.pages.get(person.uid, ())),
         "comprehension_tries": person.comprehension_tries, "practice_rounds": person.practice_round,
         "practice_flagged": person.practice_flagged, "native": person.native, "window_width": device.get("width"),
         **{column: device.get(name) for column, name in _DEVICE.items()},
@@ -234,13 +239,6 @@ def _arm(study: Opened, cell: int | None) -> str | None:
     if cell is None or study.design.arrangement != "between":
         return None
     return study.design.conditions[cells(study.design, study.stimuli)[cell].rotation]
-
-
-def _instruction_s(pages: Sequence[PageTime]) -> float | None:
-    """Return the seconds from the first page of the instructions to what came after the last one."""
-    begun = next((page for page in pages if page.page == INSTRUCTIONS), None)
-    after = [page.at for page in pages if begun is not None and page.id > begun.id and page.page != INSTRUCTIONS]
-    return after[0] - begun.at if begun is not None and after else None
 
 
 def _counts(trials: Sequence[Trial]) -> Row:

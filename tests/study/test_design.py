@@ -54,6 +54,8 @@ def test_fields_that_came_later_leave_the_hash_of_older_designs():
         (lambda y: y.replace("correct: 1", "correct: 7"), "must name one of them"),
         (lambda y: y.replace("minutes_limit: null", "minutes_limit: 30"), "needs the completion code “time_over”"),
         (lambda y: y.replace("minutes_limit: null", "minutes_limit: 0"), "“minutes_limit”"),
+        (lambda y: y.replace("catch_right: 0.5", "catch_right: 5"), "thresholds.catch_right"),
+        (lambda y: y.replace("- 1800.0", "- 1.0"), "the least and the most"),
         (lambda y: y.replace("time_over: ''", "time_over: COMPLETE1"), "must differ"),
     ],
 )  # fmt: skip

@@ -201,7 +201,12 @@ def test_the_participants_table_has_everybody_and_how_far_they_came(store, key):
     assert (done["study_version"], done["design_version"]) == (1, 2)
     assert (done["consent_study_version"], done["consent_design_version"]) == (1, 2)
     assert declined["consent_design_version"] is None
-    assert json.loads(done["checks"]) == {}
+    checks = json.loads(done["checks"])
+    assert checks["catch"] == {"passed": True, "right": 2, "of": 2}
+    assert checks["practice_rounds"] == {"passed": True, "rounds": 1, "never_passed": False}
+    assert checks["total_time"] == {"passed": False, "minutes": 0}, "the tests' clock stands still"
+    assert (done["check_catch"], done["check_total_time"], left["check_total_time"]) == (1, 0, None)
+    assert done["included"] == 1, "rules that the design does not name exclude nobody"
 
 
 def test_the_device_is_exported_and_names_of_browsers_are_not_shared(store, key):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from spade_core.rater import LOW
 from spade_core.study import checks
-from spade_core.study.procedure import EXCLUDES, set_baselines
+from spade_core.study.design import Rule, Thresholds
+from spade_core.study.procedure import fails_when, set_baselines
 from spade_core.study.report import methods_text, preregistration
 from tests.study.conftest import real_design, tiny_set
 
@@ -20,12 +23,16 @@ def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of)
     stimuli = tiny_set(tmp_path / "set")
     design = real_design(
         trials=11, catch=3, repeats=4, attention=1, quota=47, time_limit_ms=12_500, min_view_ms=650, order="blocked",
-        analysis={"exclusions": ("attention", "catch", "too_fast", "same_side")},
+        analysis={
+            "exclusions": get_args(Rule),
+            "thresholds": {"total_minutes": (3, 45), "instruction_seconds": (7, 300), "fast_ms": 850},
+        },
     )  # fmt: skip
     text = text_of(design, stimuli)
     for part in (
         "11 main trials", "3 catch trials", "4 repeated trials", "1 attention checks", "6 trials with feedback",
-        "at most 3 rounds", "counterbalanced", "650 ms", "12.5 s", "47 completed", "below 900 ms", "95%",
+        "at most 3 rounds", "counterbalanced", "650 ms", "12.5 s", "47 completed", "below 850 ms",
+        "between 3 and 45 minutes", "between 7 and 300 seconds", "more than 2 rounds", "95%",
         "of 8 or more", "at least 700 px; phones and tablets are excluded",
         "fewer than 50%", "12 main stimuli of 12 class neurons", "model: net", "25.0 %", "lowest quarter",
         design.sha256, stimuli.sha256, "the more central region 50 % of 12", "the model rater on SPADE 100 % of 12",
@@ -35,7 +42,7 @@ def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of)
 
 
 def test_every_rule_of_the_checks_is_explained_and_no_limit_is_said():
-    assert set(EXCLUDES) == set(checks._RULES)
+    assert set(fails_when(Thresholds())) == set(checks.RULES) == set(get_args(Rule))
     assert "no time limit" in preregistration(real_design(time_limit_ms=None))
 
 
