@@ -14,7 +14,8 @@ from spade_core.study.care import issue_withdrawal, withdraw
 from spade_core.study.deadline import ends_at, is_over, run_out
 from spade_core.study.devices import is_mobile
 from spade_core.study.flow import TERMINAL, Person
-from spade_core.study.reading import page_of, turn_page
+from spade_core.study.reading import turn_page
+from spade_core.study.standing import Standing
 from spade_core.study.store import Store
 from spade_core.ui.participant import participant_frame, present, study_store
 from spade_core.ui.survey_trial import render_trials
@@ -32,21 +33,22 @@ def _render() -> None:
     if "withdraw" in st.query_params:
         _render_withdrawal(store)
         return
-    who = present(store)
-    if who is None:
+    at = present(store)
+    if at is None:
         return
+    who = at.who
     _banner(who)
     if is_over(who.design, who.row, store.clock()):
         who = run_out(store, who)
     if who.row.status in TERMINAL:
         _render_end(store, who)
         return
-    st.progress(flow.progress(store, who), text="Your progress")
+    st.progress(at.progress, text="Your progress")
     ends = ends_at(who.design, who.row)
     if ends is not None:
         soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
         st.fragment(_time_left, run_every=soon)(store, ends)
-    _SCREENS[who.row.phase](store, who)
+    _SCREENS[who.row.phase](store, at)
 
 
 def _banner(who: Person) -> None:
@@ -68,7 +70,8 @@ def _time_left(store: Store, ends: float) -> None:
     )  # fmt: skip
 
 
-def _render_device(store: Store, who: Person) -> None:
+def _render_device(store: Store, at: Standing) -> None:
+    who = at.who
     st.title(who.design.name)
     size = _window()
     plain = st.checkbox(
@@ -114,7 +117,8 @@ def _window() -> dict[str, Any] | None:
     return dict(found) if found else None
 
 
-def _render_consent(store: Store, who: Person) -> None:
+def _render_consent(store: Store, at: Standing) -> None:
+    who = at.who
     design, now = who.design, who.study.row.design_sha256
     same = st.session_state.setdefault("consent_of", now) == now
     if not same:  # edited since it was drawn: this click was about another text
@@ -140,9 +144,9 @@ def _render_consent(store: Store, who: Person) -> None:
         st.rerun()
 
 
-def _render_instructions(store: Store, who: Person) -> None:
+def _render_instructions(store: Store, at: Standing) -> None:
+    who, page = at.who, at.page
     pages = who.design.texts.instructions
-    page = store.run(lambda session: page_of(session, who))
     st.caption(f"Instructions, page {page + 1} of {len(pages)}")
     st.markdown(pages[page])
     back, forward, _ = st.columns([1, 1, 3])
@@ -158,7 +162,8 @@ def _render_instructions(store: Store, who: Person) -> None:
         st.rerun()
 
 
-def _render_comprehension(store: Store, who: Person) -> None:
+def _render_comprehension(store: Store, at: Standing) -> None:
+    who = at.who
     tries = who.row.comprehension_tries
     if tries:
         st.warning(
@@ -179,7 +184,8 @@ def _render_comprehension(store: Store, who: Person) -> None:
         st.rerun()
 
 
-def _render_debrief(store: Store, who: Person) -> None:
+def _render_debrief(store: Store, at: Standing) -> None:
+    who = at.who
     st.title("Thank you")
     st.markdown(who.design.texts.debrief)
     comment = st.text_area("Is there anything that you want to tell us?", max_chars=2000, key="comment")

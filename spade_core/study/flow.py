@@ -22,13 +22,12 @@ from spade_core.study.devices import is_mobile, told
 from spade_core.study.phases import begin_practice, end, go, open_trial, reached, take_cell
 from spade_core.study.questions import plain
 from spade_core.study.store import Store
-from spade_core.study.studies import Opened, find, last_version, opened
+from spade_core.study.studies import Opened, find, last_version, opened_in
 from spade_core.study.tables import Event, ExternalId, Participant, Study, Trial
 
 __all__ = [
-    "PHASES", "TERMINAL", "Entry", "Person", "answered_ids", "begins_block", "check_device", "claim",
-    "comprehend", "consent", "current_trial", "enter", "finish_instructions", "finish_study",
-    "owns", "person", "progress", "remark", "upcoming_trial",
+    "PHASES", "TERMINAL", "Entry", "Person", "check_device", "claim", "comprehend", "consent", "current_trial",
+    "enter", "finish_instructions", "finish_study", "owns", "person", "person_in", "remark", "seen",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -38,6 +37,7 @@ TERMINAL = ("complete", "declined", "screened_out", "failed", "time_over")
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
 ID_LENGTH = 100
+SEEN_EVERY = 30.0  # seconds between two signs of life that are written down for their own sake
 MOBILE = "mobile device refused"
 ADMITS_PEOPLE, ADMITS_TRIALS = ("open",), ("draft", "open", "paused")  # states that let people, or bots and previews in
 
@@ -124,18 +124,23 @@ def enter(
 
 def person(store: Store, key: str, token: str) -> Person | None:
     """Return the participant of a token, or None where it finds nobody: a newer tab has taken over."""
-    study = opened(store, key)
+    return store.read(lambda session: person_in(session, key, token))
 
-    def work(session: Session) -> Participant | None:
-        row = session.scalar(
-            select(Participant).where(Participant.resume_sha256 == _sha256(token), Participant.study_id == study.row.id)
-        )
-        if row is not None:
-            row.last_seen = store.clock()
-        return row
 
-    row = store.run(work)
+def person_in(session: Session, key: str, token: str) -> Person | None:
+    """Return the same as part of a transaction, which must be one that only reads."""
+    study = opened_in(session, key)
+    row = session.scalar(
+        select(Participant).where(Participant.resume_sha256 == _sha256(token), Participant.study_id == study.row.id)
+    )
     return None if row is None else Person(row, study)
+
+
+def seen(store: Store, who: Person) -> Person:
+    """Note a sign of life, unless the last one is so recent that nothing follows from it."""
+    if store.clock() - who.row.last_seen < min(SEEN_EVERY, 6 * who.design.expire_minutes):
+        return who
+    return _changed(store, who, lambda _row, _session: None)
 
 
 def claim(store: Store, who: Person, tab: str) -> Person:
@@ -234,29 +239,7 @@ def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
 
 def current_trial(store: Store, who: Person) -> Trial | None:
     """Return the trial that waits for an answer, or None: nothing is left in this phase."""
-    return store.run(lambda session: open_trial(session, who.row))
-
-
-def upcoming_trial(store: Store, who: Person, trial: Trial) -> Trial | None:
-    """Return the trial planned after ``trial`` in the same phase, so that its pictures can be sent ahead."""
-    later = select(Trial).where(
-        Trial.participant_uid == who.row.uid, Trial.answered.is_(None), Trial.index > trial.index,
-        (Trial.type == "practice") == (trial.type == "practice"),
-    )  # fmt: skip
-    return store.run(lambda session: session.scalar(later.order_by(Trial.index).limit(1)))
-
-
-def begins_block(store: Store, who: Person, trial: Trial) -> bool:
-    """Return whether a trial comes after a break: the first of its block, and not of the first block."""
-    before = select(Trial.block).where(Trial.participant_uid == who.row.uid, Trial.index < trial.index)
-    last = store.run(lambda session: session.scalar(before.order_by(Trial.index.desc()).limit(1)))
-    return trial.type != "practice" and last is not None and last < trial.block
-
-
-def answered_ids(store: Store, who: Person) -> list[str]:
-    """Return the ids of all trials that have an answer, in their order."""
-    query = select(Trial.id).where(Trial.participant_uid == who.row.uid, Trial.answered.is_not(None))
-    return store.run(lambda session: list(session.scalars(query.order_by(Trial.index))))
+    return store.read(lambda session: open_trial(session, who.row))
 
 
 def finish_study(store: Store, who: Person) -> Person:
@@ -279,21 +262,6 @@ def remark(store: Store, who: Person, text: str) -> Person:
         row.comment = plain(text)[:2000] or None
 
     return _changed(store, who, change)
-
-
-def progress(store: Store, who: Person) -> float:
-    """Return how much of the study is done, 0 to 1; 1 only when everything is saved."""
-    if who.row.status in TERMINAL:
-        return 1.0
-    later = (Trial.participant_uid == who.row.uid, Trial.type != "practice")
-
-    def work(session: Session) -> float:
-        total = session.scalar(select(func.count()).where(*later)) or 0
-        done = session.scalar(select(func.count()).where(*later, Trial.answered.is_not(None))) or 0
-        before = PHASES.index(who.row.phase) / PHASES.index("main")
-        return 0.1 * min(before, 1.0) + 0.85 * (done / total if total else 0.0)
-
-    return store.run(work)
 
 
 def _known(session: Session, study_id: str, external_id: str | None) -> Participant | None:

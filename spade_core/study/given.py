@@ -15,6 +15,8 @@ _GIVEN = "given_utc"
 
 def give(store: Store, trial: Trial) -> Trial:
     """Note when a trial is first sent to a browser; later calls change nothing. Return it as stored."""
+    if trial.answered is not None or _GIVEN in (trial.details or {}):
+        return trial
 
     def work(session: Session) -> Trial:
         row = session.get(Trial, trial.id, with_for_update=True)

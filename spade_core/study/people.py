@@ -68,8 +68,8 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
         people = select(Participant).where(*mine).order_by(Participant.started.desc(), Participant.uid)
         answers = select(Trial).join(Participant).where(*mine, Trial.answered.is_not(None)).order_by(Trial.index)
         pages = select(PageTime).join(Participant).where(*mine).order_by(PageTime.id)
-        rows = (list(session.scalars(query)) for query in (people, answers, pages))
-        return study, status, about_bots, *rows
+        found, trials, times = (session.scalars(query).all() for query in (people, answers, pages))
+        return study, status, about_bots, list(found), list(trials), list(times)
 
     now = store.clock()
     study, status, about_bots, found, trials, pages = store.read(work)

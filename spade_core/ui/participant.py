@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 import streamlit as st
 
@@ -11,15 +12,17 @@ from spade_core.config import Settings
 from spade_core.study import flow
 from spade_core.study.design import Design
 from spade_core.study.entry import arriving_id, typed_id
-from spade_core.study.flow import ID_LENGTH, Person
+from spade_core.study.flow import ID_LENGTH
 from spade_core.study.links import is_preview, signer
+from spade_core.study.standing import Standing, look
 from spade_core.study.store import Store, open_store
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
 
-__all__ = ["participant_frame", "present", "study_store"]
+__all__ = ["FEEDBACK", "participant_frame", "present", "study_store"]
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
+FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
 DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
 
 
@@ -41,8 +44,8 @@ def participant_frame(render: Callable[[], None]) -> None:
         render()
 
 
-def present(store: Store) -> Person | None:
-    """Return who is here; None while that is being asked or cannot be.
+def present(store: Store) -> Standing | None:
+    """Return who is here and where they stand; None while that is being asked or cannot be.
 
     On entry the external id is exchanged for a random token, which replaces it in the address.
     """
@@ -51,27 +54,27 @@ def present(store: Store) -> Person | None:
     if token is None:
         _enter(store, key)
         return None
-    who = flow.person(store, key, token)
-    if who is None:
+    at = look(store, key, token, feedback=st.session_state.get(FEEDBACK))
+    if at is None:
         st.info(
             "This page has been opened again elsewhere, or its address is incomplete. Go on in the newer tab, or open "
             "the link that you were given once more: nothing is lost.",
             icon=":material/tab:",
         )  # fmt: skip
         return None
-    return _only_tab(store, who)
+    return _only_tab(store, replace(at, who=flow.seen(store, at.who)))
 
 
-def _only_tab(store: Store, who: Person) -> Person | None:
+def _only_tab(store: Store, at: Standing) -> Standing | None:
     """A newer tab takes over; the old one says so and may take over again."""
     if "tab" not in st.session_state:
         st.session_state["tab"] = secrets.token_hex(8)
-        return flow.claim(store, who, st.session_state["tab"])
-    if flow.owns(who, st.session_state["tab"]):
-        return who
+        return replace(at, who=flow.claim(store, at.who, st.session_state["tab"]))
+    if flow.owns(at.who, st.session_state["tab"]):
+        return at
     st.info("The study goes on in a newer tab or window. You can close this one.", icon=":material/tab:")
     if st.button("Go on here instead", key="claim"):
-        flow.claim(store, who, st.session_state["tab"])
+        flow.claim(store, at.who, st.session_state["tab"])
         st.rerun()
     return None
 

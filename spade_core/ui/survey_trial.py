@@ -7,15 +7,16 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.study import flow
 from spade_core.study.answers import CHOICES, Receipt, submit
 from spade_core.study.flow import Person
 from spade_core.study.given import elapsed_ms, give, remaining_ms
 from spade_core.study.marked import marked
 from spade_core.study.shown import feedback, shown
+from spade_core.study.standing import Standing
 from spade_core.study.store import Store
 from spade_core.study.tables import Trial
 from spade_core.ui.own_questions import ask_plainly, first_missing
+from spade_core.ui.participant import FEEDBACK
 from spade_core.ui.trial import TrialTexts, TrialView, show_trial
 
 __all__ = ["render_trials"]
@@ -24,36 +25,39 @@ TEXTS = TrialTexts()
 FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "late", "deleted")
 
 
-def render_trials(store: Store, who: Person) -> None:
-    """Show the current trial, a break before a new block, or the feedback of the practice trial just answered."""
-    said = _awaiting_feedback(store, who)
-    trial = said or flow.current_trial(store, who)
+def render_trials(store: Store, at: Standing) -> None:
+    """Show the current trial, a break before a new block, or the feedback of the practice trial just answered.
+
+    A reload goes on without the feedback.
+    """
+    who, trial = at.who, at.said or at.trial
     if trial is None:
         st.rerun()
         return
-    if said is None and _pause(store, who, trial):
+    if at.said is None and at.begins_block and _pause(who, trial):
         return
     if f"limit_{trial.id}" not in st.session_state:
         trial = give(store, trial)
         # What is left as of this tab; it stays, as a component whose data change gets all of them again.
         st.session_state[f"limit_{trial.id}"] = remaining_ms(who.design, trial, store.clock())
     if who.row.native:
-        _plain(store, who, trial, said is not None)
+        _plain(store, who, trial, at.said is not None)
     else:
-        _component(store, who, trial, said is not None)
+        _component(store, at, trial)
 
 
-def _component(store: Store, who: Person, trial: Trial, answered: bool) -> None:
-    later = flow.upcoming_trial(store, who, trial)
-    view = _view(who, trial, answered)
+def _component(store: Store, at: Standing, trial: Trial) -> None:
+    who, later = at.who, at.upcoming
+    view = _view(who, trial, at.said is not None)
     refused = st.session_state.setdefault("refused", [])
     answer = show_trial(
-        view, acknowledged=[*flow.answered_ids(store, who), *refused],
+        view, acknowledged=[*at.answered, *refused],
         upcoming=None if later is None else _view(who, later, False),
         # The same over reloads, and nobody else's: the browser keeps answers under it.
         key=f"t{who.row.uid}", on_answer=lambda given: _receive(store, who, given), on_continue=_read_feedback,
     )  # fmt: skip
-    if answer is not None and _receive(store, who, answer).fresh:
+    taken = answer is not None and st.session_state.pop("received", None) == answer["trial_id"]  # by the callback
+    if answer is not None and not taken and _receive(store, who, answer).fresh:
         st.rerun()
 
 
@@ -71,30 +75,22 @@ def _view(who: Person, trial: Trial, answered: bool) -> TrialView:
 def _receive(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
     """Store an answer once and remember what the browser may forget."""
     receipt = submit(store, who, answer)
+    st.session_state["received"] = answer["trial_id"]
     if receipt.fresh and receipt.correct is not None:
-        st.session_state["feedback"] = answer["trial_id"]
+        st.session_state[FEEDBACK] = answer["trial_id"]
     if receipt.refusal in FINAL and not receipt.stored:
         st.session_state.setdefault("refused", []).append(answer["trial_id"])
     return receipt
 
 
-def _awaiting_feedback(store: Store, who: Person) -> Trial | None:
-    """Return the practice trial whose feedback has not been read yet; a reload goes on without it."""
-    trial_id = st.session_state.get("feedback")
-    if trial_id is None:
-        return None
-    trial = store.run(lambda session: session.get(Trial, trial_id))
-    return trial if trial is not None and trial.participant_uid == who.row.uid else None
-
-
 def _read_feedback(trial_id: str) -> None:
-    if st.session_state.get("feedback") == trial_id:
-        del st.session_state["feedback"]
+    if st.session_state.get(FEEDBACK) == trial_id:
+        del st.session_state[FEEDBACK]
 
 
-def _pause(store: Store, who: Person, trial: Trial) -> bool:
+def _pause(who: Person, trial: Trial) -> bool:
     """Offer a break before a block; return whether it is still going on."""
-    if st.session_state.get("block", 0) >= trial.block or not flow.begins_block(store, who, trial):
+    if st.session_state.get("block", 0) >= trial.block:
         return False
     st.markdown(who.design.texts.pause)
     if not st.button("Go on", type="primary", key=f"pause_{trial.block}"):

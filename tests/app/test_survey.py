@@ -6,15 +6,16 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.survey_browser import ready
 from spade_core.config import Settings
 from spade_core.study import flow, studies
 from spade_core.study.editing import edit
 from spade_core.study.entry import SIGNED_ONLY
 from spade_core.study.links import signer
-from spade_core.study.store import Store
+from spade_core.study.store import READS, Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import ExternalId, PageTime, Participant, Trial
 from tests.study.conftest import real_design, tiny_set
@@ -79,6 +80,73 @@ def test_a_click_on_a_text_that_was_edited_meanwhile_is_no_consent(store, key):
     app.checkbox(key="agreed").check().run()
     press(app, "consent")
     assert store.run(lambda session: session.scalar(select(Participant))).consent_sha256
+
+
+@pytest.fixture
+def begun():
+    """Collect the transactions of all databases from now on: ``read`` or ``write``."""
+    found = []
+
+    def note(connection):
+        found.append("read" if connection.get_execution_options().get(READS) else "write")
+
+    event.listen(Engine, "begin", note)
+    yield found
+    event.remove(Engine, "begin", note)
+
+
+def rerun(app, begun):
+    """Return the transactions of a rerun in which nothing has happened."""
+    begun.clear()
+    app.run()
+    assert not app.exception
+    return list(begun)
+
+
+def test_a_rerun_with_nothing_to_store_is_one_read_on_every_page(store, key, begun):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    assert rerun(app, begun) == ["read"], "device"
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    assert rerun(app, begun) == ["read"], "consent"
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    assert rerun(app, begun) == ["read"], "instructions"
+    for page in range(3):
+        press(app, f"next_{page}")
+    assert rerun(app, begun) == ["read"], "comprehension"
+    for radio in app.radio:
+        radio.set_value(1)
+    app.button[0].click().run()
+    assert rerun(app, begun) == ["read"], "practice"
+    begun.clear()
+    trial = trial_of(store, app.radio[0].key.removeprefix("choice_"))
+    app.radio[0].set_value(trial.reference_side)
+    be_sure(app, trial.id)
+    begun.clear()
+    send(app)
+    assert begun == ["read", "write", "read"], "stored once, and drawn anew"
+    assert rerun(app, begun) == ["read"], "feedback"
+    answer_all(app, store)
+    assert rerun(app, begun) == ["read"], "debrief"
+    press(app, "finish")
+    assert rerun(app, begun) == ["read"], "end"
+
+
+@pytest.mark.parametrize("practice", [0, 2])
+def test_a_rerun_of_the_trial_component_is_one_read(store, tmp_path, begun, practice):
+    key = publish(store, real_design(trials=6, practice=practice, practice_pass=0), tiny_set(tmp_path / "s"))
+    _, query = ready(store, key, "PID1")
+    app = opened(**dict(parse_qsl(urlsplit(query).query)))
+    assert rerun(app, begun) == ["read"]
+
+
+def test_signs_of_life_are_written_down_now_and_then(store, key, begun):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    store.run(lambda session: setattr(session.scalar(select(Participant)), "last_seen", store.clock() - 31))
+    assert rerun(app, begun) == ["read", "write"]
+    assert rerun(app, begun) == ["read"]
+    assert store.run(lambda session: session.scalar(select(Participant))).last_seen > store.clock() - 20
 
 
 def trial_of(store, trial_id):

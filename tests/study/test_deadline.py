@@ -11,6 +11,7 @@ from spade_core.study.deadline import ends_at, is_over, run_out
 from spade_core.study.export import trial_table
 from spade_core.study.people import monitor, payments
 from spade_core.study.procedure import procedure
+from spade_core.study.standing import standing_of
 from spade_core.study.studies import publish
 from tests.study.conftest import real_design
 from tests.study.test_flow import again, answer_of, events, in_main
@@ -47,7 +48,7 @@ def test_when_the_time_is_over_answers_are_kept_and_the_rest_is_missing(store, k
     assert (receipt.stored, receipt.fresh, receipt.refusal) == (True, False, "late")
     assert events(store, who) == ["late"]
     who = again(store, who)
-    assert (who.row.status, who.code, flow.progress(store, who)) == ("time_over", "OVER1", 1)
+    assert (who.row.status, who.code, standing_of(store, who).progress) == ("time_over", "OVER1", 1)
     assert who.row.finished == store.clock.now
     assert flow.current_trial(store, who) is None
     table = trial_table(store, key, blind=False)
@@ -89,7 +90,8 @@ def test_trials_that_were_still_to_come_fail_no_check(store, key):
     store.clock.now += 700
     run_out(store, who)
     (row,) = monitor(store, key).rows
-    assert (row["status"], row["answers"], row["catch"], row["failed"]) == ("time_over", 0, 0, ())
+    assert (row["status"], row["answers"], row["catch"]) == ("time_over", 0, 0)
+    assert not {"attention", "catch", "too_fast", "same_side"} & set(row["failed"])
 
 
 def test_bots_run_out_of_time_as_people_do_and_texts_say_the_limit(store, stimuli):

@@ -15,6 +15,7 @@ from spade_core.study.bots import simulate
 from spade_core.study.given import give, remaining_ms
 from spade_core.study.reading import page_of, turn_page
 from spade_core.study.schedule import cells, main_schedule
+from spade_core.study.standing import standing_of
 from spade_core.study.studies import opened, publish, set_status
 from spade_core.study.tables import Event, PageTime, Participant, Study, Trial
 from tests.study.conftest import real_design
@@ -59,15 +60,15 @@ def events(store, who):
 def test_the_whole_way_ends_with_the_code_and_progress_reaches_one_only_then(store, key):
     who = in_main(store, key)
     assert who.row.phase == "main"
-    seen = [flow.progress(store, who)]
+    seen = [standing_of(store, who).progress]
     while (trial := flow.current_trial(store, who)) is not None:
         assert submit(store, who, answer_of(trial, trial.required or "region_2")).fresh
-        seen.append(flow.progress(store, who))
+        seen.append(standing_of(store, again(store, who)).progress)
     assert seen == sorted(seen)
     assert seen[-1] < 1
     who = flow.finish_study(store, flow.Person(who.row, who.study))
     assert (who.row.status, who.code) == ("complete", who.design.codes.complete)
-    assert flow.progress(store, who) == 1
+    assert standing_of(store, who).progress == 1
 
 
 def test_a_break_comes_before_a_block_and_never_within(store, stimuli):
@@ -75,7 +76,7 @@ def test_a_break_comes_before_a_block_and_never_within(store, stimuli):
     who = in_main(store, key)
     breaks = []
     while (trial := flow.current_trial(store, who)) is not None:
-        if flow.begins_block(store, who, trial):
+        if standing_of(store, who).begins_block:
             breaks.append(trial.index - 1000)
         submit(store, who, answer_of(trial))
     assert breaks == [5, 10, 15]
