@@ -144,6 +144,7 @@ def _row(
     return {
         "participant_uid": person.uid, "policy": person.policy, "status": status,
         "phase": person.phase, "consented": person.consented is not None, "answers": len(later),
+        "idle_minutes": None if person.finished else max(0.0, now - person.last_seen) / 60,
         "minutes": None if person.finished is None else (person.finished - person.started) / 60,
         "median_rt_ms": median(times) if times else None,
         "catch_right": sum(caught), "catch": len(caught),

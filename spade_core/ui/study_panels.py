@@ -10,7 +10,6 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.study import links, people
-from spade_core.study.blinding import is_blind
 from spade_core.study.care import delete_participant
 from spade_core.study.formats import safe_cell
 from spade_core.study.people import Monitor
@@ -80,13 +79,13 @@ def _show_summary(found: Monitor) -> None:
 def show_people(key: str) -> None:
     """Show participants one by one, with what was noticed, and let the experimenter exclude them."""
     store = study_store()
-    found = people.monitor(store, key)
+    found = people.monitor(store, key, bots=False)
     if not found.rows:
         st.info("Nobody has begun yet.", icon=":material/hourglass_empty:")
         return
     st.dataframe([_shown(row) for row in found.rows], hide_index=True, key="people_table")
     st.caption("Excluding somebody concerns the analysis alone. Payment follows the completion code.")
-    if not is_blind(store, opened(store, key)):
+    if not found.status["blind"]:
         st.warning("This study is unblinded: excluding somebody now is noted as done with conditions in sight.")
     uid = st.selectbox("Participant", [row["participant_uid"] for row in found.rows], key="person")
     st.text_input("Reason for leaving them out", max_chars=people.REASON_LENGTH, key="reason")
@@ -132,8 +131,9 @@ def _sure_of(uid: str) -> str:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "participant": row["participant_uid"], "status": row["status"], "at": row["phase"], "answers": row["answers"],
-        "noticed": row["checks"], "excluded by you": safe_cell(row["excluded"]), "in the analysis": row["included"],
+        "participant": row["participant_uid"], "status": row["status"], "at": row["phase"],
+        "last seen": _ago(row["idle_minutes"]), "answers": row["answers"], "noticed": row["checks"],
+        "excluded by you": safe_cell(row["excluded"]), "in the analysis": row["included"],
         "duration": _number(row["minutes"], "min", 1), "median answer": _number(row["median_rt_ms"], "ms", 0),
         "catch right": f"{row['catch_right']}/{row['catch']}", "most on one side": _percent(row["one_side"]),
         "practice": "flagged" if row["practice_flagged"] else "", "comment": safe_cell(row["comment"]),
@@ -177,6 +177,10 @@ def _own_address() -> str:
     """Return the address of this page without the page."""
     found = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")
     return found.group() if found else LOCAL
+
+
+def _ago(minutes: float | None) -> str:
+    return "" if minutes is None else f"{minutes:.0f} min ago"
 
 
 def _percent(value: float | None) -> str:

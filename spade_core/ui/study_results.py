@@ -14,10 +14,11 @@ from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.codebook import STUDY_COLUMNS
 from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
-from spade_core.study.export import FORMATS, TABLES, bundle, export, trial_table
+from spade_core.study.export import FORMATS, TABLES, bundle, export, trials_of
 from spade_core.study.formats import safe_text
 from spade_core.study.report import methods_text
 from spade_core.study.result_tables import TABLES as RESULT_TABLES
+from spade_core.study.rows import read_source
 from spade_core.study.studies import opened
 from spade_core.study.table3 import table3_rows
 from spade_core.ui.participant import study_store
@@ -66,10 +67,10 @@ def _ends(ends: dict[str, int]) -> str:
 
 def show_export(key: str) -> None:
     """Show the last answers and offer the table, blinded where it must be."""
-    store = study_store()
-    study = opened(store, key)
-    if is_blind(store, study):
-        st.info(f"Blinded: without {', '.join(hidden_columns(study.design))}.", icon=":material/visibility_off:")
+    source = read_source(study_store(), key)
+    if source.blind:
+        hidden = ", ".join(hidden_columns(source.study.design))
+        st.info(f"Blinded: without {hidden}.", icon=":material/visibility_off:")
     form = str(st.segmented_control("Format", FORMATS, default=FORMATS[0], required=True, key="format"))
     name = str(st.segmented_control("Table", TABLES, default=TABLES[0], required=True, key="export_table"))
     shareable = st.toggle(
@@ -86,7 +87,7 @@ def show_export(key: str) -> None:
         "All tables and codebooks (ZIP)", partial(bundle_bytes, key, form, shareable, evidence()),
         f"{key}{mark}_{form}.zip", key="export_all", on_click="ignore",
     )  # fmt: skip
-    table = trial_table(store, key, shareable=shareable)
+    table = trials_of(source, shareable=shareable)
     st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
     same = [name for name in STUDY_COLUMNS if name in table]  # in every row, and in front of what one looks for
     st.dataframe(table.drop(columns=same).tail(SHOWN).map(safe_text), hide_index=True, key="answers")

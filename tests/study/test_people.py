@@ -100,6 +100,9 @@ def test_who_is_idle_has_left(store, key):
     assert active > 0
     store.clock.now += 3601
     found = monitor(store, key)
+    for row in found.rows:
+        assert (row["idle_minutes"] is None) == (row["status"] == "complete")
+        assert row["idle_minutes"] is None or row["idle_minutes"] > 60
     assert found.summary["left"] == active
     assert found.summary["active"] == 0
     assert found.summary["drop_out"] == active / 16
