@@ -155,4 +155,4 @@ def _why(sink: Node) -> str:
         return "reads the picture itself"
     if not sink.sources:
         return "reads nothing that a gradient leads to"
-    return "has no surviving input that speaks for or against the class"
+    return "reads nothing that counts here: all of it is pruned, zero or clipped"

@@ -295,4 +295,4 @@ def test_a_layer_used_twice_is_told_apart_and_a_dead_end_is_said(noise):
     assert found.layers == ("head", "same (call 2)", "same")
     (end,) = paths(dense_trace(model, noise), noise, target=1).ends
     assert (end.layer, end.channel) == ("head", 1)
-    assert end.reason == "has no surviving input that speaks for or against the class"
+    assert end.reason == "reads nothing that counts here: all of it is pruned, zero or clipped"

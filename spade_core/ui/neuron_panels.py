@@ -72,10 +72,10 @@ def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
 
 
 def _show_more(files: Mapping[str, bytes], images: Mapping[str, Mapping[str, Any]]) -> None:
-    """Show the further drawings of several, in a row for each network."""
-    for side, _ in SIDES:
-        row = [name for name in images if name.startswith(f"{side}_")]
-        for column, name in zip(st.columns(max(3, len(row))) if row else (), row, strict=False):
+    """Show the further drawings of several, each pair in a row below the first."""
+    for number in range(1, len(images) // len(SIDES)):
+        for column, (side, _) in zip(st.columns(3)[1:], SIDES, strict=True):
+            name = f"{side}_{number}"
             caption = f"{_title(name)} · reached {images[name]['last_value']:.2f}"
             column.image(files[f"{name}.png"], caption=caption, width="stretch")
 

@@ -20,7 +20,7 @@ __all__ = ["asked_by_ranking", "pick_neuron"]
 STEPS = (64, 128, 256, 512, 1024, 2048)
 IMAGES = (1, 2, 4)
 TOP = 10
-ASKED = "neurons_ranked"
+ASKED, TAKEN = "neurons_ranked", "neurons_taken"
 
 
 def asked_by_ranking() -> bool:
@@ -96,10 +96,11 @@ def _pick_class(start: Choice, subject: Subject) -> int:
 
 def _pick_channel(start: Choice, layer: str, shape: Mapping[str, Any]) -> int:
     most, key = shape["channels"] - 1, _channel_key(layer)
-    # The value lives in the session state alone, where a click on a ranked channel can set it.
-    if not 0 <= st.session_state.get(key, -1) <= most:
-        st.session_state[key] = min(start.channel or 0, most) if start.layer == layer else 0
-    return int(st.number_input(f"Channel (0 to {most})", 0, most, key=key))
+    # A default, which every run sends: a value that is set once in the session state may never reach the browser.
+    first: Any = min(start.channel or 0, most) if start.layer == layer else 0
+    if st.session_state.pop(TAKEN, False):  # in the run after a click, which did set the value, none may be given
+        first = "min"
+    return int(st.number_input(f"Channel (0 to {most})", 0, most, first, key=key))
 
 
 def _pick_position(start: Choice, layer: str, shape: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -152,4 +153,4 @@ def _take(key: str, layer: str) -> None:
     picked = st.session_state[key]
     if picked is not None:
         st.session_state[_channel_key(layer)] = int(picked)
-        st.session_state[ASKED] = True
+        st.session_state[ASKED] = st.session_state[TAKEN] = True

@@ -96,6 +96,14 @@ def test_a_neuron_forms_and_can_be_cancelled(page, server):
     assert page.get_by_text("Reference pictures").is_visible()
 
 
+def test_the_field_shows_the_channel_of_a_link(page, server):
+    quick = "picture=bundled:koala&steps=2&run=1&views=2&preset=uniform&sparsity=0.3&solver=magnitude"
+    page.goto(f"{server}/neurons?{quick}&layer=conv_head&channel=7")
+    page.get_by_text("Take it with you").wait_for()
+    assert page.get_by_role("heading", name="conv_head, channel 7").is_visible()
+    assert page.get_by_label("Channel (0 to 1279)").input_value() == "7"
+
+
 def test_the_trace_page_opens_from_a_link(page, server, tmp_path):
     page.goto(f"{server}/trace?picture=bundled:koala&run=1&views=8")
     page.get_by_role("tab", name="Surviving weights").click()
