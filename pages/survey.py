@@ -15,9 +15,9 @@ from spade_core.study.deadline import ends_at, is_over, run_out
 from spade_core.study.devices import is_mobile
 from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.reading import turn_page
-from spade_core.study.standing import Standing
+from spade_core.study.standing import IN_TRIALS, Standing
 from spade_core.study.store import Store
-from spade_core.ui.participant import participant_frame, present, study_store
+from spade_core.ui.participant import READABLE, participant_frame, present, study_store
 from spade_core.ui.survey_trial import render_trials
 
 LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
@@ -31,7 +31,8 @@ def main() -> None:
 def _render() -> None:
     store = study_store()
     if "withdraw" in st.query_params:
-        _render_withdrawal(store)
+        with st.container(width=READABLE):
+            _render_withdrawal(store)
         return
     at = present(store)
     if at is None:
@@ -41,14 +42,19 @@ def _render() -> None:
     if is_over(who.design, who.row, store.clock()):
         who = run_out(store, who)
     if who.row.status in TERMINAL:
-        _render_end(store, who)
+        with st.container(width=READABLE):
+            _render_end(store, who)
         return
     st.progress(at.progress, text="Your progress")
     ends = ends_at(who.design, who.row)
     if ends is not None:
         soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
         st.fragment(_time_left, run_every=soon)(store, ends)
-    _SCREENS[who.row.phase](store, at)
+    if who.row.phase in IN_TRIALS:
+        render_trials(store, at)
+        return
+    with st.container(width=READABLE):
+        _SCREENS[who.row.phase](store, at)
 
 
 def _banner(who: Person) -> None:
@@ -72,7 +78,10 @@ def _time_left(store: Store, ends: float) -> None:
 
 def _render_device(store: Store, at: Standing) -> None:
     who = at.who
-    st.title(who.design.name)
+    st.title(who.design.name, anchor=False)
+    st.markdown(
+        "Welcome. First your browser tells what it is and how large its window; then you read more of the study."
+    )
     size = _window()
     plain = st.checkbox(
         "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)",
@@ -89,7 +98,10 @@ def _render_device(store: Store, at: Standing) -> None:
             icon=":material/width:",
         )  # fmt: skip
         return
-    if st.button("Continue", type="primary", key="device", disabled=width is None and not plain):
+    waiting = width is None and not plain
+    if waiting:
+        st.caption("One moment: looking at your window …")
+    if st.button("Continue", type="primary", key="device", disabled=waiting):
         flow.check_device(store, who, width=width, device=size or {}, native=plain)
         st.rerun()
 
@@ -124,7 +136,7 @@ def _render_consent(store: Store, at: Standing) -> None:
     if not same:  # edited since it was drawn: this click was about another text
         st.session_state.update(consent_of=now, agreed=False)
         st.warning("This study was changed a moment ago: please read it once more.")
-    st.title("Before you begin")
+    st.title("Before you begin", anchor=False)
     st.markdown(design.texts.consent)
     rows = [
         ("Responsible", design.controller), ("Questions", design.contact), ("Ethics", design.ethics),
@@ -135,7 +147,9 @@ def _render_consent(store: Store, at: Standing) -> None:
         rows.append(("Time", whole))
     st.markdown("\n".join(f"- **{name}:** {text}" for name, text in rows))
     agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
-    yes, no, _ = st.columns([1, 1, 3])
+    if not agreed:
+        st.caption("Tick the box to take part.")
+    yes, no, _ = st.columns([1, 1, 1])
     if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch") and same:
         flow.consent(store, who, given=True)
         st.rerun()
@@ -149,7 +163,7 @@ def _render_instructions(store: Store, at: Standing) -> None:
     pages = who.design.texts.instructions
     st.caption(f"Instructions, page {page + 1} of {len(pages)}")
     st.markdown(pages[page])
-    back, forward, _ = st.columns([1, 1, 3])
+    back, forward, _ = st.columns([1, 1, 1])
     # Buttons of this page alone: the second click of a double click turns no further page.
     if back.button("Back", disabled=page == 0, key=f"back_{page}", width="stretch"):
         turn_page(store, who, page - 1)
@@ -165,9 +179,13 @@ def _render_instructions(store: Store, at: Standing) -> None:
 def _render_comprehension(store: Store, at: Standing) -> None:
     who = at.who
     tries = who.row.comprehension_tries
-    if tries:
+    st.title("Questions about the task", anchor=False)
+    if tries == 0:
+        st.markdown(f"They make sure that the instructions were clear. You have {flow.COMPREHENSION_TRIES} attempts.")
+    else:
         st.warning(
-            "Not quite. Please read the instructions below once more and answer again.", icon=":material/replay:"
+            "Not quite. Please read the instructions below once more and answer again; this is the last attempt.",
+            icon=":material/replay:",
         )
         st.markdown("\n\n".join(who.design.texts.instructions))
     with st.form(f"comprehension_{tries}"):
@@ -186,9 +204,10 @@ def _render_comprehension(store: Store, at: Standing) -> None:
 
 def _render_debrief(store: Store, at: Standing) -> None:
     who = at.who
-    st.title("Thank you")
+    st.title("Thank you: your answers are saved", anchor=False)
     st.markdown(who.design.texts.debrief)
-    comment = st.text_area("Is there anything that you want to tell us?", max_chars=2000, key="comment")
+    comment = st.text_area("Is there anything that you want to tell us? (optional)", max_chars=2000, key="comment")
+    st.markdown("Press **Finish** to get your completion code.")
     if st.button("Finish", type="primary", key="finish"):
         flow.remark(store, who, comment)
         flow.finish_study(store, who)
@@ -196,14 +215,15 @@ def _render_debrief(store: Store, at: Standing) -> None:
 
 
 def _render_end(store: Store, who: Person) -> None:
-    st.title(_ENDS[who.row.status])
+    st.title(_ENDS[who.row.status], anchor=False)
     st.progress(1.0, text="Everything is saved.")
     if who.row.status == "time_over":
         st.markdown("The answers that you gave in time are kept. You need not do anything else.")
         st.markdown(who.design.texts.debrief)
-    st.markdown("Your completion code:")
-    st.code(who.code, language=None)
     url = who.design.codes.return_url
+    how = "press the button, which returns it" if url else "copy it to where you found this study, if you are asked to"
+    st.markdown(f"Your completion code; {how}:")
+    st.code(who.code, language=None)
     if url:
         st.link_button("Return", url.replace("{code}", who.code or ""), type="primary")
 
@@ -218,7 +238,7 @@ def _render_token(store: Store, who: Person) -> None:
     if "withdrawal" in st.session_state:
         st.markdown("Your withdrawal code. Keep it: with it, and only with it, you can delete your data later.")
         st.code(st.session_state["withdrawal"], language=None)
-        st.markdown("[Delete my data](?withdraw=1)")
+        st.markdown("[Delete my data](?withdraw=1). Otherwise you are done: you can close this page.")
     elif st.button("Give me a new withdrawal code", key="new_withdrawal"):
         st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid, replace=True)
         st.rerun()
@@ -226,7 +246,7 @@ def _render_token(store: Store, who: Person) -> None:
 
 def _render_withdrawal(store: Store) -> None:
     """Delete a participation by its code; nobody is told whose it was."""
-    st.title("Delete my data")
+    st.title("Delete my data", anchor=False)
     with st.form("withdrawal", border=False):
         token = st.text_input("Your withdrawal code", max_chars=64)
         sent = st.form_submit_button("Delete all of it for good", type="primary")
@@ -248,8 +268,6 @@ _SCREENS = {
     "consent": _render_consent,
     "instructions": _render_instructions,
     "comprehension": _render_comprehension,
-    "practice": render_trials,
-    "main": render_trials,
     "debrief": _render_debrief,
 }
 

@@ -14,7 +14,7 @@ from spade_core.study.reading import page_of
 from spade_core.study.store import Store
 from spade_core.study.tables import Trial
 
-__all__ = ["Standing", "look", "standing_of"]
+__all__ = ["IN_TRIALS", "Standing", "look", "standing_of"]
 
 IN_TRIALS = ("practice", "main")
 

@@ -19,9 +19,10 @@ from spade_core.study.store import Store, open_store
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
 
-__all__ = ["FEEDBACK", "participant_frame", "present", "study_store"]
+__all__ = ["FEEDBACK", "READABLE", "participant_frame", "present", "study_store"]
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
+READABLE = 760  # px, width of what is to be read
 FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
 DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
 
@@ -106,13 +107,12 @@ def _external_id(store: Store, key: str) -> str | None:
 
 
 def _typed_id(design: Design) -> str | None:
-    st.title(design.name)
+    st.title(design.name, anchor=False)
     optional = design.entry == "open"
-    with st.form("entry", border=False):
-        typed = st.text_input(
-            "Your participant id" + (" (optional)" if optional else ""), max_chars=ID_LENGTH,
-            help="If you were not given one, leave this empty." if optional else None,
-        )  # fmt: skip
+    with st.form("entry", border=False, width=READABLE):
+        typed = st.text_input("Your participant id" + (" (optional)" if optional else ""), max_chars=ID_LENGTH)
+        if optional:
+            st.caption("If you were not given one, leave this empty.")
         if st.form_submit_button("Start", type="primary"):
             return typed_id(typed, design.entry)
     return None
