@@ -14,8 +14,8 @@ from spade_core.study.tables import Participant, Study
 __all__ = ["BLINDED", "blind_in", "hidden_columns", "is_blind"]
 
 BLINDED = (
-    "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "reference_side", "reference_source",
-    "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade",
+    "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "model_id", "reference_side",
+    "reference_source", "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade",
     "rater_side_reference", "cell", "seed",
 )  # fmt: skip
 

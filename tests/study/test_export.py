@@ -51,6 +51,7 @@ def test_people_blind_a_study_until_it_is_unblinded_and_bots_alone_do_not(store,
     finished(store, key)
     assert is_blind(store, opened(store, key))
     assert not set(BLINDED) & set(trial_table(store, key).columns)
+    assert "model_id" in BLINDED, "in a set of two models it tells which pictures have a trigger"
     with pytest.raises(ConfigError, match="--unblind"):
         evaluate(store, key)
     unblind(store, key, by="test")
