@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from spade_core.config import ASSETS
 from spade_core.study import flow
 from spade_core.study.care import issue_withdrawal, withdraw
 from spade_core.study.deadline import ends_at, is_over, run_out
-from spade_core.study.devices import is_mobile
+from spade_core.study.devices import is_mobile, told
 from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.reading import turn_page
 from spade_core.study.standing import IN_TRIALS, Standing
@@ -87,7 +88,7 @@ def _render_device(store: Store, at: Standing) -> None:
         "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)",
         key="native",
     )
-    width = None if size is None else int(size["width"])
+    width = None if size is None or size.get("width") is None else int(size["width"])
     if size is not None and who.design.mobile == "excluded" and is_mobile(size):
         _refuse_mobile(store, who, size)
         return
@@ -114,7 +115,7 @@ def _refuse_mobile(store: Store, who: Person, size: dict[str, Any]) -> None:
     )  # fmt: skip
     if st.session_state.get("refused_device") != who.row.uid:
         st.session_state["refused_device"] = who.row.uid
-        flow.check_device(store, who, width=int(size["width"]), device=size)
+        flow.check_device(store, who, width=size.get("width"), device=size)
 
 
 @cache
@@ -124,9 +125,9 @@ def _window_component() -> Any:
 
 
 def _window() -> dict[str, Any] | None:
-    """Return what the browser says of its window, or None: not yet."""
+    """Return what the browser says of itself and its window, or None: not yet."""
     found = _window_component()(key="window", on_size_change=lambda: None).get("size")
-    return dict(found) if found else None
+    return told(found) if isinstance(found, Mapping) else None
 
 
 def _render_consent(store: Store, at: Standing) -> None:
