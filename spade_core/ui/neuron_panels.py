@@ -78,6 +78,9 @@ def _show_more(files: Mapping[str, bytes], images: Mapping[str, Mapping[str, Any
             name = f"{side}_{number}"
             caption = f"{_title(name)} · reached {images[name]['last_value']:.2f}"
             column.image(files[f"{name}.png"], caption=caption, width="stretch")
+            for note in images[name]["notes"]:
+                if note not in images[side]["notes"]:  # what all drawings share is said once
+                    column.caption(f":material/info: {note}")
 
 
 def _title(drawing: str) -> str:
