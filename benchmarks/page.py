@@ -1,4 +1,4 @@
-"""How long a person waits on the saliency page: first pair of maps, the same request again, cancel.
+"""How long a person waits: first pair of maps, the same request again, a cancel, the first image of a neuron.
 
     python -m benchmarks.page --runs 3
 
@@ -31,6 +31,8 @@ CLOCK = """() => {
     const seen = {
         pair: () => document.querySelector(".js-plotly-plot .hm"),
         all: () => document.querySelector("[data-testid=stMain]").textContent.includes("Take it with you"),
+        image: () => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stImage]")].some(
+            (shown) => /, step \\d+ of/.test(shown.textContent) && shown.querySelector("img")?.complete),
     };
     const look = () => {
         for (const [name, found] of Object.entries(seen))
@@ -79,6 +81,25 @@ def cancel(page: Page, url: str) -> float:
     return time.perf_counter() - start
 
 
+def draw(page: Page, url: str, seed: int) -> float:
+    """Click *Draw the neuron*; return the seconds to the first intermediate image, and cancel the drawing."""
+    page.goto(f"{url}/neurons?picture=bundled:koala&steps=2048&seed={seed}")
+    button = page.get_by_role("button", name="Draw the neuron")
+    button.wait_for()
+    time.sleep(2)
+    page.evaluate(CLOCK)
+    button.click()
+    page.wait_for_function("window.waited.image", polling=500)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    return page.evaluate("window.waited.image")
+
+
+def said(name: str, seconds: np.ndarray) -> str:
+    """Return one line: the median and the range."""
+    return f"{name:<12} median {np.median(seconds):.2f} s [{seconds.min():.2f}, {seconds.max():.2f}]\n"
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.split("\n")[0])
@@ -97,9 +118,10 @@ def main() -> None:
         rows = np.array([(*ask(page, url, title), *ask(page, url, title)) for title in titles[: options.runs]])
         names = ("first pair", "everything", "again, pair", "again, all")
         for name, column in zip(names, rows.T, strict=True):
-            sys.stdout.write(f"{name:<12} median {np.median(column):.2f} s [{column.min():.2f}, {column.max():.2f}]\n")
+            sys.stdout.write(said(name, column))
         sys.stdout.flush()
         sys.stdout.write(f"cancelled    {cancel(page, url):.2f} s after the click\n")
+        sys.stdout.write(said("neuron image", np.array([draw(page, url, seed) for seed in range(options.runs)])))
         browser.close()
 
 
