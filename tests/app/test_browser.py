@@ -93,7 +93,7 @@ def test_a_neuron_forms_and_can_be_cancelled(page, server):
     page.goto(f"{server}/neurons?picture=bundled:koala&steps=8&run=1&views=8")
     page.get_by_text("Take it with you").wait_for()
     assert page.get_by_role("heading", name="koala").is_visible()
-    assert page.get_by_text("Reference pictures").is_visible()
+    page.get_by_text("Reference pictures").first.wait_for()  # the folder is scanned after the rest is shown
 
 
 def test_the_field_shows_the_channel_of_a_link(page, server):
