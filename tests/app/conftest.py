@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from benchmarks.serving import FLAGS
+from spade_core.study.store import Store
 
 LONG = 120_000  # ms; generous, for machines that do other things too
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,3 +37,17 @@ def page(browser):
     opened.set_default_timeout(LONG)
     yield opened
     context.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Return the data folder of a server that is started for a study."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def store(home):
+    """Yield the database that such a server opens by default."""
+    found = Store(f"sqlite:///{home / 'study.sqlite3'}")
+    yield found
+    found.close()

@@ -11,7 +11,6 @@ from benchmarks.serving import serving, start_server, stop_server
 from benchmarks.survey_browser import ready
 from spade_core.study.export import trial_table
 from spade_core.study.status import status_of
-from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from spade_core.study.tables import Event, Participant, Trial
 from tests.study.conftest import real_design, tiny_set
@@ -19,18 +18,6 @@ from tests.study.conftest import real_design, tiny_set
 pytestmark = pytest.mark.browser
 TELLING = re.compile(r"dense|spade|scorecam|['\"]catch['\"]|COMPLETE1|FAILED001", re.IGNORECASE)
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("survey")
-
-
-@pytest.fixture(scope="module")
-def store(home):
-    found = Store(f"sqlite:///{home / 'study.sqlite3'}")
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,24 +10,11 @@ import pytest
 from benchmarks.breakable import Line
 from benchmarks.serving import stop_server
 from benchmarks.study_kills import STAGES, Cuts, Kills, Ledger, Server, participate
-from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from tests.study.conftest import real_design, tiny_set
 
 pytestmark = pytest.mark.browser
 ONLY_MAIN = dict.fromkeys(("practice", "practice_pass", "catch", "repeats", "attention"), 0)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("trouble")
-
-
-@pytest.fixture(scope="module")
-def store(home):
-    found = Store(f"sqlite:///{home / 'study.sqlite3'}")
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")
