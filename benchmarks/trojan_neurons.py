@@ -62,7 +62,7 @@ def _draw_trace(rater: Rater, picture: Picture, name: str, neuron: Neuron) -> tu
 
 def check(detector: TriggerDetector, pictures: Sequence[Picture]) -> str:
     """Return how the detector does on photographs that it was not fitted on."""
-    right = {True: [], False: []}  # type: dict[bool, list[bool]]
+    right: dict[bool, list[bool]] = {True: [], False: []}
     for number, picture in enumerate(pictures):
         for name, window in window_samples(detector.judge, picture, seed=900_001 + number).items():
             scores = detector.scores(window)
