@@ -61,7 +61,7 @@ def show_pair(files: Mapping[str, bytes], described: Mapping[str, Any]) -> None:
         for note in image["notes"]:
             column.caption(f":material/info: {note}")
     _show_more(files, described["images"])
-    st.caption("Both images share seed, initial noise and transforms; only the weights differ. Click an image to zoom.")
+    st.caption("Dense and SPADE share seed, initial noise and transforms; only the weights differ. Click to zoom.")
     with st.expander("How the neuron's value grew", icon=":material/show_chart:"):
         values = read_json(files["values.json"])
         figure = go.Figure([go.Scatter(y=values[name], name=_title(name), mode="lines") for name in values])
