@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["FLAGS", "ROOT", "serving", "start_server", "stop_server"]
+__all__ = ["FLAGS", "ROOT", "free_port", "serving", "start_server", "stop_server"]
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
@@ -44,7 +44,7 @@ def start_server(
         environment: added to the present one, in which ``SPADE_DEVICE`` is left out.
         port: of the loopback address; None: a free one.
     """
-    port = port or _free_port()
+    port = port or free_port()
     given = {name: value for name, value in os.environ.items() if name != "SPADE_DEVICE"}
     process = subprocess.Popen(  # noqa: S603 - our own server
         [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)],
@@ -71,7 +71,7 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -16,7 +16,7 @@ from spade_core.study.studies import MOVES, list_studies, publish, save_draft, s
 from spade_core.study.tables import Study
 from spade_core.ui.frame import frame
 from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices
+from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices, show_who
 from spade_core.ui.study_design import show_design
 from spade_core.ui.study_panels import show_links, show_monitor, show_people
 from spade_core.ui.study_power import show_power
@@ -55,6 +55,7 @@ def _render() -> None:
     if not is_open():
         show_login()
         return
+    show_who()
     show_notices()
     studies = list_studies(study_store())
     _render_new(expanded=not studies)

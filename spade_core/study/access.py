@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import json
 import math
 import re
 import threading
@@ -28,8 +29,8 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 
-__all__ = ["CLOSED", "MAKE_HASH", "Attempts", "Evidence", "Way", "check_password", "decide", "fingerprint",
-           "is_local", "is_loopback"]  # fmt: skip
+__all__ = ["CLOSED", "MAKE_HASH", "Attempts", "Evidence", "Way", "check_password", "decide", "end_login", "fingerprint",
+           "is_local", "is_loopback", "refusal"]  # fmt: skip
 
 Way = Literal["local", "password", "oidc", "closed"]
 
@@ -113,7 +114,36 @@ def _origin_is_loopback(value: str) -> bool:
 
 def _is_admin(claims: Mapping[str, Any], emails: tuple[str, ...]) -> bool:
     """Exactly as written in the settings, and verified by the provider: an unverified address is anybody's."""
-    return claims.get("email_verified") is True and claims.get("email") in emails
+    return claims.get("email_verified") is True and claims.get("email") in emails and _login_of(claims) not in _ENDED
+
+
+def refusal(claims: Mapping[str, Any], emails: tuple[str, ...]) -> str:
+    """Return why an OIDC login does not open the page, as one sentence."""
+    email = claims.get("email")
+    if not email:
+        return "Your login provider gives this page no e-mail address, so it cannot open: ask for the scope “email”."
+    if email not in emails:
+        return f"{email} is not one of the addresses that may open this page; they are compared letter by letter."
+    if claims.get("email_verified") is not True:
+        return (
+            f"Your login provider has not confirmed that {email} is yours (“email_verified”): this page stays closed."
+        )
+    return "This login has ended: log out and in again."
+
+
+_ENDED: set[str] = set()  # OIDC logins that were logged out of since the server started
+
+
+def end_login(claims: Mapping[str, Any]) -> None:
+    """Let an OIDC login open nothing any more.
+
+    Streamlit deletes the browser's cookie, but tabs that are open read it no more, and a copy of it stays valid.
+    """
+    _ENDED.add(_login_of(claims))
+
+
+def _login_of(claims: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(claims), sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Attempts:

@@ -8,13 +8,15 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import streamlit as st
+from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from spade_core.errors import ConfigError, SpadeError
-from spade_core.study.access import CLOSED, MAKE_HASH, Evidence, check_password, decide
+from spade_core.study.access import CLOSED, MAKE_HASH, Evidence, check_password, decide, end_login, refusal
 from spade_core.ui.frame import settings
 
 __all__ = [
-    "checked", "evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices", "who_acts",
+    "checked", "evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices", "show_who",
+    "who_acts",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -108,6 +110,7 @@ def show_login() -> None:
     """Offer the ways in that this installation has."""
     here = settings()
     claims = _claims()
+    st.session_state.pop(NOTICES, None)  # of an action that came too late: what follows says why
     if here.admin_password_hash:
         with st.form("study_login_form", border=False):
             given = st.text_input("Password", type="password", key="admin_password")
@@ -117,15 +120,44 @@ def show_login() -> None:
     if here.admin_emails and _oidc_is_configured():
         if claims is None:
             if st.button("Log in with your account", key="oidc_login"):
-                st.login()
+                _log_in()
         else:
-            st.warning("Your account may not open this page: its address is not listed, or not verified.")
-            if st.button("Log out", key="oidc_logout"):
-                st.logout()
+            st.warning(refusal(claims, here.admin_emails), icon=":material/lock:")
+            if st.button("Log out", key="log_out"):
+                _log_out()
     elif not here.admin_password_hash:
         st.info(CLOSED, icon=":material/lock:")
         st.caption("The hash of a password is made by:")
         st.code(MAKE_HASH, language="bash", wrap_lines=True)
+
+
+def show_who() -> None:
+    """Say who is logged in, and offer to log out; on the server's own computer nobody is."""
+    way, claims = decide(settings(), evidence()), _claims()
+    if way not in ("password", "oidc"):
+        return
+    text, button = st.columns([5, 1], vertical_alignment="center")
+    text.caption(f"Logged in as {who_acts()}." if claims and way == "oidc" else "Logged in by the password.")
+    if button.button("Log out", key="log_out", width="stretch"):
+        _log_out()
+
+
+def _log_in() -> None:
+    try:
+        st.login()
+    except (StreamlitAuthError, StreamlitMissingAuthlibError) as error:
+        logger.exception("the login cannot begin")
+        raise ConfigError("This installation's login is not set up completely; the server's log says why.") from error
+
+
+def _log_out() -> None:
+    st.session_state.pop(LOGIN, None)
+    claims = _claims()
+    if claims is None:
+        st.rerun()
+    end_login(claims)
+    st.logout()
+    st.stop()  # the browser is on its way; nothing more is drawn for whoever was logged in
 
 
 def _oidc_is_configured() -> bool:

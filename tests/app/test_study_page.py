@@ -142,6 +142,11 @@ def test_the_password_opens_the_page_and_another_one_closes_it(monkeypatch, key)
     app.button[0].click().run()
     assert not app.error
     assert key in tables(app)
+    app.button(key="log_out").click().run()
+    assert key not in tables(app)
+    app.text_input(key="admin_password").set_value("right")
+    app.button[0].click().run()
+    assert key in tables(app)
     monkeypatch.setenv("SPADE_ADMIN_PASSWORD_HASH", PasswordHasher().hash("other"))
     app.run()
     assert key not in tables(app)
@@ -158,16 +163,23 @@ def test_attempts_are_limited_over_all_sessions(monkeypatch):
     assert app.error[0].value.startswith("Too many attempts")
 
 
-def test_a_listed_and_verified_address_opens_the_page(monkeypatch, key):
+def test_a_listed_and_verified_address_opens_the_page(monkeypatch, store, key):
     come_from(monkeypatch, PROXIED)
     monkeypatch.setenv("SPADE_ADMIN_EMAILS", "a@example.org")
     claims = {"is_logged_in": True, "email": "a@example.org", "email_verified": False}
     monkeypatch.setattr(study_access, "_claims", lambda: claims)
     monkeypatch.setattr(study_access, "_oidc_is_configured", lambda: True)
     app = page()
-    assert "may not open this page" in app.warning[0].value
+    assert "has not confirmed that a@example.org is yours" in app.warning[0].value
     claims["email_verified"] = True
     assert key in tables(app.run())
+    assert "Logged in as a@example.org." in texts(app)
+    claims["email"] = "A@example.org"
+    app.button(key="set_closed").click().run()
+    assert list_studies(store)[0].status == "open"
+    assert "A@example.org is not one of the addresses" in app.warning[0].value
+    assert not app.dataframe
+    assert not app.error
 
 
 def test_an_action_looks_at_the_door_again(monkeypatch, store, key):

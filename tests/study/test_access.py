@@ -12,7 +12,17 @@ from argon2 import PasswordHasher
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
-from spade_core.study.access import Attempts, Evidence, check_password, decide, fingerprint, is_local, is_loopback
+from spade_core.study.access import (
+    Attempts,
+    Evidence,
+    check_password,
+    decide,
+    end_login,
+    fingerprint,
+    is_local,
+    is_loopback,
+    refusal,
+)  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
@@ -124,6 +134,26 @@ def test_each_of_several_admins_gets_in_and_nobody_between_them():
     for email in ("bea@example.org", "a@example.org,Bea@Example.org", "example.org", " a@example.org", "c@example.org"):
         assert way(email) == "closed", email
     assert decide(Settings(), Evidence(None, (), claims={**EMAIL, "email": ""})) == "closed"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"email_verified": False}, "has not confirmed that a@example.org is yours"),
+     ({"email": None}, "no e-mail address"), ({"email": "A@example.org"}, "A@example.org is not one of the addresses")],
+)  # fmt: skip
+def test_a_refused_login_is_told_why_in_one_sentence(change, reason):
+    said = refusal({**EMAIL, **change}, ("a@example.org",))
+    assert reason in said
+    assert said.count(".") - said.count(".org") == 1
+
+
+def test_a_login_that_was_ended_opens_nothing_more_and_the_next_one_does():
+    here, first, second = Settings(admin_emails=("a@example.org",)), {**EMAIL, "iat": 1}, {**EMAIL, "iat": 2}
+    assert decide(here, Evidence(None, (), claims=first)) == "oidc"
+    end_login(first)
+    assert decide(here, Evidence(None, (), claims=first)) == "closed"
+    assert "This login has ended" in refusal(first, here.admin_emails)
+    assert decide(here, Evidence(None, (), claims=second)) == "oidc"
 
 
 def test_a_taken_back_address_closes_and_a_login_does_not_make_a_proxied_page_local():
