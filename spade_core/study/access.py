@@ -125,9 +125,7 @@ def refusal(claims: Mapping[str, Any], emails: tuple[str, ...]) -> str:
     if email not in emails:
         return f"{email} is not one of the addresses that may open this page; they are compared letter by letter."
     if claims.get("email_verified") is not True:
-        return (
-            f"Your login provider has not confirmed that {email} is yours (“email_verified”): this page stays closed."
-        )
+        return f"Your login provider has not confirmed that {email} is yours (“email_verified”): the page is closed."
     return "This login has ended: log out and in again."
 
 
