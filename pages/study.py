@@ -17,10 +17,11 @@ from spade_core.study.tables import Study
 from spade_core.ui.frame import frame
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices, show_who
+from spade_core.ui.study_bots import show_bots
 from spade_core.ui.study_design import show_design
 from spade_core.ui.study_panels import show_links, show_monitor, show_people
 from spade_core.ui.study_power import show_power
-from spade_core.ui.study_results import show_analysis, show_bots, show_export
+from spade_core.ui.study_results import show_analysis, show_export
 from spade_core.ui.study_texts import show_texts
 
 CHOSEN = "study_key"

@@ -125,7 +125,7 @@ def simulate(
     run = _next_run(store, key, policy, seed, participants)
     ends: dict[str, int] = {}
     for number in range(participants):
-        progress(number, participants, f"bot {number + 1}")
+        progress(number, participants, f"SIMULATED: bot {number + 1} of {participants}")
         status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
         ends[status] = ends.get(status, 0) + 1
     progress(participants, participants, "done")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import inspect
 
-from spade_core.progress import Progress, silent
+from spade_core.progress import Progress, silent, span
 from spade_core.study.bots import simulate
 from spade_core.study.evaluation import evaluate, report_text
 from spade_core.study.status import cell_counts
@@ -16,27 +17,44 @@ from spade_core.study.store import Store
 from spade_core.study.studies import opened
 from spade_core.study.tables import Study
 
-__all__ = ["dry_run"]
+__all__ = ["dry_run", "fresh_copy"]
+
+BOTS_SHARE = 0.9  # of a dry run's time; the analysis takes the rest
+
+
+def fresh_copy(store: Store, key: str) -> dict[str, Any]:
+    """Return a study's row as it was when published: open, without participants; JSON-able.
+
+    Raises:
+        ConfigError: unknown key; or its stimulus set is gone or was changed.
+    """
+    row = opened(store, key).row
+    values = {column.key: getattr(row, column.key) for column in inspect(Study).column_attrs}
+    return {**values, "status": "open", "frozen": None, "unblinded": None}
 
 
 def dry_run(
-    store: Store, key: str, participants: int, policy: str, seed: int, *, progress: Progress = silent
+    study: Mapping[str, Any], participants: int, policy: str, seed: int, *, progress: Progress = silent
 ) -> dict[str, Any]:
     """Let bots take part in a copy of a study and analyse them.
 
+    Args:
+        study: of :func:`fresh_copy`; participants, policy, seed: see :func:`spade_core.study.bots.simulate`.
+
     Returns:
         ``ends`` (status -> bots), ``cells`` (completed bots in each), ``result`` of
-        :func:`spade_core.study.evaluation.evaluate`, and ``text``, its report, marked as simulated.
+        :func:`spade_core.study.evaluation.evaluate`, and ``text``, its report, marked as simulated. JSON-able.
 
     Raises:
         ConfigError: see :func:`spade_core.study.bots.simulate`.
     """
-    row = opened(store, key).row
+    key = str(study["key"])
     with tempfile.TemporaryDirectory(prefix="spade-dry-run-") as folder:
-        copy = Store(f"sqlite:///{Path(folder) / 'copy.sqlite3'}", clock=store.clock, lasting=False)
+        copy = Store(f"sqlite:///{Path(folder) / 'copy.sqlite3'}", lasting=False)
         try:
-            copy.run(lambda session: session.add(_fresh(row)))
-            ends = simulate(copy, key, participants, policy, seed, progress=progress)
+            copy.run(lambda session: session.add(Study(**study)))
+            ends = simulate(copy, key, participants, policy, seed, progress=span(progress, 0.0, BOTS_SHARE))
+            progress(BOTS_SHARE, 1.0, "the analysis")
             result = evaluate(copy, key)
             return {
                 "ends": ends,
@@ -46,9 +64,3 @@ def dry_run(
             }
         finally:
             copy.close()
-
-
-def _fresh(row: Study) -> Study:
-    """Return the study as it was when published: open, without participants."""
-    values = {column.key: getattr(row, column.key) for column in inspect(Study).column_attrs}
-    return Study(**{**values, "status": "open", "frozen": None, "unblinded": None})

@@ -9,11 +9,11 @@ from spade_core.tasks.common import given_model
 from spade_core.tasks.inspection import compare, curve, inspect
 from spade_core.tasks.neurons import layers, multifaceted, ranking, references, visualization
 from spade_core.tasks.saliency import analysis, describe
-from spade_core.tasks.study import study_power
+from spade_core.tasks.study import study_bots, study_dry_run, study_power
 
 __all__ = [
     "analysis", "compare", "curve", "describe", "inspect", "layers", "multifaceted", "ranking", "references",
-    "study_power", "visualization", "warm_up",
+    "study_bots", "study_dry_run", "study_power", "visualization", "warm_up",
 ]  # fmt: skip
 
 

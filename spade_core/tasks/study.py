@@ -1,4 +1,4 @@
-"""The kind of job of the page of studies."""
+"""The kinds of jobs of the page of studies."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from spade_core.config import Settings
 from spade_core.progress import Progress
 from spade_core.study.assumed import Assumptions
+from spade_core.study.bots import simulate
 from spade_core.study.design import Design
+from spade_core.study.dry_run import dry_run
 from spade_core.study.power import power_report
+from spade_core.study.store import open_store
 from spade_core.tasks.common import Emit
 
-__all__ = ["study_power"]
+__all__ = ["study_bots", "study_dry_run", "study_power"]
 
 
 def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
@@ -27,3 +31,31 @@ def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, d
         progress=progress,
     )  # fmt: skip
     return {"power.json": json.dumps(found).encode()}
+
+
+def study_dry_run(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``dry_run.json``: :func:`spade_core.study.dry_run.dry_run`.
+
+    Payload: ``study`` of :func:`spade_core.study.dry_run.fresh_copy`, ``participants``, ``policy``, ``seed``.
+    """
+    found = dry_run(
+        payload["study"], payload["participants"], payload["policy"], payload["seed"], progress=progress
+    )  # fmt: skip
+    return {"dry_run.json": json.dumps(found).encode()}
+
+
+def study_bots(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Let bots take part in a study of this installation's database; return ``ends.json``: status -> bots.
+
+    Whoever cancels keeps the bots that came so far.
+
+    Payload: ``key`` of the study, ``participants``, ``policy``, ``seed``, and ``run``, another one each time.
+    """
+    store = open_store(Settings.from_environment())
+    try:
+        ends = simulate(
+            store, payload["key"], payload["participants"], payload["policy"], payload["seed"], progress=progress
+        )  # fmt: skip
+    finally:
+        store.close()
+    return {"ends.json": json.dumps(ends).encode()}

@@ -15,7 +15,7 @@ from spade_core.jobs import Ticket
 from spade_core.ui import panels
 from spade_core.ui.frame import errors_as_sentences, jobs
 
-__all__ = ["SHORT", "files_of", "follow", "remember", "remembered"]
+__all__ = ["SHORT", "files_of", "follow", "follow_asked", "remember", "remembered"]
 
 POLL = 0.4  # seconds between two looks at a running job
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
@@ -54,6 +54,27 @@ def files_of(kind: str, payload: Mapping[str, Any]) -> dict[str, bytes] | None:
         st.session_state.pop(f"{kind}_ticket")
         st.rerun()
     return None
+
+
+def follow_asked(
+    slot: str, ticket: Ticket, show: Callable[[Mapping[str, bytes]], object], *, cancel: Callable[[], None],
+    cancelled: str = "Cancelled. Change what you like and start again.",
+) -> None:  # fmt: skip
+    """Show how a job that was asked for by a click stands, or what it found; the rest of the page goes on meanwhile.
+
+    Args:
+        slot: the page's or section's name for its one job; show: draws the files; cancelled: what to say then.
+    """
+    status = ticket.wait(SHORT)
+    if status.state == "done":
+        show(ticket.result())
+    elif not status.finished:
+        remember(slot, ticket, None)
+        follow(ticket, lambda _: None, slot, cancel=cancel)
+    elif status.state == "cancelled":
+        st.info(cancelled, icon=":material/cancel:")
+    else:
+        st.error(status.note, icon=":material/error:")
 
 
 def follow(

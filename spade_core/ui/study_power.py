@@ -11,13 +11,13 @@ from typing import Any
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.jobs import Ticket, job_key
+from spade_core.jobs import job_key
 from spade_core.study.assumed import Assumptions, Spread
 from spade_core.study.design import Design
 from spade_core.study.power import curve
 from spade_core.study.studies import opened
 from spade_core.ui import panels
-from spade_core.ui.following import SHORT, follow, remember, remembered
+from spade_core.ui.following import follow_asked, remember, remembered
 from spade_core.ui.frame import jobs
 from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import checked, evidence, guarded, require_access
@@ -64,21 +64,9 @@ def show_power(key: str) -> None:
     if ticket is None:  # a tab that is new here: what it would ask for may be there already
         ticket = jobs().find(job_key(KIND, request()))
     if ticket is not None:
-        _show_job(key, slot, ticket)
-
-
-def _show_job(key: str, slot: str, ticket: Ticket) -> None:
-    """Show how the simulation stands, or what it found; other sections can be looked at meanwhile."""
-    status = ticket.wait(SHORT)
-    if status.state == "done":
-        _show(key, panels.read_json(ticket.result()["power.json"]))
-    elif not status.finished:
-        remember(slot, ticket, None)
-        follow(ticket, lambda _: None, slot, cancel=guarded(ticket.cancel))
-    elif status.state == "cancelled":
-        st.info("Cancelled. Change what you like and start again.", icon=":material/cancel:")
-    else:
-        st.error(status.note, icon=":material/error:")
+        follow_asked(
+            slot, ticket, lambda files: _show(key, panels.read_json(files["power.json"])), cancel=guarded(ticket.cancel)
+        )  # fmt: skip
 
 
 def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:

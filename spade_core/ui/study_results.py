@@ -1,4 +1,4 @@
-"""Sections of the experimenter's page on what came out: bots, export and analysis, blinded until unblinded."""
+"""Sections of the experimenter's page on what came out: export and analysis, blinded until unblinded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import streamlit as st
 
 from spade_core.study.access import Evidence
 from spade_core.study.blinding import hidden_columns, is_blind
-from spade_core.study.bots import POLICIES, simulate
 from spade_core.study.codebook import STUDY_COLUMNS
-from spade_core.study.dry_run import dry_run
 from spade_core.study.evaluation import evaluate, unblind
 from spade_core.study.export import FORMATS, TABLES, bundle, export, trials_of
 from spade_core.study.formats import safe_text
@@ -25,44 +23,9 @@ from spade_core.ui.participant import study_store
 from spade_core.ui.study_access import checked, evidence, guarded, notify, require_access, who_acts
 from spade_core.ui.study_plots import FIGURES, chart_options, figures_html
 
-__all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_bots", "show_export"]
+__all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_export", "show_result"]
 
-MOST_BOTS = 500
 SHOWN = 20  # rows of the table on the page
-
-
-def show_bots(key: str) -> None:
-    """Let bots take part, in a copy unless asked otherwise."""
-    st.caption("Bots go the same way as people and say how the software behaves, nothing about people.")
-    first, second, third = st.columns(3)
-    policy = first.selectbox("Kind", list(POLICIES), index=list(POLICIES).index("rater"), key="policy")
-    count = int(second.number_input("Bots", 1, MOST_BOTS, 20, key="bots"))
-    seed = int(third.number_input("Seed", 0, 2**31, 0, key="bot_seed"))
-    keep = st.toggle("Keep them in this study, marked as bots, rather than in a copy", key="keep_bots")
-    if st.button("Let bots take part" if keep else "Dry run", type="primary", key="simulate"):
-        require_access()
-        bar = st.progress(0.0, text="SIMULATED")
-
-        def report(done: float, total: float, text: str) -> None:
-            bar.progress(min(done / max(total, 1), 1.0), text=f"SIMULATED: {text}")
-
-        if keep:
-            ends = simulate(study_store(), key, count, policy, seed, progress=report)
-            bar.empty()
-            st.success(f"SIMULATED: {_ends(ends)}. Monitor and Analysis show them.", icon=":material/smart_toy:")
-        else:
-            found = dry_run(study_store(), key, count, policy, seed, progress=report)
-            bar.empty()
-            cells = ", ".join(map(str, found["cells"]))
-            st.success(
-                f"SIMULATED, on a copy: {_ends(found['ends'])}; completed in each cell: {cells}.",
-                icon=":material/smart_toy:",
-            )
-            _show_result(found["result"])
-
-
-def _ends(ends: dict[str, int]) -> str:
-    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in ends.items())
 
 
 def show_export(key: str) -> None:
@@ -131,7 +94,7 @@ def show_analysis(key: str) -> None:
         _show_blind(key, study.row.status)
         return
     result = evaluate(store, key)
-    _show_result(result)
+    show_result(result)
     if not result["table3"]:
         return
     text = methods_text(study.design, result, study.stimuli)
@@ -170,7 +133,8 @@ def _unblind(key: str) -> None:
     notify("Unblinded, and logged.")
 
 
-def _show_result(result: dict[str, Any]) -> None:
+def show_result(result: dict[str, Any]) -> None:
+    """Show the verdict, Table 3, every figure and every further table of an analysis."""
     st.markdown(f"**{result['verdict']}**")
     if not result["table3"]:
         return

@@ -367,7 +367,7 @@ def test_the_analysis_shows_every_table_and_figure(store, key):
         figures_bytes({}, Evidence("127.0.0.1", PROXIED))
 
 
-def test_a_dry_run_works_on_a_copy(store, key):
+def test_a_dry_run_works_on_a_copy_and_is_kept(monkeypatch, store, key):
     with_people(store, key, 1)
     app = page("Bots")
     app.number_input(key="bots").set_value(2).run()
@@ -376,11 +376,27 @@ def test_a_dry_run_works_on_a_copy(store, key):
     assert not app.error
     assert "SIMULATED, on a copy: 2 complete; completed in each cell: " in app.success[0].value
     assert "SIMULATED dense" in columns(app)
+    assert not app.main.get("progress")
     assert store.run(lambda session: len(list(session.scalars(select(Participant))))) == 1
+    monkeypatch.setattr("spade_core.tasks.study.dry_run", lambda *_, **__: pytest.fail("it was kept"))
+    other = page("Bots")
+    assert not other.success, "it would ask for something else"
+    other.number_input(key="bots").set_value(2).run()
+    assert "SIMULATED dense" in columns(other)
+    other.button(key="simulate").click().run()
+    assert not other.error
+
+
+def test_bots_asked_for_twice_are_other_bots(store, key):
+    app = page("Bots")
     app.toggle(key="keep_bots").set_value(True)
-    app.number_input(key="bot_seed").set_value(5).run()
-    app.button(key="simulate").click().run()
-    assert store.run(lambda session: len(list(session.scalars(select(Participant).where(Participant.is_bot))))) == 2
+    app.number_input(key="bots").set_value(2).run()
+    for count in (2, 4):
+        app.button(key="simulate").click().run()
+        assert not app.exception
+        assert "SIMULATED: 2 complete. Monitor" in app.success[0].value
+        found = store.run(lambda session: list(session.scalars(select(Participant.is_bot))))
+        assert found == [True] * count
 
 
 def test_power_is_simulated_for_the_studys_design_and_kept(monkeypatch, key):
@@ -411,10 +427,14 @@ def test_power_is_simulated_for_the_studys_design_and_kept(monkeypatch, key):
     assert "whole numbers" in app.error[0].value
 
 
-def test_power_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key):
-    waiting = jobs.Job(0, "k", "study_power", {})
+@pytest.mark.parametrize(
+    ("section", "press", "slot", "module"),
+    [("Power", "power", "power_", "study_power"), ("Bots", "simulate", "dry_run_", "study_bots")],
+)
+def test_a_long_job_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key, section, press, slot, module):
+    waiting = jobs.Job(0, "k", "any", {})
     waiting.begin()
-    waiting.report(0.25, "30 people, 12 class neurons")
+    waiting.report(0.25, "something")
     tickets, cancelled = [], []
 
     class Manager(jobs.JobManager):
@@ -433,18 +453,18 @@ def test_power_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key):
             job.end("cancelled", "cancelled")
 
     manager = Manager(Settings.from_environment())
-    monkeypatch.setattr("spade_core.ui.study_power.jobs", lambda: manager)
-    app = page("Power")
-    app.button(key="power").click().run()
+    monkeypatch.setattr(f"spade_core.ui.{module}.jobs", lambda: manager)
+    app = page(section)
+    app.button(key=press).click().run()
     assert not app.exception
-    assert app.get("progress")[0].proto.text.startswith("30 people, 12 class neurons")
-    again = page("Power")
+    assert app.get("progress")[0].proto.text.startswith("something")
+    again = page(section)
     assert again.get("progress"), "a new tab that asks for the same finds it"
     come_from(monkeypatch, PROXIED)
-    again.button(key=f"power_{key}_cancel").click().run()
+    again.button(key=f"{slot}{key}_cancel").click().run()
     assert not cancelled
     come_from(monkeypatch, LOCAL)
-    app.button(key=f"power_{key}_cancel").click().run()
+    app.button(key=f"{slot}{key}_cancel").click().run()
     assert cancelled == [waiting]
     assert "Cancelled" in app.info[0].value
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from spade_core.errors import ConfigError
 from spade_core.study.bots import simulate
-from spade_core.study.dry_run import dry_run
+from spade_core.study.dry_run import dry_run, fresh_copy
 from spade_core.study.evaluation import unblind
 from spade_core.study.export import bundle, trial_table
 from spade_core.study.free_texts import free_texts
@@ -143,7 +143,12 @@ def test_exclusion_of_nobody_and_long_reasons_are_refused(store, running):
 def test_a_dry_run_leaves_the_study_as_it_is(store, running):
     set_status(store, running, "paused")
     before = status_of(store, running)
-    found = dry_run(store, running, 3, "ideal", 0)
+    told: list[tuple[float, str]] = []
+    found = dry_run(
+        fresh_copy(store, running), 3, "ideal", 0, progress=lambda done, total, note: told.append((done / total, note))
+    )  # fmt: skip
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert told[0] == (0.0, "SIMULATED: bot 1 of 3")
     assert found["ends"] == {"complete": 3}
     assert sum(found["cells"]) == 3
     assert found["result"]["simulated"]
