@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from sqlalchemy.orm import Session
 
-from spade_core.study.deadline import close_when_over, never_shown
+from spade_core.study.deadline import GRACE, close_when_over, never_shown
 from spade_core.study.flow import Person
 from spade_core.study.given import elapsed_ms
 from spade_core.study.phases import after_answer, open_trial
@@ -72,7 +72,7 @@ def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
         if row is None:
             return Receipt(False, False, "deleted")
         trial = session.get(Trial, str(answer.get("trial_id"))[:32])
-        close_when_over(session, store, row, who.design, grace=MARGIN_MS / 1000)
+        close_when_over(session, store, row, who.design, grace=GRACE)
         fault = _fault(store, session, row, trial, answer, who)
         if fault is None and trial is not None:
             _write(store, trial, answer, who)

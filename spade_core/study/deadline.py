@@ -1,7 +1,8 @@
 """The time limit of a whole study: it runs by the server's clock from the consent on, whatever a browser does.
 
 When it is over, answers are kept, and the trials left are missing as after a trial's own time limit. Whoever has
-answered everything by then may finish.
+answered everything by then may finish. A participation whose page is closed by then ends as soon as anybody asks how
+the study goes; its cell is free from the end of its time on.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.design import Design
 from spade_core.study.flow import Person
-from spade_core.study.phases import end
+from spade_core.study.phases import LIMITED, end
 from spade_core.study.store import Store
+from spade_core.study.studies import Opened, opened_in
 from spade_core.study.tables import Participant, Trial
 
-__all__ = ["LIMITED", "close_when_over", "ends_at", "is_over", "never_shown", "run_out"]
+__all__ = ["GRACE", "close_overdue", "close_when_over", "ends_at", "is_over", "never_shown", "run_out"]
 
-LIMITED = ("instructions", "comprehension", "practice", "main")  # phases with something left that the limit cuts off
+GRACE = 2.0  # seconds after the end in which an answer that was on its way still counts
 TIME_OVER = "time_over"  # the status, the code, and the mark of the trials left
 
 
@@ -41,15 +43,49 @@ def close_when_over(session: Session, store: Store, row: Participant, design: De
     Args:
         grace: seconds after the end that still count; negative ones end it earlier.
     """
-    now = store.clock()
-    if not is_over(design, row, now - grace):
+    if not is_over(design, row, store.clock() - grace):
         return False
-    left = select(Trial).where(Trial.participant_uid == row.uid, Trial.answered.is_(None))
-    for trial in session.scalars(left):
-        trial.answered, trial.timed_out = now, True
-        trial.details = {**(trial.details or {}), TIME_OVER: True}
+    _close(session, row, store.clock())
     end(store, row, TIME_OVER)
     return True
+
+
+def close_overdue(store: Store, key: str) -> None:
+    """End every participation of a study whose time is over, as of the end of that time: nobody else may come back.
+
+    Raises:
+        ConfigError: no such study.
+    """
+
+    def overdue(session: Session, study: Opened) -> list[Participant]:
+        running = select(Participant).where(
+            Participant.study_id == study.row.id, Participant.status == "active", Participant.phase.in_(LIMITED)
+        )
+        return [row for row in session.scalars(running) if is_over(study.design, row, store.clock() - GRACE)]
+
+    def look(session: Session) -> Opened | None:
+        study = opened_in(session, key)
+        return study if study.design.minutes_limit is not None and overdue(session, study) else None
+
+    study = store.read(look)
+    if study is None:
+        return
+
+    def work(session: Session) -> None:
+        for row in overdue(session, study):
+            ended = ends_at(study.design, row)
+            _close(session, row, ended or store.clock())
+            end(store, row, TIME_OVER, at=ended)
+
+    store.run(work)
+
+
+def _close(session: Session, row: Participant, at: float) -> None:
+    """Time the trials out that were still to come."""
+    left = select(Trial).where(Trial.participant_uid == row.uid, Trial.answered.is_(None))
+    for trial in session.scalars(left):
+        trial.answered, trial.timed_out = at, True
+        trial.details = {**(trial.details or {}), TIME_OVER: True}
 
 
 def run_out(store: Store, who: Person, *, ahead: float = 0.0) -> Person:

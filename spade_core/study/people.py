@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.blinding import blind_in
 from spade_core.study.checks import check_person
-from spade_core.study.deadline import never_shown
+from spade_core.study.deadline import close_overdue, never_shown
 from spade_core.study.status import LEFT, status_in, status_now
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, audit, find, opened_in
@@ -71,6 +71,7 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
         found, trials, times = (session.scalars(query).all() for query in (people, answers, pages))
         return study, status, about_bots, list(found), list(trials), list(times)
 
+    close_overdue(store, key)
     now = store.clock()
     study, status, about_bots, found, trials, pages = store.read(work)
     by_person: dict[str, list[Trial]] = {}
@@ -122,6 +123,7 @@ def payments(store: Store, key: str) -> list[dict[str, Any]]:
             for external_id, status in session.execute(query)
         ]
 
+    close_overdue(store, key)
     return store.read(work)
 
 

@@ -13,7 +13,14 @@ from spade_core.study.store import Store
 from spade_core.study.studies import Opened
 from spade_core.study.tables import PageTime, Participant, Study, Trial
 
-__all__ = ["after_answer", "begin_practice", "end", "go", "open_trial", "reached", "take_cell"]
+__all__ = ["LIMITED", "after_answer", "begin_practice", "end", "go", "open_trial", "reached", "take_cell"]
+
+LIMITED = (
+    "instructions",
+    "comprehension",
+    "practice",
+    "main",
+)  # with something left that a study's time limit cuts off
 
 
 def open_trial(session: Session, row: Participant) -> Trial | None:
@@ -49,19 +56,22 @@ def go(row: Participant, before: str, after: str) -> None:
         row.phase = after
 
 
-def end(store: Store, row: Participant, status: str) -> None:
-    row.status, row.finished = status, store.clock()
+def end(store: Store, row: Participant, status: str, *, at: float | None = None) -> None:
+    row.status, row.finished = status, store.clock() if at is None else at
 
 
 def take_cell(store: Store, session: Session, row: Participant, study: Opened) -> None:
     """Assign the least filled cell; real people, bots and previews are counted apart, so that none takes another's."""
     design, all_cells = study.design, cells(study.design, study.stimuli)
-    alive = store.clock() - 60 * design.expire_minutes
+    still = (Participant.status == "active") & (Participant.last_seen >= store.clock() - 60 * design.expire_minutes)
+    if design.minutes_limit is not None:
+        in_time = Participant.consented > store.clock() - 60 * design.minutes_limit
+        still &= Participant.phase.not_in(LIMITED) | in_time
     taken = session.execute(
         select(Participant.cell, func.count()).where(
             Participant.study_id == row.study_id, Participant.is_bot == row.is_bot,
             Participant.is_preview == row.is_preview, Participant.cell.is_not(None), Participant.uid != row.uid,
-            (Participant.status == "complete") | ((Participant.status == "active") & (Participant.last_seen >= alive)),
+            (Participant.status == "complete") | still,
         ).group_by(Participant.cell)
     ).all()  # fmt: skip
     counts = {cell: count for cell, count in taken if cell is not None}

@@ -12,6 +12,7 @@ from spade_core.study.export import trial_table
 from spade_core.study.people import monitor, payments
 from spade_core.study.procedure import procedure
 from spade_core.study.standing import standing_of
+from spade_core.study.status import status_of
 from spade_core.study.studies import publish
 from tests.study.conftest import real_design
 from tests.study.test_flow import again, answer_of, events, in_main
@@ -73,6 +74,42 @@ def test_the_clock_runs_over_reloads_and_is_looked_at_once(store, key):
     ended = run_out(store, who).row.finished
     store.clock.now += 100
     assert run_out(store, who).row.finished == ended
+
+
+def test_who_never_comes_back_ends_with_the_time_and_frees_the_cell(store, key):
+    seed = "5" * 32
+    who = in_main(store, key, external_id="P1", seed=seed)
+    answer_one(store, who)
+    begun, cell = again(store, who).row.consented, who.row.cell
+    store.clock.now = begun + 599
+    assert in_main(store, key, seed=seed).row.cell != cell, "it is taken"
+    assert status_of(store, key)["people"] == {"active": 2}
+    store.clock.now = begun + 600  # not idle for long: only the limit is over
+    third = in_main(store, key, seed=seed).row.cell
+    assert third == cell, "with one of the others taken and the same chances it is drawn only where it is free"
+    store.clock.now = begun + 602
+    found = status_of(store, key)
+    assert found["people"] == {"time_over": 1, "active": 2}
+    assert found["people_active_by_cell"][cell] == 1
+    row = monitor(store, key).rows[-1]
+    assert (row["participant_uid"], row["status"]) == (who.row.uid, "time_over")
+    assert row["minutes"] == pytest.approx((600 + begun - who.row.started) / 60)
+    assert trial_table(store, key, blind=False)["status"].iloc[0] == "time_over"
+    table = trial_table(store, key, blind=False)
+    mine = table[(table["participant_uid"] == who.row.uid) & (table["trial_type"] != "practice")]
+    assert mine["choice"].notna().tolist() == [True] + [False] * (len(mine) - 1)
+    assert set(mine["timed_out_by"][1:]) == {"study"}
+    assert payments(store, key) == [{"external_id": "P1", "status": "time_over", "code": "OVER1"}]
+    who = flow.person(store, key, flow.enter(store, key, external_id="P1").token)
+    assert (who.code, who.row.finished) == ("OVER1", begun + 600)
+
+
+@pytest.mark.parametrize("ask", [status_of, monitor, payments, trial_table])
+def test_whatever_asks_how_the_study_goes_ends_overdue_participations(store, key, ask):
+    who = in_main(store, key, external_id="P1")
+    store.clock.now += 700
+    ask(store, key)
+    assert again(store, who).row.status == "time_over"
 
 
 def test_who_has_answered_everything_may_finish(store, key):
