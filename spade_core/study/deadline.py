@@ -7,6 +7,9 @@ the study goes; its cell is free from the end of its time on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -17,8 +20,9 @@ from spade_core.study.store import Store
 from spade_core.study.studies import Opened, opened_in
 from spade_core.study.tables import Participant, Trial
 
-__all__ = ["GRACE", "close_overdue", "close_when_over", "ends_at", "is_over", "never_shown", "run_out"]
+__all__ = ["GRACE", "close_when_over", "ends_at", "is_over", "never_shown", "read_in_time", "run_out"]
 
+T = TypeVar("T")
 GRACE = 2.0  # seconds after the end in which an answer that was on its way still counts
 TIME_OVER = "time_over"  # the status, the code, and the mark of the trials left
 
@@ -50,34 +54,41 @@ def close_when_over(session: Session, store: Store, row: Participant, design: De
     return True
 
 
-def close_overdue(store: Store, key: str) -> None:
-    """End every participation of a study whose time is over, as of the end of that time: nobody else may come back.
+def read_in_time(store: Store, key: str, work: Callable[[Session], T]) -> T:
+    """Read how a study goes; participations whose time is over have ended by then, as of the end of that time.
+
+    Args:
+        work: see :meth:`spade_core.study.store.Store.read`.
 
     Raises:
         ConfigError: no such study.
     """
 
-    def overdue(session: Session, study: Opened) -> list[Participant]:
-        running = select(Participant).where(
-            Participant.study_id == study.row.id, Participant.status == "active", Participant.phase.in_(LIMITED)
-        )
-        return [row for row in session.scalars(running) if is_over(study.design, row, store.clock() - GRACE)]
-
-    def look(session: Session) -> Opened | None:
+    def look(session: Session) -> tuple[Opened | None, T | None]:
         study = opened_in(session, key)
-        return study if study.design.minutes_limit is not None and overdue(session, study) else None
+        return (study, None) if _overdue(session, store, study) else (None, work(session))
 
-    study = store.read(look)
+    study, found = store.read(look)
     if study is None:
-        return
+        return cast(T, found)
+    store.run(lambda session: _close_overdue(session, store, study))
+    return store.read(work)
 
-    def work(session: Session) -> None:
-        for row in overdue(session, study):
-            ended = ends_at(study.design, row)
-            _close(session, row, ended or store.clock())
-            end(store, row, TIME_OVER, at=ended)
 
-    store.run(work)
+def _overdue(session: Session, store: Store, study: Opened) -> list[Participant]:
+    if study.design.minutes_limit is None:
+        return []
+    running = select(Participant).where(
+        Participant.study_id == study.row.id, Participant.status == "active", Participant.phase.in_(LIMITED)
+    )
+    return [row for row in session.scalars(running) if is_over(study.design, row, store.clock() - GRACE)]
+
+
+def _close_overdue(session: Session, store: Store, study: Opened) -> None:
+    for row in _overdue(session, store, study):
+        ended = ends_at(study.design, row)
+        _close(session, row, ended or store.clock())
+        end(store, row, TIME_OVER, at=ended)
 
 
 def _close(session: Session, row: Participant, at: float) -> None:

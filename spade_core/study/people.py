@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.blinding import blind_in
 from spade_core.study.checks import check_person
-from spade_core.study.deadline import close_overdue, never_shown
+from spade_core.study.deadline import never_shown, read_in_time
 from spade_core.study.status import LEFT, status_in, status_now
 from spade_core.study.store import Store
 from spade_core.study.studies import Opened, audit, find, opened_in
@@ -71,9 +71,8 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
         found, trials, times = (session.scalars(query).all() for query in (people, answers, pages))
         return study, status, about_bots, list(found), list(trials), list(times)
 
-    close_overdue(store, key)
     now = store.clock()
-    study, status, about_bots, found, trials, pages = store.read(work)
+    study, status, about_bots, found, trials, pages = read_in_time(store, key, work)
     by_person: dict[str, list[Trial]] = {}
     read: dict[str, list[PageTime]] = {}
     for trial in trials:
@@ -123,8 +122,7 @@ def payments(store: Store, key: str) -> list[dict[str, Any]]:
             for external_id, status in session.execute(query)
         ]
 
-    close_overdue(store, key)
-    return store.read(work)
+    return read_in_time(store, key, work)
 
 
 def _participant(session: Session, study: Study, uid: str) -> Participant:

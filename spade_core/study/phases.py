@@ -15,12 +15,7 @@ from spade_core.study.tables import PageTime, Participant, Study, Trial
 
 __all__ = ["LIMITED", "after_answer", "begin_practice", "end", "go", "open_trial", "reached", "take_cell"]
 
-LIMITED = (
-    "instructions",
-    "comprehension",
-    "practice",
-    "main",
-)  # with something left that a study's time limit cuts off
+LIMITED = ("instructions", "comprehension", "practice", "main")  # with something left that a time limit cuts off
 
 
 def open_trial(session: Session, row: Participant) -> Trial | None:

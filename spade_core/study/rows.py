@@ -19,7 +19,7 @@ from spade_core.study.answers import is_number
 from spade_core.study.blinding import blind_in
 from spade_core.study.checks import Checks, check_person, total_s
 from spade_core.study.codebook import check_column, rating_column, text_column
-from spade_core.study.deadline import close_overdue, never_shown
+from spade_core.study.deadline import never_shown, read_in_time
 from spade_core.study.devices import browser_of, is_mobile, os_of
 from spade_core.study.flow import TERMINAL
 from spade_core.study.free_texts import shared
@@ -83,8 +83,7 @@ def read_source(store: Store, key: str) -> Source:
             },
         )  # fmt: skip
 
-    close_overdue(store, key)
-    return store.read(work)
+    return read_in_time(store, key, work)
 
 
 def _by_person(rows: Any) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.study.blinding import blind_in
-from spade_core.study.deadline import close_overdue
+from spade_core.study.deadline import read_in_time
 from spade_core.study.design import Design
 from spade_core.study.schedule import cells
 from spade_core.study.store import Store
@@ -46,8 +46,7 @@ def status_of(store: Store, key: str) -> dict[str, Any]:
     Raises:
         ConfigError: no such study.
     """
-    close_overdue(store, key)
-    return store.read(lambda session: status_in(session, opened_in(session, key), store.clock()))
+    return read_in_time(store, key, lambda session: status_in(session, opened_in(session, key), store.clock()))
 
 
 def status_in(session: Session, study: Opened, now: float) -> dict[str, Any]:
