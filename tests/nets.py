@@ -1,10 +1,14 @@
-"""Networks for tests: the registry's architectures without downloads, and small ones.
+"""Networks for tests: the registry's architectures without downloads, a quarter as wide, and small ones.
 
-At default initialization a network is homogeneous (no biases, unit batch norm), and wrong attribution rules look right;
-so biases and statistics are drawn at random, and logits are scaled to order 1.
+What tests ask of an architecture lies in its modules and their wiring, which stay whole; a solver's time grows with the
+cube of the width. At default initialization a network is homogeneous (no biases, unit batch norm), and wrong attribution
+rules look right; so biases and statistics are drawn at random, and logits are scaled to order 1.
 """
 
 from __future__ import annotations
+
+import copy
+from functools import cache
 
 import torch
 from torch import nn
@@ -54,22 +58,63 @@ def normalize_layers(module: nn.Module, x: torch.Tensor) -> None:
             handle.remove()
 
 
+WIDTHS = ("in_channels", "out_channels", "in_features", "out_features", "num_features")
+
+
+def thin(module: nn.Module, by: int = 4) -> nn.Module:
+    """Keep a ``by``-th of the channels; modules, kernels, heads, wiring, colours and classes stay as they are.
+
+    Works in place, on the registry's convolutional networks and Swin, all of whose widths are multiples of 8.
+    """
+    last = [child for child in module.modules() if isinstance(child, nn.Linear)][-1]
+    for child in module.modules():
+        kept = {"in_channels"} if getattr(child, "in_channels", None) == 3 else set()
+        kept |= {"out_features"} if child is last else set()
+        for name in WIDTHS:
+            if hasattr(child, name) and name not in kept:
+                setattr(child, name, getattr(child, name) // by)
+        if isinstance(child, nn.Conv2d) and child.groups > 1:
+            child.groups //= by
+        elif isinstance(child, nn.LayerNorm):
+            child.normalized_shape = tuple(side // by for side in child.normalized_shape)
+        for tensors in (child._parameters, child._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None and tensor.ndim and not name.startswith("relative_position"):
+                    tensors[name] = _part(tensor, by, rows=child is not last)
+        if hasattr(child, "reset_parameters"):
+            child.reset_parameters()
+    return module
+
+
+def _part(tensor: torch.Tensor, by: int, *, rows: bool) -> torch.Tensor:
+    """Return the first rows and columns of a tensor, all of them where they are one (groups) or three (colours)."""
+    cut = [side // by if side > 3 and (rows or place) else side for place, side in enumerate(tensor.shape[:2])]
+    part = tensor.detach()[tuple(map(slice, cut))].clone()
+    return nn.Parameter(part) if isinstance(tensor, nn.Parameter) else part
+
+
 def loaded(name: str, size: int = 64) -> LoadedModel:
     """Return a registry architecture with random weights, few classes and a small input."""
+    module = copy.deepcopy(_random(name, size))
+    torch.manual_seed(0)  # what tests draw next does not depend on which of them asked first
+    return wrap_model(module, size=size, name=name, device="cpu")
+
+
+@cache
+def _random(name: str, size: int) -> nn.Module:
     torch.manual_seed(0)
-    module = build(name, size)
-    return wrap_model(randomize(module, size), size=size, name=name, device="cpu")
+    return randomize(build(name, size), size)
 
 
 def build(name: str, size: int = 64) -> nn.Module:
-    """Return the bare architecture; ViT is built for the small input."""
+    """Return the bare architecture, made thin; ViT is built small, for the small input."""
     if name == "vit_b_16":
         from torchvision.models import VisionTransformer
 
         return VisionTransformer(
             image_size=size, patch_size=16, num_layers=4, num_heads=4, hidden_dim=96, mlp_dim=192, num_classes=CLASSES
         )
-    return MODELS[name].build(CLASSES)
+    return thin(MODELS[name].build(CLASSES), 8 if name == "vgg16_bn" else 4)
 
 
 class Plain(nn.Module):
