@@ -1,8 +1,8 @@
 """Networks for tests: the registry's architectures without downloads, a quarter as wide, and small ones.
 
 What tests ask of an architecture lies in its modules and their wiring, which stay whole; a solver's time grows with the
-cube of the width. At default initialization a network is homogeneous (no biases, unit batch norm), and wrong attribution
-rules look right; so biases and statistics are drawn at random, and logits are scaled to order 1.
+cube of the width. At default initialization a network is homogeneous (no biases, unit batch norm), and wrong rules of
+attribution look right; so biases and statistics are drawn at random, and logits are scaled to order 1.
 """
 
 from __future__ import annotations
