@@ -237,24 +237,43 @@ def _render_token(store: Store, who: Person) -> None:
     if "withdrawal" not in st.session_state and who.row.withdrawal_sha256 is None:
         st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid)
     if "withdrawal" in st.session_state:
-        st.markdown("Your withdrawal code. Keep it: with it, and only with it, you can delete your data later.")
+        st.markdown(
+            "Your withdrawal code. Keep it: with it, and only with it, you can delete your data later, at "
+            f"{_withdrawal_address()}."
+        )
         st.code(st.session_state["withdrawal"], language=None)
-        st.markdown("[Delete my data](?withdraw=1). Otherwise you are done: you can close this page.")
+        st.markdown("You are done: you can close this page.")
     elif st.button("Give me a new withdrawal code", key="new_withdrawal"):
         st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid, replace=True)
         st.rerun()
 
 
+def _withdrawal_address() -> str:
+    """Return where a code is typed in later, as the participant sees this server."""
+    return f"{(st.context.url or '').partition('?')[0]}?withdraw=1"
+
+
 def _render_withdrawal(store: Store) -> None:
     """Delete a participation by its code; nobody is told whose it was."""
     st.title("Delete my data", anchor=False)
-    with st.form("withdrawal", border=False):
-        token = st.text_input("Your withdrawal code", max_chars=64)
-        sent = st.form_submit_button("Delete all of it for good", type="primary")
-    if sent and withdraw(store, token.strip()):
-        st.success("Your data are deleted.")
-    elif sent:
-        st.error("This code finds nothing: check it; if it is right, your data are deleted already.")
+    place = st.empty()
+    with place.container():
+        st.markdown(
+            "This deletes your answers, your participant id and all else that the study has recorded of you, for good. "
+            "Nobody is told whose data they were. If you are paid for taking part, hand in your completion code first."
+        )
+        with st.form("withdrawal", border=False):
+            token = st.text_input("Your withdrawal code", max_chars=64).strip()
+            sent = st.form_submit_button("Delete all of it for good", type="primary")
+        if sent and not token:
+            st.error("Type the code that you were given at the end of the study.", icon=":material/error:")
+        elif sent and not withdraw(store, token):
+            st.error(
+                "No data belong to this code. Check it; if it is right, they are deleted already.",
+                icon=":material/error:",
+            )
+        elif sent:
+            place.success("Your data are deleted. You can close this page.", icon=":material/check:")
 
 
 _ENDS = {

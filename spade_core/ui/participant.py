@@ -59,7 +59,7 @@ def present(store: Store) -> Standing | None:
     if at is None:
         st.info(
             "This page has been opened again elsewhere, or its address is incomplete. Go on in the newer tab, or open "
-            "the link that you were given once more: nothing is lost.",
+            "the link that you were given once more: no answer is lost. Where you deleted your data, nothing is left.",
             icon=":material/tab:",
         )  # fmt: skip
         return None

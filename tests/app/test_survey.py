@@ -193,11 +193,13 @@ def test_the_whole_way_by_the_plain_form_ends_with_the_code(store, key):
     trials = store.run(lambda session: list(session.scalars(select(Trial))))
     assert all(trial.answered is not None and trial.rt_source == "server" for trial in trials)
     assert store.run(lambda session: session.scalar(select(ExternalId))).external_id == "PID1"
-    for code, words in (("wrong", "finds nothing"), (token, "are deleted"), (token, "finds nothing")):
+    for code, words in (
+        (" ", "Type the code"), ("wrong", "No data belong"), (token, "are deleted"), (token, "No data belong"),
+    ):  # fmt: skip
         page = opened(withdraw="1")
         page.text_input[0].set_value(code)
         page.button[0].click().run()
-        assert words in (page.error or page.success)[0].value
+        assert [words in found.value for found in (page.error or page.success)] == [True]
     assert store.run(lambda session: list(session.scalars(select(Trial)))) == []
 
 

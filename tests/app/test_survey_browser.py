@@ -134,6 +134,21 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     assert status_of(store, key)["people"]["complete"] == 1
     events = select(Event.kind).where(Event.participant_uid == uid, Event.kind == "refused answer")
     assert store.run(lambda session: list(session.scalars(events))) == []
+    withdraw(page, server)
+    assert uid not in set(trial_table(store, key, blind=False)["participant_uid"])
+    page.go_back()
+    page.get_by_text("nothing is left").wait_for()
+
+
+def withdraw(page, server):
+    """Delete the participation by the code on the last page, at the address that stands there."""
+    code = page.locator("code").last.inner_text()
+    page.goto(re.search(rf"{server}/survey\?withdraw=1", page.locator("body").inner_text()).group())
+    for typed, words in (("wrong", "No data belong to this code"), (code, "Your data are deleted")):
+        page.get_by_role("textbox").fill(typed)
+        page.get_by_role("button", name="Delete all of it for good").click()
+        page.get_by_text(words).wait_for()
+    assert page.get_by_role("textbox").count() == 0
 
 
 def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, home, key):
