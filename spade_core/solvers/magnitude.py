@@ -31,11 +31,17 @@ def prune(
     problem = Problem.build(weight, second_moment, sparsity)
     if problem.zeros <= problem.existing:
         return problem.unchanged()
-    score = torch.where(problem.forced, problem.weight.abs() - torch.inf, problem.weight.abs())
-    score = torch.where(problem.weight == 0, -torch.inf, score).flatten()
-    solved = problem.weight.flatten()
     # Among the forced ones existing zeros come first, so that the count is exact.
-    order = torch.argsort(torch.where(solved == 0, 0, 1), stable=True)
-    order = order[score[order].argsort(stable=True)]
-    solved[order[: problem.zeros]] = 0
+    score = torch.where(problem.forced, -1, problem.weight.abs())
+    score = torch.where(problem.weight == 0, -2, score).flatten()
+    solved = problem.weight.flatten()
+    solved[_smallest(score, problem.zeros)] = 0
     return problem.finish(solved, 0.0)
+
+
+def _smallest(score: Tensor, count: int) -> Tensor:
+    """Return a mask of the ``count`` smallest, the first ones among equals: the same as a stable sort, but faster."""
+    limit = score.kthvalue(count).values
+    mask = score < limit
+    mask[(score == limit).nonzero().flatten()[: count - int(mask.sum())]] = True
+    return mask

@@ -197,6 +197,16 @@ def test_a_wholly_dead_layer_is_pruned_without_error():
             assert zeros(solver.prune(weight, moment, sparsity).weight) == round(24 * sparsity)
 
 
+@pytest.mark.parametrize("count", [1, 7, 20, 30])
+def test_among_equal_magnitudes_the_first_go(count):
+    values = torch.randint(-2, 3, (1, 5, 8), generator=torch.Generator().manual_seed(0)).float()
+    moment = torch.eye(8)[None]
+    found = magnitude.prune(values, moment, count / 40).weight.flatten()
+    expected = values.flatten().clone()
+    expected[values.flatten().abs().argsort(stable=True)[:count]] = 0
+    assert torch.equal(found, expected)
+
+
 def test_damping_is_a_fraction_of_the_mean_nonzero_diagonal():
     weight, moment = problem((1, 3, 6), "dead")
     explicit = damped(moment[0], 0.1).unsqueeze(0)
