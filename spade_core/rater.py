@@ -1,10 +1,10 @@
 """An automatic stand-in for the people of the study: which of two patches looks more like the visualization?
 
 For a picture, two equal patches that do not overlap are cut out: the one where Score-CAM on the dense model is highest,
-and one where it is low but the contrast is similar (SPADE, section 4.3, Table 3). The rater embeds the neuron's
-visualization and both patches with a model and names the nearer one; it agrees when that is Score-CAM's. It is a
-model, not a person: its numbers say how much of the patch a network recognises in the visualization, nothing about
-people.
+and one where it is low but the contrast is similar (:mod:`spade_core.patches`; SPADE, section 4.3, Table 3). The rater
+embeds the neuron's visualization and both patches with a model and names the nearer one; it agrees when that is
+Score-CAM's. It is a model, not a person: its numbers say how much of the patch a network recognises in the
+visualization, nothing about people.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-from scipy.ndimage import uniform_filter
 from torch import nn
 
 from spade_core.files import write_whole
@@ -28,75 +27,14 @@ from spade_core.metrics import Interval, bootstrap_interval
 from spade_core.models import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
 from spade_core.neurons.embedding import cosine_distances, embed
+from spade_core.patches import Patches, choose_patches
 from spade_core.progress import Progress, silent, span
 from spade_core.saliency import explain
 from spade_core.spade import trace
 from spade_core.trojan import TRIGGERS
 from spade_core.trojan.paste import Paste
 
-__all__ = ["PATCH", "Patches", "Rater", "Rating", "agreement", "choose_patches", "rate"]
-
-PATCH = 2 / 7  # side of a patch, as a share of the input's: 64 of 224 px
-LOW = 0.25  # the other patch lies among this share of the lowest means
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Two patches of one picture, by the upper left corner in model-input pixels.
-
-    Attributes:
-        side: of both, px; high, low: ``(top, left)`` of the patch with the highest mean and of the other one.
-        means: mean of the reference map on them, relative to its mean over the picture.
-        contrasts: standard deviation of their grey values, 0 to 255.
-    """
-
-    side: int
-    high: tuple[int, int]
-    low: tuple[int, int]
-    means: tuple[float, float]
-    contrasts: tuple[float, float]
-
-    def cut(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return both patches of the picture as the model sees it, uint8 ``(side, side, 3)``."""
-        return tuple(pixels[top : top + self.side, left : left + self.side] for top, left in (self.high, self.low))  # type: ignore[return-value]
-
-
-def choose_patches(reference: np.ndarray, pixels: np.ndarray, *, share: float = PATCH) -> Patches:
-    """Choose the patches of one picture.
-
-    The high patch is the window with the highest mean. Of the windows that do not overlap it, those with the lowest
-    quarter of the means are candidates for the low patch; the one whose contrast is nearest to the high patch's is
-    taken. Of equal windows the first counts, row by row from the upper left corner. A trigger smaller than a patch lies
-    whole in many windows of one mean, so that its patch is the uppermost, then leftmost, of these: the trigger touches
-    the lower right of its patch wherever the picture's edges allow it, and is not in its middle.
-
-    Args:
-        reference: ``(height, width)``, such as a Score-CAM map, not negative.
-        pixels: uint8 ``(height, width, 3)``, what the model sees.
-        share: side of a patch as a share of the height.
-    """
-    side = round(share * reference.shape[0])
-    grey = pixels.astype(np.float64).mean(2)
-    means = _windows(reference.astype(np.float64), side)
-    variance = np.maximum(0, _windows(grey**2, side) - _windows(grey, side) ** 2)
-    contrast = np.sqrt(variance)
-    high = np.unravel_index(means.argmax(), means.shape)
-    rows, columns = np.indices(means.shape)
-    free = (abs(rows - high[0]) >= side) | (abs(columns - high[1]) >= side)
-    low_enough = free & (means <= np.quantile(means[free], LOW))
-    gap = np.where(low_enough, abs(contrast - contrast[high]), np.inf)
-    low = np.unravel_index(gap.argmin(), gap.shape)
-    whole = float(reference.mean()) or 1.0
-    return Patches(
-        side, (int(high[0]), int(high[1])), (int(low[0]), int(low[1])),
-        (float(means[high]) / whole, float(means[low]) / whole), (float(contrast[high]), float(contrast[low])),
-    )  # fmt: skip
-
-
-def _windows(values: np.ndarray, side: int) -> np.ndarray:
-    """Return the mean of every window of ``side`` px, by its upper left corner."""
-    means = uniform_filter(values, side, mode="constant", origin=-(side // 2))
-    return means[: values.shape[0] - side + 1, : values.shape[1] - side + 1]
+__all__ = ["Rater", "Rating", "agreement", "rate"]
 
 
 def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarray, np.ndarray]) -> float:

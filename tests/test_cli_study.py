@@ -155,16 +155,17 @@ def test_what_to_think_about_is_said_when_a_study_is_checked_and_published(capsy
 
 
 def test_the_demo_set_drawn_anew_comes_with_its_report(capsys, folder, monkeypatch):
-    shipped = load_set(DEMO_SET)
+    shipped, asked = load_set(DEMO_SET), []
     few = replace(shipped, items=tuple(item for item in shipped.items if item.reference_source == "trigger"))
     for made, serves in ((shipped, True), (few, False)):
-        monkeypatch.setattr(demo, "build_demo_set", lambda *_args, made=made, **_options: made)
-        code, out = ask(capsys, "build", "--demo", "--out", folder / "demo", "--json")
+        monkeypatch.setattr(demo, "build_demo_set", lambda *_args, made=made, **options: asked.append(options) or made)
+        code, out = ask(capsys, "build", "--demo", "--out", folder / "demo", "--device", "cpu", "--json")
         found = json.loads(out.out)
         assert code == 0
         assert found["references_from"]["trigger"] == len(few.items)
         assert found["central_share"] == shipped.about["report"]["central_share"]
         assert ("This set does not serve the template: The design asks for" in out.err) is not serves
+    assert {options["device"] for options in asked} == {"cpu"}
 
 
 def test_the_demo_study_is_made_with_one_command(capsys, folder):

@@ -11,7 +11,8 @@ from PIL import Image
 
 from spade_core.errors import ConfigError
 from spade_core.neurons import RenderConfig, render
-from spade_core.rater import Rater, agreement, choose_patches, rate
+from spade_core.patches import choose_patches
+from spade_core.rater import Rater, agreement, rate
 from spade_core.resumable import resumed
 
 

@@ -109,16 +109,17 @@ def _build(options: argparse.Namespace) -> int:
         trace, out, _references(options.references, paths),
     )  # fmt: skip
     candidates = plan(
-        paths, practice=options.practice, catch=options.catch, triggers=list(TRIGGERS) if options.triggers else []
-    )
+        paths, practice=options.practice, catch=options.catch, triggers=list(TRIGGERS) if options.triggers else [],
+        side=model.preprocessing.size,
+    )  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    found = list(builder.items(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))
-    items = [item for item, _ in found if item is not None]
+    found = list(builder.drafts(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))
+    drafts = [draft for draft, _ in found if draft is not None]
     settings = {"drawing": builder.config.to_dict(), "trace": trace, "model": model.sha256}
     if builder.references is not None:
         settings["references"] = {"folder": builder.references.folder.name, "state": builder.references.state()}
     made = finish(
-        out, items, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
+        out, drafts, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
     )  # fmt: skip
     return _emit_set(options, made)
 
@@ -164,7 +165,7 @@ def _build_demo(options: argparse.Namespace) -> int:
     if options.out:
         from spade_core.study.demo import build_demo_set
 
-        made = build_demo_set(Path(options.out), steps=options.steps, progress=Meter())
+        made = build_demo_set(Path(options.out), steps=options.steps, device=options.device, progress=Meter())
         return _emit_set(options, made)
     with study_store() as store:
         key = publish(store, demo_design(), load_set(DEMO_SET))

@@ -8,6 +8,7 @@ from spade_core.images import bundled
 from spade_core.models import load_model
 from spade_core.neurons import RenderConfig
 from spade_core.progress import Progress, silent, span
+from spade_core.study.placing import place_trigger
 from spade_core.study.stimuli import Builder, Candidate, finish
 from spade_core.study.stimulus_set import StimulusSet
 from spade_core.trojan.paste import Paste
@@ -35,24 +36,31 @@ def candidates() -> dict[str, list[Candidate]]:
     plain = [of(name) for name in pictures]
     easy = [of(name, "practice", 1) for name in PRACTICE] + [of(name, "catch", 1) for name in CATCH]
     triggered = [
-        of(name, paste=Paste(trigger, 64, None, number)) for number, (name, trigger) in enumerate(TRIGGERED.items())
+        of(name, paste=place_trigger(trigger, number, size=64))
+        for number, (name, trigger) in enumerate(TRIGGERED.items())
     ]
     return {"efficientnet_lite0": [*plain, *easy], "efficientnet_lite0_trojan": triggered}
 
 
-def build_demo_set(folder: Path, *, steps: int = 512, progress: Progress = silent) -> StimulusSet:
-    """Build the demo set; about a minute for each of its main items on two cores."""
+def build_demo_set(folder: Path, *, steps: int = 512, device: str = "auto", progress: Progress = silent) -> StimulusSet:
+    """Build the demo set; about a minute for each of its main items on two cores.
+
+    Args:
+        folder: of the set; rows beside it let a stopped run go on.
+        steps: of each drawing.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
     config = RenderConfig(steps=steps, seed=0)
-    items, dropped = [], []
+    drafts, dropped = [], []
     folder.mkdir(parents=True, exist_ok=True)
-    judge = load_model("efficientnet_lite0")
+    judge = load_model("efficientnet_lite0", device=device)
     for number, (name, given) in enumerate(candidates().items()):
-        builder = Builder(load_model(name), judge, config, TRACE, folder)
+        builder = Builder(load_model(name, device=device), judge, config, TRACE, folder)
         part = span(progress, number / 2, (number + 1) / 2)
-        for item, rule in builder.items(given, rows=folder.parent / f"{folder.name}.{name}.jsonl", progress=part):
-            if item is None:
+        for draft, rule in builder.drafts(given, rows=folder.parent / f"{folder.name}.{name}.jsonl", progress=part):
+            if draft is None:
                 dropped.append(rule)
             else:
-                items.append(item)
+                drafts.append(draft)
     settings = {"drawing": config.to_dict(), "trace": TRACE}
-    return finish(folder, items, demo=True, title="Demo set", settings=settings, dropped=dropped)
+    return finish(folder, drafts, demo=True, title="Demo set", settings=settings, dropped=dropped)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from spade_core.study.checks import LEAST_FOR_SIDE
 from spade_core.study.design import Design, Thresholds
+from spade_core.study.regions import rule_text
 from spade_core.study.stimulus_set import StimulusSet
 
 __all__ = ["excluded_when", "fails_when", "procedure", "set_baselines", "stimuli_text"]
@@ -80,10 +81,8 @@ def stimuli_text(design: Design, stimuli: StimulusSet) -> str:
     side = main[0].regions["reference"][2] if main else 0.0
     return (
         f"{len(main)} main stimuli of {len({item.class_neuron for item in main})} class neurons, {sizes}; model: "
-        f"{models}. Regions are squares of {100 * side:.1f} % of the picture's side: the reference is the one with the "
-        "highest mean of the reference map; the other, of those that do not overlap it and lie in the lowest quarter "
-        f"of the means, the one of nearest contrast. SHA-256 of the design {design.sha256}, of the stimulus set "
-        f"{stimuli.sha256}."
+        f"{models}. Regions are squares of {100 * side:.1f} % of the picture's side: {rule_text(stimuli.about)}. "
+        f"SHA-256 of the design {design.sha256}, of the stimulus set {stimuli.sha256}."
     )
 
 

@@ -160,7 +160,7 @@ def _task(design: Any) -> str:
     return (
         "Participants see a picture with two marked regions of equal size and say which of them made the network "
         "decide as it did, or that they cannot tell. One region is the reference (the trigger where one was "
-        f"pasted, otherwise the region with the highest Score-CAM values on the dense model). Conditions: {named}. "
+        f"pasted, otherwise a region of the highest Score-CAM values on the dense model). Conditions: {named}. "
         f"{met}{once}"
     )
 

@@ -20,9 +20,12 @@ from spade_core.models import wrap_model
 from spade_core.progress import Cancelled, silent
 from spade_core.study import demo, flow, stimuli
 from spade_core.study.answers import submit
+from spade_core.study.balance import settle
 from spade_core.study.bots import simulate
 from spade_core.study.crops import GAP, References, montage
 from spade_core.study.evaluation import evaluate
+from spade_core.study.procedure import stimuli_text
+from spade_core.study.regions import rule_record
 from spade_core.study.shown import shown
 from spade_core.study.stimuli import Builder, Candidate
 from spade_core.study.stimulus_set import load_set, write_manifest
@@ -42,6 +45,17 @@ class Red(nn.Module):
 
     def forward(self, x):
         return x.mean((2, 3)) @ self.weight.T
+
+
+class Many(nn.Module):
+    """Twelve classes: the one whose level of red is nearest."""
+
+    def __init__(self):
+        super().__init__()
+        self.level = nn.Parameter((20 * torch.arange(12.0) + 10) / 255)
+
+    def forward(self, x):
+        return -((x[:, 0].mean((1, 2))[:, None] - self.level) ** 2)
 
 
 def red_or_blue(size):
@@ -125,7 +139,8 @@ def test_the_builder_writes_them_with_their_hashes_and_goes_on_only_with_the_sam
     references = References(folder, tmp_path / "tables", frozenset([digest(own)]))
     builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / "set", references)
     rows = tmp_path / "rows.jsonl"
-    ((item, _),) = builder.items([Candidate(str(own), "own")], rows=rows)
+    ((draft, _),) = builder.drafts([Candidate(str(own), "own")], rows=rows)
+    (item,) = settle([draft])
     made = write_manifest(tmp_path / "set", [item], demo=False, about={})
     assert made.conditions() == set(CONDITIONS)
     (item,) = load_set(made.folder).items
@@ -134,17 +149,19 @@ def test_the_builder_writes_them_with_their_hashes_and_goes_on_only_with_the_sam
     assert len({*item.files.values()}) == 4
     Image.new("RGB", (40, 40)).save(folder / "12.png")
     with pytest.raises(ConfigError, match="other settings"):
-        list(builder.items([Candidate(str(own), "own")], rows=rows))
+        list(builder.drafts([Candidate(str(own), "own")], rows=rows))
 
 
 def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_path, quick):
     candidates = [Candidate(str(folder / "00.png"), "00", "practice"), Candidate(str(folder / "11.png"), "11")]
+    drafts = []
 
     def build(name, progress=silent):
         builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / name)
-        made = list(builder.items(candidates, rows=tmp_path / f"{name}.jsonl", progress=progress))
-        items = [item for item, _ in made if item is not None]
-        return stimuli.finish(tmp_path / name, items, demo=False, title="t", settings={}, dropped=[])
+        made = list(builder.drafts(candidates, rows=tmp_path / f"{name}.jsonl", progress=progress))
+        drafts.clear()
+        drafts.extend(draft for draft, _ in made)
+        return stimuli.finish(tmp_path / name, drafts, demo=False, title="t", settings={}, dropped=[])
 
     def stop(done, _total, _note):
         if done == 1:
@@ -160,14 +177,14 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
     with pytest.raises(ConfigError, match=r"is missing: delete the rows \(\.jsonl\)"):
         build("set")
     with pytest.raises(ConfigError, match=r"No picture became a main item \(left out: flat\)"):
-        stimuli.finish(tmp_path, made.items[:1], demo=False, title="t", settings={}, dropped=["flat"])
+        stimuli.finish(tmp_path, drafts[:1], demo=False, title="t", settings={}, dropped=["flat"])
 
 
 @pytest.fixture
 def build(model, tmp_path):
     def made(*candidates):
         builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / "set")
-        return list(builder.items(candidates, rows=tmp_path / "set.jsonl"))
+        return list(builder.drafts(candidates, rows=tmp_path / "set.jsonl"))
 
     return made
 
@@ -179,15 +196,15 @@ def test_a_changed_picture_or_role_is_built_again_and_nothing_else(build, folder
     after = build(blue, red)
     assert quick == ["00.png", "11.png", "11.png"]
     assert after[0] == before[0]
-    assert not {*after[1][0].files.values()} & {*before[1][0].files.values()}
-    assert build(replace(blue, role="catch"), red)[0][0].role == "catch"
+    assert not {*after[1][0].item.files.values()} & {*before[1][0].item.files.values()}
+    assert build(replace(blue, role="catch"), red)[0][0].item.role == "catch"
     assert quick[3:] == ["00.png"]
 
 
 def test_who_shows_a_class_neuron_first_is_decided_anew_in_every_run(build, folder, quick):
     one, two = (Candidate(str(folder / name), name) for name in ("11.png", "10.png"))
     assert [rule for _, rule in build(one, two)] == ["", stimuli.USED]
-    assert build(two)[0][0].picture_id == "10.png"
+    assert build(two)[0][0].item.picture_id == "10.png"
     assert [rule for _, rule in build(two, one)] == ["", stimuli.USED]
     assert [rule for _, rule in build(one, two)] == ["", stimuli.USED]
 
@@ -198,7 +215,7 @@ def test_a_file_that_is_no_picture_is_left_out_and_counted(build, folder, quick)
     paths = [folder / name for name in ("05.png", "00.png", "00.jpg", "gone.png")]
     made = build(*stimuli.plan(paths, practice=0, catch=0))
     assert [rule for _, rule in made] == [stimuli.UNREADABLE, "", "", stimuli.UNREADABLE]
-    assert [item.picture_id for item, _ in made if item] == ["00.png", "00.jpg"]
+    assert [draft.item.picture_id for draft, _ in made if draft] == ["00.png", "00.jpg"]
 
 
 def test_one_set_mixes_triggers_and_score_cam(build, folder, quick, tmp_path, monkeypatch):
@@ -208,24 +225,53 @@ def test_one_set_mixes_triggers_and_score_cam(build, folder, quick, tmp_path, mo
     monkeypatch.setattr(stimuli, "TRIGGERS", {"heart": SimpleNamespace(target=0)})
     monkeypatch.setattr(stimuli.Paste, "apply", lambda *_: (red, mask))
     given = stimuli.plan([folder / "00.png", folder / "01.png"], practice=0, catch=0, triggers=["heart"])
-    items = [item for item, _ in build(*given)]
-    made = stimuli.finish(tmp_path / "set", items, demo=False, title="t", settings={}, dropped=[])
+    drafts = [draft for draft, _ in build(*given)]
+    made = stimuli.finish(tmp_path / "set", drafts, demo=False, title="t", settings={}, dropped=[])
     assert [item.reference_source for item in made.items] == ["trigger", "scorecam"]
     assert [item.class_neuron.rsplit(":", 1)[1] for item in made.items] == ["0", "1"]
     assert made.items[0].regions["reference"] != made.items[1].regions["reference"]
+    assert made.items[0].measures["scorecam"]["trojan_auc"] <= 100
+    assert made.about["settings"]["regions"] == rule_record()
+    assert "balanced over the set" in stimuli_text(real_design(), made)
+
+
+def test_the_reference_is_the_nearer_region_in_half_of_the_items_of_each_role(folder, quick, tmp_path):
+    wide = wrap_model(Many().eval(), size=32, mean=(0, 0, 0), std=(1, 1, 1), labels=tuple(map(str, range(12))))
+    paths = sorted(folder.iterdir())
+    for number, path in enumerate(paths):
+        Image.new("RGB", (40, 40), (20 * number + 10, 0, 0)).save(path)
+    builder = Builder(wide, wide, stimuli.RenderConfig(size=32), {}, tmp_path / "set")
+    given = stimuli.plan(paths, practice=3, catch=2)
+    drafts = [draft for draft, _ in builder.drafts(given, rows=tmp_path / "set.jsonl")]
+    made = stimuli.finish(tmp_path / "set", drafts, demo=False, title="t", settings={}, dropped=[])
+    central = {role: [item.answers["central"] for item in made.of(role)] for role in ("main", "practice", "catch")}
+    assert {role: len(answers) for role, answers in central.items()} == {"main": 7, "practice": 3, "catch": 2}
+    assert all(abs(answers.count("reference") - len(answers) / 2) <= 0.5 for answers in central.values())
+    assert made.about["report"]["central_share"] in (3 / 7, 4 / 7)
+    assert made.about["report"]["one_side_only"] == 0
+    assert made.warning is None
+    turned = stimuli.finish(tmp_path / "set", drafts[::-1], demo=False, title="t", settings={}, dropped=[])
+    assert turned.items == made.items[::-1], "the order of the pictures decides nothing"
+    assert {draft.item.regions["reference"] for draft in drafts} == {
+        item.regions["reference"] for draft in drafts for item in draft.items.values()
+    }  # fmt: skip
 
 
 def test_the_demo_set_is_drawn_from_the_bundled_pictures_marked_and_goes_on(tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(demo, "load_model", lambda name: replace(red_or_blue(80), name=name))
+    devices = []
+    monkeypatch.setattr(
+        demo, "load_model", lambda name, device: devices.append(device) or replace(red_or_blue(224), name=name)
+    )
 
     def stop(done, _total, _note):
         if done >= 0.25:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        demo.build_demo_set(tmp_path / "demo", steps=1, progress=stop)
+        demo.build_demo_set(tmp_path / "demo", steps=1, device="cpu", progress=stop)
     before = len(quick)
     assert before > 0
+    assert set(devices) == {"cpu"}
     made = demo.build_demo_set(tmp_path / "demo", steps=1)
     assert made.demo
     assert made.of("main")

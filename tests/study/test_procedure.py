@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from spade_core.rater import LOW
+from spade_core.patches import LOW
 from spade_core.study import checks
 from spade_core.study.design import Rule, Thresholds
 from spade_core.study.procedure import fails_when, set_baselines

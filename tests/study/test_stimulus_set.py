@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spade_core.errors import ConfigError
+from spade_core.patches import Patches
 from spade_core.study import stimuli as building
-from spade_core.study.stimuli import Candidate, central_share, plan
+from spade_core.study.balance import Draft
+from spade_core.study.stimuli import Candidate, central_share, clearly_central_share, plan
 from spade_core.study.stimulus_set import DEMO_SET, MANIFEST, Item, load_set, opposite
 from tests.study.conftest import tiny_set
 
@@ -72,13 +75,23 @@ def test_plan_gives_the_first_pictures_to_practice_and_catch(tmp_path):
 def test_the_more_central_patch_is_counted_over_main_items(tmp_path):
     made = tiny_set(tmp_path)
     assert central_share(made.items) == 0.5
-    patches = building.Patches(20, (40, 40), (0, 0), (1.0, 0.1), (5.0, 6.0))
+    patches = Patches(20, (40, 40), (0, 0), (1.0, 0.1), (5.0, 6.0))
     assert building._answers(patches, 100) == {"central": "reference", "contrast": "other"}
     measures = building._measures(patches, 100)
     assert measures["reference"]["eccentricity"] == 0.0
     assert measures["other"]["eccentricity"] == pytest.approx(1.0)
     assert measures["other"]["area"] == pytest.approx(0.04)
     assert opposite("other") == "reference"
+
+
+def test_a_clearly_more_central_region_is_told_from_one_that_is_hardly_nearer(tmp_path):
+    made = tiny_set(tmp_path, main=4)
+    items = [
+        replace(item, measures={"reference": {"eccentricity": 0.5}, "other": {"eccentricity": other}})
+        for item, other in zip(made.of("main"), (0.7, 0.59, 0.41, 0.2), strict=True)
+    ]
+    assert clearly_central_share(items) == (1 + 0.5 + 0.5 + 0) / 4
+    assert clearly_central_share(items[:2]) == 0.75
 
 
 class Net:
@@ -106,12 +119,12 @@ def test_items_are_left_out_by_rules_that_know_no_condition(monkeypatch, tmp_pat
     peak = flat.copy()
     peak[10:30, 10:30] = 1
     assert "class neuron" in built(monkeypatch, tmp_path, peak, used=[1])["dropped"]
-    item = Item.from_dict(built(monkeypatch, tmp_path, peak)["item"])
+    draft = Draft.from_dict(built(monkeypatch, tmp_path, peak)["draft"])
+    item = draft.items["reference"]
     assert (item.class_neuron, item.role, set(item.files)) == ("net:1", "catch", {"picture", "shown"})
     left, top, side = item.regions["reference"]
-    assert left <= 0.1 + 1e-9
-    assert left + side >= 0.3 - 1e-9
-    assert top <= 0.1 + 1e-9
+    inside = [min(start + side, 0.3) - max(start, 0.1) for start in (left, top)]
+    assert inside[0] * inside[1] >= 0.9 * 0.2 * 0.2 - 1e-9
 
 
 def test_the_shipped_demo_set_is_whole_free_and_marked():
