@@ -11,13 +11,14 @@ import random
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 from spade_core.progress import Progress
 
-__all__ = ["TICK", "alone", "seed_all", "seeded"]
+__all__ = ["TICK", "alone", "full_precision", "seed_all", "seeded"]
 
 TICK = 0.1  # seconds between two reports from inside long work
 
@@ -34,11 +35,42 @@ def alone(seed: int, progress: Progress) -> Iterator[None]:
     while not _PROCESS.acquire(timeout=TICK):
         progress(0.0, 1.0, "waiting for another explanation")
     try:
-        with seeded(seed), warnings.catch_warnings():
+        with seeded(seed), full_precision(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks|Input Tensor")
             yield
     finally:
         _PROCESS.release()
+
+
+class _Precision:
+    """How many blocks ask for whole float32, and what the process had before the first of them."""
+
+    def __init__(self) -> None:
+        self.lock, self.blocks, self.before = threading.Lock(), 0, ""
+
+
+_precision = _Precision()
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Convolve in float32 on a GPU, too, inside the block; several threads may be inside theirs.
+
+    By default cuDNN rounds the inputs of a convolution to TF32's 10 bits. A trace compares weights by small
+    differences, and a map of it turns on which of them stay: rounding like that changes the map.
+    """
+    convolutions: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    with _precision.lock:
+        if not _precision.blocks:
+            _precision.before, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+        _precision.blocks += 1
+    try:
+        yield
+    finally:
+        with _precision.lock:
+            _precision.blocks -= 1
+            if not _precision.blocks:
+                convolutions.fp32_precision = _precision.before
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
+from spade_core.isolation import full_precision
 from spade_core.progress import Progress, silent
 
 __all__ = [
@@ -77,6 +78,7 @@ def insertion_deletion(
     return PerturbationCurves(insertion, deletion)
 
 
+@full_precision()
 def _probabilities(
     module: nn.Module, start: Tensor, stop: Tensor, chosen: Tensor, target: int, progress: Progress
 ) -> np.ndarray:

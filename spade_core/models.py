@@ -20,6 +20,7 @@ from spade_core.canonize import canonize
 from spade_core.config import Settings
 from spade_core.errors import ModelError
 from spade_core.images import Picture
+from spade_core.isolation import full_precision
 from spade_core.labels import imagenet_labels, read_labels, resolve_target
 from spade_core.layers import Layer, prunable_layers
 from spade_core.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -258,6 +259,7 @@ def _finish(
     )
 
 
+@full_precision()
 def predict(model: LoadedModel | Trace, picture: Picture) -> np.ndarray:
     """Return softmax probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network."""
     dense: LoadedModel = getattr(model, "model", model)  # type: ignore[arg-type]

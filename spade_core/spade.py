@@ -19,6 +19,7 @@ from spade_core.calibration import CALIBRATIONS, Method, Recipe, Solved
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError
 from spade_core.images import Picture
+from spade_core.isolation import full_precision
 from spade_core.layers import Layer, share_copy
 from spade_core.models import LoadedModel, resolve_target
 from spade_core.progress import Progress, silent, span
@@ -121,6 +122,7 @@ def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: i
     return best
 
 
+@full_precision()
 def _trace_once(
     model: LoadedModel,
     picture: Picture,

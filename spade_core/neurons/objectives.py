@@ -14,7 +14,7 @@ from torch import Tensor
 from spade_core.errors import ConfigError, LayerError
 from spade_core.neurons.reading import LOGITS
 
-__all__ = ["Neuron", "build_objective"]
+__all__ = ["Aims", "Neuron", "build_aims"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,6 @@ class Neuron:
         if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
             raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
 
-    def value(self, maps: Tensor) -> float:
-        """Return what is maximised, read from the layer's maps of one image, ``(channels, rows, columns)``."""
-        if self.direction is not None:
-            vector = torch.tensor(self.direction, device=maps.device, dtype=maps.dtype)
-            return float(torch.cosine_similarity(vector[:, None, None], maps.detach(), dim=0).mean())
-        channel = maps[self.channel].detach()
-        return float(channel.mean() if self.position is None else channel[self.position])
-
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
         return asdict(self)
@@ -97,27 +89,53 @@ def _kind(neuron: Neuron) -> Callable[[Neuron, int, Tensor], Objective]:
     return _channel if neuron.position is None else _place
 
 
-def build_objective(
+@dataclass(frozen=True)
+class Aims:
+    """What a batch of images is drawn for.
+
+    Attributes:
+        own: one objective an image; terms: the optional ones, or None. Lucent minimises, so better is lower.
+    """
+
+    own: tuple[Objective, ...]
+    terms: Objective | None = None
+
+    def __call__(self, layers: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return each image's value without the optional terms, ``(n,)``, detached, and the loss of all, a scalar."""
+        losses = torch.stack([objective(layers.__getitem__) for objective in self.own])
+        loss = losses.sum() if self.terms is None else losses.sum() + self.terms(layers.__getitem__)
+        return -losses.detach(), loss
+
+
+def build_aims(
     neurons: tuple[Neuron, ...],
-    like: Tensor,
+    layers: Mapping[str, Tensor],
     *,
     diversity: float = 0.0,
     matching: float = 0.0,
     match: Tensor | None = None,
-) -> Objective:
-    """Return the sum over the images of a batch; Lucent minimises, so better is lower.
+) -> Aims:
+    """Return the aims of a batch, one image for each neuron.
 
     Args:
         neurons: one for each image.
-        like: device and dtype of the activations.
+        layers: name -> maps ``(n, channels, rows, columns)`` of a pass, to check the neurons against.
         diversity: weight of Lucent's diversity term in the first neuron's layer, for several images of one neuron
             (Olah et al. 2017).
         matching: weight of the cosine between the layer's mean activation and ``match`` ``(channels,)``, that of a
             picture.
+
+    Raises:
+        LayerError: there is no such channel or place.
     """
-    total = Objective.sum([_kind(neuron)(neuron, number, like) for number, neuron in enumerate(neurons)])
+    for neuron in neurons:
+        _, channels, rows, columns = layers[neuron.layer].shape
+        neuron.check((channels, rows, columns))
+    first = neurons[0].layer
+    own = tuple(_kind(neuron)(neuron, number, layers[first]) for number, neuron in enumerate(neurons))
+    extra = []
     if diversity:
-        total = total - diversity * lucent_objectives.diversity(neurons[0].layer)
+        extra.append(-diversity * lucent_objectives.diversity(first))
     if matching and match is not None:
-        total = total + matching * lucent_objectives.direction(neurons[0].layer, match)
-    return total
+        extra.append(matching * lucent_objectives.direction(first, match))
+    return Aims(own, Objective.sum(extra) if extra else None)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spade_core.activations import is_activation
 from spade_core.errors import LayerError
+from spade_core.isolation import full_precision
 from spade_core.layers import share_copy
 from spade_core.layouts import layout_of
 
@@ -158,6 +159,7 @@ def _reader(
     return note
 
 
+@full_precision()
 def maps_of(network: nn.Module, x: Tensor, layer: str) -> Tensor:
     """Return a layer's maps of one input ``(1, 3, height, width)``, ``(channels, rows, columns)``.
 

@@ -26,7 +26,8 @@ from spade_core.isolation import alone, seed_all
 from spade_core.models import LoadedModel
 from spade_core.neurons.folding import fold_norms
 from spade_core.neurons.lucent_on import FourierImage, Transform, lucent_on, paper_transforms
-from spade_core.neurons.objectives import Neuron, build_objective
+from spade_core.neurons.objectives import Aims, Neuron, build_aims
+from spade_core.neurons.passes import Ascent, Pass, fastest
 from spade_core.neurons.reading import read_layers
 from spade_core.progress import Progress, silent
 
@@ -173,12 +174,10 @@ class _Canvas:
     """The images of one network while they form."""
 
     name: str
-    module: nn.Module
     images: FourierImage
     optimizer: torch.optim.Optimizer
-    layers: dict[str, Tensor]
-    objective: Callable[[Callable[[str], Tensor]], Tensor] | None = None
-    values: list[np.ndarray] = field(default_factory=list)
+    ascend: Ascent
+    values: list[Tensor] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -223,11 +222,9 @@ class _Run:
             return {canvas.name: self._results(canvas, notes) for canvas in canvases}
 
     def _advance_all(self, canvases: list[_Canvas], steps: range) -> None:
-        """Advance the canvases in turns, and show them about every second and at the end."""
+        """Advance the canvases side by side, and show them about every second and at the end."""
         for step in steps:
-            for canvas in canvases:
-                self.progress(step, self.config.steps, f"step {step + 1} of {self.config.steps}")
-                self._advance(canvas, step)
+            self._advance(canvases, step)
             over = self._is_over(canvases[0])
             if time.monotonic() - self.shown >= LIVE or step == steps[-1] or over:
                 self.shown = time.monotonic()
@@ -242,8 +239,8 @@ class _Run:
         module = fold_norms(network if isinstance(network, nn.Module) else network(), self._example(), read=layers)
         images = FourierImage.draw(self._noise(), self.config.size, self.model.device)
         optimizer = torch.optim.Adam(images.spectra, lr=self.config.rate)
-        seen = stack.enter_context(read_layers(module, layers))
-        return _Canvas(name, module, images, optimizer, seen)
+        plain = Pass(module, stack.enter_context(read_layers(module, layers)), lambda seen: self._aims(name, seen))
+        return _Canvas(name, images, optimizer, fastest(plain, self.model.device))
 
     def _example(self) -> Tensor:
         """Return an input by which the folded network is checked against the plain one."""
@@ -259,48 +256,43 @@ class _Run:
         """Return the seed of each image's initial noise: the run's, and the next ones where a neuron is drawn again."""
         return [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
 
-    def _advance(self, canvas: _Canvas, step: int) -> None:
+    def _advance(self, canvases: list[_Canvas], step: int) -> None:
+        """Take one step on every canvas; the transforms are the same for all and run once."""
         start = time.perf_counter()
         seed_all((self.seed * 1_000_003 + step) % 2**31)
-        x = self.transform(canvas.images())
+        x = self.transform(torch.cat([canvas.images() for canvas in canvases]))
         if self.network_size is not None:
             x = F.interpolate(x, (self.network_size, self.network_size), mode="bilinear", align_corners=False)
-        canvas.module(self._received(x))
-        if canvas.objective is None:
-            canvas.objective = self._objective(canvas)
-        loss = canvas.objective(canvas.layers.__getitem__)
-        canvas.values.append(self._reached(canvas))
-        gradients = torch.autograd.grad(loss, canvas.images.spectra)
-        canvas.layers.clear()
-        for spectrum, gradient in zip(canvas.images.spectra, gradients, strict=True):
+        x = self._received(x)
+        gradients = []
+        for canvas, part in zip(canvases, x.detach().split(len(self.neurons)), strict=True):
+            self.progress(step, self.config.steps, f"step {step + 1} of {self.config.steps}")
+            values, gradient = canvas.ascend(part)
+            canvas.values.append(values)
+            gradients.append(gradient)
+        spectra = [spectrum for canvas in canvases for spectrum in canvas.images.spectra]
+        for spectrum, gradient in zip(spectra, torch.autograd.grad(x, spectra, torch.cat(gradients)), strict=True):
             spectrum.grad = gradient
-        canvas.optimizer.step()
-        canvas.seconds += time.perf_counter() - start
+        for canvas in canvases:
+            canvas.optimizer.step()
+            canvas.seconds += (time.perf_counter() - start) / len(canvases)
 
-    def _objective(self, canvas: _Canvas) -> Callable[[Callable[[str], Tensor]], Tensor]:
-        for neuron in self.neurons:
-            _, channels, rows, columns = canvas.layers[neuron.layer].shape
-            neuron.check((channels, rows, columns))
-        like = canvas.layers[self.neurons[0].layer]
-        return build_objective(
-            self.neurons, like, diversity=self.config.diversity,
-            matching=self.config.matching, match=self.match.get(canvas.name),
+    def _aims(self, name: str, layers: Mapping[str, Tensor]) -> Aims:
+        return build_aims(
+            self.neurons, layers, diversity=self.config.diversity, matching=self.config.matching,
+            match=self.match.get(name),
         )  # fmt: skip
-
-    def _reached(self, canvas: _Canvas) -> np.ndarray:
-        """Return each image's own value, without the optional terms."""
-        return np.array([neuron.value(canvas.layers[neuron.layer][i]) for i, neuron in enumerate(self.neurons)])
 
     def _is_over(self, canvas: _Canvas) -> bool:
         """Whether the first network's image has stopped improving; the others do not decide."""
         patience = self.config.patience
         if patience is None or canvas.step <= patience or canvas.name != next(iter(self.networks)):
             return False
-        sums = [float(values.sum()) for values in canvas.values]
-        return max(sums[-patience:]) <= max(sums[:-patience])
+        sums = torch.stack(canvas.values).sum(1)
+        return bool(sums[-patience:].max() <= sums[:-patience].max())
 
     def _results(self, canvas: _Canvas, notes: tuple[str, ...]) -> list[Rendering]:
-        pixels, values = canvas.images.pixels(), np.stack(canvas.values)
+        pixels, values = canvas.images.pixels(), torch.stack(canvas.values).cpu().numpy().astype(np.float64)
         shared = (self.seed, len(values), self.network_size, canvas.seconds, notes)
         return [
             _said(Rendering(pixels[number], values[:, number], neuron, *shared))
