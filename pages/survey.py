@@ -18,7 +18,7 @@ from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.reading import turn_page
 from spade_core.study.standing import IN_TRIALS, Standing
 from spade_core.study.store import Store
-from spade_core.ui.participant import READABLE, participant_frame, present, study_store
+from spade_core.ui.participant import READABLE, from_the_top, participant_frame, present, study_store
 from spade_core.ui.survey_trial import render_trials
 
 LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
@@ -45,6 +45,7 @@ def _render() -> None:
     if who.row.status in TERMINAL:
         with st.container(width=READABLE):
             _render_end(store, who)
+        from_the_top(who.row.status)
         return
     st.progress(at.progress, text="Your progress")
     ends = ends_at(who.design, who.row)
@@ -53,9 +54,10 @@ def _render() -> None:
         st.fragment(_time_left, run_every=soon)(store, ends)
     if who.row.phase in IN_TRIALS:
         render_trials(store, at)
-        return
-    with st.container(width=READABLE):
-        _SCREENS[who.row.phase](store, at)
+    else:
+        with st.container(width=READABLE):
+            _SCREENS[who.row.phase](store, at)
+    from_the_top(f"{who.row.phase} {at.page} {who.row.comprehension_tries}")
 
 
 def _banner(who: Person) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import streamlit as st
 
-from spade_core.config import Settings
+from spade_core.config import ASSETS, Settings
 from spade_core.study import flow
 from spade_core.study.design import Design
 from spade_core.study.entry import arriving_id, typed_id
@@ -19,7 +21,7 @@ from spade_core.study.store import Store, open_store
 from spade_core.study.studies import opened
 from spade_core.ui.frame import errors_as_sentences, settings
 
-__all__ = ["FEEDBACK", "READABLE", "participant_frame", "present", "study_store"]
+__all__ = ["FEEDBACK", "READABLE", "from_the_top", "participant_frame", "present", "study_store"]
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
 READABLE = 760  # px, width of what is to be read
@@ -43,6 +45,17 @@ def participant_frame(render: Callable[[], None]) -> None:
     st.set_page_config(page_title="Study", page_icon=":material/visibility:", layout="wide")
     with errors_as_sentences():
         render()
+
+
+def from_the_top(place: str) -> None:
+    """Let the browser show a page from its top when it comes to it; ``place`` names the page. Call it last."""
+    _top_component()(key="top", data={"place": place})
+
+
+@cache
+def _top_component() -> Any:
+    script = (ASSETS / "study" / "top.js").read_text(encoding="utf-8")
+    return st.components.v2.component("study_top", js=script)
 
 
 def present(store: Store) -> Standing | None:

@@ -17,6 +17,7 @@ from tests.study.conftest import real_design, tiny_set
 
 pytestmark = pytest.mark.browser
 TELLING = re.compile(r"dense|spade|scorecam|['\"]catch['\"]|COMPLETE1|FAILED001", re.IGNORECASE)
+SCROLLED = "() => Math.max(...[...document.querySelectorAll('main, section')].map((part) => part.scrollTop))"
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
 
 
@@ -154,12 +155,19 @@ def withdraw(page, server):
 def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, home, key):
     process, url = start_server("app.py", environment(home))
     try:
+        page.set_viewport_size({"width": 1000, "height": 420})
         page.goto(f"{url}/survey?study={key}&PROLIFIC_PID=PID12")
         page.get_by_role("button", name="Continue").click()
         page.get_by_text("I have read this and want to take part").click()
+        page.wait_for_timeout(300)
+        assert page.evaluate(SCROLLED) > 0, "a click that stays on the page leaves it where it is"
         page.get_by_role("button", name="Take part", exact=True).click()
+        page.get_by_text("page 1 of 3").wait_for()
+        page.wait_for_function(f"() => ({SCROLLED})() === 0")
         page.get_by_role("button", name="Next").click()
         page.get_by_text("page 2 of 3").wait_for()
+        page.wait_for_function(f"() => ({SCROLLED})() === 0")
+        page.set_viewport_size({"width": 1400, "height": 1000})
         page.reload()
         page.get_by_text("page 2 of 3").wait_for()
         page.get_by_role("button", name="Next").click()
