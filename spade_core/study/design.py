@@ -235,6 +235,11 @@ class Design(_Part):
         """Return the design as YAML; :func:`parse_design` reads it back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
+    @property
+    def after_practice(self) -> int:
+        """Return how many trials everybody gets after practice."""
+        return self.trials + self.repeats + self.catch + self.attention
+
     def placeholders(self) -> list[str]:
         """Return the fields whose text is still a placeholder, or empty."""
         return [

@@ -80,6 +80,8 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
     for page in pages:
         read.setdefault(page.participant_uid, []).append(page)
     rows = [_row(row, by_person.get(row.uid, []), read.get(row.uid, []), study, now) for row in found]
+    if not status["blind"]:  # with one condition a person, the cell tells it
+        rows = [{**row, "cell": person.cell} for row, person in zip(rows, found, strict=True)]
     left = Counter(row["phase"] for row in rows if row["status"] == LEFT)
     return Monitor(status, about_bots, rows, _summary(rows), dict(left))
 
@@ -144,6 +146,7 @@ def _row(
     return {
         "participant_uid": person.uid, "policy": person.policy, "status": status,
         "phase": person.phase, "consented": person.consented is not None, "answers": len(later),
+        "progress": 1.0 if status == "complete" else len(later) / study.design.after_practice,
         "idle_minutes": None if person.finished else max(0.0, now - person.last_seen) / 60,
         "minutes": None if person.finished is None else (person.finished - person.started) / 60,
         "median_rt_ms": median(times) if times else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from typing import Any
@@ -24,6 +25,7 @@ EVERY = 10.0  # seconds between two looks at a running study
 DAY = 86_400
 MOST_LINKS = 1000  # personal links made at once
 DELETING = "Delete the id, all answers, events and page times of this participant. This cannot be undone."
+PERSON = "person"  # session state: whose row is chosen
 LOCAL = "http://127.0.0.1:8501"
 
 
@@ -77,48 +79,70 @@ def _show_summary(found: Monitor) -> None:
 
 
 def show_people(key: str) -> None:
-    """Show participants one by one, with what was noticed, and let the experimenter exclude them."""
+    """Show participants one by one, with what was noticed; whoever is chosen can be excluded or deleted."""
     store = study_store()
     found = people.monitor(store, key, bots=False)
     if not found.rows:
         st.info("Nobody has begun yet.", icon=":material/hourglass_empty:")
         return
-    st.dataframe([_shown(row) for row in found.rows], hide_index=True, key="people_table")
+    uid = _choose(found.rows)
     st.caption("Excluding somebody concerns the analysis alone. Payment follows the completion code.")
     if not found.status["blind"]:
         st.warning("This study is unblinded: excluding somebody now is noted as done with conditions in sight.")
-    uid = st.selectbox("Participant", [row["participant_uid"] for row in found.rows], key="person")
-    st.text_input("Reason for leaving them out", max_chars=people.REASON_LENGTH, key="reason")
-    out, back, pay, gone = st.columns(4)
-    out.button("Exclude from the analysis", key="exclude", width="stretch", on_click=guarded(_exclude), args=(key,))
-    back.button("Take in again", key="include", width="stretch", on_click=guarded(_include), args=(key,))
-    with pay.popover("Payment list", width="stretch"):
+    st.markdown("Choose a row to act on a participant." if uid is None else f"Chosen: participant **{uid}**")
+    if uid is not None:
+        _show_acts(key, uid)
+    with st.popover("Payment list"):
         st.caption("Ids from outside with their completion codes, sorted by id and apart from the answers.")
         safe = [{name: safe_cell(value) for name, value in row.items()} for row in people.payments(store, key)]
         st.dataframe(safe, hide_index=True, key="payments")
+
+
+def _choose(rows: list[dict[str, Any]]) -> str | None:
+    """Show the table and return whose row is chosen.
+
+    A row is chosen by its place: among other people the table is another one, and begins with the row chosen before.
+    """
+    uids = [row["participant_uid"] for row in rows]
+    before = st.session_state.get(PERSON)
+    table = st.dataframe(
+        [_shown(row) for row in rows], hide_index=True, on_select="rerun", selection_mode="single-row",
+        selection_default={"selection": {"rows": [uids.index(before)] if before in uids else []}},
+        column_config={"progress": st.column_config.ProgressColumn(format="%.0f %%", max_value=100, width="small")},
+        key=f"people_{hashlib.sha256(' '.join(uids).encode()).hexdigest()}",
+    )  # fmt: skip
+    chosen = table["selection"]["rows"]
+    st.session_state[PERSON] = uids[chosen[0]] if chosen else None
+    return st.session_state[PERSON]
+
+
+def _show_acts(key: str, uid: str) -> None:
+    st.text_input("Reason for leaving them out", max_chars=people.REASON_LENGTH, key="reason")
+    out, back, gone = st.columns(3)
+    out.button("Exclude from the analysis", key="exclude", width="stretch", on_click=guarded(_exclude), args=(key, uid))
+    back.button("Take in again", key="include", width="stretch", on_click=guarded(_include), args=(key, uid))
     with gone.popover("Delete", width="stretch"):
         st.markdown(f"Participant **{uid}**")
         # A tick is about this one person: whoever is chosen next has to be confirmed anew.
         sure = st.checkbox(DELETING, key=_sure_of(uid))
-        st.button("Delete for good", key="delete", disabled=not sure, on_click=guarded(_delete), args=(key,))
+        st.button("Delete for good", key="delete", disabled=not sure, on_click=guarded(_delete), args=(key, uid))
 
 
-# Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
-def _exclude(key: str) -> None:
+# What a callback reads in the widgets is as it is at the click; whom it is about is whoever stood beside the button.
+def _exclude(key: str, uid: str) -> None:
     reason = str(st.session_state["reason"]).strip()
     if not reason:
         raise ConfigError("Give a reason: it stands beside the answers in the export.")
-    people.exclude(study_store(), key, st.session_state["person"], reason)
+    people.exclude(study_store(), key, uid, reason)
     notify("Left out of the analysis; payment is not touched.")
 
 
-def _include(key: str) -> None:
-    people.exclude(study_store(), key, st.session_state["person"], "")
+def _include(key: str, uid: str) -> None:
+    people.exclude(study_store(), key, uid, "")
     notify("Taken into the analysis again.")
 
 
-def _delete(key: str) -> None:
-    uid = st.session_state["person"]
+def _delete(key: str, uid: str) -> None:
     if not st.session_state.get(_sure_of(uid)):
         raise ConfigError("Confirm first that this participant shall be deleted.")
     delete_participant(study_store(), uid, by=who_acts(), key=key)
@@ -131,7 +155,8 @@ def _sure_of(uid: str) -> str:
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "participant": row["participant_uid"], "status": row["status"], "at": row["phase"],
+        "participant": row["participant_uid"], "status": row["status"].replace("_", " "),
+        **({"cell": row["cell"]} if "cell" in row else {}), "at": row["phase"], "progress": 100 * row["progress"],
         "last seen": _ago(row["idle_minutes"]), "answers": row["answers"], "noticed": row["checks"],
         "excluded by you": safe_cell(row["excluded"]), "in the analysis": row["included"],
         "duration": _number(row["minutes"], "min", 1), "median answer": _number(row["median_rt_ms"], "ms", 0),

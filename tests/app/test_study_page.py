@@ -469,9 +469,43 @@ def test_a_long_job_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key
     assert "Cancelled" in app.info[0].value
 
 
+def people_of(app):
+    """Return the participants of the table, in its order."""
+    return app.dataframe[-2].value["participant"].tolist()
+
+
+def choose(app, uid):
+    """Choose a participant's row."""
+    name = app.dataframe[-2].key
+    app.session_state[name] = {"selection": {"rows": [people_of(app).index(uid)], "columns": [], "cells": []}}
+    return app.run()
+
+
+def test_a_participant_is_chosen_from_the_table_and_stays_chosen_when_others_come_and_go(store, key):
+    with_people(store, key, 2)
+    app = page("Participants")
+    shown = app.dataframe[-2].value
+    assert {"status", "progress", "last seen"} <= set(shown.columns)
+    assert "cell" not in shown, "it can tell the condition"
+    assert shown["progress"].tolist() == [100, 100]
+    assert "Choose a row" in texts(app)
+    assert not [button for button in app.button if button.key in ("exclude", "delete")]
+    last = people_of(app)[-1]
+    app = choose(app, last)
+    assert f"Chosen: participant **{last}**" in texts(app)
+    simulate(store, key, 1, "rater", 7)
+    store.run(lambda session: session.execute(update(Participant).values(is_bot=False, policy=None)))
+    app.run()
+    assert people_of(app).index(last) == 2
+    assert f"Chosen: participant **{last}**" in texts(app)
+    store.run(lambda session: session.execute(update(Study).values(unblinded=1.0)))
+    assert "cell" in app.run().dataframe[-2].value
+
+
 def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
     with_people(store, key)
     app = page("Participants")
+    app = choose(app, people_of(app)[1])
     app.button(key="exclude").click().run()
     assert "Give a reason" in app.error[0].value
     app.text_input(key="reason").set_value("asked for it").run()
@@ -487,25 +521,26 @@ def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
 def test_a_participant_is_deleted_once_confirmed_and_the_audit_names_nobody(monkeypatch, store, key):
     with_people(store, key, 2)
     app = page("Participants")
-    gone, stays = app.selectbox(key="person").options
+    gone, stays = people_of(app)
+    app = choose(app, gone)
     assert app.button(key="delete").disabled
     app.checkbox(key=f"delete_sure_{gone}").check().run()
-    app.selectbox(key="person").set_value(stays).run()
+    app = choose(app, stays)
     assert app.button(key="delete").disabled, "the tick was about the other one"
-    app.selectbox(key="person").set_value(gone).run()
+    app = choose(app, gone)
     app.checkbox(key=f"delete_sure_{gone}").check().run()
     come_from(monkeypatch, PROXIED)
     app.button(key="delete").click().run()
     come_from(monkeypatch, LOCAL)
     assert store.read(lambda session: session.get(Participant, gone)) is not None, "the door was closed"
     app = page("Participants")
-    app.selectbox(key="person").set_value(gone).run()
+    app = choose(app, gone)
     app.checkbox(key=f"delete_sure_{gone}").check().run()
     app.button(key="delete").click().run()
     assert not app.exception
     assert not app.error
     assert "Deleted for good" in app.success[0].value
-    assert app.selectbox(key="person").options == [stays]
+    assert people_of(app) == [stays]
     left = store.read(lambda session: [*session.scalars(select(Participant.uid)), *session.scalars(select(Trial.id))])
     assert gone not in left
     assert store.read(lambda session: session.scalar(select(Trial).where(Trial.participant_uid == gone))) is None
