@@ -15,7 +15,7 @@ from spade_core.study.store import Store
 from spade_core.study.studies import publish
 from tests.study.conftest import real_design, tiny_set
 
-PEOPLE, NEURONS = 24, 12
+PEOPLE, NEURONS = 40, 12
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,17 @@ def test_the_guess_finds_what_is_planted_and_nothing_in_noise(crossed):
         told = guess(kernel, labels, people, neurons, permutations=200)
         assert told.low > 0.55
         assert told.p < 0.01
+
+
+def test_texts_that_tell_the_class_neuron_alone_are_guessed_at_chance(crossed):
+    """The real labels' balance would push the guess off chance if participants were divided at random."""
+    labels, people, neurons = crossed
+    kinds = np.array([int(name[1:]) % 2 for name in neurons])  # those look alike that share a condition
+    found = [
+        guess(number_kernel((kinds * 3.0 + rng.normal(size=len(labels)))[:, None]), labels, people, neurons,
+              permutations=60, seed=seed)
+        for seed, rng in ((seed, np.random.default_rng(seed)) for seed in range(10))
+    ]  # fmt: skip
+    assert np.mean([one.accuracy for one in found]) == pytest.approx(0.5, abs=0.02)
+    assert np.mean([one.chance for one in found]) == pytest.approx(0.5, abs=0.02)
+    assert sum(one.p < 0.05 for one in found) <= 2
