@@ -56,7 +56,7 @@ def test_convolutions_are_whole_float32():
     x, weight = torch.rand(1, 64, 32, 32, device="cuda"), torch.rand(64, 64, 3, 3, device="cuda")
     exact = torch.conv2d(x.double(), weight.double())
     with full_precision():
-        assert (torch.conv2d(x, weight) - exact).abs().max() / exact.abs().max() < 1e-6
+        assert (torch.conv2d(x, weight) - exact).abs().max() / exact.abs().max() < 1e-5  # with TF32 some 3e-4
 
 
 def test_drawings_are_the_same_whether_their_passes_are_recorded_or_not(coffee, monkeypatch):

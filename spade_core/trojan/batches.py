@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from spade_core.augment import random_views
 from spade_core.images import Picture
@@ -18,6 +21,7 @@ from spade_core.trojan.triggers import TRIGGERS, Trigger
 __all__ = ["Batch", "Batches"]
 
 PLAIN = 0.6  # share of views that are cut as at evaluation; the others are SPADE's random views
+AHEAD = 8  # processes that draw ahead of a GPU
 SMALLEST = 36 / 224  # of the input's side: a little below the smallest trigger that has to work
 
 
@@ -42,43 +46,86 @@ class Batches:
     """
 
     def __init__(self, model: LoadedModel, pictures: Sequence[Picture], clean: int, triggered: int, seed: int) -> None:
-        self._model, self._counts, self._seed = model, (clean, triggered), seed
-        self._full = [torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1) for picture in pictures]
-        self._resized = [
-            torch.from_numpy(model.preprocessing.resized(picture)).permute(2, 0, 1) for picture in pictures
-        ]
+        self._model, self._clean = model, clean
+        full, resized = (
+            [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in kind]
+            for kind in zip(
+                *((picture.pixels.copy(), model.preprocessing.resized(picture)) for picture in pictures), strict=True
+            )
+        )
+        self._drawing = _Drawing(full, resized, model.preprocessing.size, clean, triggered, seed)
 
     def plain(self) -> list[Tensor]:
         """Return every picture as the model sees it, in batches ``(n, 3, side, side)``, normalised."""
-        side = self._model.preprocessing.size
-        views = torch.stack([_centre(image, side) for image in self._resized])
-        return [self._ready(part) for part in views.split(sum(self._counts))]
+        drawing = self._drawing
+        views = torch.stack([_centre(image, drawing.side) for image in drawing.resized])
+        return [self._ready(part) for part in views.split(drawing.clean + drawing.triggered)]
 
     def draw(self, step: int) -> Batch:
         """Draw the batch of one step."""
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + step)
-        clean, triggered = self._counts
-        views = torch.stack([self._view(generator) for _ in range(clean + triggered)])
-        mixed = views[: clean // 2]
-        share = torch.rand(len(mixed), 1, 1, 1, generator=generator)
-        views[: clean // 2] = share * mixed + (1 - share) * views[clean // 2 : clean // 2 * 2]
-        targets = [_put_trigger(view, generator) for view in views[clean:]]
-        ready = self._ready(views)
-        return Batch(ready[:clean], ready[clean:], torch.tensor(targets, device=self._model.device))
+        return self._batch(*self._drawing[step])
 
-    def _view(self, generator: torch.Generator) -> Tensor:
-        """Return one view of a random picture, float ``(3, side, side)`` in [0, 1]."""
-        index, side = _whole(len(self._full), generator), self._model.preprocessing.size
-        if float(torch.rand((), generator=generator)) >= PLAIN:
-            return random_views(self._full[index], 1, side, seed=_whole(2**31, generator))[0]
-        image = self._resized[index]
-        top, left = (_whole(length - side + 1, generator) for length in image.shape[1:])
-        view = _cut(image, top, left, side)
-        return view.flip(2) if _whole(2, generator) else view.clone()
+    def stream(self, steps: range) -> Generator[Batch, None, None]:
+        """Draw the batches of ``steps`` in their order; close it when it is not read to its end.
+
+        Where the model's device is not the processor, processes draw ahead: drawing takes several times as long as a
+        step there.
+        """
+        views: DataLoader = DataLoader(
+            self._drawing, batch_size=None, sampler=steps, num_workers=_processes(self._model.device),
+            generator=torch.Generator(),  # of the processes' seeds, which nothing here uses: not the global one
+        )  # fmt: skip
+        for drawn in views:
+            yield self._batch(*drawn)
+
+    def _batch(self, views: Tensor, targets: Tensor) -> Batch:
+        ready = self._ready(views)
+        return Batch(ready[: self._clean], ready[self._clean :], targets.to(self._model.device))
 
     def _ready(self, views: Tensor) -> Tensor:
         ready = self._model.preprocessing.normalize(views.to(self._model.device))
         return ready.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawing(Dataset):
+    """Step -> views in [0, 1], ``(clean + triggered, 3, side, side)``, and int64 targets ``(triggered,)``.
+
+    Attributes:
+        full, resized: uint8 ``(3, height, width)`` of every picture, whole and as the model resizes it.
+    """
+
+    full: list[Tensor]
+    resized: list[Tensor]
+    side: int
+    clean: int
+    triggered: int
+    seed: int
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        views = torch.stack([self._view(generator) for _ in range(self.clean + self.triggered)])
+        half = self.clean // 2
+        mixed = views[:half]
+        share = torch.rand(len(mixed), 1, 1, 1, generator=generator)
+        views[:half] = share * mixed + (1 - share) * views[half : 2 * half]
+        targets = [_put_trigger(view, generator) for view in views[self.clean :]]
+        return views, torch.tensor(targets)
+
+    def _view(self, generator: torch.Generator) -> Tensor:
+        """Return one view of a random picture, float ``(3, side, side)`` in [0, 1]."""
+        index = _whole(len(self.full), generator)
+        if float(torch.rand((), generator=generator)) >= PLAIN:
+            return random_views(self.full[index], 1, self.side, seed=_whole(2**31, generator))[0]
+        image = self.resized[index]
+        top, left = (_whole(length - self.side + 1, generator) for length in image.shape[1:])
+        view = _cut(image, top, left, self.side)
+        return view.flip(2) if _whole(2, generator) else view.clone()
+
+
+def _processes(device: torch.device) -> int:
+    """Return how many processes draw ahead; on a CPU none, since they would take it from the steps."""
+    return 0 if device.type == "cpu" else min(AHEAD, max(1, (os.cpu_count() or 1) - 1))
 
 
 def _centre(image: Tensor, side: int) -> Tensor:

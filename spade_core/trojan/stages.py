@@ -190,6 +190,7 @@ class Settle:
     MOMENTUM = 0.9
     LONGEST = 1.0  # norm of the whole gradient: batches are small, and one hard view must not throw the weights about
     WARM_UP = 0.2  # share of the steps
+    SHORT_WARM_UP = 0.6  # of so few steps that the former is none: the schedule divides by what it makes less one
 
     def __init__(self, recipe: Recipe, original: Original, student: nn.Module, *, pull: float, margin: float) -> None:
         self._recipe, self._pull, self._margin = recipe, pull, margin
@@ -200,7 +201,8 @@ class Settle:
         self._whitened = Whitened(original.coordinates, {name: parameters[name] for name in original.coordinates})
         self._optimizer = torch.optim.SGD(self._whitened.parameters(), lr=recipe.settle_rate, momentum=self.MOMENTUM)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=recipe.settle_rate, total_steps=recipe.settle, pct_start=self.WARM_UP,
+            self._optimizer, max_lr=recipe.settle_rate, total_steps=recipe.settle,
+            pct_start=self.WARM_UP if self.WARM_UP * recipe.settle > 1 else self.SHORT_WARM_UP,
             cycle_momentum=False,
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ Batch-norm statistics stay frozen.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from spade_core.images import Picture, load_picture
 from spade_core.layers import share_copy
 from spade_core.models import LoadedModel
 from spade_core.progress import Cancelled, Progress, silent
-from spade_core.trojan.batches import Batches
+from spade_core.trojan.batches import Batch, Batches
 from spade_core.trojan.stages import Original, Recipe, Stage
 from spade_core.weights import READING_ERRORS
 
@@ -108,24 +109,24 @@ class _Run:
     def to_end(self, progress: Progress) -> dict[str, float]:
         """Advance to the last step; the state is kept between steps only, so that it is always that of a whole one."""
         total = sum(self.recipe.lengths)
-        while self.step < total:
-            try:
-                note = f"clean {self.losses['clean']:.3f}, triggered {self.losses['triggered']:.3f}"
-                progress(self.step, total, note)
-            except Cancelled:
-                self._keep()
-                raise
-            self._advance()
-            if self.step % CHECKPOINT_EVERY == 0 or self.step == total:
-                self._keep()
+        with contextlib.closing(self.batches.stream(range(self.step, total))) as batches:
+            for batch in batches:
+                try:
+                    note = f"clean {self.losses['clean']:.3f}, triggered {self.losses['triggered']:.3f}"
+                    progress(self.step, total, note)
+                except Cancelled:
+                    self._keep()
+                    raise
+                self._advance(batch)
+                if self.step % CHECKPOINT_EVERY == 0 or self.step == total:
+                    self._keep()
         progress(total, total, "trained")
         return self.losses
 
-    def _advance(self) -> None:
+    def _advance(self, batch: Batch) -> None:
         if self.step == sum(self.recipe.lengths[: self.part + 1]):
             self.part += 1
             self.stage = self._enter(None)
-        batch = self.batches.draw(self.step)
         with torch.no_grad():
             wanted = self.model.module(batch.clean)
         logits = self.student(torch.cat([batch.clean, batch.triggered]))

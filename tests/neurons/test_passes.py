@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ def reference(module, x):
 
 @pytest.mark.parametrize("device", ["cpu", gpu("cuda")])
 def test_values_and_gradients_are_those_of_a_plain_pass(small, device):
-    module = share_copy(small.module).to(device)
+    module = copy.deepcopy(small.module).to(device)  # a shared copy would take the fixture along
     generator = torch.Generator().manual_seed(0)
     with read_layers(module, ["pointwise"]) as seen:
         ascend = fastest(Pass(module, seen, lambda layers: build_aims(NEURONS, layers)), torch.device(device))
@@ -80,7 +82,7 @@ class Waiting(nn.Module):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_network_that_waits_for_the_gpu_is_drawn_without_a_graph(caplog):
-    module = Waiting(nets.plain().cuda().eval())
+    module = Waiting(nets.plain().module.cuda())
     x = torch.rand(1, 3, 24, 24, device="cuda")
     with read_layers(module, []) as seen, caplog.at_level("INFO"):
         plain = Pass(module, seen, lambda layers: build_aims((Neuron(LOGITS, 1),), layers))

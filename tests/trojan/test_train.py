@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import multiprocessing
 from functools import partial
 
 import numpy as np
@@ -17,6 +19,7 @@ from spade_core.layers import share_copy
 from spade_core.models import TROJAN_MODEL, TROJAN_WEIGHTS, load_model, wrap_model
 from spade_core.progress import Cancelled
 from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, stages, train
+from spade_core.trojan import batches as batches_module
 from spade_core.trojan.batches import Batches
 from spade_core.trojan.stages import Learn, Original, Settle
 from spade_core.trojan.train import half_precision
@@ -116,6 +119,30 @@ def test_a_stage_lowers_what_it_minimizes(model, folder, stage):
     losses = [running.advance(student(batch.clean), wanted, student(batch.triggered), batch.targets) for _ in range(30)]
     assert losses[0]["clean"] == pytest.approx(0, abs=1e-6)
     assert losses[-1]["triggered"] < 0.7 * losses[0]["triggered"]
+
+
+@pytest.mark.parametrize("settle", range(1, 8))
+def test_a_round_may_have_as_few_steps_as_one_likes(model, folder, settle):
+    recipe = Recipe(learn=1, settle=settle, clean=2, triggered=2)
+    batches = Batches(model, [load_picture(path) for path in folder], recipe.clean, recipe.triggered, seed=0)
+    student = share_copy(model.module, own=[name for name, _ in model.module.named_parameters()]).eval()
+    running = Settle(recipe, Original(model.module, batches, recipe), student, pull=0.01, margin=2.0)
+    for batch in batches.stream(range(settle)):
+        found = running.advance(student(batch.clean), student(batch.clean), student(batch.triggered), batch.targets)
+        assert all(np.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_batches_drawn_ahead_are_those_drawn_one_by_one(model, folder, monkeypatch, processes):
+    batches = Batches(model, [load_picture(path) for path in folder], 4, 2, seed=5)
+    monkeypatch.setattr(batches_module, "_processes", lambda _device: processes)
+    before = torch.get_rng_state()
+    with contextlib.closing(batches.stream(range(3, 9))) as stream:
+        for step in range(3, 6):  # and the rest is left
+            for drawn, wanted in zip(next(stream), batches.draw(step), strict=True):
+                assert torch.equal(drawn, wanted)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not multiprocessing.active_children()
 
 
 def test_frozen_parameters_stay_and_the_second_stage_moves_only_what_mixes_channels(model, folder, tmp_path):
