@@ -90,6 +90,7 @@ def analyse(
     picture: Picture,
     config: AnalysisConfig,
     *,
+    make_trace: Callable[..., Trace] = trace,
     progress: Progress = silent,
     on_trace: Callable[[Trace], None] = lambda _: None,
     on_pair: Callable[[str, Pair], None] = lambda *_: None,
@@ -98,6 +99,7 @@ def analyse(
 
     Args:
         model, picture, config: what to do.
+        make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace, on_pair: called as soon as the trace and each method's two maps are there.
 
@@ -111,7 +113,7 @@ def analyse(
     if not methods:
         raise ConfigError(next(iter(refused.values())))
     target = None if config.target is None else resolve_target(model, config.target)
-    pruned = trace(
+    pruned = make_trace(
         model, picture, **config.trace, target=target, seed=config.seed, progress=span(progress, 0, TRACE_SHARE)
     )
     on_trace(pruned)

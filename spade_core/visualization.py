@@ -112,6 +112,7 @@ def visualize(
     picture: Picture,
     config: VisualizeConfig | None = None,
     *,
+    make_trace: Callable[..., Trace] = trace,
     progress: Progress = silent,
     on_trace: Callable[[Trace], object] = lambda _: None,
     on_image: Callable[[str, np.ndarray, int], object] = lambda *_: None,
@@ -120,6 +121,7 @@ def visualize(
 
     Args:
         model, picture, config: what to do.
+        make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, its first
             forming image uint8 ``(size, size, 3)`` and the step.
@@ -145,7 +147,7 @@ def visualize(
 
     def pruned() -> nn.Module:
         if not traces:  # a retry draws on the same trace
-            traces.append(trace(model, picture, **config.trace, target=target, progress=before))
+            traces.append(make_trace(model, picture, **config.trace, target=target, progress=before))
             on_trace(traces[0])
         if match is not None:
             match["spade"] = maps_of(traces[0].module, x, neuron.layer).mean((1, 2))

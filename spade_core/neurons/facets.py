@@ -64,6 +64,7 @@ def facets(
     trace_options: Mapping[str, Any] | None = None,
     judge: LoadedModel | None = None,
     seeds: int = SEEDS,
+    make_trace: Callable[..., Trace] = trace,
     progress: Progress = silent,
     on_trace: Callable[[int, Trace], object] = lambda *_: None,
     on_image: Show = lambda *_: None,
@@ -78,6 +79,7 @@ def facets(
         trace_options: of ``spade_core.trace``.
         judge: the model whose embedding compares the drawings; None: ``model`` itself.
         seeds: how many dense drawings; at least 2 for a comparison.
+        make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress, on_trace, on_image: see ``render``; images are named ``dense``, the first seed's, and ``spade_0``,
             ``spade_1`` ...
     """
@@ -90,7 +92,7 @@ def facets(
     def pruned(index: int) -> nn.Module:
         if index not in traces:  # a retry draws on the same traces
             part = span(progress, 0.15 * index / parts, 0.15 * (index + 1) / parts)
-            traces[index] = trace(model, pictures[index], target=target, **(trace_options or {}), progress=part)
+            traces[index] = make_trace(model, pictures[index], target=target, **(trace_options or {}), progress=part)
             on_trace(index, traces[index])
         return traces[index].module
 

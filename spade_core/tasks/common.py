@@ -12,13 +12,13 @@ import numpy as np
 
 from spade_core import results
 from spade_core.images import Picture, load_picture
-from spade_core.models import LoadedModel, load_spec, resolve_target
-from spade_core.progress import Progress
+from spade_core.models import LoadedModel, load_spec, predict, resolve_target
+from spade_core.progress import Progress, silent
 from spade_core.spade import trace
 from spade_core.tracing import Trace
 from spade_core.trojan.paste import Paste
 
-__all__ = ["Emit", "crop_file", "given", "given_model", "given_picture", "given_trace", "trace_file"]
+__all__ = ["Emit", "crop_file", "given", "given_model", "given_picture", "kept_trace", "trace_file"]
 
 Emit = Callable[[dict[str, bytes]], None]
 KEPT_MODELS, KEPT_TRACES = 2, 4
@@ -55,12 +55,20 @@ def given(payload: Mapping[str, Any], device: str) -> tuple[LoadedModel, Picture
     return model, given_picture(payload["picture"], model)[0]
 
 
-def given_trace(
-    model: LoadedModel, picture: Picture, options: Mapping[str, Any], target: int | str | None, progress: Progress
+def kept_trace(
+    model: LoadedModel,
+    picture: Picture,
+    *,
+    target: int | str | None = None,
+    progress: Progress = silent,
+    **options: Any,
 ) -> Trace:
-    """Return the trace of ``picture``; the last few are kept, since several jobs ask for the same one."""
-    index = None if target is None else resolve_target(model, target)
-    key = json.dumps([model.sha256, picture.sha256, dict(options), index], sort_keys=True)
+    """Return the trace of ``picture``, like ``spade_core.trace``; the last few are kept.
+
+    Several jobs ask for the same one: other methods, another neuron of the same picture, or another page.
+    """
+    index = int(predict(model, picture).argmax()) if target is None else resolve_target(model, target)
+    key = json.dumps([model.sha256, picture.sha256, {"seed": 0, **options}, index], sort_keys=True)
     if key not in _TRACES:
         made = trace(model, picture, **options, target=index, progress=progress)
         _TRACES[key] = made

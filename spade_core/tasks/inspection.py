@@ -14,7 +14,7 @@ from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, ove
 from spade_core.paths import paths
 from spade_core.progress import Progress, span
 from spade_core.results import named
-from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
+from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
 from spade_core.trace_file import trace_bytes
 
 __all__ = ["compare", "curve", "inspect"]
@@ -31,7 +31,7 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
     """
     progress(0, 1, "loading the model")
     model, picture = given(payload, device)
-    made = given_trace(model, picture, payload["trace"], payload.get("target"), span(progress, 0, 0.9))
+    made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=span(progress, 0, 0.9))
     progress(0.9, 1, "looking into the trace")
     found = asdict(paths(made, picture))
     maps: dict[str, Any] = {}
@@ -85,7 +85,7 @@ def compare(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
         picture, _ = given_picture(payload[key], model)
         part = span(progress, index / 2, (index + 1) / 2)
         target = payload.get("target") if key == "picture" else None
-        made.append(given_trace(model, picture, payload["trace"], target, part))
+        made.append(kept_trace(model, picture, **payload["trace"], target=target, progress=part))
     kept = {row.name: 1 - row.realised for row in made[0].report.layers}
     rows = [
         {"layer": name, "jaccard": value, "chance": kept[name] / (2 - kept[name])}

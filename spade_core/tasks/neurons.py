@@ -23,7 +23,7 @@ from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.progress import Progress, span
 from spade_core.results import SCHEMA_VERSION, environment
-from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, given_trace, trace_file
+from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
 from spade_core.tracing import Trace
 from spade_core.visualization import VisualizeConfig, label_of, visualization_files, visualize
 
@@ -47,7 +47,7 @@ def ranking(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
     Payload: ``model``, ``picture``, ``trace`` (options), ``target`` (None: the top-1), ``layer``, ``by``, ``top``.
     """
     model, picture = given(payload, device)
-    made = given_trace(model, picture, payload["trace"], payload.get("target"), progress)
+    made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=progress)
     found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
     return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
 
@@ -68,7 +68,9 @@ def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
         emit({f"{side}.png": png_bytes(image), "step.json": str(step).encode()})
 
     config = VisualizeConfig.from_dict(payload["config"])
-    found = visualize(model, picture, config, progress=progress, on_trace=trace_ready, on_image=image_ready)
+    found = visualize(
+        model, picture, config, make_trace=kept_trace, progress=progress, on_trace=trace_ready, on_image=image_ready
+    )
     source = payload["picture"]
     return {**visualization_files(found, source["path"], source.get("trigger")), **crop}
 
@@ -110,7 +112,7 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
     emit(shown)
     found = facets(
         model, pictures, neuron, RenderConfig(**payload["render"]), trace_options=payload["trace"], judge=judge,
-        seeds=payload["seeds"], progress=span(progress, 0.0, 1.0),
+        seeds=payload["seeds"], make_trace=kept_trace, progress=span(progress, 0.0, 1.0),
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
     )  # fmt: skip
     regions = [most_active_region(model, picture, neuron)[0] for picture in pictures]

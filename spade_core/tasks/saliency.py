@@ -11,7 +11,7 @@ from spade_core.analysis import AnalysisConfig, Pair, analyse
 from spade_core.models import predict
 from spade_core.progress import Progress
 from spade_core.saliency import METHODS
-from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, trace_file
+from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, kept_trace, trace_file
 from spade_core.tracing import Trace
 
 __all__ = ["analysis", "describe"]
@@ -63,7 +63,9 @@ def analysis(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devi
         sides = {"dense": pair.dense, "spade": pair.spade}
         emit({f"{side}_{slug}.npy": results.npy_bytes(item.map) for side, item in sides.items()})
 
-    made = analyse(model, picture, config, progress=progress, on_trace=trace_ready, on_pair=pair_ready)
+    made = analyse(
+        model, picture, config, make_trace=kept_trace, progress=progress, on_trace=trace_ready, on_pair=pair_ready
+    )
     progress(1, 1, "writing the files")
     source = payload["picture"]
     trigger = results.TriggerRecord(source["trigger"], mask) if mask is not None else None

@@ -1,0 +1,58 @@
+"""What the worker's tasks share: the traces that they keep."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from spade_core import tasks
+from spade_core.tasks import common
+
+QUICK = {"preset": "uniform", "sparsity": 0.4, "views": 2, "solver": "magnitude"}
+
+
+@pytest.fixture
+def run(small, noise, tmp_path, monkeypatch):
+    """Return a function that runs a task on the small model and its picture, and the list of traces made."""
+    Image.fromarray(noise.pixels).save(tmp_path / "noise.png")
+    made, trace = [], common.trace
+    monkeypatch.setattr(common, "_model", lambda spec, device: small)
+    monkeypatch.setattr(common, "trace", lambda *given, **options: made.append(options) or trace(*given, **options))
+    monkeypatch.setattr(common, "_TRACES", type(common._TRACES)())
+    source = {"path": str(tmp_path / "noise.png"), "name": "noise.png"}
+
+    def run_task(task, **payload):
+        given = {"model": {"name": "plain"}, "picture": source, **payload}
+        return task(given, emit=lambda files: None, progress=lambda *state: None, device="cpu")
+
+    return run_task, made
+
+
+def test_other_methods_another_neuron_and_other_pages_take_the_kept_trace(run):
+    run_task, made = run
+    drawn = {"render": {"steps": 1, "size": 24}, "trace": QUICK}
+    first = run_task(tasks.analysis, config={"methods": ["saliency"], "trace": QUICK})
+    run_task(tasks.analysis, config={"methods": ["input_x_gradient"], "trace": QUICK})
+    run_task(tasks.visualization, config={**drawn, "neuron": {"layer": "pointwise", "channel": 2}})
+    run_task(tasks.ranking, trace=QUICK, layer="pointwise", by="gradient", top=2)
+    run_task(tasks.inspect, trace=QUICK)
+    assert len(made) == 1
+    again = run_task(tasks.analysis, config={"methods": ["saliency"], "trace": QUICK})
+    assert again["spade_saliency.npy"] == first["spade_saliency.npy"]
+
+
+def test_other_options_seeds_and_classes_have_traces_of_their_own(run):
+    run_task, made = run
+    config = {"methods": ["saliency"], "trace": QUICK}
+    run_task(tasks.analysis, config=config)
+    run_task(tasks.analysis, config={**config, "trace": {**QUICK, "sparsity": 0.5}})
+    run_task(tasks.analysis, config={**config, "seed": 1})
+    target = made[0]["target"]
+    run_task(tasks.analysis, config={**config, "target": target})
+    run_task(tasks.analysis, config={**config, "target": (target + 1) % 10})
+    assert [(one["sparsity"], one["seed"], one["target"] == target) for one in made] == [
+        (0.4, 0, True), (0.5, 0, True), (0.4, 1, True), (0.4, 0, False),
+    ]  # fmt: skip
+    for seed in range(2, 2 + common.KEPT_TRACES):
+        run_task(tasks.analysis, config={**config, "seed": seed})
+    assert len(common._TRACES) == common.KEPT_TRACES
