@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -55,6 +57,22 @@ def test_publish_simulate_status_export_and_analyse(capsys, folder):
     assert "SIMULATED" in out.out
     _code, out = ask(capsys, "list", "--json")
     assert [row["key"] for row in json.loads(out.out)] == [key]
+
+
+def test_a_blind_study_is_analysed_only_when_it_is_unblinded(capsys, folder):
+    key = published(capsys, folder)
+    ask(capsys, "simulate", key, "--participants", 3)
+    with closing(sqlite3.connect(folder / "data" / "study.sqlite3")) as connection, connection:
+        connection.execute("UPDATE participants SET is_bot = 0, policy = NULL")
+    code, out = ask(capsys, "analyse", key, "--json")
+    assert (code, out.out) == (2, "")
+    assert "add --unblind" in out.err
+    ask(capsys, "export", key, "--out", folder / "blind.csv")
+    head = (folder / "blind.csv").read_text("utf-8-sig").splitlines()[0].split(",")
+    assert not {"condition", "correct", "stimulus_id", "class_neuron"} & set(head)
+    assert not json.loads(ask(capsys, "analyse", key, "--unblind", "--json")[1].out)["simulated"]
+    ask(capsys, "export", key, "--out", folder / "open.csv")
+    assert "condition" in (folder / "open.csv").read_text("utf-8-sig").splitlines()[0].split(",")
 
 
 def test_texts_are_shared_one_by_one(capsys, folder):

@@ -20,6 +20,7 @@ _STUDY: Mapping[str, Entry] = {
     "design_version": ("whole number", "number of the design's saved version, from 1; “study versions” lists them"),
     "design_sha256": ("text", "of the design"),
     "code_version": ("text", "version of the program that published it"),
+    "class_shown": ("0/1", "the variant whose question names the class, so that the visualization can be ignored"),
 }
 STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
 _WHO: Mapping[str, Entry] = {

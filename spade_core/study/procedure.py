@@ -63,8 +63,14 @@ def procedure(design: Design) -> str:
         "stored seed. "
         f"Windows of at least {design.min_width} px; phones and tablets are {design.mobile}. "
         f"Answers are taken from {design.min_view_ms} ms after the onset, with {limit}. "
-        f"{_whole(design)}Quota: {design.quota} completed participants."
+        f"{_named(design)}{_whole(design)}Quota: {design.quota} completed participants."
     )
+
+
+def _named(design: Design) -> str:
+    if not design.show_class:
+        return "The class is not named. "
+    return "Variant with class names: the question names the class, so that people may ignore the visualization. "
 
 
 def _whole(design: Design) -> str:

@@ -98,6 +98,7 @@ def _study(source: Source) -> Row:
     return {
         "study_id": row.id, "study_version": source.study.design.version, "design_version": source.version,
         "design_sha256": row.design_sha256, "code_version": row.code_version,
+        "class_shown": source.study.design.show_class,
     }  # fmt: skip
 
 

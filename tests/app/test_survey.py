@@ -313,6 +313,17 @@ def test_declining_gives_the_declined_code(store, key):
     press(app, "device")
     press(app, "decline")
     assert app.code[0].value == "DECLINED1"
+    assert not app.get("link_button")
+
+
+def test_the_way_back_is_the_studys_own_with_the_code_of_this_end(store, tmp_path):
+    codes = {**real_design().codes.model_dump(), "return_url": "https://app.example.org/complete?cc={code}"}
+    key = publish(store, real_design(trials=6, codes=codes), tiny_set(tmp_path / "s"))
+    app = opened(study=key, PROLIFIC_PID="PID1", return_url="https://evil.example.org")
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    press(app, "decline")
+    assert app.get("link_button")[0].proto.url == "https://app.example.org/complete?cc=DECLINED1"
 
 
 def test_an_id_can_be_typed_and_wrong_addresses_get_a_sentence(store, key):

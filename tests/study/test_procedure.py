@@ -35,9 +35,11 @@ def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of)
         "between 3 and 45 minutes", "between 7 and 300 seconds", "more than 2 rounds", "95%",
         "of 8 or more", "at least 700 px; phones and tablets are excluded",
         "fewer than 50%", "12 main stimuli of 12 class neurons", "model: net", "25.0 %", "lowest quarter",
+        "The class is not named",
         design.sha256, stimuli.sha256, "the more central region 50 % of 12", "the model rater on SPADE 100 % of 12",
     ):  # fmt: skip
         assert part in text, part
+    assert "Variant with class names" in text_of(design.model_copy(update={"show_class": True}), stimuli)
     assert LOW == 0.25  # the quarter of the text
 
 
