@@ -8,6 +8,7 @@ from step to step, so there is one graph for each size.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -89,6 +90,7 @@ class _Replayed:
             except RuntimeError as error:  # the network waits for the GPU, or copies from pageable memory
                 logger.info("this network's passes cannot be recorded, they are launched one by one: %s", error)
                 self._refused = True
+                _record_nothing()
             return found
         return self._recorded[x.shape](x)
 
@@ -106,6 +108,12 @@ class _Replayed:
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             values, gradient = self._plain(kept)
         return _Recorded(graph, kept, values, gradient)
+
+
+def _record_nothing() -> None:
+    """Begin and end a recording: one that failed leaves the random generator as if it were still going on."""
+    with warnings.catch_warnings(), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
 
 
 def fastest(plain: Pass, device: torch.device) -> Ascent:
