@@ -1,4 +1,4 @@
-"""The command line as people use it: in a process of its own."""
+"""The command line: its function as people would call it, and in a process of its own where that matters."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests import test_weights
 from tests.hostile import hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent
+QUICK = ["--views", "2", "--solver", "magnitude", "--calibration", "independent", "--sparsity", "0.2"]
 
 
 def run(*arguments, **options):
@@ -44,14 +45,14 @@ def test_layers_lists_names_shapes_and_stages(capsys):
     assert {"name": "classifier", "kind": "linear", "shape": [1000, 1280], "stage": "classifier"} in rows
 
 
-def test_explain_writes_what_it_says_and_replay_finds_the_same_bits(tmp_path):
+def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_process(tmp_path, capsys):
     out = tmp_path / "out"
-    made = run(
+    arguments = [
         "explain", "--model", "efficientnet_lite0", "--image", "bundled:coffee", "--method", "saliency", "--method",
         "input_x_gradient", "--views", "4", "--target", "espresso", "--device", "cpu", "--out", str(out), "--json",
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    found = json.loads(made.stdout)
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["target"] == {"index": 967, "label": "espresso"}
     assert found["sparsity"] > 0.4
     assert found["seconds"]["command"] > 0
@@ -61,9 +62,10 @@ def test_explain_writes_what_it_says_and_replay_finds_the_same_bits(tmp_path):
         f"{side}_{slug}.{kind}" for side in ("dense", "spade") for slug in found["methods"] for kind in ("npy", "png")
     } <= names
     assert np.load(out / "spade_saliency.npy").shape == (224, 224)
-    again = run("replay", str(out / "manifest.json"))
+    again = run("replay", str(out / "manifest.json"), "--json")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("identical") == 4
+    assert json.loads(again.stdout)["identical"]
+    assert len(json.loads(again.stdout)["differences"]) == 4
 
 
 def test_replay_finds_a_picture_given_by_a_relative_path(tmp_path, monkeypatch, capsys):
@@ -72,7 +74,7 @@ def test_replay_finds_a_picture_given_by_a_relative_path(tmp_path, monkeypatch, 
     (tmp_path / "mine.jpg").write_bytes(bundled()["coffee"].path.read_bytes())
     monkeypatch.chdir(tmp_path)
     arguments = ["--image", "mine.jpg", "--method", "saliency", "--out", "out", "--device", "cpu"]
-    assert main(["explain", *arguments, "--views", "2", "--solver", "magnitude", "--sparsity", "0.2"]) == 0
+    assert main(["explain", *arguments, *QUICK]) == 0
     monkeypatch.chdir("/")
     assert main(["replay", str(tmp_path / "out")]) == 0
     (tmp_path / "mine.jpg").rename(tmp_path / "moved.jpg")
@@ -161,10 +163,8 @@ def test_an_unwritable_folder_is_said(tmp_path, capsys, monkeypatch):
         str(tmp_path / "file"),
         "--device",
         "cpu",
-        "--views",
-        "2",
     ]
-    assert main([*arguments, "--solver", "magnitude", "--sparsity", "0.1"]) == 2
+    assert main([*arguments, *QUICK]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from spade_core.cli import main
 
-QUICK = ["--preset", "uniform", "--sparsity", "0.3", "--views", "2", "--solver", "magnitude", "--device", "cpu"]
+TRACE = ["--preset", "uniform", "--sparsity", "0.3", "--views", "2", "--solver", "magnitude"]
+QUICK = [*TRACE, "--calibration", "independent", "--device", "cpu"]
 
 
 def said(capsys):
@@ -18,11 +19,11 @@ def said(capsys):
 
 
 def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
-    arguments = ["visualize", "--image", "bundled:koala", "--steps", "3", "--size", "32", *QUICK]
+    arguments = ["visualize", "--image", "bundled:koala", "--steps", "4", "--size", "32", *QUICK]
     assert main([*arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
     found = said(capsys)
     assert found["neuron"]["label"] == "koala"
-    assert found["images"]["dense"]["steps"] == 3
+    assert found["images"]["dense"]["steps"] == 4
     names = {path.name for path in (tmp_path / "a").iterdir()}
     assert {"dense.png", "spade.png", "manifest.json"} <= names
     assert Image.open(tmp_path / "a" / "dense.png").size == (32, 32)

@@ -1,17 +1,27 @@
-"""Headless Chromium for the tests that drive the app."""
+"""What the tests that drive the app share: headless Chromium, and what every simulated session would look up anew."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from functools import cache
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 
 from benchmarks.serving import FLAGS
 from spade_core.study.store import Store
 
 LONG = 120_000  # ms; generous, for machines that do other things too
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_for_components():
+    """Let Streamlit read the metadata of all installed packages once, not for each simulated session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ QUICK = {
     "sparsity": "0.3",
     "views": "2",
     "solver": "magnitude",
+    "calibration": "independent",
 }
 
 
@@ -219,9 +220,8 @@ def test_panels_share_one_scale_centred_on_zero():
     assert {axis.matches for axis in figure.select_xaxes()} == {"x"}
 
 
-PRUNED = {"run": "1", "picture": "bundled:koala", "preset": "uniform", "sparsity": "0.3", "views": "2"} | {
-    "solver": "magnitude"
-}
+PRUNED = {**QUICK, "run": "1", "picture": "bundled:koala"}
+PRUNED.pop("methods")
 
 
 def test_the_neuron_page_waits_for_a_click():
@@ -233,7 +233,7 @@ def test_the_neuron_page_waits_for_a_click():
 
 
 def test_a_link_draws_a_class_neuron():
-    app = page("pages/neurons.py", steps="2", **PRUNED)
+    app = page("pages/neurons.py", steps="1", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.subheader[0].value == "koala"
@@ -243,7 +243,7 @@ def test_a_link_draws_a_class_neuron():
 
 
 def test_a_layers_channels_can_be_ranked_and_picked():
-    app = page("pages/neurons.py", steps="2", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
+    app = page("pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
     assert not app.error, app.error[0].value
     assert "--layer blocks.6.0.conv_pw --channel 7" in app.code[0].value
     app.toggle(key="rank").set_value(True).run()
@@ -262,7 +262,7 @@ def test_a_layers_channels_can_be_ranked_and_picked():
 
 
 def test_a_link_draws_a_single_neuron():
-    app = page("pages/neurons.py", steps="2", layer="blocks.6.0.conv_pw", channel="7", position="2x6", **PRUNED)
+    app = page("pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", position="2x6", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.subheader[0].value == "blocks.6.0.conv_pw, channel 7 at (2, 6)"
@@ -272,7 +272,7 @@ def test_a_link_draws_a_single_neuron():
 
 
 def test_several_drawings_of_a_neuron():
-    app = page("pages/neurons.py", steps="2", images="2", **PRUNED)
+    app = page("pages/neurons.py", steps="1", images="2", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.selectbox(key="images").value == 2
@@ -289,7 +289,7 @@ def test_reference_folders_are_chosen_by_name_and_a_missing_one_costs_nothing_el
         Image.fromarray(np.full((30, 30, 3), 60 * index, np.uint8)).save(tmp_path / "one" / f"{index}.png")
     chosen = [tmp_path / name for name in ("one", "absent", "empty")]
     monkeypatch.setenv("SPADE_REFERENCES", os.pathsep.join(map(str, chosen)))
-    app = page("pages/neurons.py", steps="2", **PRUNED)
+    app = page("pages/neurons.py", steps="1", **PRUNED)
     assert not app.error, app.error[0].value
     assert app.selectbox(key="references_from").options == ["one", "absent", "empty", "bundled pictures"]
     assert "the crops of “one” that excite this channel most" in texts(app)
@@ -321,7 +321,7 @@ def test_reference_folders_of_one_name_are_told_apart():
     ],
 )
 def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
-    app = page("pages/neurons.py", steps="2", **link, **PRUNED)
+    app = page("pages/neurons.py", steps="1", **link, **PRUNED)
     assert not app.exception
     assert len(app.error) == 1
     assert app.error[0].value.startswith("The link")
@@ -330,7 +330,7 @@ def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
 
 def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
     link = {**PRUNED, "run": "", "model": "efficientnet_lite0_trojan", "picture": "bundled:coffee"}
-    app = page("pages/neurons.py", steps="2", trigger="heart:50:20x30:1", **link)
+    app = page("pages/neurons.py", steps="1", trigger="heart:50:20x30:1", **link)
     good = bundled()["cat"].path.read_bytes()
     decoded = []
     load = shelf.load_picture
