@@ -52,12 +52,12 @@ def start_server(
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    for _ in range(300):
+    for _ in range(1200):
         try:
             urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)  # noqa: S310 - our own server
             break
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
     return process, url
 
 

@@ -39,14 +39,24 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def context(browser):
+    """Yield what the pages of a module share: the cache, so that the scripts of the app are read once."""
+    shared = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    shared.set_default_timeout(LONG)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def page(browser):
-    """Yield a page with storage of its own."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+def page(context):
+    """Yield a page that finds no storage of an earlier one."""
     opened = context.new_page()
-    opened.set_default_timeout(LONG)
     yield opened
-    context.close()
+    if opened.url.startswith("http"):
+        opened.evaluate("localStorage.clear()")
+    opened.close()
+    context.clear_cookies()
 
 
 @pytest.fixture(scope="module")
