@@ -9,7 +9,8 @@ from functools import cache
 import pytest
 from streamlit.components.v2 import manifest_scanner
 
-from benchmarks.serving import FLAGS
+from benchmarks.serving import FLAGS, stop_server
+from benchmarks.study_kills import Server
 from spade_core.study.store import Store
 
 LONG = 120_000  # ms; generous, for machines that do other things too
@@ -71,3 +72,11 @@ def store(home):
     found = Store(f"sqlite:///{home / 'study.sqlite3'}")
     yield found
     found.close()
+
+
+@pytest.fixture(scope="module")
+def study_server(home, store):
+    """Yield the server of such a study, which tests may stop or kill, and start again at its address."""
+    found = Server(str(home))
+    yield found
+    stop_server(found.process)

@@ -7,12 +7,13 @@ import re
 import pytest
 from sqlalchemy import select
 
-from benchmarks.serving import serving, start_server, stop_server
+from benchmarks.serving import stop_server
 from benchmarks.survey_browser import ready
 from spade_core.study.export import trial_table
 from spade_core.study.status import status_of
 from spade_core.study.studies import publish
 from spade_core.study.tables import Event, Participant, Trial
+from tests.app.waiting import counting, onset, says
 from tests.study.conftest import real_design, tiny_set
 
 pytestmark = pytest.mark.browser
@@ -25,27 +26,29 @@ PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a
 def key(store, home):
     rating = {"name": "help", "kind": "rating", "text": "Did it help?", "low": 1, "high": 3, "required": True}
     design = real_design(
-        trials=6, catch=1, repeats=1, attention=1, practice=2, practice_pass=1, pause_every=5,
+        trials=4, catch=1, repeats=1, attention=1, practice=2, practice_pass=1, pause_every=3,
         questions={"extra": [rating]},
     )  # fmt: skip
     return publish(store, design, tiny_set(home / "set"))
 
 
-@pytest.fixture
-def server(home):
-    with serving("app.py", environment(home)) as url:
-        yield url
+def restart(study_server):
+    stop_server(study_server.process)
+    study_server.start()
 
 
-def environment(home):
-    return {"SPADE_DATA_DIR": str(home), "SPADE_JOBS": "inline"}
-
-
-def to_practice(page, url, key, query=""):
-    page.goto(f"{url}/survey?study={key}{query}")
+def to_instructions(page, study_server, key, query=""):
+    page.goto(f"{study_server.url}/survey?study={key}{query}")
+    says(page, "Continue")
     page.get_by_role("button", name="Continue").click()
+    says(page, "I have read this and want to take part")
     page.get_by_text("I have read this and want to take part").click()
     page.get_by_role("button", name="Take part", exact=True).click()
+    says(page, "page 1 of 3")
+
+
+def to_practice(page, study_server, key, query=""):
+    to_instructions(page, study_server, key, query)
     for _ in range(3):
         before = page.get_by_role("heading", level=3).inner_text()
         page.get_by_role("button", name="Next").click()
@@ -55,49 +58,50 @@ def to_practice(page, url, key, query=""):
             ("Say which region made", "What excites")[number]
         ).click()
     page.get_by_role("button", name="Check").click()
-    page.locator(".trial[data-onset]").wait_for()
+    onset(page)
 
 
 def answer(page, number, right=None):
     """Answer one trial by mouse or, every other time, by key, rightly where ``right`` says how; then how sure."""
-    trial = page.locator(".trial[data-onset]")
-    trial.wait_for()
-    page.wait_for_timeout(650)
     region = right.removeprefix("region_") if right else "21"[number % 2]
     if number % 2:
         page.keyboard.press(region)
     else:
         page.get_by_role("button", name=re.compile(f"Region {region}")).click()
-    page.wait_for_timeout(350)  # a second press within 250 ms is a double click, not a confidence
+    page.wait_for_timeout(300)  # a second press within 250 ms is a double click, not a confidence
     page.get_by_role("button", name=re.compile("Fairly sure")).click()
 
 
 def go_through(page, store, uid):
     """Answer until the debrief."""
+    begun = None
     for number in range(60):
-        page.locator(".trial[data-onset]").or_(page.get_by_role("button", name="Go on")).or_(
-            page.get_by_role("button", name="Finish")
-        ).first.wait_for()
-        if page.get_by_role("button", name="Finish").count():
+        seen = counting(page, begun, "Finish", "Go on")
+        if seen == "Finish":
             return
-        if page.get_by_role("button", name="Go on").count():
+        if seen == "Go on":
             page.get_by_role("button", name="Go on").click()
-            page.get_by_role("button", name="Go on").wait_for(state="detached")
-            continue
+            seen = counting(page, begun)
+        begun = seen
         waiting = current(store, uid)
         # Practice is done rightly: sides are random, and whoever gets it wrong twice practises again.
         answer(page, number, waiting.reference_side if waiting.type == "practice" else None)
         if waiting.type != "practice":
             page.get_by_role("radio", name="2").check()
             page.get_by_role("button", name="Send").click()
-        for _ in range(200):
-            if store.run(lambda session, name=waiting.id: session.get(Trial, name)).answered is not None:
-                break
-            page.wait_for_timeout(50)
+        until_stored(page, store, waiting.id)
         if waiting.type == "practice":
+            says(page, "Continue")
             page.get_by_role("button", name="Continue").click()
-        page.wait_for_timeout(400)
     raise AssertionError("the study never ends")
+
+
+def until_stored(page, store, trial_id):
+    for _ in range(1000):
+        if store.run(lambda session: session.get(Trial, trial_id)).answered is not None:
+            return
+        page.wait_for_timeout(40)
+    raise AssertionError("the answer never arrives")
 
 
 def current(store, uid):
@@ -109,10 +113,10 @@ def person(store):
     return store.run(lambda session: session.scalar(select(Participant).order_by(Participant.started.desc()).limit(1)))
 
 
-def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_condition(page, server, store, key):
+def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_condition(page, study_server, store, key):
     frames = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(data)))
-    to_practice(page, server, key, "&PROLIFIC_PID=PID9&STUDY_ID=S&SESSION_ID=T")
+    to_practice(page, study_server, key, "&PROLIFIC_PID=PID9&STUDY_ID=S&SESSION_ID=T")
     assert "PID9" not in page.url
     uid = person(store).uid
     go_through(page, store, uid)
@@ -125,26 +129,26 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     assert len(sizes) == 1, "one size for all pictures, whatever they show"
     page.get_by_role("textbox").fill("well made")
     page.get_by_role("button", name="Finish").click()
-    page.get_by_text("COMPLETE1").wait_for()
+    says(page, "COMPLETE1")
     rows = trial_table(store, key, blind=False)
     mine = rows[rows["participant_uid"] == uid]
-    assert len(mine) == 2 + 6 + 1 + 1 + 1
+    assert len(mine) == 2 + 4 + 1 + 1 + 1
     assert set(mine["rt_source"]) == {"browser"}
     assert (mine["rating_help"] == 2).tolist() == (mine["trial_type"] != "practice").tolist()
     assert mine["rt_ms"].between(500, 60_000).all()
     assert status_of(store, key)["people"]["complete"] == 1
     events = select(Event.kind).where(Event.participant_uid == uid, Event.kind == "refused answer")
     assert store.run(lambda session: list(session.scalars(events))) == []
-    withdraw(page, server)
+    withdraw(page, study_server)
     assert uid not in set(trial_table(store, key, blind=False)["participant_uid"])
     page.go_back()
     page.get_by_text("nothing is left").wait_for()
 
 
-def withdraw(page, server):
+def withdraw(page, study_server):
     """Delete the participation by the code on the last page, at the address that stands there."""
     code = page.locator("code").last.inner_text()
-    page.goto(re.search(rf"{server}/survey\?withdraw=1", page.locator("body").inner_text()).group())
+    page.goto(re.search(rf"{study_server.url}/survey\?withdraw=1", page.locator("body").inner_text()).group())
     for typed, words in (("wrong", "No data belong to this code"), (code, "Your data are deleted")):
         page.get_by_role("textbox").fill(typed)
         page.get_by_role("button", name="Delete all of it for good").click()
@@ -152,91 +156,68 @@ def withdraw(page, server):
     assert page.get_by_role("textbox").count() == 0
 
 
-def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, home, key):
-    process, url = start_server("app.py", environment(home))
-    try:
-        page.set_viewport_size({"width": 1000, "height": 420})
-        page.goto(f"{url}/survey?study={key}&PROLIFIC_PID=PID12")
-        page.get_by_role("button", name="Continue").click()
-        page.get_by_text("I have read this and want to take part").click()
-        page.wait_for_timeout(300)
-        assert page.evaluate(SCROLLED) > 0, "a click that stays on the page leaves it where it is"
-        page.get_by_role("button", name="Take part", exact=True).click()
-        page.get_by_text("page 1 of 3").wait_for()
-        page.wait_for_function(f"() => ({SCROLLED})() === 0")
-        page.get_by_role("button", name="Next").click()
-        page.get_by_text("page 2 of 3").wait_for()
-        page.wait_for_function(f"() => ({SCROLLED})() === 0")
-        page.set_viewport_size({"width": 1400, "height": 1000})
-        page.reload()
-        page.get_by_text("page 2 of 3").wait_for()
-        page.get_by_role("button", name="Next").click()
-        page.get_by_text("page 3 of 3").wait_for()
-        page.get_by_role("button", name="Back").click()
-        page.get_by_text("page 2 of 3").wait_for()
-        stop_server(process)
-        process, _ = start_server("app.py", environment(home), port=int(url.rsplit(":", 1)[1]))
-        page.reload()
-        page.get_by_text("page 2 of 3").wait_for()
-    finally:
-        stop_server(process)
+def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, study_server, key):
+    to_instructions(page, study_server, key, "&PROLIFIC_PID=PID12")
+    page.get_by_role("button", name="Next").click()
+    says(page, "page 2 of 3")
+    page.reload()
+    says(page, "page 2 of 3")
+    page.get_by_role("button", name="Next").click()
+    says(page, "page 3 of 3")
+    page.get_by_role("button", name="Back").click()
+    says(page, "page 2 of 3")
+    restart(study_server)
+    page.reload()
+    says(page, "page 2 of 3")
 
 
-def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, home, store, key):
-    process, url = start_server("app.py", environment(home))
-    try:
-        to_practice(page, url, key, "&PROLIFIC_PID=PID10")
-        uid = person(store).uid
-        before = current(store, uid).id
-        page.reload()
-        page.locator(".trial[data-onset]").wait_for()
-        assert current(store, uid).id == before
-        stop_server(process)
-        process, _ = start_server("app.py", environment(home), port=int(url.rsplit(":", 1)[1]))
-        answer(page, 0)  # given while the page may still be reconnecting
-        for _ in range(400):
-            if store.run(lambda session: session.get(Trial, before)).answered is not None:
-                break
-            page.wait_for_timeout(100)
-        assert store.run(lambda session: session.get(Trial, before)).choice == "region_2"
-    finally:
-        stop_server(process)
+def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, study_server, store, key):
+    to_practice(page, study_server, key, "&PROLIFIC_PID=PID10")
+    uid = person(store).uid
+    before = current(store, uid).id
+    page.reload()
+    counting(page)
+    assert current(store, uid).id == before
+    restart(study_server)
+    answer(page, 0)  # given while the page may still be reconnecting
+    until_stored(page, store, before)
+    assert store.run(lambda session: session.get(Trial, before)).choice == "region_2"
 
 
-def test_an_open_page_says_by_itself_that_the_time_is_over(page, server, store, home):
+def test_an_open_page_says_by_itself_that_the_time_is_over(page, study_server, store, home):
     codes = {**real_design().codes.model_dump(), "time_over": "OVER1"}
     limited = real_design(trials=6, minutes_limit=30, codes=codes, practice=0, practice_pass=0)
     key = publish(store, limited, tiny_set(home / "limited"))
     who, query = ready(store, key, "slow")
     uid = who.row.uid
-    page.goto(server + query)
-    page.get_by_text("About 30 minutes left").wait_for()
+    page.goto(study_server.url + query)
+    says(page, "About 30 minutes left")
+    begun = counting(page)
     answer(page, 0)
-    page.wait_for_timeout(300)
-    page.locator(".trial[data-onset]").wait_for()
+    onset(page, begun)
 
     def nearly_over(session):
         session.get(Participant, uid).consented = store.clock() - 30 * 60 + 5
 
     store.run(nearly_over)
     page.reload()
-    page.get_by_text("Less than a minute left").wait_for()
-    page.get_by_text("OVER1").wait_for()
+    says(page, "Less than a minute left")
+    says(page, "OVER1")
     rows = trial_table(store, key)
     assert rows["choice"].notna().sum() == 1
     assert set(rows[rows["choice"].isna()]["timed_out_by"]) == {"study"}
     assert store.run(lambda session: session.get(Participant, uid)).status == "time_over"
 
 
-def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(browser, page, server, store, key):
+def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(browser, page, study_server, store, key):
     agent = "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 Chrome/131.0.0.0 Mobile Safari/537.36"
     size = {"width": 900, "height": 412}
     phone = browser.new_context(viewport=size, user_agent=agent, has_touch=True, is_mobile=True).new_page()
-    phone.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID13")
+    phone.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID13")
     phone.get_by_text("This study needs a computer").wait_for()
     assert phone.get_by_role("button", name="Continue").count() == 0
     phone.context.close()
-    page.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID13")
+    page.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID13")
     page.get_by_role("button", name="Continue").click()
     page.get_by_text("I have read this and want to take part").wait_for()
     device = person(store).device
@@ -244,9 +225,9 @@ def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(brows
     assert (device["width"], device["height"], device["dpr"], device["touch_points"]) == (1400, 1000, 1, 0)
 
 
-def test_a_narrow_window_is_refused_politely_and_may_be_enlarged(page, server, key):
+def test_a_narrow_window_is_refused_politely_and_may_be_enlarged(page, study_server, key):
     page.set_viewport_size({"width": 500, "height": 800})
-    page.goto(f"{server}/survey?study={key}&PROLIFIC_PID=PID11")
+    page.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID11")
     page.get_by_text("this study needs 700").wait_for()
     page.set_viewport_size({"width": 1000, "height": 800})
     page.get_by_role("button", name="Continue").wait_for()

@@ -8,8 +8,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.breakable import Line
-from benchmarks.serving import stop_server
-from benchmarks.study_kills import STAGES, Cuts, Kills, Ledger, Server, participate
+from benchmarks.study_kills import STAGES, Cuts, Kills, Ledger, participate
 from spade_core.study.studies import publish
 from tests.study.conftest import real_design, tiny_set
 
@@ -23,25 +22,18 @@ def key(store, home):
 
 
 @pytest.fixture(scope="module")
-def server(home, store):
-    found = Server(str(home))
-    yield found
-    stop_server(found.process)
-
-
-@pytest.fixture(scope="module")
 def ledger():
     return Ledger()
 
 
-def test_an_answer_survives_a_kill_between_click_and_commit(page, server, store, key, ledger):
-    participate(page, Kills(server), store, key, "killed", ledger, 1, random.Random(0))
+def test_an_answer_survives_a_kill_between_click_and_commit(page, study_server, store, key, ledger):
+    participate(page, Kills(study_server), store, key, "killed", ledger, 1, random.Random(0))
     assert (len(ledger.clicks), ledger.struck) == (1, Counter({("killed", STAGES[0]): 1}))
     assert ledger.agrees(store)
 
 
-def test_answers_survive_connections_cut_around_them(page, server, store, key, ledger):
-    with Line(server.url) as line:
+def test_answers_survive_connections_cut_around_them(page, study_server, store, key, ledger):
+    with Line(study_server.url) as line:
         participate(page, Cuts(line), store, key, "cut", ledger, 3, random.Random(0))
     assert [ledger.struck["cut", stage] for stage in STAGES] == [1, 1, 1]
     assert ledger.agrees(store)

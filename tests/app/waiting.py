@@ -1,42 +1,41 @@
-"""Waits that end with the next frame of the page: a locator that has waited for a while looks only every half second."""
+"""Waits that end with the next frame of the page: a locator that has waited for a while looks every half second."""
 
 from __future__ import annotations
 
 from playwright.sync_api import Page
 
 COUNTS = 510  # ms after its onset an answer to a trial counts; the component's own limit is 500
-_TRIALS = """
+EVERY = 30  # ms between two looks
+_SEEN = """([before, open, words]) => {
     const trials = [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")]
         .map((host) => host.shadowRoot?.querySelector(".trial"));
-"""
-_ONSET = f"""([before, open]) => {{
-    {_TRIALS}
     const begun = (trial) => trial?.dataset.onset && trial.dataset.onset !== before
         && performance.now() - Number(trial.dataset.onset) >= open;
-    return trials.find(begun)?.dataset.onset;
-}}"""
-_SAYS = f"""(wanted) => {{
-    {_TRIALS}
+    const found = open === null ? undefined : trials.find(begun);
+    if (found || !words.length) return found?.dataset.onset;
     const text = [document.body, ...trials].map((part) => part?.innerText).join("\\n");
-    return wanted.find((words) => text.includes(words));
-}}"""
-EVERY = 30  # ms between two looks at all of the page's text
+    return words.find((one) => text.includes(one));
+}"""
 
 
-def onset(page: Page, after: str | None = None, open_for: float = 0) -> str:
-    """Wait until a trial is open, another than the one that began at ``after``; return its onset.
+def onset(page: Page, after: str | None = None) -> str:
+    """Wait until a trial is open, another than the one that began at ``after``; return its onset."""
+    return _wait(page, after, 0, ())
 
-    Args:
-        open_for: ms since its onset.
+
+def counting(page: Page, after: str | None = None, *words: str) -> str:
+    """Wait until a trial is open, as :func:`onset`, and an answer to it counts, or the page shows one of these texts.
+
+    Returns:
+        The trial's onset, or the text.
     """
-    return page.wait_for_function(_ONSET, arg=[after, open_for]).json_value()
-
-
-def counting(page: Page, after: str | None = None) -> str:
-    """Wait until a trial is open, as :func:`onset`, and an answer to it counts; return its onset."""
-    return onset(page, after, COUNTS)
+    return _wait(page, after, COUNTS, words)
 
 
 def says(page: Page, *words: str) -> str:
     """Wait until the page shows one of these texts; return which, the first where there are several."""
-    return page.wait_for_function(_SAYS, arg=list(words), polling=EVERY).json_value()
+    return _wait(page, None, None, words)
+
+
+def _wait(page: Page, after: str | None, open_for: float | None, words: tuple[str, ...]) -> str:
+    return page.wait_for_function(_SEEN, arg=[after, open_for, list(words)], polling=EVERY).json_value()
