@@ -1,11 +1,10 @@
 """Can a condition be guessed from what travels beside the pixels? Kernel ridge classifiers on words and numbers.
 
 Whoever is guessed at shares neither participant nor class neuron with those that were learnt from: otherwise a design
-that shows every class neuron equally often in both conditions makes the guess worse than chance. Participants who met
-the same class neurons in the same conditions are spread evenly over the folds: were one condition of a class neuron
-commoner among those learnt from, it would be the rarer one among the others, and class neurons whose texts look alike
-would give a guess that is off chance without any leak. Chance is what comes of swapping both conditions in half of
-these participants, which keeps the design as balanced as it is.
+that shows every class neuron equally often in both conditions makes the guess worse than chance. Chance is what comes
+of permuting each participant's conditions. That holds only where every participant's class neurons have an order of
+their own: in one study, whose design gives them one order, neighbours in it never share a condition, and texts that
+name nothing but class neurons are guessed off chance, above or below.
 """
 
 from __future__ import annotations
@@ -34,9 +33,8 @@ class Guess:
 
     Attributes:
         accuracy: share of right guesses; low, high: 95 % interval, participants drawn anew.
-        chance: mean accuracy where half of the participants have both conditions swapped; chance_low, chance_high: its
-        95 % range.
-        p: share of such swaps that do at least as well.
+        chance: mean accuracy with labels permuted within participants; chance_low, chance_high: its 95 % range.
+        p: share of permutations that do at least as well.
     """
 
     accuracy: float
@@ -50,7 +48,7 @@ class Guess:
     def __str__(self) -> str:
         """Return one line for a person."""
         return (
-            f"{self.accuracy:.1%} right [{self.low:.1%}, {self.high:.1%}]; swapped {self.chance:.1%} "
+            f"{self.accuracy:.1%} right [{self.low:.1%}, {self.high:.1%}]; permuted {self.chance:.1%} "
             f"[{self.chance_low:.1%}, {self.chance_high:.1%}], p = {self.p:.3f}"
         )
 
@@ -81,10 +79,8 @@ def guess(
     rng = np.random.default_rng(seed)
     who, which = (np.unique(names, return_inverse=True)[1] for names in (list(people), list(neurons)))
     signs = np.where(labels, 1.0, -1.0)
-    alike = _alike(signs, who, which)
-    parts = _spread(alike, PEOPLE_FOLDS, rng)
-    targets = np.column_stack([signs, *(signs * _swaps(alike, parts, rng)[who] for _ in range(permutations))])
-    right = _right(kernel, targets, parts[who], _folds(which, NEURON_FOLDS, rng))
+    targets = np.column_stack([signs, *(_permuted(signs, who, rng) for _ in range(permutations))])
+    right = _right(kernel, targets, _folds(who, PEOPLE_FOLDS, rng), _folds(which, NEURON_FOLDS, rng))
     scores = right.mean(axis=0)
     low, high = np.percentile(_bootstrap(right[:, 0], who, rng), (2.5, 97.5))
     chance_low, chance_high = np.percentile(scores[1:], (2.5, 97.5))
@@ -96,28 +92,6 @@ def _folds(codes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
     """Return the fold of each row, ``(n,)``; rows of one group share it."""
     groups = codes.max() + 1
     return (rng.permutation(groups) % min(count, groups))[codes]
-
-
-def _alike(signs: np.ndarray, who: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Return each participant's group ``(people,)``: those who met the same class neurons in the same conditions."""
-    met = [sorted(zip(which[who == person], signs[who == person], strict=True)) for person in range(who.max() + 1)]
-    return np.unique([repr(one) for one in met], return_inverse=True)[1]
-
-
-def _spread(alike: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return each participant's fold ``(people,)``; every group is spread over all folds."""
-    order = np.lexsort((rng.random(len(alike)), alike))
-    parts = np.empty(len(alike), int)
-    parts[order] = np.arange(len(alike)) % count
-    return parts
-
-
-def _swaps(alike: np.ndarray, parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return 1 or -1 for each participant, half of each group and about half of its part of each fold."""
-    order = np.lexsort((rng.random(len(alike)), parts, alike))
-    swaps = np.empty(len(alike))
-    swaps[order] = np.where((np.arange(len(alike)) + rng.integers(2)) % 2, 1.0, -1.0)
-    return swaps
 
 
 def _right(kernel: np.ndarray, targets: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -132,6 +106,14 @@ def _right(kernel: np.ndarray, targets: np.ndarray, first: np.ndarray, second: n
             model = KernelRidge(alpha=1.0, kernel="precomputed").fit(kernel[np.ix_(train, train)], targets[train])
             right[test] = np.sign(model.predict(kernel[np.ix_(test, train)])) == targets[test]
     return right
+
+
+def _permuted(signs: np.ndarray, who: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    found = signs.copy()
+    for person in range(who.max() + 1):
+        rows = np.flatnonzero(who == person)
+        found[rows] = rng.permutation(found[rows])
+    return found
 
 
 def _bootstrap(right: np.ndarray, who: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Does anything but the pixels tell a trial's condition? All that the server sends to bots, and classifiers on it.
 
-    python -m benchmarks.study_blinding --people 40
+    python -m benchmarks.study_blinding --people 120
 
 Bots go through the demo study on the survey page of a real server, by its own websocket messages. Every frame is kept,
 with the pictures taken out and their sizes left in; classifiers then guess dense or SPADE for trials of participants
-and class neurons that they have not seen. As a control the same classifiers get the files' true sizes, which the server
-hides. Some bots more go in headless Chromium, where address, storage, alternative texts and page are read.
+and class neurons that they have not seen. Each bot has a study of its own with another order of class neurons, so that
+conditions follow from nothing but chance. As a control the same classifiers get whether a trial is dense or SPADE,
+hidden in noise. Some bots more go in headless Chromium, where address, storage, alternative texts and page are read.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from spade_core.study.store import Store
 from spade_core.study.studies import publish
 
 COMPARED = ("dense", "spade")
+LEAK = 2.0  # noise of the control, in differences between the conditions: such a leak is guessed in 60 %
 
 
 def main() -> None:
@@ -41,16 +43,17 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    stimuli, design = load_set(DEMO_SET), demo_design().model_copy(update={"quota": 10_000})
+    stimuli, design = load_set(DEMO_SET), demo_design()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{Path(folder) / 'study.sqlite3'}", lasting=False)
-        key = publish(store, design, stimuli)
+        orders = [design.model_copy(update={"seed": options.seed * 10_000 + one}) for one in range(options.people)]
+        keys = [publish(store, one, stimuli) for one in orders]
         with serving("app.py", {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}) as url:
-            records = [participate(url, store, key, number, options.seed) for number in range(options.people)]
+            records = [participate(url, store, key, number, options.seed) for number, key in enumerate(keys)]
             _frames(records, design, stimuli)
             seen = [one for record in records for one in trials_of(record)]
             _guesses(seen, stimuli, options.permutations, options.seed)
-            _pages(pages_of(options.chromium, url, store, key, options.browsers))
+            _pages(pages_of(options.chromium, url, store, publish(store, design, stimuli), options.browsers))
         store.close()
 
 
@@ -64,7 +67,7 @@ def _frames(records: Sequence[Record], design: Design, stimuli: StimulusSet) -> 
 
 
 def _guesses(seen: Sequence[Seen], stimuli: StimulusSet, permutations: int, seed: int) -> None:
-    """Print sizes and how well words, numbers and both tell dense from SPADE, and what true sizes would tell."""
+    """Print sizes and how well words, numbers and both tell dense from SPADE, and a weak leak beside them."""
     rows = [one for one in seen if one.trial.type == "main" and one.trial.condition in COMPARED]
     lengths = Counter(length for one in seen for length in one.pictures)
     _say(f"  lengths of {sum(lengths.values())} pictures sent: {', '.join(map(str, sorted(lengths)))}")
@@ -72,16 +75,12 @@ def _guesses(seen: Sequence[Seen], stimuli: StimulusSet, permutations: int, seed
     people = [one.trial.participant_uid for one in rows]
     neurons = [stimuli.item(one.trial.stimulus_id).class_neuron for one in rows]
     words, numbers = word_kernel([one.text for one in rows]), number_kernel(np.array([one.numbers for one in rows]))
-    true = number_kernel(np.array([[true_size(one, stimuli)] for one in rows]))
+    noise = np.random.default_rng(seed).normal(size=len(rows))
+    leak = number_kernel((labels + LEAK * noise)[:, None])
     _say(f"  dense or SPADE, {len(rows)} main trials of {len(set(people))} bots, {len(set(neurons))} class neurons:")
-    kernels = {"words": words, "numbers": numbers, "both": words + numbers, "control: true sizes": true}
+    kernels = {"words": words, "numbers": numbers, "both": words + numbers, "control: a leak": leak}
     for name, kernel in kernels.items():
         _say(f"    {name:<20} {guess(kernel, labels, people, neurons, permutations=permutations, seed=seed)}")
-
-
-def true_size(seen: Seen, stimuli: StimulusSet) -> int:
-    """Return the size of the visualization's file before it is filled up, bytes."""
-    return len(stimuli.read(stimuli.item(seen.trial.stimulus_id).files[seen.trial.condition]))
 
 
 def _pages(seen: Sequence[tuple[str, str]]) -> None:

@@ -179,7 +179,7 @@ def _answer(trial: Trial, rng: random.Random) -> dict[str, object]:
     choice = trial.required or (trial.reference_side if trial.type == "practice" else rng.choice(CHOICES))
     return {
         "trial_id": trial.id, "choice": choice, "confidence": rng.randint(1, 3), "extra": {}, "timed_out": False,
-        "rt_ms": rng.uniform(600, 4000), "rt_source": "browser",
+        "rt_ms": rng.uniform(600, 1900), "rt_source": "browser",  # longer times than it looked would be refused
     }  # fmt: skip
 
 
