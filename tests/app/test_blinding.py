@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from benchmarks.blind_guess import guess, number_kernel, word_kernel
 from benchmarks.serving import serving
+from benchmarks.survey_browser import ready
+from benchmarks.survey_client import SurveyClient
 from benchmarks.survey_record import early, participate, telling, trials_of
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
+from spade_core.study.tables import Event, Trial
 from tests.study.conftest import real_design, tiny_set
 
 PEOPLE, NEURONS = 24, 12
@@ -29,14 +33,19 @@ def stimuli(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory, design, stimuli):
+def survey(tmp_path_factory, design, stimuli):
+    """Yield a server's address, its database and the key of a study."""
     home = tmp_path_factory.mktemp("home")
     store = Store(f"sqlite:///{home / 'study.sqlite3'}", lasting=False)
     key = publish(store, design, stimuli)
     with serving("app.py", {"SPADE_DATA_DIR": str(home), "SPADE_JOBS": "inline"}) as url:
-        found = [participate(url, store, key, number, 0) for number in range(3)]
+        yield url, store, key
     store.close()
-    return found
+
+
+@pytest.fixture(scope="module")
+def records(survey):
+    return [participate(*survey, number, 0) for number in range(3)]
 
 
 def without_ids(seen):
@@ -113,3 +122,31 @@ def test_class_neurons_alone_are_guessed_at_chance_where_everybody_has_an_order_
         own.append(guess(kernel, orders, people, neurons, permutations=1, seed=seed).accuracy)
     assert np.mean(own) == pytest.approx(0.5, abs=0.03)
     assert abs(np.mean(alike) - 0.5) > 0.05, "one order puts the guess off chance although nothing leaks"
+
+
+def test_forged_messages_change_nothing(survey):
+    url, store, key = survey
+    (me, query), (other, _) = ready(store, key, "forger"), ready(store, key, "other")
+    mine, theirs = (
+        store.run(lambda session, who=who: list(session.scalars(planned(who)))) for who in (me, other)
+    )  # fmt: skip
+    client = SurveyClient(url, query.partition("?")[2])
+    try:
+        sent = {"confidence": 2, "extra": {}, "timed_out": False, "rt_ms": 700.0, "rt_source": "browser"}
+        for trial_id in (theirs[0].id, mine[1].id, "0" * 32):
+            client._post("answer", {**sent, "trial_id": trial_id, "choice": "region_1"})
+        for choice in ("region_1", "region_2", "cannot_tell"):
+            client._post("answer", {**sent, "trial_id": mine[0].id, "choice": choice})
+        client.run()
+    finally:
+        client.close()
+    now = store.run(lambda session: {one.id: one.choice for one in session.scalars(select(Trial))})
+    assert now[mine[0].id] == "region_1", "the first write wins"
+    assert [now[trial.id] for trial in [*mine[1:], *theirs]] == [None] * (len(mine) + len(theirs) - 1)
+    refused = select(Event.details).where(Event.kind == "refused answer", Event.participant_uid == me.row.uid)
+    reasons = [details["reason"] for details in store.run(lambda session: list(session.scalars(refused)))]
+    assert reasons == ["foreign", "skipping", "foreign", "conflicting", "conflicting"]
+
+
+def planned(who):
+    return select(Trial).where(Trial.participant_uid == who.row.uid, Trial.type == "practice").order_by(Trial.index)
