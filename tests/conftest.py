@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 
+if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+    # Read when torch is loaded, here and in every process that a test starts. The workers share the cores, and threads
+    # that wait for each other spin.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
