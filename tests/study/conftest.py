@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from spade_core.study.design import TEMPLATE, Design, load_design
 from spade_core.study.stimulus_set import Item, StimulusSet, write_manifest
 from spade_core.study.store import Store
 from spade_core.study.studies import publish
+from spade_core.study.tables import Base
 
 
 def tiny_set(
@@ -95,26 +97,80 @@ def pg_tools(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the name of each engine."""
+    return request.param
+
+
+@pytest.fixture
+def address(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """Return the address of a database without tables, of each engine."""
-    if request.param == "sqlite":
+    if engine == "sqlite":
         return f"sqlite:///{tmp_path / 'study.sqlite3'}"
     return fresh_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
-def pg_tools_where_needed(address: str, request: pytest.FixtureRequest) -> None:
+def pg_tools_where_needed(engine: str, request: pytest.FixtureRequest) -> None:
     """Put PostgreSQL's tools on the path in tests of that engine."""
-    if address.startswith("postgresql"):
+    if engine == "postgresql":
         request.getfixturevalue("pg_tools")
 
 
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite file with empty tables: a copy costs less than making them."""
+    file = tmp_path_factory.mktemp("empty") / "study.sqlite3"
+    Store(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def used() -> dict[str, str]:
+    """Return the PostgreSQL databases that tests have left behind empty, each with its :func:`schema`."""
+    return {}
+
+
 @pytest.fixture
-def store(address: str, tmp_path: Path) -> Iterator[Store]:
+def store(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
     """Yield an empty database of each engine, with a clock that tests turn."""
-    found = Store(address, clock=Clock(), backups=tmp_path / "backups")
+    kept: dict[str, str] = request.getfixturevalue("used")
+    before = None
+    if engine == "sqlite":
+        address = f"sqlite:///{shutil.copy(request.getfixturevalue('empty_file'), tmp_path / 'study.sqlite3')}"
+    elif kept:
+        address, before = kept.popitem()
+    else:
+        address = fresh_database(request.getfixturevalue("postgres"))
+    found = Store(address, clock=Clock(), backups=tmp_path / "backups", lasting=False)
+    if engine == "postgresql":
+        before = before or schema(found)
     yield found
+    if before is not None and schema(found) == before:
+        empty(found)
+        kept[address] = before
     found.close()
+
+
+def schema(store: Store) -> str:
+    """Return what tells the schema of a PostgreSQL database from another one."""
+    parts = (
+        "SELECT table_name || column_name || data_type || is_nullable FROM information_schema.columns"
+        " WHERE table_schema = 'public'",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid <> 0",
+        "SELECT version_num FROM alembic_version",
+    )
+    with store.engine.connect() as connection:
+        return "\n".join(sorted(row[0] for part in parts for row in connection.execute(text(part))))
+
+
+def empty(store: Store) -> None:
+    """Delete all rows of a PostgreSQL database but the schema's version."""
+    names = ", ".join(Base.metadata.tables)
+    with store.engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
 
 
 def fresh_database(uri: str) -> str:
