@@ -214,6 +214,11 @@ class _ChildrenAreLeaves(fx.Tracer):
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
 
 def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, object]) -> None:
     """Give ``owner`` a forward in which every activation, and each use of ``repeated``, is a child called once."""
