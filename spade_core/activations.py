@@ -15,6 +15,18 @@ from inspect import Parameter, signature
 from typing import Any
 
 import torch
+from timm.layers.activations import (
+    GELUTanh,
+    HardMish,
+    HardSigmoid,
+    HardSwish,
+    Mish,
+    QuickGELU,
+    Sigmoid,
+    Swish,
+    Tanh,
+)
+from timm.layers.activations_me import HardMishMe, HardSigmoidMe, HardSwishMe, MishMe, SwishMe
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -42,7 +54,11 @@ _ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "softplus": (nn.Softplus, ("beta", "threshold")),
     "logsigmoid": (nn.LogSigmoid, ()),
 }
-_TYPES = (*(kind for kind, _ in _ACTIVATIONS.values()), nn.PReLU, nn.RReLU, nn.Softsign, nn.Tanhshrink, nn.GLU)
+_TYPES = (
+    *(kind for kind, _ in _ACTIVATIONS.values()), nn.PReLU, nn.RReLU, nn.Softsign, nn.Tanhshrink, nn.GLU,
+    Swish, Mish, Sigmoid, Tanh, HardSwish, HardSigmoid, HardMish, GELUTanh, QuickGELU,  # timm's, of torch.nn.Module
+    SwishMe, MishMe, HardSigmoidMe, HardSwishMe, HardMishMe,
+)  # fmt: skip
 
 
 def _spellings(owner: Any) -> dict[Any, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from timm.layers import activations, activations_me
 from torch import nn
 
 from spade_core.canonize import canonize
@@ -185,3 +186,19 @@ def test_an_output_that_is_no_tensor_says_so():
     with pytest.raises(LayerError, match="is no tensor"), read_layers(module, ["pair"]):
         module(torch.randn(1, 3, 8, 8))
     assert as_maps(torch.zeros(2, 5)).shape == (2, 5, 1, 1)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["Swish", "Mish", "HardSwish", "HardSigmoid", "HardMish", "GELUTanh", "QuickGELU", "SwishMe", "HardMishMe"]
+)
+def test_timms_own_activations_are_read_before_they_are_applied(kind, inplace):
+    activation = getattr(activations, kind, None) or getattr(activations_me, kind)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), activation(inplace=inplace), nn.Conv2d(4, 2, 3), nn.Flatten(1)).eval()
+    x = torch.randn(1, 3, 8, 8)
+    canonical, notes = canonize(module, x)
+    assert not notes
+    with torch.no_grad(), read_layers(canonical, ["1"]) as seen:
+        assert torch.allclose(canonical(x), module(x))
+        assert torch.equal(seen["1"], module[0](x))
