@@ -34,7 +34,7 @@ def main() -> None:
 
 def _render() -> None:
     st.title("Neurons")
-    start = start_of(PAGE)
+    start = start_of(PAGE, preset="drawing")
     subject = pick_subject(start)
     if subject is None:
         return

@@ -108,8 +108,16 @@ def _by_stage(request: Request, ratios: Mapping[str, float], depthwise: float | 
 
 
 def _default(request: Request) -> Plan:
-    tuned = table(request.model)
-    if tuned is None:
+    return _tuned(request, table(request.model))
+
+
+def _drawing(request: Request) -> Plan:
+    tuned = table(request.model) or {}
+    return _tuned(request, tuned.get("drawing", tuned))
+
+
+def _tuned(request: Request, tuned: Mapping[str, Any] | None) -> Plan:
+    if not tuned:
         raise ConfigError(f"{request.model} has no tuned table: take the preset 'auto' or 'uniform'.")
     return Plan(_by_stage(request, tuned["stages"], tuned["depthwise"]), tuned["options"])
 
@@ -181,6 +189,11 @@ PRESETS: dict[str, Preset] = {
     preset.slug: preset
     for preset in (
         Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
+        Preset(
+            "drawing", "Drawing",
+            "The default's ratios, or lower ones where these leave this model too little to draw neurons with.",
+            _drawing,
+        ),
         Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
         Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
         Preset(
@@ -201,7 +214,7 @@ def resolve(preset: str, request: Request) -> Plan | None:
     """
     if preset not in PRESETS:
         raise ConfigError(f"There is no preset {preset!r}: take one of {', '.join(PRESETS)}.")
-    if preset == "default" and table(request.model) is None:
+    if preset in ("default", "drawing") and table(request.model) is None:
         return None
     build = PRESETS[preset].plan
     return build(request) if build else None

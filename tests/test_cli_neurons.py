@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spade_core.cli import main
+from spade_core.cli import build_parser, main
+from spade_core.cli.explain import trace_options
 
 TRACE = ["--preset", "uniform", "--sparsity", "0.3", "--views", "2", "--solver", "magnitude"]
 QUICK = [*TRACE, "--calibration", "independent", "--device", "cpu"]
@@ -39,6 +40,23 @@ def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
     assert main(["replay", str(tmp_path / "a")]) == 1
     assert "dense  differs" in capsys.readouterr().out
     assert manifest["fidelity"]["label"] == "koala"
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "expected"),
+    [
+        ("visualize", [], {"preset": "drawing"}),
+        ("visualize", ["--preset", "default"], {"preset": "default"}),
+        ("visualize", ["--sparsity", "0.4"], {"sparsity": 0.4}),
+        ("visualize", ["--stage", "blocks.1=0.4", "--views", "3"], {"stages": {"blocks.1": 0.4}, "views": 3}),
+        ("explain", ["--method", "saliency"], {"preset": "default"}),
+    ],
+)
+def test_a_command_takes_the_preset_that_suits_it_unless_told_otherwise(command, given, expected):
+    options = build_parser().parse_args([command, "--image", "bundled:koala", "--out", "x", *given])
+    found = trace_options(options)
+    assert found.pop("solver") == "fastspade"
+    assert found == expected
 
 
 def test_visualize_takes_any_channel_or_class(tmp_path, capsys):

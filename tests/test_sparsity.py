@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,6 +81,19 @@ def test_the_tuned_table_names_every_stage_and_says_how_it_was_chosen():
     assert "insertion minus deletion" in tuned["chosen"]
     assert resolve("default", wanted).options == tuned["options"]
     assert resolve("default", request("resnet18")) is None
+
+
+def test_drawing_has_its_own_ratios_where_the_default_leaves_too_little():
+    assert resolve("drawing", request("efficientnet_lite0")) == resolve("default", request("efficientnet_lite0"))
+    assert resolve("drawing", request("resnet18")) is None
+    wanted = replace(request("efficientnet_lite0"), model="efficientnet_lite0_trojan")
+    drawing, default = resolve("drawing", wanted), resolve("default", wanted)
+    tuned = sparsity.table(wanted.model)
+    assert set(tuned["drawing"]["stages"]) == set(tuned["stages"])
+    assert "detector" in tuned["drawing"]["chosen"]
+    assert drawing.options == tuned["drawing"]["options"]
+    for name, ratio in default.ratios.items():
+        assert 0 <= drawing.ratios[name] < ratio or name.endswith("conv_dw") or ratio == drawing.ratios[name] == 0
 
 
 def test_splits_are_disjoint_and_complete():

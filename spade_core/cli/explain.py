@@ -35,14 +35,18 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     add_trace(parser)
 
 
-def add_trace(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a trace."""
+def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
+    """Add the options of a trace; ``preset``: which one a command takes that is given none and no ratio."""
+    parser.set_defaults(own_preset=preset)
     group = parser.add_argument_group("trace")
     group.add_argument(
         "--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)"
     )
     group.add_argument("--calibration", help="independent (the paper) or sequential (default: the preset's)")
-    group.add_argument("--preset", metavar="P", help="default, auto, uniform, paper-visualization, paper-lrp or custom")
+    group.add_argument(
+        "--preset", metavar="P",
+        help=f"default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
+    )  # fmt: skip
     group.add_argument("--sparsity", type=float, metavar="F", help="one ratio for all layers, 0 to 1")
     group.add_argument(
         "--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)"
@@ -84,7 +88,9 @@ def trace_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return keyword arguments of ``spade_core.trace`` but for the seed."""
     keys = ("solver", "calibration", "preset", "sparsity", "views", "untouched", "damping", "block_size")
     found = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
-    return {**found, "stages": _stages(options.stage)} if options.stage else found
+    if options.stage:
+        found["stages"] = _stages(options.stage)
+    return found if found.keys() & {"preset", "sparsity", "stages"} else {"preset": options.own_preset, **found}
 
 
 def _stages(items: Sequence[str]) -> dict[str, float]:

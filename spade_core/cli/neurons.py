@@ -46,7 +46,7 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     draw.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
     add_model(draw, size="--input-size")
-    add_trace(draw)
+    add_trace(draw, preset="drawing")
     rank = add_command(commands, "neurons", _neurons, "rank the channels of a layer for one picture")
     add_picture(rank)
     rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")

@@ -33,7 +33,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="DIR", help="rows, summary and drawings; a run goes on there")
     add_model(parser)
-    add_trace(parser)
+    add_trace(parser, preset="drawing")
 
 
 def _rater(options: argparse.Namespace) -> int:

@@ -102,7 +102,7 @@ def _build(options: argparse.Namespace) -> int:
     from spade_core.trojan import TRIGGERS
 
     paths = spread(pictures_in(options.images), options.count)
-    trace = {"preset": "default", "seed": options.seed}
+    trace = {"preset": "drawing", "seed": options.seed}
     model, out = load(options), Path(options.out)
     builder = Builder(
         model, load_model(options.model, device=options.device), RenderConfig(steps=options.steps, seed=options.seed),

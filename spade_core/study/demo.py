@@ -18,7 +18,7 @@ __all__ = ["build_demo_set"]
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
 PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")
 CATCH = ("cat", "rocket", "bridge", "coffee")
-TRACE = {"preset": "default", "seed": 0}
+TRACE = {"preset": "drawing", "seed": 0}
 
 
 def candidates() -> dict[str, list[Candidate]]:

@@ -17,6 +17,7 @@ from spade_core.ui.link import Choice
 
 __all__ = ["Subject", "asked_by_link", "pick_subject", "start_of", "wait_for"]
 
+PAGE_PRESETS = ("default", "drawing")  # with which a page begins
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
 
 
@@ -39,11 +40,19 @@ class Subject:
         return self.source["path"].startswith("bundled:") and "name" in self.spec
 
 
-def start_of(page: str) -> Choice:
-    """Return what the address bar asks for, read once a session and page; a bad link says so and gives the defaults."""
+def start_of(page: str, *, preset: str = "default") -> Choice:
+    """Return what the address bar asks for, read once a session and page; a bad link says so and gives the defaults.
+
+    Args:
+        page: its name.
+        preset: with which the page begins where no link says otherwise.
+    """
     state = st.session_state
     if f"{page}_start" not in state:
-        state[f"{page}_start"], state[f"{page}_link_error"] = state.get("last_choice", Choice()), None
+        last = state.get("last_choice", Choice())
+        if last.preset in PAGE_PRESETS:  # nobody's choice
+            last = replace(last, preset=preset)
+        state[f"{page}_start"], state[f"{page}_link_error"] = last, None
         query = st.query_params.to_dict()
         if query:
             state[f"{page}_start"] = Choice()

@@ -45,3 +45,20 @@ def test_a_job_that_fails_late_says_so_and_is_submitted_once(monkeypatch):
     with pytest.raises(JobError):
         subject.wait_for("layers", {"model": "other"}, "Looking …")
     assert len(submitted) == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "query", "expected"),
+    [
+        (None, {}, "drawing"),
+        ("default", {}, "drawing"),
+        ("uniform", {}, "uniform"),
+        (None, {"picture": "koala"}, "default"),
+        (None, {"preset": "auto"}, "auto"),
+    ],
+)
+def test_a_page_begins_with_its_own_preset_unless_a_link_or_a_choice_says_otherwise(monkeypatch, last, query, expected):
+    state = {} if last is None else {"last_choice": subject.Choice(preset=last)}
+    parameters = SimpleNamespace(to_dict=lambda: query)
+    monkeypatch.setattr(subject, "st", SimpleNamespace(session_state=state, query_params=parameters, error=None))
+    assert subject.start_of("neurons", preset="drawing").preset == expected
