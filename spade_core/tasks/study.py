@@ -1,4 +1,7 @@
-"""The kinds of jobs of the page of studies."""
+"""The kinds of jobs of the page of studies.
+
+They import the study where they need it: a worker that computes maps is ready sooner without its statistics.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,6 @@ from typing import Any
 
 from spade_core.config import Settings
 from spade_core.progress import Progress
-from spade_core.study.assumed import Assumptions
-from spade_core.study.bots import simulate
-from spade_core.study.design import Design
-from spade_core.study.dry_run import dry_run
-from spade_core.study.power import power_report
-from spade_core.study.store import open_store
 from spade_core.tasks.common import Emit
 
 __all__ = ["study_bots", "study_dry_run", "study_power"]
@@ -25,6 +22,10 @@ def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, d
     Payload: ``design`` and ``assumptions`` as dictionaries, ``class_neurons``, ``participants``, ``simulations``,
     ``seed``.
     """
+    from spade_core.study.assumed import Assumptions
+    from spade_core.study.design import Design
+    from spade_core.study.power import power_report
+
     found = power_report(
         Design.model_validate(payload["design"]), payload["class_neurons"], payload["participants"],
         Assumptions.from_dict(payload["assumptions"]), simulations=payload["simulations"], seed=payload["seed"],
@@ -38,6 +39,8 @@ def study_dry_run(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
 
     Payload: ``study`` of :func:`spade_core.study.dry_run.fresh_copy`, ``participants``, ``policy``, ``seed``.
     """
+    from spade_core.study.dry_run import dry_run
+
     found = dry_run(
         payload["study"], payload["participants"], payload["policy"], payload["seed"], progress=progress
     )  # fmt: skip
@@ -51,6 +54,9 @@ def study_bots(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, de
 
     Payload: ``key`` of the study, ``participants``, ``policy``, ``seed``, and ``run``, another one each time.
     """
+    from spade_core.study.bots import simulate
+    from spade_core.study.store import open_store
+
     store = open_store(Settings.from_environment())
     try:
         ends = simulate(

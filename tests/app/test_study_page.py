@@ -378,7 +378,7 @@ def test_a_dry_run_works_on_a_copy_and_is_kept(monkeypatch, store, key):
     assert "SIMULATED dense" in columns(app)
     assert not app.main.get("progress")
     assert store.run(lambda session: len(list(session.scalars(select(Participant))))) == 1
-    monkeypatch.setattr("spade_core.tasks.study.dry_run", lambda *_, **__: pytest.fail("it was kept"))
+    monkeypatch.setattr("spade_core.study.dry_run.dry_run", lambda *_, **__: pytest.fail("it was kept"))
     other = page("Bots")
     assert not other.success, "it would ask for something else"
     other.number_input(key="bots").set_value(2).run()
@@ -418,7 +418,7 @@ def test_power_is_simulated_for_the_studys_design_and_kept(monkeypatch, key):
     assert not other.get("plotly_chart"), "it would ask for something else"
     other.text_input(key="power_people").set_value("24, 48")
     other.number_input(key="power_simulations").set_value(100)
-    monkeypatch.setattr("spade_core.tasks.study.power_report", lambda *_, **__: pytest.fail("it was kept"))
+    monkeypatch.setattr("spade_core.study.power.power_report", lambda *_, **__: pytest.fail("it was kept"))
     other.button(key="power").click().run()
     assert not other.error
     assert other.dataframe[-1].value.equals(table)
