@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
@@ -15,6 +16,12 @@ import torch
 
 from spade_core.images import Picture, load_picture
 from tests.nets import plain
+
+
+def pytest_collection_finish():
+    """Let the garbage collector leave out what the libraries have made: it would look through it in vain each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

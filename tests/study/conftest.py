@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +31,14 @@ def tiny_set(
 ) -> StimulusSet:
     """Write a set of noise pictures; every item has a class neuron of its own, on request with reference crops."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    items = []
+    items, numbers = [], count()
     for number, role in enumerate(["main"] * main + ["practice"] * practice + ["catch"] * catch):
         key = f"{number:012x}"
         kinds = ("picture", "dense", "spade") if role == "main" else ("picture", "shown")
         kinds += ("references",) if references and role == "main" else ()
         files = {kind: f"{key}_{kind[0]}.webp" for kind in kinds}
         for name in files.values():
-            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / name)
+            (folder / name).write_bytes(noise(next(numbers)))
         answers = {"central": "reference" if number % 2 else "other", "contrast": "other"}
         if role == "main":
             answers |= {"rater_dense": "other" if number % 3 else "reference", "rater_spade": "reference"}
@@ -47,6 +49,15 @@ def tiny_set(
             )
         )  # fmt: skip
     return write_manifest(folder, items, demo=False, about={"title": "tiny"})
+
+
+@cache
+def noise(seed: int) -> bytes:
+    """Return a small WebP picture."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "WEBP")
+    return out.getvalue()
 
 
 def real_design(**changes: object) -> Design:
