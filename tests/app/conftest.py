@@ -52,11 +52,11 @@ def context(browser):
 @pytest.fixture
 def page(context):
     """Yield a page that finds no storage of an earlier one."""
-    opened = context.new_page()
-    yield opened
-    if opened.url.startswith("http"):
-        opened.evaluate("localStorage.clear()")
-    opened.close()
+    yield context.new_page()
+    for opened in context.pages:
+        if opened.url.startswith("http"):
+            opened.evaluate("localStorage.clear()")
+        opened.close()
     context.clear_cookies()
 
 

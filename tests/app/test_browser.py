@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.serving import serving
 from tests.app.conftest import LONG
+from tests.app.waiting import says
 from tests.hostile import hostile_files
 
 pytestmark = pytest.mark.browser
@@ -35,7 +36,7 @@ def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
     page.get_by_role("button", name="Run SPADE").click()
     page.get_by_role("button", name="Cancel").wait_for()
     page.locator(".js-plotly-plot .hm").first.wait_for()
-    page.get_by_text("Take it with you").wait_for()
+    says(page, "Take it with you")
     assert page.locator(".js-plotly-plot").count() >= 3
     assert page.get_by_text("Weights removed").is_visible()
     with page.expect_download() as download:
@@ -54,7 +55,7 @@ def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
     other = page.context.browser.new_page()  # a second person follows the link: the kept result comes at once
     other.set_default_timeout(LONG)
     other.goto(link)
-    other.get_by_text("Take it with you").wait_for()
+    says(other, "Take it with you")
     other.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
     other.close()
 
@@ -62,18 +63,18 @@ def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
 def test_cancel_leaves_a_page_that_works(page, server):
     open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("Cancelled.").wait_for()
+    says(page, "Cancelled.")
     page.goto(
         f"{server}/saliency?picture=bundled:panda&methods=saliency&preset=uniform&sparsity=0.3&solver=magnitude&views=8"
     )
-    page.get_by_text("Take it with you").wait_for()
+    says(page, "Take it with you")
 
 
 def test_hostile_uploads_get_a_sentence_and_the_app_lives(page, server, tmp_path):
     open_saliency(page, server)
     page.get_by_role("combobox", name="Picture").click()
     page.get_by_role("option", name="Upload your own").click()
-    page.get_by_text("Picture file").wait_for()
+    says(page, "Picture file")
     files = [item for item in hostile_files(tmp_path) if len(item[1]) < 10**6][:6]
     for name, data, _ in files:
         page.locator("input[type=file]").set_input_files(
@@ -87,19 +88,19 @@ def test_hostile_uploads_get_a_sentence_and_the_app_lives(page, server, tmp_path
 
 def test_a_neuron_forms_and_can_be_cancelled(page, server):
     page.goto(f"{server}/neurons?picture=bundled:koala&steps=2048&run=1&views=8")
-    page.get_by_text("step ").first.wait_for()  # an intermediate picture
+    says(page, "step ")  # an intermediate picture
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("Cancelled.").wait_for()
+    says(page, "Cancelled.")
     page.goto(f"{server}/neurons?picture=bundled:koala&steps=8&run=1&views=8")
-    page.get_by_text("Take it with you").wait_for()
+    says(page, "Take it with you")
     assert page.get_by_role("heading", name="koala").is_visible()
-    page.get_by_text("Reference pictures").first.wait_for()  # the folder is scanned after the rest is shown
+    says(page, "Reference pictures")  # the folder is scanned after the rest is shown
 
 
 def test_the_field_shows_the_channel_of_a_link(page, server):
     quick = "picture=bundled:koala&steps=2&run=1&views=2&preset=uniform&sparsity=0.3&solver=magnitude"
     page.goto(f"{server}/neurons?{quick}&layer=conv_head&channel=7")
-    page.get_by_text("Take it with you").wait_for()
+    says(page, "Take it with you")
     assert page.get_by_role("heading", name="conv_head, channel 7").is_visible()
     assert page.get_by_label("Channel (0 to 1279)").input_value() == "7"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.serving import free_port, start_server, stop_server
+from tests.app.waiting import says
 
 pytestmark = pytest.mark.browser
 LISTED = "admin@example.org"
@@ -57,8 +58,8 @@ def log_in(page, url, name):
 
 def test_a_listed_address_opens_the_page_and_log_out_closes_it(page, url):
     log_in(page, url, "admin")
-    page.get_by_text("There are no studies yet").wait_for()
-    page.get_by_text(f"Logged in as {LISTED}").wait_for()
+    says(page, "There are no studies yet")
+    says(page, f"Logged in as {LISTED}")
     other = page.context.new_page()
     other.goto(f"{url}/study")
     other.get_by_role("button", name="Make the demo study").wait_for()
@@ -69,11 +70,11 @@ def test_a_listed_address_opens_the_page_and_log_out_closes_it(page, url):
     page.get_by_role("button", name="Log in with your account").wait_for()
     assert page.get_by_text("New study").count() == 0
     other.get_by_role("button", name="Make the demo study").click()
-    other.get_by_text("This login has ended").wait_for()
+    says(other, "This login has ended")
 
 
 def test_a_listed_address_that_is_not_verified_is_refused_by_one_sentence(page, url):
     log_in(page, url, "unverified")
-    page.get_by_text(f"has not confirmed that {LISTED} is yours").wait_for()
+    says(page, f"has not confirmed that {LISTED} is yours")
     assert page.get_by_test_id("stAlert").count() == 1
     assert page.get_by_text("New study").count() == 0

