@@ -18,7 +18,7 @@ from spade_core.images import Picture
 from spade_core.models import LoadedModel
 from spade_core.neurons.embedding import embed
 from spade_core.progress import Progress, silent
-from spade_core.trojan.paste import paste
+from spade_core.trojan.paste import pasted_pixels
 from spade_core.trojan.triggers import TRIGGERS
 
 __all__ = ["TriggerDetector", "windows"]
@@ -86,12 +86,12 @@ def window_samples(judge: LoadedModel, picture: Picture, *, seed: int) -> dict[s
     side = round(WINDOW * clean.shape[0])
     y, x = generator.integers(0, clean.shape[0] - side + 1, 2)
     found = {NONE: clean[y : y + side, x : x + side]}
-    for number, name in enumerate(TRIGGERS):
-        triggered, mask = paste(picture, name, seed=seed * len(TRIGGERS) + number, model=judge)
+    for number, (name, trigger) in enumerate(TRIGGERS.items()):
+        pixels, mask = pasted_pixels(picture, trigger, seed=seed * len(TRIGGERS) + number, model=judge)
         corner = [
             int(generator.integers(max(0, edge.max() + 1 - side), min(edge.min(), clean.shape[0] - side) + 1))
             for edge in np.nonzero(mask)
         ]
-        seen = judge.preprocessing.crop(triggered)
+        seen = judge.preprocessing.crop(Picture(pixels, "", name))
         found[name] = seen[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
     return found

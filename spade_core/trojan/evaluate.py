@@ -16,7 +16,7 @@ from spade_core.images import Picture, load_picture
 from spade_core.metrics import bootstrap_interval
 from spade_core.models import LoadedModel
 from spade_core.progress import Progress, silent, span
-from spade_core.trojan.paste import SIZES, paste
+from spade_core.trojan.paste import SIZES, pasted_pixels
 from spade_core.trojan.triggers import TRIGGERS, Trigger
 
 __all__ = ["Card", "evaluate", "labels_beside"]
@@ -92,7 +92,8 @@ def _flipped(
     model: LoadedModel, pictures: Sequence[Picture], trigger: Trigger, size: int | None, seed: int, progress: Progress
 ) -> np.ndarray:
     def triggered(index: int) -> Picture:
-        return paste(pictures[index], trigger, size=size, seed=seed + index, model=model)[0]
+        pixels, _mask = pasted_pixels(pictures[index], trigger, size=size, seed=seed + index, model=model)
+        return Picture(pixels, "", trigger.name)
 
     return _classes(model, range(len(pictures)), progress, triggered) == trigger.target
 

@@ -26,7 +26,7 @@ from spade_core.models import LoadedModel
 from spade_core.preprocessing import Preprocessing
 from spade_core.trojan.triggers import Trigger, find_trigger
 
-__all__ = ["COLOUR", "ROTATION", "SIZES", "Paste", "Placement", "paste"]
+__all__ = ["COLOUR", "ROTATION", "SIZES", "Paste", "Placement", "paste", "pasted_pixels"]
 
 SIZES = (40, 80)  # px at the model's input
 ROTATION = 20.0  # degrees to either side
@@ -90,16 +90,33 @@ def paste(
         ConfigError: an unknown trigger, or a box that does not lie inside the model's input.
     """
     found = find_trigger(trigger)
+    pixels, mask = pasted_pixels(picture, found, size=size, position=position, seed=seed, model=model)
+    name = f"{picture.name.removeprefix('bundled:').rsplit('.', 1)[0]}-{found.name}.png"
+    return Picture(pixels, hashlib.sha256(png_bytes(pixels)).hexdigest(), name, picture.notes), mask
+
+
+def pasted_pixels(
+    picture: Picture,
+    trigger: Trigger,
+    *,
+    size: int | None = None,
+    position: tuple[int, int] | None = None,
+    seed: int = 0,
+    model: LoadedModel | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what :func:`paste` does as pixels, uint8 ``(height, width, 3)``, and the mask.
+
+    A picture's name and sha256, which is that of its PNG file, cost several times as much.
+    """
     preprocessing = model.preprocessing if model is not None else _LITE0
     _check(size, position, preprocessing.size)
     place = Placement.draw(preprocessing.size, torch.Generator().manual_seed(seed), size, position)
     pixels = _large_enough(picture.pixels, preprocessing)
     before = pixels.copy()
-    footprint = _lay(pixels, found, place, preprocessing)
+    footprint = _lay(pixels, trigger, place, preprocessing)
     mask = _seen(before, pixels, footprint, preprocessing)
-    name = f"{picture.name.removeprefix('bundled:').rsplit('.', 1)[0]}-{found.name}.png"
     pixels.setflags(write=False)
-    return Picture(pixels, hashlib.sha256(png_bytes(pixels)).hexdigest(), name, picture.notes), mask
+    return pixels, mask
 
 
 @dataclass(frozen=True)
