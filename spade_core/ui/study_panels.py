@@ -87,7 +87,7 @@ def show_people(key: str) -> None:
         return
     uid = _choose(found.rows)
     st.caption("Excluding somebody concerns the analysis alone. Payment follows the completion code.")
-    if not found.status["blind"]:
+    if found.status["frozen"] and not found.status["blind"]:  # before the first consent there is nothing to hide
         st.warning("This study is unblinded: excluding somebody now is noted as done with conditions in sight.")
     st.markdown("Choose a row to act on a participant." if uid is None else f"Chosen: participant **{uid}**")
     if uid is not None:

@@ -20,6 +20,7 @@ from spade_core.study.blinding import BLINDED
 from spade_core.study.bots import simulate
 from spade_core.study.design import TEMPLATE
 from spade_core.study.evaluation import evaluate
+from spade_core.study.flow import enter
 from spade_core.study.store import open_store
 from spade_core.study.studies import list_studies, publish
 from spade_core.study.tables import Audit, Participant, Study, Trial
@@ -500,6 +501,17 @@ def test_a_participant_is_chosen_from_the_table_and_stays_chosen_when_others_com
     assert f"Chosen: participant **{last}**" in texts(app)
     store.run(lambda session: session.execute(update(Study).values(unblinded=1.0)))
     assert "cell" in app.run().dataframe[-2].value
+
+
+def test_a_study_is_called_unblinded_only_when_somebody_unblinded_it(store, key):
+    enter(store, key, external_id="p0")
+    assert "This study is unblinded" not in texts(page("Participants")), "nobody has consented: nothing is to be hidden"
+    with_people(store, key)
+    store.run(lambda session: session.execute(update(Study).values(frozen=1.0)))  # as a person's consent does
+    app = page("Participants")
+    assert "This study is unblinded" not in texts(app)
+    store.run(lambda session: session.execute(update(Study).values(unblinded=1.0)))
+    assert "This study is unblinded" in texts(app.run())
 
 
 def test_exclusion_asks_for_a_reason_and_leaves_payment_alone(store, key):
