@@ -73,10 +73,13 @@ def _weights_of(module: nn.Module) -> Iterator[tuple[Tensor, str, int]]:
 def share_copy(module: nn.Module, own: Collection[str] = ()) -> nn.Module:
     """Copy the module objects, sharing every parameter and buffer except those named in ``own``, which are cloned.
 
-    Hooks are not carried over, so whatever is registered on the copy dies with it and the original stays untouched.
+    A tensor that the network holds under several names (tied weights, a module registered twice) is owned under all of
+    them if any is named, and stays one tensor of the copy. Hooks are not carried over, so whatever is registered on the
+    copy dies with it and the original stays untouched.
     """
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    memo = {id(tensor): tensor for name, tensor in tensors if name not in own}
+    owned = {id(tensor) for name, tensor in tensors if name in own}
+    memo = {id(tensor): tensor for _, tensor in tensors if id(tensor) not in owned}
     twin = copy.deepcopy(module, memo)
     for child in twin.modules():
         for hooks in (child._forward_hooks, child._forward_pre_hooks, child._backward_hooks, child._backward_pre_hooks):

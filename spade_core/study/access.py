@@ -1,10 +1,10 @@
 """Who may open the experimenter's page.
 
-It is open without a login only where nobody else can reach it: the server listens on a loopback address, the request
-names a loopback host and origin, and no proxy has passed it on. Streamlit listens on all interfaces unless told
-otherwise, and a proxy on the same machine looks local. Everybody else needs the installation's password
-(``SPADE_ADMIN_PASSWORD_HASH``, argon2) or a verified address of an OIDC login (``SPADE_ADMIN_EMAILS``); without either
-the page is closed.
+The installation's password (``SPADE_ADMIN_PASSWORD_HASH``, argon2) or a verified address of an OIDC login
+(``SPADE_ADMIN_EMAILS``) opens it. Where either is set nobody comes in without, from no machine: a client writes its own
+``Host``, and a forwarder on the server's machine that adds no header makes every stranger look local. Where neither is
+set, the page is open without a login only where nobody else can reach it: the server listens on a loopback address, the
+connection comes from one, the request names a loopback host and origin, and no proxy has passed it on.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ class Evidence:
 
     Attributes:
         address: that the server listens on; None or empty: all.
+        peer: the address at the other end of the connection; None: unknown.
         headers: of the request, repeated ones each.
         login: the :func:`fingerprint` under which this session gave the right password, or empty.
         claims: of the OIDC login; None: nobody is logged in that way.
     """
 
     address: str | None
+    peer: str | None
     headers: tuple[tuple[str, str], ...]
     login: str = ""
     claims: Mapping[str, Any] | None = None
@@ -64,9 +66,10 @@ class Evidence:
 
 def decide(settings: Settings, evidence: Evidence) -> Way:
     """Return how the page is open to who asks, or ``closed``."""
-    if is_local(evidence.address, evidence.headers):
-        return "local"
     stored = settings.admin_password_hash
+    secured = bool(stored or settings.admin_emails)
+    if not secured and is_local(evidence):
+        return "local"
     if stored and evidence.login and hmac.compare_digest(evidence.login, fingerprint(stored)):
         return "password"
     if evidence.claims is not None and _is_admin(evidence.claims, settings.admin_emails):
@@ -74,13 +77,14 @@ def decide(settings: Settings, evidence: Evidence) -> Way:
     return "closed"
 
 
-def is_local(address: str | None, headers: tuple[tuple[str, str], ...]) -> bool:
+def is_local(evidence: Evidence) -> bool:
     """Return whether only the server's own machine can have asked; in doubt it was not."""
-    named = [(name.lower().replace("_", "-"), value) for name, value in headers]
+    named = [(name.lower().replace("_", "-"), value) for name, value in evidence.headers]
     hosts = [value for name, value in named if name == "host"]
     origins = [value for name, value in named if name == "origin"]
     return (
-        is_loopback(address)
+        is_loopback(evidence.address)
+        and is_loopback(evidence.peer)
         and bool(hosts)
         and all(_host_is_loopback(value) for value in hosts)
         # A proxy that rewrites Host and adds nothing still passes on which site the browser was at.

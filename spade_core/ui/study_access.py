@@ -32,11 +32,20 @@ def request_headers() -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name in headers for value in headers.get_all(name))
 
 
+def request_peer() -> str:
+    """Return the address that the connection comes from."""
+    return st.context.ip_address or "127.0.0.1"  # Streamlit gives None for a connection from localhost
+
+
 def evidence() -> Evidence:
     """Return what is known of who is at the page."""
     return Evidence(
-        st.get_option("server.address"), request_headers(), st.session_state.get(LOGIN, ""), _claims()
-    )  # fmt: skip
+        st.get_option("server.address"),
+        request_peer(),
+        request_headers(),
+        st.session_state.get(LOGIN, ""),
+        _claims(),
+    )
 
 
 def is_open() -> bool:

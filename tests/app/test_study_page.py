@@ -50,8 +50,9 @@ def installation(monkeypatch, tmp_path):
     st.cache_resource.clear()
 
 
-def come_from(monkeypatch, headers, address="127.0.0.1"):
-    """Let requests carry these headers and the server listen there."""
+def come_from(monkeypatch, headers, address="127.0.0.1", peer="127.0.0.1"):
+    """Let requests carry these headers, the server listen there and the connection come from ``peer``."""
+    monkeypatch.setattr(study_access, "request_peer", lambda: peer)
     monkeypatch.setattr(study_access, "request_headers", lambda: headers)
     get_option = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: address if name == "server.address" else get_option(name))
@@ -114,6 +115,21 @@ def test_the_page_is_closed_without_rights(monkeypatch, key, headers, address):
     assert not app.exception
     assert "This page is closed here" in app.info[0].value
     assert not app.button
+    assert key not in texts(app)
+
+
+@pytest.mark.parametrize("setting", ["SPADE_ADMIN_PASSWORD_HASH", "SPADE_ADMIN_EMAILS"])
+def test_a_page_that_asks_for_a_login_asks_the_servers_own_machine_too(monkeypatch, key, setting):
+    monkeypatch.setenv(setting, HASH if setting.endswith("HASH") else "a@example.org")
+    app = page()
+    assert not app.exception
+    assert key not in texts(app)
+
+
+def test_a_connection_from_elsewhere_is_closed_whatever_its_headers_say(monkeypatch, key):
+    come_from(monkeypatch, LOCAL, peer="203.0.113.9")
+    app = page()
+    assert "This page is closed here" in app.info[0].value
     assert key not in texts(app)
 
 
@@ -190,8 +206,10 @@ def test_an_action_looks_at_the_door_again(monkeypatch, store, key):
     assert list_studies(store)[0].status == "open"
     assert not app.dataframe
     with pytest.raises(ConfigError, match="not logged in"):
-        export_bytes(key, "csv", False, Evidence("127.0.0.1", PROXIED))
-    assert export_bytes(key, "csv", False, Evidence("127.0.0.1", LOCAL)).startswith(b"\xef\xbb\xbfstudy_id")
+        export_bytes(key, "csv", False, Evidence("127.0.0.1", "127.0.0.1", PROXIED))
+    assert export_bytes(key, "csv", False, Evidence("127.0.0.1", "127.0.0.1", LOCAL)).startswith(
+        b"\xef\xbb\xbfstudy_id"
+    )
 
 
 def test_one_button_makes_the_demo(store):
@@ -362,10 +380,10 @@ def test_the_analysis_shows_every_table_and_figure(store, key):
     assert len(titles) == len(FIGURES)
     assert all(title.startswith("SIMULATED, bots: ") for title in titles)
     assert all(item.label.startswith("SIMULATED: ") for item in app.expander if item.label.endswith("Baselines"))
-    saved = figures_bytes(evaluate(store, key), Evidence("127.0.0.1", LOCAL)).decode()
+    saved = figures_bytes(evaluate(store, key), Evidence("127.0.0.1", "127.0.0.1", LOCAL)).decode()
     assert saved.count("SIMULATED, bots: ") == len(FIGURES)
     with pytest.raises(ConfigError, match="not logged in"):
-        figures_bytes({}, Evidence("127.0.0.1", PROXIED))
+        figures_bytes({}, Evidence("127.0.0.1", "127.0.0.1", PROXIED))
 
 
 def test_a_dry_run_works_on_a_copy_and_is_kept(monkeypatch, store, key):
@@ -580,7 +598,7 @@ def test_texts_are_read_before_they_may_be_shared(store, tmp_path):
     assert "0 of 1 not read yet" in texts(app)
     assert "shared" in tables(app)
     assert "the server's own computer" in tables(app)
-    assert b"'=nice" in export_bytes(key, "csv", True, Evidence("127.0.0.1", LOCAL))
+    assert b"'=nice" in export_bytes(key, "csv", True, Evidence("127.0.0.1", "127.0.0.1", LOCAL))
 
 
 def test_the_design_gives_its_preregistration(key):
@@ -590,9 +608,9 @@ def test_the_design_gives_its_preregistration(key):
 
 
 def test_downloads_look_at_the_door_again(key):
-    assert study_access.checked(lambda: b"text", Evidence("127.0.0.1", LOCAL)) == b"text"
-    for make in (lambda: study_access.checked(lambda: b"text", Evidence("127.0.0.1", PROXIED)),
-                 lambda: bundle_bytes(key, "csv", True, Evidence("127.0.0.1", PROXIED))):  # fmt: skip
+    assert study_access.checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", LOCAL)) == b"text"
+    for make in (lambda: study_access.checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
+                 lambda: bundle_bytes(key, "csv", True, Evidence("127.0.0.1", "127.0.0.1", PROXIED))):  # fmt: skip
         with pytest.raises(ConfigError, match="not logged in"):
             make()
-    assert bundle_bytes(key, "csv", True, Evidence("127.0.0.1", LOCAL)).startswith(b"PK")
+    assert bundle_bytes(key, "csv", True, Evidence("127.0.0.1", "127.0.0.1", LOCAL)).startswith(b"PK")

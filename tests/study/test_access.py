@@ -27,6 +27,7 @@ from spade_core.study.access import (
 ROOT = Path(__file__).resolve().parent.parent.parent
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
 HOST = ("Host", "127.0.0.1:8501")
+LOCAL = Evidence("127.0.0.1", "127.0.0.1", (HOST,))
 EMAIL = {"is_logged_in": True, "email": "a@example.org", "email_verified": True}
 
 
@@ -56,8 +57,8 @@ def test_other_addresses(address):
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8501", "127.0.0.1", "LOCALHOST:8501", "[::1]:8501", "[::1]"])
 def test_local_hosts_are_open(host):
-    assert is_local("127.0.0.1", (("host", host),))
-    assert is_local("127.0.0.1", (("host", host), ("Origin", f"http://{host}")))
+    assert is_local(Evidence("127.0.0.1", "127.0.0.1", (("host", host),)))
+    assert is_local(Evidence("127.0.0.1", "127.0.0.1", (("host", host), ("Origin", f"http://{host}"))))
 
 
 @pytest.mark.parametrize(
@@ -66,12 +67,12 @@ def test_local_hosts_are_open(host):
      "127.0.0.1 evil", "127.0.0.1:port", "127.0.0.1:8501:1", "localhost.", "localhost\nx"],
 )  # fmt: skip
 def test_other_hosts_are_not(host):
-    assert not is_local("127.0.0.1", (("Host", host),))
+    assert not is_local(Evidence("127.0.0.1", "127.0.0.1", (("Host", host),)))
 
 
 @pytest.mark.parametrize("address", [None, "", "0.0.0.0", "192.168.0.1"])
 def test_a_server_that_listens_elsewhere_is_not_local(address):
-    assert not is_local(address, (HOST,))
+    assert not is_local(Evidence(address, "127.0.0.1", (HOST,)))
 
 
 @pytest.mark.parametrize(
@@ -81,30 +82,54 @@ def test_a_server_that_listens_elsewhere_is_not_local(address):
 )  # fmt: skip
 @pytest.mark.parametrize("value", ["127.0.0.1", ""])
 def test_what_a_proxy_passed_on_is_not_local(name, value):
-    assert not is_local("127.0.0.1", (HOST, (name, value)))
+    assert not is_local(Evidence("127.0.0.1", "127.0.0.1", (HOST, (name, value))))
 
 
 def test_no_header_or_a_second_host_or_another_origin_is_not_local():
-    assert not is_local("127.0.0.1", ())
-    assert not is_local("127.0.0.1", (HOST, ("Host", "evil.org")))
+    assert not is_local(Evidence("127.0.0.1", "127.0.0.1", ()))
+    assert not is_local(Evidence("127.0.0.1", "127.0.0.1", (HOST, ("Host", "evil.org"))))
     for origin in ("https://study.example.org", "null", "", "http://[::1"):
-        assert not is_local("127.0.0.1", (HOST, ("Origin", origin)))
+        assert not is_local(Evidence("127.0.0.1", "127.0.0.1", (HOST, ("Origin", origin))))
 
 
 def test_the_ways_in():
-    closed = Evidence("0.0.0.0", (HOST,))
-    assert decide(Settings(), Evidence("127.0.0.1", (HOST,))) == "local"
+    closed = Evidence("0.0.0.0", "127.0.0.1", (HOST,))
+    assert decide(Settings(), LOCAL) == "local"
     assert decide(Settings(), closed) == "closed"
     secured = Settings(admin_password_hash=HASH, admin_emails=("a@example.org",))
     assert decide(secured, closed) == "closed"
-    assert decide(secured, Evidence("0.0.0.0", (HOST,), fingerprint(HASH))) == "password"
-    assert decide(secured, Evidence("0.0.0.0", (HOST,), HASH)) == "closed"
-    assert decide(Settings(), Evidence("0.0.0.0", (HOST,), fingerprint(""))) == "closed"
-    assert decide(secured, Evidence("0.0.0.0", (HOST,), claims=EMAIL)) == "oidc"
+    assert decide(secured, Evidence("0.0.0.0", "127.0.0.1", (HOST,), fingerprint(HASH))) == "password"
+    assert decide(secured, Evidence("0.0.0.0", "127.0.0.1", (HOST,), HASH)) == "closed"
+    assert decide(Settings(), Evidence("0.0.0.0", "127.0.0.1", (HOST,), fingerprint(""))) == "closed"
+    assert decide(secured, Evidence("0.0.0.0", "127.0.0.1", (HOST,), claims=EMAIL)) == "oidc"
+
+
+FORGED = [("Host", value) for value in ("localhost", "127.0.0.1:80", "[::1]", "127.0.0.1:8501")]
+
+
+@pytest.mark.parametrize("host", FORGED)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(admin_password_hash=HASH),
+        Settings(admin_emails=("a@example.org",)),
+        Settings(admin_password_hash="no argon2 hash"),
+        Settings(admin_password_hash=HASH, admin_emails=("a@example.org",)),
+    ],
+)
+def test_where_a_password_or_addresses_are_set_nobody_is_local(settings, host):
+    """A forwarder on the server's machine that adds no header makes a stranger look like this."""
+    assert decide(settings, Evidence("127.0.0.1", "127.0.0.1", (host, ("Origin", "http://localhost")))) == "closed"
+
+
+@pytest.mark.parametrize("peer", [None, "", "192.168.0.7", "203.0.113.9", "0.0.0.0", "fe80::1"])
+def test_a_connection_from_elsewhere_is_not_local_whatever_its_headers_say(peer):
+    for host in FORGED:
+        assert decide(Settings(), Evidence("127.0.0.1", peer, (host,))) == "closed"
 
 
 def test_another_password_ends_a_login():
-    assert decide(Settings(admin_password_hash=HASH + "x"), Evidence(None, (), fingerprint(HASH))) == "closed"
+    assert decide(Settings(admin_password_hash=HASH + "x"), Evidence(None, None, (), fingerprint(HASH))) == "closed"
 
 
 @pytest.mark.parametrize(
@@ -114,26 +139,26 @@ def test_another_password_ends_a_login():
 )  # fmt: skip
 def test_an_address_counts_exactly_and_verified_only(change):
     here = Settings(admin_emails=("a@example.org",))
-    assert decide(here, Evidence(None, (), claims={**EMAIL, **change})) == "closed"
-    assert decide(Settings(), Evidence(None, (), claims=EMAIL)) == "closed"
+    assert decide(here, Evidence(None, None, (), claims={**EMAIL, **change})) == "closed"
+    assert decide(Settings(), Evidence(None, None, (), claims=EMAIL)) == "closed"
 
 
 def test_a_provider_that_says_nothing_of_verification_opens_to_nobody():
     claims = {name: value for name, value in EMAIL.items() if name != "email_verified"}
-    assert decide(Settings(admin_emails=("a@example.org",)), Evidence(None, (), claims=claims)) == "closed"
-    assert decide(Settings(admin_emails=("a@example.org",)), Evidence(None, (), claims={})) == "closed"
+    assert decide(Settings(admin_emails=("a@example.org",)), Evidence(None, None, (), claims=claims)) == "closed"
+    assert decide(Settings(admin_emails=("a@example.org",)), Evidence(None, None, (), claims={})) == "closed"
 
 
 def test_each_of_several_admins_gets_in_and_nobody_between_them():
     here = Settings.from_environment({"SPADE_ADMIN_EMAILS": "a@example.org, Bea@Example.org"})
 
     def way(email):
-        return decide(here, Evidence(None, (), claims={**EMAIL, "email": email}))
+        return decide(here, Evidence(None, None, (), claims={**EMAIL, "email": email}))
 
     assert [way(email) for email in here.admin_emails] == ["oidc", "oidc"]
     for email in ("bea@example.org", "a@example.org,Bea@Example.org", "example.org", " a@example.org", "c@example.org"):
         assert way(email) == "closed", email
-    assert decide(Settings(), Evidence(None, (), claims={**EMAIL, "email": ""})) == "closed"
+    assert decide(Settings(), Evidence(None, None, (), claims={**EMAIL, "email": ""})) == "closed"
 
 
 @pytest.mark.parametrize(
@@ -149,18 +174,24 @@ def test_a_refused_login_is_told_why_in_one_sentence(change, reason):
 
 def test_a_login_that_was_ended_opens_nothing_more_and_the_next_one_does():
     here, first, second = Settings(admin_emails=("a@example.org",)), {**EMAIL, "iat": 1}, {**EMAIL, "iat": 2}
-    assert decide(here, Evidence(None, (), claims=first)) == "oidc"
+    assert decide(here, Evidence(None, None, (), claims=first)) == "oidc"
     end_login(first)
-    assert decide(here, Evidence(None, (), claims=first)) == "closed"
+    assert decide(here, Evidence(None, None, (), claims=first)) == "closed"
     assert "This login has ended" in refusal(first, here.admin_emails)
-    assert decide(here, Evidence(None, (), claims=second)) == "oidc"
+    assert decide(here, Evidence(None, None, (), claims=second)) == "oidc"
 
 
 def test_a_taken_back_address_closes_and_a_login_does_not_make_a_proxied_page_local():
     forwarded = (HOST, ("X-Forwarded-For", "127.0.0.1"))
-    assert decide(Settings(admin_emails=("b@example.org",)), Evidence("127.0.0.1", forwarded, claims=EMAIL)) == "closed"
-    assert decide(Settings(admin_emails=("a@example.org",)), Evidence("127.0.0.1", forwarded, claims=EMAIL)) == "oidc"
-    assert decide(Settings(), Evidence("127.0.0.1", forwarded)) == "closed"
+    assert (
+        decide(Settings(admin_emails=("b@example.org",)), Evidence("127.0.0.1", "127.0.0.1", forwarded, claims=EMAIL))
+        == "closed"
+    )
+    assert (
+        decide(Settings(admin_emails=("a@example.org",)), Evidence("127.0.0.1", "127.0.0.1", forwarded, claims=EMAIL))
+        == "oidc"
+    )
+    assert decide(Settings(), Evidence("127.0.0.1", "127.0.0.1", forwarded)) == "closed"
 
 
 PAGES = [ROOT / "pages" / "study.py", *sorted((ROOT / "spade_core" / "ui").glob("study_*.py"))]
@@ -185,7 +216,7 @@ def test_a_guarded_action_does_nothing_behind_a_closed_door(monkeypatch):
     monkeypatch.setattr(study_access, "notify", lambda text, kind="success": said.append((kind, text)))
     monkeypatch.setattr(study_access, "settings", Settings)
     headers = [HOST]
-    monkeypatch.setattr(study_access, "evidence", lambda: Evidence("127.0.0.1", tuple(headers)))
+    monkeypatch.setattr(study_access, "evidence", lambda: Evidence("127.0.0.1", "127.0.0.1", tuple(headers)))
     action = study_access.guarded(done.append)
     action("open")
     headers.append(("Forwarded", "for=192.0.2.1"))
