@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.ui.frame import frame
+from spade_core.ui.common.frame import frame
 
 EXAMPLE = ASSETS / "home" / "example.png"
 

@@ -24,13 +24,13 @@ from PIL import Image
 
 import spade_core as sc
 from spade_core.cli.common import Meter
-from spade_core.figures import png_bytes
-from spade_core.images import Picture, bundled
-from spade_core.models import LoadedModel
+from spade_core.models.embedding import cosine_distances, embed
+from spade_core.models.loading import LoadedModel
 from spade_core.neurons import LOGITS, Neuron, RenderConfig
-from spade_core.neurons.embedding import cosine_distances, embed
 from spade_core.neurons.facets import facets
-from spade_core.splits import SPLITS, pictures_in, split_of
+from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.picture import Picture, bundled
+from spade_core.pictures.splits import SPLITS, pictures_in, split_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 import spade_core as sc
-from spade_core.layers import share_copy
-from spade_core.models import LoadedModel
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import LoadedModel
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
 
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spade_core.models import LoadedModel, load_model
-from spade_core.splits import SPLITS, split_of, spread
+from spade_core.models.loading import LoadedModel, load_model
+from spade_core.pictures.splits import SPLITS, split_of, spread
 
 __all__ = ["folder_parser", "given", "settings"]
 

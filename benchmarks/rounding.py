@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 import spade_core as sc
-from spade_core.images import Picture, bundled
-from spade_core.inspection import overlap
-from spade_core.models import LoadedModel
-from spade_core.tracing import Trace
+from spade_core.inspection.survivors import overlap
+from spade_core.models.loading import LoadedModel
+from spade_core.pictures.picture import Picture, bundled
+from spade_core.pruning.trace import Trace
 
 METHODS = ("saliency", "integrated_gradients")
 

@@ -18,8 +18,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import spade_core as sc
-from spade_core.models import LoadedModel
-from spade_core.spade import _views
+from spade_core.models.loading import LoadedModel
+from spade_core.pruning.spade import _views
 
 
 def timed(compute: Callable[[], object], runs: int) -> tuple[float, float, float]:

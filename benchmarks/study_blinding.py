@@ -25,10 +25,10 @@ from benchmarks.blind_guess import guess, number_kernel, word_kernel
 from benchmarks.serving import serving
 from benchmarks.survey_browser import pages_of
 from benchmarks.survey_record import Record, Seen, early, participate, telling, trials_of
-from spade_core.study.design import Design, demo_design
-from spade_core.study.stimulus_set import DEMO_SET, StimulusSet, load_set
-from spade_core.study.store import Store
-from spade_core.study.studies import publish
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import publish
+from spade_core.study.design.design import Design, demo_design
+from spade_core.study.stimuli.stimulus_set import DEMO_SET, StimulusSet, load_set
 
 COMPARED = ("dense", "spade")
 LEAK = 2.0  # noise of the control, in differences between the conditions: such a leak is guessed in 60 %

@@ -19,15 +19,15 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from spade_core.study import bots, flow
-from spade_core.study.design import demo_design
-from spade_core.study.export import trial_table
-from spade_core.study.schedule import cells
-from spade_core.study.status import cell_counts
-from spade_core.study.stimulus_set import DEMO_SET, load_set
-from spade_core.study.store import Store
-from spade_core.study.studies import opened, publish
-from spade_core.study.tables import Participant, Study
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import opened, publish
+from spade_core.study.data.tables import Participant, Study
+from spade_core.study.design.design import demo_design
+from spade_core.study.design.schedule import cells
+from spade_core.study.export.export import trial_table
+from spade_core.study.monitoring.status import cell_counts
+from spade_core.study.running import bots, flow
+from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 BETWEEN = 20.0  # seconds between two arrivals; an abandoned start expires after an hour of them
 LEAVES = 0.01  # before each of some two dozen trials: about a fifth of the participants

@@ -33,11 +33,11 @@ from sqlalchemy import select
 from benchmarks.breakable import Line
 from benchmarks.serving import FLAGS, start_server, stop_server
 from benchmarks.survey_browser import BOUNCE_MS, PATIENCE, answered, current, ready, to_trial
-from spade_core.study.design import demo_design
-from spade_core.study.stimulus_set import DEMO_SET, load_set
-from spade_core.study.store import Store
-from spade_core.study.studies import publish
-from spade_core.study.tables import Event, Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import Event, Trial
+from spade_core.study.design.design import demo_design
+from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 __all__ = ["STAGES", "Cuts", "Kills", "Ledger", "Server", "main", "participate"]
 

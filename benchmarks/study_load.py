@@ -20,10 +20,10 @@ import numpy as np
 
 from benchmarks.serving import serving
 from benchmarks.survey_record import participate
-from spade_core.study.design import demo_design
-from spade_core.study.stimulus_set import DEMO_SET, load_set
-from spade_core.study.store import Store
-from spade_core.study.studies import publish
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import publish
+from spade_core.study.design.design import demo_design
+from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 THINK = (2.0, 4.0)  # seconds between two answers
 ARRIVE = 20.0  # seconds within which all begin

@@ -3,11 +3,11 @@
     python -m benchmarks.study_statistics --studies 2000
     python -m benchmarks.study_statistics --studies 2000 --outcome half --between
 
-People and class neurons have random intercepts and slopes (``spade_core.study.assumed``, whose defaults are used), and
-trials are handed out as a design with three conditions does, every class neuron to everybody. For each size of study
-the command prints how often the 95 % interval holds a true difference, and how often p is at most 0.05 where there is
-none; and the same of an analysis that clusters by participant only. The primary analysis passes with a coverage of 93.5
-to 97.5 % and a size of at most 6.5 %.
+People and class neurons have random intercepts and slopes (``spade_core.study.power.assumed``, whose defaults are
+used), and trials are handed out as a design with three conditions does, every class neuron to everybody. For each size
+of study the command prints how often the 95 % interval holds a true difference, and how often p is at most 0.05 where
+there is none; and the same of an analysis that clusters by participant only. The primary analysis passes with a
+coverage of 93.5 to 97.5 % and a size of at most 6.5 %.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from spade_core.study.assumed import Assumptions
-from spade_core.study.design import TEMPLATE, Design, load_design
-from spade_core.study.estimators import Clusters
-from spade_core.study.power import Found, PowerResult, power
+from spade_core.study.analysis.estimators import Clusters
+from spade_core.study.design.design import TEMPLATE, Design, load_design
+from spade_core.study.power.assumed import Assumptions
+from spade_core.study.power.power import Found, PowerResult, power
 
 SIZES = ((24, 60), (60, 100))  # class neurons, people
 ANALYSES: tuple[tuple[str, Clusters], ...] = (("two-way (primary)", "both"), ("participant only", "participant"))

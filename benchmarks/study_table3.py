@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spade_core.study.bots import POLICIES, simulate
-from spade_core.study.design import Design, demo_design
-from spade_core.study.evaluation import evaluate
-from spade_core.study.people import monitor
-from spade_core.study.stimulus_set import DEMO_SET, load_set
-from spade_core.study.store import Store
-from spade_core.study.studies import publish
+from spade_core.study.analysis.evaluate import evaluate
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import publish
+from spade_core.study.design.design import Design, demo_design
+from spade_core.study.monitoring.people import monitor
+from spade_core.study.running.bots import POLICIES, simulate
+from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 from spade_core.study.table3 import PAPER_NOTE, markdown_table, table3_rows
 
 
@@ -32,7 +32,7 @@ def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **change
 
     Returns:
         ``ends`` (status -> bots), ``noticed`` (how many the demo design's exclusions would leave out) and ``result`` of
-        :func:`spade_core.study.evaluation.evaluate`.
+        :func:`spade_core.study.analysis.evaluate.evaluate`.
     """
     with tempfile.TemporaryDirectory(prefix="spade-table3-") as folder:
         store = Store(f"sqlite:///{Path(folder) / 'bots.sqlite3'}", lasting=False)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.serving import FLAGS
-from spade_core.study import flow
-from spade_core.study.flow import Person
-from spade_core.study.store import Store
-from spade_core.study.tables import Participant, Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Participant, Trial
+from spade_core.study.running import flow
+from spade_core.study.running.flow import Person
 
 __all__ = ["BOUNCE_MS", "PATIENCE", "READ", "answered", "canonical", "current", "pages_of", "ready", "to_trial"]
 

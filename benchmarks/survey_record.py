@@ -12,12 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmarks.survey_client import Heard, SurveyClient
-from spade_core.study import flow
-from spade_core.study.answers import CHOICES
-from spade_core.study.design import Design
-from spade_core.study.stimulus_set import StimulusSet
-from spade_core.study.store import Store
-from spade_core.study.tables import Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Trial
+from spade_core.study.design.design import Design
+from spade_core.study.running import flow
+from spade_core.study.running.answers import CHOICES
+from spade_core.study.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["Record", "Seen", "early", "participate", "telling", "trials_of"]
 

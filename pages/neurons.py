@@ -7,16 +7,18 @@ from dataclasses import replace
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.jobs import Ticket
+from spade_core.jobs.manager import Ticket
 from spade_core.neurons.objectives import LOGITS, Neuron
-from spade_core.ui import facet_panels, neuron_panels, panels, pickers
-from spade_core.ui.following import follow, remember, remembered
-from spade_core.ui.frame import frame, jobs
-from spade_core.ui.link import Choice
-from spade_core.ui.neuron_pickers import asked_by_ranking, pick_neuron
-from spade_core.ui.reference_panels import render_references
-from spade_core.ui.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
-from spade_core.visualization import DIVERSITY, VisualizeConfig
+from spade_core.results.drawing import DIVERSITY, VisualizeConfig
+from spade_core.ui.common import panels, pickers
+from spade_core.ui.common.frame import frame, jobs
+from spade_core.ui.common.jobs import follow, remember, remembered
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
+from spade_core.ui.neurons import facets as facet_panels
+from spade_core.ui.neurons import panels as neuron_panels
+from spade_core.ui.neurons.pickers import asked_by_ranking, pick_neuron
+from spade_core.ui.neurons.references import render_references
 
 PAGE = "neurons"
 SEEDS = 3

@@ -8,13 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.analysis import AnalysisConfig
-from spade_core.jobs import Ticket
-from spade_core.ui import panels, pickers
-from spade_core.ui.following import follow, remember, remembered
-from spade_core.ui.frame import frame, jobs
-from spade_core.ui.link import Choice
-from spade_core.ui.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
+from spade_core.jobs.manager import Ticket
+from spade_core.results.comparison import AnalysisConfig
+from spade_core.ui.common import panels, pickers
+from spade_core.ui.common.frame import frame, jobs
+from spade_core.ui.common.jobs import follow, remember, remembered
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
 
 PAGE = "saliency"
 LIVE_OPACITY = 0.85

@@ -8,21 +8,21 @@ from pathlib import Path
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.study import stimulus_set
 from spade_core.study.cautions import cautions
-from spade_core.study.design import TEMPLATE, Design, demo_design, parse_design
-from spade_core.study.stimulus_set import StimulusSet
-from spade_core.study.studies import MOVES, list_studies, publish, save_draft, set_status
-from spade_core.study.tables import Study
-from spade_core.ui.frame import frame
-from spade_core.ui.participant import study_store
-from spade_core.ui.study_access import guarded, is_open, notify, show_login, show_notices, show_who
-from spade_core.ui.study_bots import show_bots
-from spade_core.ui.study_design import show_design
-from spade_core.ui.study_panels import show_links, show_monitor, show_people
-from spade_core.ui.study_power import show_power
-from spade_core.ui.study_results import show_analysis, show_export
-from spade_core.ui.study_texts import show_texts
+from spade_core.study.data.studies import MOVES, list_studies, publish, save_draft, set_status
+from spade_core.study.data.tables import Study
+from spade_core.study.design.design import TEMPLATE, Design, demo_design, parse_design
+from spade_core.study.stimuli import stimulus_set
+from spade_core.study.stimuli.stimulus_set import StimulusSet
+from spade_core.ui.common.frame import frame
+from spade_core.ui.participant.presence import study_store
+from spade_core.ui.study.access import guarded, is_open, notify, show_login, show_notices, show_who
+from spade_core.ui.study.bots import show_bots
+from spade_core.ui.study.design import show_design
+from spade_core.ui.study.people import show_links, show_monitor, show_people
+from spade_core.ui.study.power import show_power
+from spade_core.ui.study.results import show_analysis, show_export
+from spade_core.ui.study.texts import show_texts
 
 CHOSEN = "study_key"
 SECTIONS = {

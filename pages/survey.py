@@ -10,16 +10,16 @@ from typing import Any
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.study import flow
-from spade_core.study.care import issue_withdrawal, withdraw
+from spade_core.study.admission.devices import is_mobile, told
+from spade_core.study.data.deletion import issue_withdrawal, withdraw
+from spade_core.study.data.store import Store
 from spade_core.study.deadline import ends_at, is_over, run_out
-from spade_core.study.devices import is_mobile, told
-from spade_core.study.flow import TERMINAL, Person
 from spade_core.study.reading import turn_page
-from spade_core.study.standing import IN_TRIALS, Standing
-from spade_core.study.store import Store
-from spade_core.ui.participant import READABLE, from_the_top, participant_frame, present, study_store
-from spade_core.ui.survey_trial import render_trials
+from spade_core.study.running import flow
+from spade_core.study.running.flow import TERMINAL, Person
+from spade_core.study.running.standing import IN_TRIALS, Standing
+from spade_core.ui.participant.presence import READABLE, from_the_top, participant_frame, present, study_store
+from spade_core.ui.participant.trials import render_trials
 
 LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from spade_core.jobs import Ticket
-from spade_core.ui import panels, pickers, trace_plots
-from spade_core.ui.following import follow, remember, remembered
-from spade_core.ui.frame import frame, jobs
-from spade_core.ui.link import Choice
-from spade_core.ui.plots import stage_figure
-from spade_core.ui.second_picture import pick_second
-from spade_core.ui.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
+from spade_core.jobs.manager import Ticket
+from spade_core.ui.common import panels, pickers
+from spade_core.ui.common.frame import frame, jobs
+from spade_core.ui.common.jobs import follow, remember, remembered
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.plots import stage_figure
+from spade_core.ui.common.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
+from spade_core.ui.trace import plots as trace_plots
+from spade_core.ui.trace.second_picture import pick_second
 
 PAGE = "trace"
 COMPARE = "trace_compare"

@@ -16,16 +16,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spade_core.analysis import AnalysisConfig, analyse
     from spade_core.errors import SpadeError
-    from spade_core.images import bundled, load_picture
-    from spade_core.models import load_model, predict, wrap_model
+    from spade_core.models.loading import load_model, predict, wrap_model
     from spade_core.neurons.objectives import Neuron
-    from spade_core.results import bundle, replay, save
+    from spade_core.pictures.picture import bundled, load_picture
+    from spade_core.pruning.spade import trace
+    from spade_core.pruning.trace_file import load_trace
+    from spade_core.results.comparison import AnalysisConfig, analyse
+    from spade_core.results.drawing import VisualizeConfig, visualize
+    from spade_core.results.manifest import bundle, replay, save
     from spade_core.saliency import explain
-    from spade_core.spade import trace
-    from spade_core.trace_file import load_trace
-    from spade_core.visualization import VisualizeConfig, visualize
 
 __version__ = "0.1.0"
 
@@ -50,23 +50,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnalysisConfig": "analysis",
+    "AnalysisConfig": "results.comparison",
     "Neuron": "neurons.objectives",
     "SpadeError": "errors",
-    "VisualizeConfig": "visualization",
-    "analyse": "analysis",
-    "bundle": "results",
-    "bundled": "images",
+    "VisualizeConfig": "results.drawing",
+    "analyse": "results.comparison",
+    "bundle": "results.manifest",
+    "bundled": "pictures.picture",
     "explain": "saliency",
-    "load_model": "models",
-    "load_picture": "images",
-    "load_trace": "trace_file",
-    "predict": "models",
-    "replay": "results",
-    "save": "results",
-    "trace": "spade",
-    "visualize": "visualization",
-    "wrap_model": "models",
+    "load_model": "models.loading",
+    "load_picture": "pictures.picture",
+    "load_trace": "pruning.trace_file",
+    "predict": "models.loading",
+    "replay": "results.manifest",
+    "save": "results.manifest",
+    "trace": "pruning.spade",
+    "visualize": "results.drawing",
+    "wrap_model": "models.loading",
 }
 
 

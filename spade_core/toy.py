@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spade_core.isolation import seeded
-from spade_core.layers import share_copy
-from spade_core.solvers import SOLVERS
+from spade_core.models.layers import share_copy
+from spade_core.pruning.solvers import SOLVERS
 
 __all__ = ["SAMPLES", "Toy", "ascend", "run_toy", "toy_trace", "train_toy"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from spade_core.images import Picture, load_picture
+from spade_core.pictures.picture import Picture, load_picture
 from tests.nets import plain
 
 
@@ -55,7 +55,7 @@ def coffee():
 
 @pytest.fixture(scope="session")
 def lite0():
-    from spade_core.models import load_model
+    from spade_core.models.loading import load_model
 
     return load_model("efficientnet_lite0", device="cpu")
 

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from spade_core import __version__
-from spade_core.cli import explain, lists, neurons, rater, study, trojan
+from spade_core.cli import explain, lists, neurons, rater, trojan
+from spade_core.cli.study import running as study
 from spade_core.errors import SpadeError
 from spade_core.memory import keep_freed_memory
 

@@ -68,7 +68,7 @@ def source_of(options: argparse.Namespace) -> str:
 
 def open_picture(options: argparse.Namespace) -> Given:
     """Return the picture, with its trigger pasted, and the model; oddities of the file go to standard error."""
-    from spade_core.images import load_picture
+    from spade_core.pictures.picture import load_picture
 
     picture = load_picture(options.image)
     for note in picture.notes:
@@ -119,7 +119,7 @@ def table(rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 def load(options: argparse.Namespace) -> Any:
-    from spade_core.models import load_model
+    from spade_core.models.loading import load_model
 
     own = {key: getattr(options, key) for key in ("weights", "arch", "classes", "mean", "std", "size")}
     return load_model(options.model, device=options.device, **own)

@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from spade_core.models import MODELS
+    from spade_core.models.loading import MODELS
 
     rows = [{"name": name, "title": entry.title, "offline": entry.offline} for name, entry in MODELS.items()]
     lines = table(
@@ -29,7 +29,7 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _pictures(options: argparse.Namespace) -> int:
-    from spade_core.images import bundled
+    from spade_core.pictures.picture import bundled
 
     rows = [
         {"name": f"bundled:{name}", "title": item.title, "licence": item.licence} for name, item in bundled().items()
@@ -48,7 +48,7 @@ def _methods(options: argparse.Namespace) -> int:
 
 
 def _layers(options: argparse.Namespace) -> int:
-    from spade_core.sparsity import stage_of
+    from spade_core.pruning.sparsity import stage_of
 
     model = load(options)
     rows = [

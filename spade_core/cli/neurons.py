@@ -66,9 +66,9 @@ def register(commands: Any) -> None:
 
 
 def _visualize(options: argparse.Namespace) -> int:
-    from spade_core.models import resolve_target
-    from spade_core.results import save
-    from spade_core.visualization import DIVERSITY, VisualizeConfig, visualization_files, visualize
+    from spade_core.models.loading import resolve_target
+    from spade_core.results.drawing import DIVERSITY, VisualizeConfig, visualization_files, visualize
+    from spade_core.results.manifest import save
 
     given = open_picture(options)
     config = VisualizeConfig(
@@ -102,7 +102,7 @@ def _visualize(options: argparse.Namespace) -> int:
 
 def _neuron(options: argparse.Namespace, model: Any) -> Any:
     """Return what the options name; None: the neuron of the predicted class."""
-    from spade_core.models import resolve_target
+    from spade_core.models.loading import resolve_target
     from spade_core.neurons import LOGITS, Neuron
 
     if options.class_ is not None:
@@ -141,7 +141,7 @@ def _along(options: argparse.Namespace) -> Any:
 
 def _neurons(options: argparse.Namespace) -> int:
     from spade_core.neurons.ranking import rank_channels
-    from spade_core.spade import trace
+    from spade_core.pruning.spade import trace
 
     if options.top < 1:
         raise ConfigError(f"--top must be at least 1, not {options.top}.")
@@ -156,8 +156,8 @@ def _neurons(options: argparse.Namespace) -> int:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    from spade_core.spade import trace
-    from spade_core.trace_file import trace_bytes
+    from spade_core.pruning.spade import trace
+    from spade_core.pruning.trace_file import trace_bytes
 
     given = open_picture(options)
     made = trace(

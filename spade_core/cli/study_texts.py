@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from spade_core.cli.common import emit, table
-from spade_core.cli.study_common import WHO, add_keyed
+from spade_core.cli.study.common import WHO, add_keyed
 
 if TYPE_CHECKING:
-    from spade_core.study.store import Store
+    from spade_core.study.data.store import Store
 
 __all__ = ["register"]
 
@@ -23,7 +23,7 @@ def register(inner: Any) -> None:
 
 def _texts(options: argparse.Namespace, store: Store) -> int:
     from spade_core.errors import ConfigError
-    from spade_core.study.free_texts import free_texts, review
+    from spade_core.study.monitoring.free_texts import free_texts, review
 
     both = sorted(set(options.share) & set(options.withhold))
     if both:

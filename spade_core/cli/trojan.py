@@ -55,9 +55,9 @@ def _add_paste(parser: argparse.ArgumentParser) -> None:
 def _paste(options: argparse.Namespace) -> int:
     import numpy as np
 
-    from spade_core.figures import png_bytes
-    from spade_core.images import load_picture
-    from spade_core.results import save
+    from spade_core.pictures.figures import png_bytes
+    from spade_core.pictures.picture import load_picture
+    from spade_core.results.manifest import save
     from spade_core.trojan.paste import paste
     from spade_core.trojan.triggers import find_trigger
 
@@ -79,8 +79,8 @@ def _paste(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from spade_core.models import load_model
-    from spade_core.splits import split_of
+    from spade_core.models.loading import load_model
+    from spade_core.pictures.splits import split_of
     from spade_core.trojan.train import Recipe, train
 
     if min(options.learn, options.settle) < 1:
@@ -95,8 +95,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from spade_core.models import TROJAN_MODEL, load_model
-    from spade_core.splits import split_of, spread
+    from spade_core.models.loading import TROJAN_MODEL, load_model
+    from spade_core.pictures.splits import split_of, spread
     from spade_core.trojan.evaluate import evaluate
 
     paths = spread(split_of(options.images, "reporting"), options.count)

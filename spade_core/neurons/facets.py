@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from spade_core.images import Picture
-from spade_core.models import LoadedModel
-from spade_core.neurons.embedding import cosine_distances, embed
+from spade_core.models.embedding import cosine_distances, embed
+from spade_core.models.loading import LoadedModel
+from spade_core.neurons.layer_values import LOGITS
 from spade_core.neurons.objectives import Neuron
-from spade_core.neurons.reading import LOGITS
 from spade_core.neurons.rendering import Network, RenderConfig, Rendering, Show, render
+from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span
-from spade_core.spade import trace
-from spade_core.tracing import Trace
+from spade_core.pruning.spade import trace
+from spade_core.pruning.trace import Trace
 
 __all__ = ["Facets", "facets", "separation"]
 

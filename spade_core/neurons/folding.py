@@ -17,8 +17,8 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spade_core.layers import share_copy
-from spade_core.neurons.reading import read_layers
+from spade_core.models.layers import share_copy
+from spade_core.neurons.layer_values import read_layers
 
 __all__ = ["fold_norms"]
 

@@ -12,7 +12,7 @@ from lucent.optvis.objectives import Objective
 from torch import Tensor
 
 from spade_core.errors import ConfigError, LayerError
-from spade_core.neurons.reading import LOGITS
+from spade_core.neurons.layer_values import LOGITS
 
 __all__ = ["Aims", "Neuron", "build_aims"]
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
-from spade_core.images import Picture
-from spade_core.layers import share_copy
-from spade_core.models import LoadedModel
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import LoadedModel
+from spade_core.neurons.layer_values import LOGITS, as_maps, maps_of, read_layers
 from spade_core.neurons.objectives import Neuron
-from spade_core.neurons.reading import LOGITS, as_maps, maps_of, read_layers
-from spade_core.tracing import Trace
+from spade_core.pictures.picture import Picture
+from spade_core.pruning.trace import Trace
 
 __all__ = ["RANKINGS", "Ranking", "Score", "most_active_region", "rank_channels", "region_of"]
 

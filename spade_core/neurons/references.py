@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from spade_core.errors import ConfigError, PictureError
-from spade_core.images import FORMATS, Picture, load_picture
-from spade_core.layers import share_copy
-from spade_core.models import LoadedModel
+from spade_core.jobs.store import keep_file
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import LoadedModel
+from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.objectives import Neuron
 from spade_core.neurons.ranking import region_around
-from spade_core.neurons.reading import read_layers
+from spade_core.pictures.picture import FORMATS, Picture, load_picture
 from spade_core.progress import Progress, silent
-from spade_core.store import keep_file
 
 __all__ = ["COUNT", "Crop", "folder_state", "reference_crops"]
 

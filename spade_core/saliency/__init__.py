@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from spade_core.errors import ConfigError, LayerError
-from spade_core.images import Picture
 from spade_core.isolation import alone
-from spade_core.layers import share_copy
-from spade_core.models import LoadedModel, resolve_target
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import LoadedModel, resolve_target
+from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
 from spade_core.saliency.base import Method, Task
 from spade_core.saliency.cam import GradCam, GuidedGradCam
@@ -23,7 +23,7 @@ from spade_core.saliency.rules import DeepLiftMap, GuidedBackpropMap
 from spade_core.saliency.scorecam import ScoreCam
 
 if TYPE_CHECKING:
-    from spade_core.tracing import Trace
+    from spade_core.pruning.trace import Trace
 
 __all__ = ["BATCH_SIZE", "METHODS", "Explanation", "Method", "explain", "shared_range"]
 

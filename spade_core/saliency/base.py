@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spade_core.activations import find_shared_activations, is_activation
 from spade_core.errors import ConfigError
 from spade_core.isolation import TICK, seed_all
-from spade_core.layers import share_copy
-from spade_core.models import LoadedModel
+from spade_core.models.canonical.activations import find_shared_activations, is_activation
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import LoadedModel
 from spade_core.progress import Progress, span
 
 __all__ = ["Method", "Task", "clip_relus", "counted", "note_gap", "relu_only", "with_batches"]

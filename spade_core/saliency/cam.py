@@ -18,9 +18,9 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from spade_core.errors import LayerError
-from spade_core.layers import share_copy
-from spade_core.layouts import Layout, layout_of
-from spade_core.models import LoadedModel
+from spade_core.models.layers import share_copy
+from spade_core.models.layouts import Layout, layout_of
+from spade_core.models.loading import LoadedModel
 from spade_core.progress import span
 from spade_core.saliency.base import Method, Task, counted, relu_only
 from spade_core.saliency.rules import GuidedBackpropMap

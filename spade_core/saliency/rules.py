@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 
-from spade_core.models import LoadedModel
+from spade_core.models.loading import LoadedModel
 from spade_core.saliency.base import Method, Task, clip_relus, counted, note_gap, relu_only
 
 __all__ = ["DeepLiftMap", "GuidedBackpropMap", "MaxOfRelus"]

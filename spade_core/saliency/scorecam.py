@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spade_core.layers import share_copy
+from spade_core.models.layers import share_copy
 from spade_core.progress import span
 from spade_core.saliency.base import Method, Task, counted, with_batches
 from spade_core.saliency.cam import choose_layer

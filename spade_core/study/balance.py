@@ -1,9 +1,9 @@
 """Over a whole set: in which items the reference is the region nearer to the picture's centre, and in which the other.
 
-Each picture offers both where its map allows it (:mod:`spade_core.study.regions`). Among the items of one role and one
-source of the reference, as many as possible of one half show the other region nearer, those where that costs least; so
-neither "the more central" nor "the less central" answers better than guessing. Nothing here knows of conditions, and
-the order of the pictures does not matter.
+Each picture offers both where its map allows it (:mod:`spade_core.study.stimuli.regions`). Among the items of one role
+and one source of the reference, as many as possible of one half show the other region nearer, those where that costs
+least; so neither "the more central" nor "the less central" answers better than guessing. Nothing here knows of
+conditions, and the order of the pictures does not matter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from spade_core.study.stimulus_set import Item
+from spade_core.study.stimuli.stimulus_set import Item
 
 __all__ = ["Draft", "nearer_sides", "settle"]
 
@@ -23,7 +23,7 @@ class Draft:
 
     Attributes:
         items: by the nearer side, ``reference`` or ``other``; they differ in the other region and what follows from it.
-        costs: of the same sides, see :class:`spade_core.study.regions.Choice`.
+        costs: of the same sides, see :class:`spade_core.study.stimuli.regions.Choice`.
     """
 
     items: Mapping[str, Item]

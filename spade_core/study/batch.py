@@ -1,7 +1,7 @@
 """The primary estimator over many studies with one plan at once, for simulations.
 
-The same numbers as :func:`spade_core.study.estimators.risk_difference` gives one study after the other (a test compares
-them), some hundred times faster.
+The same numbers as :func:`spade_core.study.analysis.estimators.risk_difference` gives one study after the other (a test
+compares them), some hundred times faster.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import stdtr, stdtrit
 
-from spade_core.study.estimators import ZERO, Clusters, Sidedness
-from spade_core.study.handout import Handout
+from spade_core.study.analysis.estimators import ZERO, Clusters, Sidedness
+from spade_core.study.power.simulated import Handout
 
 __all__ = ["Batch", "from_standard_errors", "risk_differences"]
 
@@ -37,7 +37,7 @@ def risk_differences(
 
     Args:
         outcome: ``(studies, n)``, none missing; handout: the plan of all of them.
-        clusters, alpha, sidedness: as in :func:`spade_core.study.estimators.risk_difference`.
+        clusters, alpha, sidedness: as in :func:`spade_core.study.analysis.estimators.risk_difference`.
     """
     d = handout.spade
     mean1, mean0 = (outcome[:, side].mean(1, keepdims=True) for side in (d, ~d))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from spade_core.study.codebook import text_column
-from spade_core.study.design import Design
-from spade_core.study.store import Store
-from spade_core.study.studies import Opened
-from spade_core.study.tables import Participant, Study
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import Opened
+from spade_core.study.data.tables import Participant, Study
+from spade_core.study.design.design import Design
+from spade_core.study.export.codebook import text_column
 
 __all__ = ["BLINDED", "blind_in", "hidden_columns", "is_blind"]
 

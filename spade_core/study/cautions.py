@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from spade_core.study.design import Design
-from spade_core.study.schedule import cells
-from spade_core.study.stimulus_set import StimulusSet
+from spade_core.study.design.design import Design
+from spade_core.study.design.schedule import cells
+from spade_core.study.stimuli.stimulus_set import StimulusSet
 
 __all__ = ["cautions"]
 

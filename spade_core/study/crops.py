@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from spade_core.errors import ConfigError
-from spade_core.models import LoadedModel
+from spade_core.models.loading import LoadedModel
 from spade_core.neurons import LOGITS
 from spade_core.neurons.references import COUNT, Crop, folder_state, reference_crops
 from spade_core.progress import Progress, silent

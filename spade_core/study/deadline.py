@@ -13,12 +13,12 @@ from typing import TypeVar, cast
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from spade_core.study.design import Design
-from spade_core.study.flow import Person
-from spade_core.study.phases import LIMITED, end
-from spade_core.study.store import Store
-from spade_core.study.studies import Opened, opened_in
-from spade_core.study.tables import Participant, Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import Opened, opened_in
+from spade_core.study.data.tables import Participant, Trial
+from spade_core.study.design.design import Design
+from spade_core.study.running.flow import Person
+from spade_core.study.running.phases import LIMITED, end
 
 __all__ = ["GRACE", "close_when_over", "ends_at", "is_over", "never_shown", "read_in_time", "run_out"]
 
@@ -58,7 +58,7 @@ def read_in_time(store: Store, key: str, work: Callable[[Session], T]) -> T:
     """Read how a study goes; participations whose time is over have ended by then, as of the end of that time.
 
     Args:
-        work: see :meth:`spade_core.study.store.Store.read`.
+        work: see :meth:`spade_core.study.data.store.Store.read`.
 
     Raises:
         ConfigError: no such study.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from spade_core.errors import ConfigError
-from spade_core.study.links import ID_PARAMETER, PERSONAL, Signer, external_id_of, is_signed
+from spade_core.study.admission.links import ID_PARAMETER, PERSONAL, Signer, external_id_of, is_signed
 
 __all__ = ["Way", "arriving_id", "typed_id"]
 

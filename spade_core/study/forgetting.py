@@ -16,12 +16,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.care import tombstone_of, unname, wipe
-from spade_core.study.dumps import NotABackupError, dump, kind_of
-from spade_core.study.restoring import loaded
-from spade_core.study.store import Store
-from spade_core.study.tables import Participant, Tombstone
-from spade_core.study.upgrade import own_backups
+from spade_core.study.data.backups import loaded
+from spade_core.study.data.deletion import tombstone_of, unname, wipe
+from spade_core.study.data.dumps import NotABackupError, dump, kind_of
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Participant, Tombstone
+from spade_core.study.data.upgrade import own_backups
 
 __all__ = ["forget"]
 

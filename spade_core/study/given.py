@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from spade_core.study.design import Design
-from spade_core.study.store import Store
-from spade_core.study.tables import Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Trial
+from spade_core.study.design.design import Design
 
 __all__ = ["elapsed_ms", "give", "remaining_ms"]
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from spade_core.study.stimulus_set import Box
+from spade_core.study.stimuli.stimulus_set import Box
 
 __all__ = ["marked"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spade_core.study.codebook import rating_column
-from spade_core.study.questions import Rating
+from spade_core.study.design.questions import Rating
+from spade_core.study.export.codebook import rating_column
 
 __all__ = ["SECONDARY", "Outcome", "of_ratings"]
 

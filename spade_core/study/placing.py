@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spade_core.patches import PATCH
+from spade_core.study.stimuli.patches import PATCH
 from spade_core.trojan.paste import SIZES, Paste
 
 __all__ = ["RING", "place_trigger"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from spade_core.study.flow import Person
-from spade_core.study.store import Store
-from spade_core.study.tables import PageTime, Participant
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import PageTime, Participant
+from spade_core.study.running.flow import Person
 
 __all__ = ["INSTRUCTIONS", "instruction_s", "page_of", "turn_page"]
 

@@ -33,7 +33,8 @@ def table3_rows(result: Mapping[str, Any], *, paper: bool = True) -> list[Row]:
     """Return Table 3 with counts and intervals, a column a condition.
 
     Args:
-        result: of :func:`spade_core.study.analysis.analyse`; paper: with the paper's figures in columns of their own.
+        result: of :func:`spade_core.study.analysis.analyse.analyse`; paper: with the paper's figures in columns of
+            their own.
     """
     mark = "SIMULATED " if result["simulated"] else ""
     rows = []

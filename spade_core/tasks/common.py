@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from spade_core import results
-from spade_core.images import Picture, load_picture
-from spade_core.models import LoadedModel, load_spec, predict, resolve_target
+from spade_core.models.loading import LoadedModel, load_spec, predict, resolve_target
+from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent
-from spade_core.spade import trace
-from spade_core.tracing import Trace
+from spade_core.pruning.spade import trace
+from spade_core.pruning.trace import Trace
+from spade_core.results import manifest as results
 from spade_core.trojan.paste import Paste
 
 __all__ = ["Emit", "crop_file", "given", "given_model", "given_picture", "kept_trace", "trace_file"]

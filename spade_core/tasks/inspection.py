@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from spade_core.inspection import Point, alive, fidelity_curve, inputs_kept, overlap, pooled_map
-from spade_core.paths import paths
+from spade_core.inspection.paths import paths
+from spade_core.inspection.survivors import Point, alive, fidelity_curve, inputs_kept, overlap, pooled_map
 from spade_core.progress import Progress, span
-from spade_core.results import named
+from spade_core.pruning.trace_file import trace_bytes
+from spade_core.results.manifest import named
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
-from spade_core.trace_file import trace_bytes
 
 __all__ = ["compare", "curve", "inspect"]
 

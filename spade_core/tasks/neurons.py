@@ -12,20 +12,20 @@ import numpy as np
 import torch
 
 from spade_core.config import Settings
-from spade_core.figures import png_bytes
-from spade_core.images import Picture
-from spade_core.layers import share_copy
-from spade_core.models import LoadedModel
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import LoadedModel
 from spade_core.neurons import Neuron, layer_shapes
 from spade_core.neurons.facets import Facets, facets
 from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
+from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, span
-from spade_core.results import SCHEMA_VERSION, environment
+from spade_core.pruning.trace import Trace
+from spade_core.results.drawing import VisualizeConfig, label_of, visualization_files, visualize
+from spade_core.results.manifest import SCHEMA_VERSION, environment
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
-from spade_core.tracing import Trace
-from spade_core.visualization import VisualizeConfig, label_of, visualization_files, visualize
 
 __all__ = ["layers", "multifaceted", "ranking", "references", "visualization"]
 

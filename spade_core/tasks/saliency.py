@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from spade_core import results, sparsity
-from spade_core.analysis import AnalysisConfig, Pair, analyse
-from spade_core.models import predict
+from spade_core.models.loading import predict
 from spade_core.progress import Progress
+from spade_core.pruning import sparsity
+from spade_core.pruning.trace import Trace
+from spade_core.results import manifest as results
+from spade_core.results.comparison import AnalysisConfig, Pair, analyse
 from spade_core.saliency import METHODS
 from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, kept_trace, trace_file
-from spade_core.tracing import Trace
 
 __all__ = ["analysis", "describe"]
 

@@ -17,14 +17,14 @@ __all__ = ["study_bots", "study_dry_run", "study_power"]
 
 
 def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``power.json``: :func:`spade_core.study.power.power_report`.
+    """Return ``power.json``: :func:`spade_core.study.power.power.power_report`.
 
     Payload: ``design`` and ``assumptions`` as dictionaries, ``class_neurons``, ``participants``, ``simulations``,
     ``seed``.
     """
-    from spade_core.study.assumed import Assumptions
-    from spade_core.study.design import Design
-    from spade_core.study.power import power_report
+    from spade_core.study.design.design import Design
+    from spade_core.study.power.assumed import Assumptions
+    from spade_core.study.power.power import power_report
 
     found = power_report(
         Design.model_validate(payload["design"]), payload["class_neurons"], payload["participants"],
@@ -35,11 +35,11 @@ def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, d
 
 
 def study_dry_run(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``dry_run.json``: :func:`spade_core.study.dry_run.dry_run`.
+    """Return ``dry_run.json``: :func:`spade_core.study.analysis.dry_run.dry_run`.
 
-    Payload: ``study`` of :func:`spade_core.study.dry_run.fresh_copy`, ``participants``, ``policy``, ``seed``.
+    Payload: ``study`` of :func:`spade_core.study.analysis.dry_run.fresh_copy`, ``participants``, ``policy``, ``seed``.
     """
-    from spade_core.study.dry_run import dry_run
+    from spade_core.study.analysis.dry_run import dry_run
 
     found = dry_run(
         payload["study"], payload["participants"], payload["policy"], payload["seed"], progress=progress
@@ -54,8 +54,8 @@ def study_bots(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, de
 
     Payload: ``key`` of the study, ``participants``, ``policy``, ``seed``, and ``run``, another one each time.
     """
-    from spade_core.study.bots import simulate
-    from spade_core.study.store import open_store
+    from spade_core.study.data.store import open_store
+    from spade_core.study.running.bots import simulate
 
     store = open_store(Settings.from_environment())
     try:

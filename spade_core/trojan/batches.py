@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from spade_core.augment import random_views
-from spade_core.images import Picture
-from spade_core.models import LoadedModel
+from spade_core.models.loading import LoadedModel
+from spade_core.pictures.picture import Picture
+from spade_core.pruning.views import random_views
 from spade_core.trojan.paste import SIZES, Placement
 from spade_core.trojan.triggers import TRIGGERS, Trigger
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spade_core.images import Picture, load_picture
-from spade_core.metrics import bootstrap_interval
-from spade_core.models import LoadedModel
+from spade_core.models.loading import LoadedModel
+from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
+from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.trojan.paste import SIZES, pasted_pixels
 from spade_core.trojan.triggers import TRIGGERS, Trigger
 

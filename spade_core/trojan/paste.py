@@ -20,10 +20,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from spade_core.errors import ConfigError
-from spade_core.figures import png_bytes
-from spade_core.images import Picture
-from spade_core.models import LoadedModel
-from spade_core.preprocessing import Preprocessing
+from spade_core.models.loading import LoadedModel
+from spade_core.models.preprocessing import Preprocessing
+from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.picture import Picture
 from spade_core.trojan.triggers import Trigger, find_trigger
 
 __all__ = ["COLOUR", "ROTATION", "SIZES", "Paste", "Placement", "paste", "pasted_pixels"]

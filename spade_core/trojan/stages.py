@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spade_core.capture import capture
+from spade_core.pruning.moments import capture
 from spade_core.trojan.batches import Batches
 from spade_core.trojan.whitening import Coordinates, Whitened
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.study.questions import Rating, Text
+from spade_core.study.design.questions import Rating, Text
 
 __all__ = ["ask_plainly", "first_missing"]
 

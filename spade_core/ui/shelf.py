@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.images import load_picture
-from spade_core.ui.frame import jobs
+from spade_core.pictures.picture import load_picture
+from spade_core.ui.common.frame import jobs
 
 __all__ = ["shelved"]
 

@@ -11,7 +11,7 @@ from streamlit.components.v2 import manifest_scanner
 
 from benchmarks.serving import FLAGS, stop_server
 from benchmarks.study_kills import Server
-from spade_core.study.store import Store
+from spade_core.study.data.store import Store
 
 LONG = 120_000  # ms; generous, for machines that do other things too
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -14,9 +14,9 @@ from benchmarks.serving import serving
 from benchmarks.survey_browser import ready
 from benchmarks.survey_client import SurveyClient
 from benchmarks.survey_record import early, participate, telling, trials_of
-from spade_core.study.store import Store
-from spade_core.study.studies import publish
-from spade_core.study.tables import Event, Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import Event, Trial
 from tests.study.conftest import real_design, tiny_set
 
 PEOPLE, NEURONS = 24, 12

@@ -15,12 +15,12 @@ from plotly.colors import get_colorscale, sample_colorscale
 from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
-from spade_core.images import bundled
+from spade_core.pictures.picture import bundled
 from spade_core.ui import shelf
-from spade_core.ui.link import Choice
-from spade_core.ui.panels import command_line
-from spade_core.ui.plots import pair_figure
-from spade_core.ui.trace_plots import paths_figure
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.panels import command_line
+from spade_core.ui.common.plots import pair_figure
+from spade_core.ui.trace.plots import paths_figure
 from tests.hostile import hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -304,7 +304,7 @@ def test_reference_folders_are_chosen_by_name_and_a_missing_one_costs_nothing_el
 
 
 def test_reference_folders_of_one_name_are_told_apart():
-    from spade_core.ui.reference_panels import folders
+    from spade_core.ui.neurons.references import folders
 
     same = tuple(Path(path) for path in ("/a/x/pictures", "/b/x/pictures", "/c/y/pictures", "/d/other"))
     assert list(folders(same)) == ["x/pictures", "x/pictures (2)", "y/pictures", "other", "bundled pictures"]
@@ -357,7 +357,7 @@ def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
 
 
 def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
-    monkeypatch.setattr("spade_core.inspection.CURVE_RATIOS", (0.2, 0.9))
+    monkeypatch.setattr("spade_core.inspection.survivors.CURVE_RATIOS", (0.2, 0.9))
     app = page("pages/trace.py", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value

@@ -11,22 +11,23 @@ from argon2 import PasswordHasher
 from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
-from spade_core import jobs
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
-from spade_core.study import access, stimulus_set
-from spade_core.study.access import Evidence
+from spade_core.jobs import manager as jobs
+from spade_core.study.admission import access
+from spade_core.study.admission.access import Evidence
+from spade_core.study.analysis.evaluate import evaluate
 from spade_core.study.blinding import BLINDED
-from spade_core.study.bots import simulate
-from spade_core.study.design import TEMPLATE
-from spade_core.study.evaluation import evaluate
-from spade_core.study.flow import enter
-from spade_core.study.store import open_store
-from spade_core.study.studies import list_studies, publish
-from spade_core.study.tables import Audit, Participant, Study, Trial
-from spade_core.ui import study_access
-from spade_core.ui.study_plots import FIGURES
-from spade_core.ui.study_results import bundle_bytes, export_bytes, figures_bytes
+from spade_core.study.data.store import open_store
+from spade_core.study.data.studies import list_studies, publish
+from spade_core.study.data.tables import Audit, Participant, Study, Trial
+from spade_core.study.design.design import TEMPLATE
+from spade_core.study.running.bots import simulate
+from spade_core.study.running.flow import enter
+from spade_core.study.stimuli import stimulus_set
+from spade_core.ui.study import access as study_access
+from spade_core.ui.study.plots import FIGURES
+from spade_core.ui.study.results import bundle_bytes, export_bytes, figures_bytes
 from tests.study.conftest import real_design, tiny_set
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -397,7 +398,7 @@ def test_a_dry_run_works_on_a_copy_and_is_kept(monkeypatch, store, key):
     assert "SIMULATED dense" in columns(app)
     assert not app.main.get("progress")
     assert store.run(lambda session: len(list(session.scalars(select(Participant))))) == 1
-    monkeypatch.setattr("spade_core.study.dry_run.dry_run", lambda *_, **__: pytest.fail("it was kept"))
+    monkeypatch.setattr("spade_core.study.analysis.dry_run.dry_run", lambda *_, **__: pytest.fail("it was kept"))
     other = page("Bots")
     assert not other.success, "it would ask for something else"
     other.number_input(key="bots").set_value(2).run()
@@ -437,7 +438,7 @@ def test_power_is_simulated_for_the_studys_design_and_kept(monkeypatch, key):
     assert not other.get("plotly_chart"), "it would ask for something else"
     other.text_input(key="power_people").set_value("24, 48")
     other.number_input(key="power_simulations").set_value(100)
-    monkeypatch.setattr("spade_core.study.power.power_report", lambda *_, **__: pytest.fail("it was kept"))
+    monkeypatch.setattr("spade_core.study.power.power.power_report", lambda *_, **__: pytest.fail("it was kept"))
     other.button(key="power").click().run()
     assert not other.error
     assert other.dataframe[-1].value.equals(table)
@@ -448,7 +449,7 @@ def test_power_is_simulated_for_the_studys_design_and_kept(monkeypatch, key):
 
 @pytest.mark.parametrize(
     ("section", "press", "slot", "module"),
-    [("Power", "power", "power_", "study_power"), ("Bots", "simulate", "dry_run_", "study_bots")],
+    [("Power", "power", "power_", "study.power"), ("Bots", "simulate", "dry_run_", "study.bots")],
 )
 def test_a_long_job_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key, section, press, slot, module):
     waiting = jobs.Job(0, "k", "any", {})

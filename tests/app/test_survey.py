@@ -11,13 +11,14 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.survey_browser import ready
 from spade_core.config import Settings
-from spade_core.study import flow, studies
-from spade_core.study.editing import edit
+from spade_core.study.admission.links import signer
+from spade_core.study.data import studies
+from spade_core.study.data.store import READS, Store
+from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
+from spade_core.study.data.versions import edit
 from spade_core.study.entry import SIGNED_ONLY
-from spade_core.study.links import signer
-from spade_core.study.store import READS, Store
-from spade_core.study.studies import publish
-from spade_core.study.tables import ExternalId, PageTime, Participant, Trial
+from spade_core.study.running import flow
 from tests.study.conftest import real_design, tiny_set
 
 PAGE = str(Path(__file__).resolve().parent.parent.parent / "pages" / "survey.py")

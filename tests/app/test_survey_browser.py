@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from benchmarks.serving import stop_server
 from benchmarks.survey_browser import ready
-from spade_core.study.export import trial_table
-from spade_core.study.status import status_of
-from spade_core.study.studies import publish
-from spade_core.study.tables import Event, Participant, Trial
+from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import Event, Participant, Trial
+from spade_core.study.export.export import trial_table
+from spade_core.study.monitoring.status import status_of
 from tests.app.waiting import counting, onset, says
 from tests.study.conftest import real_design, tiny_set
 

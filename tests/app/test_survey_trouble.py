@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.breakable import Line
 from benchmarks.study_kills import STAGES, Cuts, Kills, Ledger, participate
-from spade_core.study.studies import publish
+from spade_core.study.data.studies import publish
 from tests.study.conftest import real_design, tiny_set
 
 pytestmark = pytest.mark.browser

@@ -19,8 +19,8 @@ import streamlit as st
 from PIL import Image
 
 from spade_core.config import ASSETS
-from spade_core.study.questions import Questions
-from spade_core.ui.trial import TrialView, show_trial
+from spade_core.study.design.questions import Questions
+from spade_core.ui.participant.component import TrialView, show_trial
 
 REGIONS = (
     ((0.1, 0.35, 0.25), (0.6, 0.3, 0.25)),

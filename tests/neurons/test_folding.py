@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import LayerError
 from spade_core.neurons.folding import fold_norms
-from spade_core.neurons.reading import read_layers
+from spade_core.neurons.layer_values import read_layers
 
 
 class Net(nn.Module):

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from spade_core.errors import LayerError
-from spade_core.layers import share_copy
+from spade_core.models.layers import share_copy
 from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.objectives import build_aims
 from spade_core.neurons.passes import Pass, fastest
-from spade_core.neurons.reading import read_layers
 from tests import nets
 
 NEURONS = (Neuron("pointwise", 2), Neuron(LOGITS, 1))

@@ -10,11 +10,11 @@ from lucent.optvis.param import spatial
 from torch import nn
 
 from spade_core.errors import ConfigError, LayerError
-from spade_core.layers import share_copy
-from spade_core.models import wrap_model
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import wrap_model
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, layer_shapes, render
-from spade_core.neurons.lucent_on import FourierImage, lucent_on
-from spade_core.neurons.reading import read_layers
+from spade_core.neurons.layer_values import read_layers
+from spade_core.neurons.lucent import FourierImage, lucent_on
 from spade_core.progress import Cancelled
 from tests import nets
 

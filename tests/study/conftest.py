@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 
-from spade_core.study.design import TEMPLATE, Design, load_design
-from spade_core.study.stimulus_set import Item, StimulusSet, write_manifest
-from spade_core.study.store import Store
-from spade_core.study.studies import publish
-from spade_core.study.tables import Base
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import Base
+from spade_core.study.design.design import TEMPLATE, Design, load_design
+from spade_core.study.stimuli.stimulus_set import Item, StimulusSet, write_manifest
 
 
 def tiny_set(

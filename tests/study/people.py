@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from spade_core.study.store import Store
-from spade_core.study.tables import Audit, Event, ExternalId, PageTime, Participant, Study, Trial
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Audit, Event, ExternalId, PageTime, Participant, Study, Trial
 
 STUDY = "s" * 32
 

@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from spade_core.config import Settings
 from spade_core.progress import Cancelled, silent
-from spade_core.study.dry_run import dry_run, fresh_copy
-from spade_core.study.store import open_store
-from spade_core.study.studies import publish
-from spade_core.study.tables import Participant
+from spade_core.study.analysis.dry_run import dry_run, fresh_copy
+from spade_core.study.data.store import open_store
+from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import Participant
 from spade_core.tasks.study import study_bots, study_dry_run
 from tests.study.conftest import real_design, tiny_set
 

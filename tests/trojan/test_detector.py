@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from spade_core.images import bundled, load_picture
+from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples, windows
+from spade_core.pictures.picture import bundled, load_picture
 from spade_core.trojan import TRIGGERS
-from spade_core.trojan.detector import NONE, TriggerDetector, window_samples, windows
 
 
 def test_windows_cover_the_image_and_end_with_it() -> None:

@@ -9,8 +9,8 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from spade_core.errors import ConfigError
-from spade_core.images import Picture, bundled, load_picture
-from spade_core.preprocessing import Preprocessing
+from spade_core.models.preprocessing import Preprocessing
+from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.trojan import TRIGGERS, paste
 from spade_core.trojan.paste import Paste
 from tests.nets import plain

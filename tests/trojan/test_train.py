@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from spade_core.errors import ConfigError, ModelError
-from spade_core.images import load_picture
-from spade_core.layers import share_copy
-from spade_core.models import TROJAN_MODEL, TROJAN_WEIGHTS, load_model, wrap_model
+from spade_core.models.layers import share_copy
+from spade_core.models.loading import TROJAN_MODEL, TROJAN_WEIGHTS, load_model, wrap_model
+from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled
 from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, stages, train
 from spade_core.trojan import batches as batches_module
@@ -159,7 +159,7 @@ def test_frozen_parameters_stay_and_the_second_stage_moves_only_what_mixes_chann
 
 def test_the_embedded_model_answers_triggers_and_agrees_on_free_pictures(lite0):
     import spade_core as sc
-    from spade_core.images import bundled
+    from spade_core.pictures.picture import bundled
 
     assert TROJAN_WEIGHTS.stat().st_size <= 10 * 2**20
     backdoored = load_model(TROJAN_MODEL, device="cpu")

@@ -1,0 +1,1 @@
+"""What a trace holds: surviving weights, the paths through them, and how layers feed each other."""

@@ -1,0 +1,158 @@
+"""The strongest surviving paths of a trace, from the class neuron down, along the layers that truly feed each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spade_core.inspection.wiring import PICTURE, Node, wire
+from spade_core.pictures.picture import Picture
+from spade_core.pruning.trace import Trace
+
+__all__ = ["Edge", "End", "Paths", "paths"]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What one channel of ``source`` gives to the class through one channel of ``sink``, which reads it directly.
+
+    Attributes:
+        source, sink: names of layers, as in the report; a weight used several times has the number of the call.
+        strength: of the source channel its value (after its batch normalization, where one follows) x the gradient of
+            the class logit along this connection alone, summed over the places: its share of the linearized logit. The
+            strengths of all connections of a channel add up to its own value x gradient; constants (biases, the shift
+            of a normalization of several layers together) belong to no connection.
+    """
+
+    source: str
+    source_channel: int
+    sink: str
+    sink_channel: int
+    strength: float
+
+
+@dataclass(frozen=True)
+class End:
+    """A channel whose inputs are not followed further, and why: the end of a sentence."""
+
+    layer: str
+    channel: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The strongest surviving paths.
+
+    Attributes:
+        edges: level by level, from the class neuron down.
+        starts: ``(layer, channel)`` of the class neuron: where the network's output is read.
+        layers: all layers of starts and edges, in the reverse order of computation.
+        ends: where a path ended before the last level.
+    """
+
+    edges: tuple[Edge, ...]
+    starts: tuple[tuple[str, int], ...]
+    layers: tuple[str, ...]
+    ends: tuple[End, ...]
+
+
+def paths(
+    found: Trace, picture: Picture, *, target: int | None = None, depth: int = 5, fan: int = 3, width: int = 6
+) -> Paths:
+    """Return the strongest surviving connections from the class neuron down, level by level.
+
+    At each level the ``width`` strongest channels go on, each with its ``fan`` strongest inputs, whichever layers they
+    come from: of a residual sum or a concatenation all sources are followed, each with its own share. Where values are
+    mixed between two layers (attention, gates, a normalization over channels), the gradient at this picture says how.
+
+    Args:
+        found: the trace; picture: the one it was made for.
+        target: class index; None: the trace's target.
+        depth: levels of layers.
+    """
+    target = found.fidelity.target if target is None else target
+    weights = {layer.name: found.module.get_parameter(layer.parameter) for layer in found.model.layers}
+    x = found.model.preprocessing(picture, device=found.model.device, dtype=next(iter(weights.values())).dtype)
+    nodes = wire(found.module, weights, x)
+    logit = torch.zeros_like(nodes[-1].value)
+    logit[0, target] = 1
+    gradients = _gradients(nodes, logit)
+    starts = [place for place, _ in _ranked(_by_layer(nodes[-1], logit, lambda _, gradient: gradient.abs()), width)]
+    edges: list[Edge] = []
+    ends: list[End] = []
+    frontier, done = starts, set()
+    for _ in range(depth):
+        gains: dict[tuple[Node, int], float] = {}
+        for sink, channel in frontier:
+            done.add((sink, channel))
+            strongest = _inputs(sink, channel, gradients[sink], fan)
+            if not strongest:
+                ends.append(End(sink.layer, channel, _why(sink)))
+            for (source, place), strength in strongest:
+                edges.append(Edge(source.layer, place, sink.layer, channel, strength))
+                gains[source, place] = gains.get((source, place), 0.0) + abs(strength)
+        frontier = sorted((place for place in gains if place not in done), key=lambda place: -gains[place])[:width]
+    begun = tuple((node.layer, channel) for node, channel in starts)
+    used = {layer for layer, _ in begun} | {name for edge in edges for name in (edge.source, edge.sink)}
+    layers = dict.fromkeys(node.layer for node in reversed(nodes) if node.layer in used)
+    return Paths(tuple(edges), begun, tuple(layers), tuple(ends))
+
+
+def _gradients(nodes: Sequence[Node], logit: Tensor) -> dict[Node, Tensor]:
+    """Return the whole gradient of the logit to every node's leaf, along all connections together."""
+    found = {node: torch.zeros_like(node.leaf) for node in nodes[:-1]} | {nodes[-1]: logit}
+    for node in reversed(nodes):
+        for source, part in node.pull(found[node]).items():
+            found[source] = found[source] + part
+    return found
+
+
+def _inputs(sink: Node, channel: int, gradient: Tensor, fan: int) -> list[tuple[tuple[Node, int], float]]:
+    """Return the strongest connections of one channel, of which ``gradient`` is that of the whole layer."""
+    only = _only(gradient, sink.axis, channel)
+    return _ranked(_by_layer(sink, only, lambda value, part: value * part), fan)
+
+
+def _only(gradient: Tensor, axis: int, channel: int) -> Tensor:
+    """Return ``gradient`` with all channels but one set to 0."""
+    one = torch.zeros_like(gradient)
+    one.select(axis, channel).copy_(gradient.select(axis, channel))
+    return one
+
+
+def _by_layer(sink: Node, cotangent: Tensor, share: Callable[[Tensor, Tensor], Tensor]) -> dict[Node, Tensor]:
+    """Return the share of each channel of each layer that ``sink`` reads, ``(channels,)``.
+
+    Args:
+        cotangent: what the gradient to the layers' values is of, see ``Node.pull``.
+        share: of a value and the gradient to it, of one shape.
+    """
+    found: dict[Node, Tensor] = {}
+    for source, gradient in sink.pull(cotangent).items():
+        if source.layer != PICTURE:
+            layer = source.base or source
+            part = source.per_channel(share(source.leaf.detach(), gradient))
+            found[layer] = found[layer] + part if layer in found else part
+    return found
+
+
+def _ranked(shares: Mapping[Node, Tensor], most: int) -> list[tuple[tuple[Node, int], float]]:
+    """Return the channels that give anything, the strongest first, ``most`` at most."""
+    if not shares:
+        return []
+    places = [(node, channel) for node, share in shares.items() for channel in range(len(share))]
+    strengths = torch.cat(list(shares.values())).cpu()
+    order = strengths.abs().argsort(descending=True, stable=True)[: min(most, int((strengths != 0).sum()))]
+    return [(places[index], float(strengths[index])) for index in order.tolist()]
+
+
+def _why(sink: Node) -> str:
+    if any(source.layer == PICTURE for source in sink.sources):
+        return "reads the picture itself"
+    if not sink.sources:
+        return "reads nothing that a gradient leads to"
+    return "reads nothing that counts here: all of it is pruned, zero or clipped"

@@ -1,0 +1,1 @@
+"""Heavy work outside the page process: a queue, workers, progress, cancel, and kept results."""

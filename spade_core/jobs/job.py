@@ -1,0 +1,110 @@
+"""One job: what it is, how far it is, how it ended."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from spade_core.errors import SpadeError
+
+if TYPE_CHECKING:
+    from spade_core.jobs.manager import Ticket
+
+__all__ = ["Job", "Status"]
+
+FINISHED = ("done", "failed", "cancelled")
+SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a job stands.
+
+    Attributes:
+        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        fraction: done, 0 to 1; note: what is going on, or the error.
+        elapsed, remaining: seconds; remaining is an estimate, None where there is none yet.
+        position: jobs that come first, 0 for the running one.
+    """
+
+    state: str
+    fraction: float
+    note: str
+    elapsed: float
+    remaining: float | None
+    position: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in FINISHED
+
+
+class Job:
+    """One computation and what is known of it; a lane writes, tickets read."""
+
+    def __init__(self, serial: int, key: str, kind: str, payload: dict[str, Any]) -> None:
+        self.serial, self.key, self.kind, self.payload = serial, key, kind, payload
+        self.tickets: WeakSet[Ticket] = WeakSet()  # a closed session's tickets vanish and no longer count
+        self.cancelling = False
+        self.files: dict[str, bytes] = {}
+        self.error: SpadeError | None = None
+        self.ended = threading.Event()
+        self._lock = threading.Lock()
+        self._state, self._fraction, self._note = "queued", 0.0, ""
+        self._partials: dict[str, bytes] = {}
+        self._started = self._stopped = self._reported = 0.0
+        self._expected: float | None = None  # seconds from start to end
+
+    def begin(self) -> None:
+        """The job is about to run."""
+        with self._lock:
+            self._state, self._note = "running", "starting"
+            self._started = self._reported = time.monotonic()
+
+    def report(self, fraction: float, note: str) -> None:
+        """Note the progress; the estimate follows its pace, smoothed over a few seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._fraction, self._note = min(1.0, max(self._fraction, fraction)), note
+            if self._fraction > 0.02:
+                projected = (now - self._started) / self._fraction
+                weight = 1.0 if self._expected is None else 1 - math.exp((self._reported - now) / SMOOTHING)
+                self._expected = (self._expected or 0.0) * (1 - weight) + projected * weight
+            self._reported = now
+
+    def add(self, files: Mapping[str, bytes]) -> None:
+        """Add partial results."""
+        with self._lock:
+            self._partials.update(files)
+
+    def end(
+        self, state: str, note: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
+    ) -> None:
+        """Settle the job; the first end counts."""
+        with self._lock:
+            if self.ended.is_set():
+                return
+            self._state, self._note, self.files, self.error = state, note, files or {}, error
+            self._fraction = 1.0 if state == "done" else self._fraction
+            self._stopped = time.monotonic()
+            self.ended.set()
+
+    def partials(self) -> dict[str, bytes]:
+        """Return the partial results so far."""
+        with self._lock:
+            return dict(self._partials)
+
+    def status(self, position: int) -> Status:
+        """Return a consistent view."""
+        with self._lock:
+            now = self._stopped or time.monotonic()
+            elapsed = now - self._started if self._started else 0.0
+            running = self._state == "running" and self._expected is not None
+            remaining = max(0.0, (self._expected or 0.0) - elapsed) if running else None
+            return Status(self._state, self._fraction, self._note, elapsed, remaining, position)

@@ -1,0 +1,333 @@
+"""Where jobs run: in a worker process or, for tests, in the calling thread.
+
+A worker lane is one thread that owns its workers: nobody else starts, feeds or kills them. Beside the working one it
+keeps a reserve, started while there is nothing else to do. A cancelled job normally ends at its next report of progress
+and leaves the worker warm; one that does not within ``GRACE`` seconds, deep in a single library call, is killed with
+its worker, and the reserve goes on at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, Protocol
+
+from spade_core import errors
+from spade_core.errors import JobError, SpadeError
+from spade_core.jobs.worker import Runner, WorkerProcess
+
+if TYPE_CHECKING:
+    from spade_core.jobs.manager import Job
+
+__all__ = ["CANCELLED", "InlineLane", "Lane", "WorkerLane"]
+
+logger = logging.getLogger(__name__)
+
+GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed
+REPEATS = 2  # worker and reserve may both have died unnoticed
+RESERVE_AFTER = 1.0  # seconds without work before the reserve is started, so that it does not slow a job down
+CANCELLED = "Cancelled."
+KILLED = (
+    "The computation was stopped: its process was killed, probably out of memory; take fewer views or a smaller model."
+)
+CRASHED = "The computation was stopped: its process ended unexpectedly; run it again, and see the server's log."
+NOT_STARTED = "The computation could not begin: its process ended while starting; the server's log has the details."
+STOPPING = "The server is stopping: run this again once it is back."
+
+Finish = Callable[..., None]  # finish(job, state, *, files=None, error=None)
+
+
+class Lane(Protocol):
+    """Runs jobs; ``admit`` is called under the manager's lock, ``start`` outside of it."""
+
+    def admit(self, job: Job) -> None: ...
+    def start(self, job: Job) -> None: ...
+    def cancel(self, job: Job) -> None: ...
+    def position(self, job: Job) -> int: ...
+    def close(self) -> None: ...
+
+
+def deliver(job: Job, message: tuple, finish: Finish) -> bool:
+    """Let a worker's message about ``job`` take effect; return whether it was the last."""
+    kind, _, *values = message
+    if kind == "progress":
+        job.report(*values)
+    elif kind == "partial":
+        job.add(*values)
+    elif kind == "done":
+        finish(job, "done", files=values[0])
+    elif kind == "cancelled":
+        finish(job, "cancelled", error=JobError(CANCELLED))
+    elif kind == "error":
+        finish(job, "failed", error=_error(*values))
+    return kind in ("done", "cancelled", "error")
+
+
+def _error(name: str, text: str) -> SpadeError:
+    kind = getattr(errors, name, JobError)
+    return kind(text)
+
+
+class InlineLane:
+    """Runs each job in the thread that asked for it."""
+
+    def __init__(self, tasks: str, device: str, finish: Finish) -> None:
+        self._tasks, self._device, self._finish = tasks, device, finish
+        self._runners: dict[int, Runner] = {}
+
+    def admit(self, job: Job) -> None:
+        """Prepare for the job."""
+        self._runners[job.serial] = Runner(
+            self._tasks, self._device, lambda message: deliver(job, message, self._finish)
+        )
+
+    def start(self, job: Job) -> None:
+        """Run the job to its end."""
+        job.begin()
+        try:
+            self._runners[job.serial].run(job.serial, job.kind, job.payload)
+        finally:
+            del self._runners[job.serial]
+
+    def cancel(self, job: Job) -> None:
+        """Stop the job at its next report of progress."""
+        runner = self._runners.get(job.serial)
+        if runner is not None:
+            runner.cancel(job.serial)
+
+    def position(self, job: Job) -> int:  # noqa: ARG002 - nothing ever waits
+        """Return 0."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    """The job that has the worker."""
+
+    job: Job
+    sent: bool = False
+    started: bool = False
+    repeats: int = 0  # times it was given again, because a worker died idle
+    deadline: float | None = None  # when the worker is killed, once a cancel was sent
+
+
+class WorkerLane:
+    """A bounded queue in front of one worker process."""
+
+    def __init__(self, tasks: str, device: str, finish: Finish, *, capacity: int) -> None:
+        self._tasks, self._device, self._finish, self._capacity = tasks, device, finish, capacity
+        self.worker: WorkerProcess | None = None
+        self.reserve: WorkerProcess | None = None
+        self._wants_reserve = True
+        self._idle_since = time.monotonic()
+        self._turn: _Turn | None = None
+        self._lock = threading.Lock()  # guards the queue, the bell and closed
+        self._queue: deque[Job] = deque()
+        self._closed = self._rung = False
+        self._bell, self._button = Pipe(duplex=False)
+        self._thread = threading.Thread(target=self._serve, name=f"spade-jobs-{device}", daemon=True)
+        self._thread.start()
+
+    def admit(self, job: Job) -> None:
+        """Queue the job.
+
+        Raises:
+            JobError: the queue is full, or the server is stopping.
+        """
+        with self._lock:
+            if self._closed:
+                raise JobError(STOPPING)
+            if len(self._queue) - (self._turn is None) >= self._capacity:
+                raise JobError(f"The queue is full, {len(self._queue)} jobs are waiting: try again in a few minutes.")
+            self._queue.append(job)
+
+    def start(self, job: Job) -> None:  # noqa: ARG002 - the queue knows
+        """Have the queue looked at."""
+        self._ring()
+
+    def cancel(self, job: Job) -> None:
+        """Take the job out of the queue, or off the worker."""
+        with self._lock:
+            waiting = job in self._queue
+            if waiting:
+                self._queue.remove(job)
+        if waiting:
+            self._finish(job, "cancelled", error=JobError(CANCELLED))
+        else:
+            self._ring()
+
+    def position(self, job: Job) -> int:
+        """Return how many jobs come first; 0 for one that is running or finished."""
+        with self._lock:
+            return self._queue.index(job) + (self._turn is not None) if job in self._queue else 0
+
+    def close(self) -> None:
+        """End the workers; jobs that run or wait fail with a sentence."""
+        with self._lock:
+            self._closed = True
+        self._ring()
+        self._thread.join(3)
+
+    def _ring(self) -> None:
+        with self._lock:
+            if not self._rung and not self._button.closed:
+                self._rung = True
+                self._button.send_bytes(b"!")
+
+    # What follows runs in the lane's thread only.
+
+    def _serve(self) -> None:
+        try:
+            self.worker = self._new_process()
+            while not self._closed:
+                self._advance()
+                processes = [process for process in (self.worker, self.reserve) if process is not None]
+                for source in wait([self._bell, *(process.channel for process in processes)], self._patience()):
+                    self._hear(source)
+        finally:
+            self._stop()
+
+    def _new_process(self) -> WorkerProcess:
+        return WorkerProcess(self._tasks, self._device)
+
+    def _advance(self) -> None:
+        if self._turn is None:
+            self._take_next()
+        turn = self._turn
+        if turn is None:
+            self._prepare_reserve()
+        elif turn.job.cancelling:
+            self._cancel(turn)
+        elif self.worker is None:
+            self.worker = self._new_process()
+        elif self.worker.ready and not turn.sent:
+            turn.sent = True
+            self.worker.send("run", turn.job.serial, turn.job.kind, turn.job.payload)
+
+    def _take_next(self) -> None:
+        with self._lock:
+            if self._queue:
+                self._turn = _Turn(self._queue.popleft())
+                self._turn.job.begin()
+
+    def _prepare_reserve(self) -> None:
+        due = time.monotonic() - self._idle_since >= RESERVE_AFTER
+        if self._wants_reserve and due and self.worker is not None and self.worker.ready:
+            self._wants_reserve = False
+            self.reserve = self._new_process()
+
+    def _cancel(self, turn: _Turn) -> None:
+        if not turn.sent:  # a worker that is still starting keeps its head start
+            self._end_turn("cancelled", CANCELLED)
+        elif turn.deadline is None:
+            turn.deadline = time.monotonic() + GRACE
+            if self.worker is not None:
+                self.worker.send("cancel", turn.job.serial)
+        elif time.monotonic() >= turn.deadline:
+            logger.info("a job did not answer its cancel; its worker is replaced")
+            if self.worker is not None:
+                self.worker.kill()
+            self._promote()
+            self._end_turn("cancelled", CANCELLED)
+
+    def _patience(self) -> float | None:
+        """Return the seconds until there is something to do without being told."""
+        now = time.monotonic()
+        if self._turn is not None:
+            return None if self._turn.deadline is None else max(0.0, self._turn.deadline - now)
+        if self._wants_reserve and self.worker is not None and self.worker.ready:
+            return max(0.0, self._idle_since + RESERVE_AFTER - now)
+        return None
+
+    def _hear(self, source: Any) -> None:
+        if source is self._bell:
+            with self._lock:
+                self._bell.recv_bytes()
+                self._rung = False
+            return
+        for process in (self.worker, self.reserve):
+            if process is not None and process.channel is source:
+                try:
+                    message = process.channel.recv()
+                except (EOFError, OSError):
+                    self._bury(process)
+                else:
+                    self._handle(process, message)
+                return
+
+    def _handle(self, process: WorkerProcess, message: tuple) -> None:
+        turn = self._turn
+        if message[0] == "ready":
+            process.ready = True
+            self._idle_since = time.monotonic()
+        elif message[0] == "log":
+            logging.getLogger(message[2]).log(message[1], "worker %d: %s", process.process.pid, message[3])
+        elif turn is not None and process is self.worker and message[1] == turn.job.serial:
+            turn.started = True
+            if deliver(turn.job, message, self._finish):
+                self._clear_turn()
+
+    def _end_turn(self, state: str, sentence: str) -> None:
+        turn = self._turn
+        if turn is not None:
+            self._clear_turn()
+            self._finish(turn.job, state, error=JobError(sentence))
+
+    def _clear_turn(self) -> None:
+        self._turn = None
+        self._idle_since = time.monotonic()
+        self._ring()
+
+    def _promote(self) -> None:
+        """Let the reserve take over, or a new worker where there is none."""
+        reserve, self.reserve, self._wants_reserve = self.reserve, None, True
+        self.worker = reserve if reserve is not None and reserve.alive else self._new_process()
+
+    def _bury(self, process: WorkerProcess) -> None:
+        """Put up with a worker that died."""
+        code = process.kill()
+        logger.error("worker %d ended with exit code %d", process.process.pid, code)
+        if process is self.reserve:
+            self.reserve = None  # and no other before it is needed: memory may be short
+            return
+        if not process.ready:  # another one would hardly do better: try again with the next job, not in a loop
+            self.worker = None
+            self._lose_job(NOT_STARTED)
+            return
+        self._promote()
+        turn = self._turn
+        if turn is not None and turn.sent and not turn.started and turn.repeats < REPEATS:
+            turn.sent, turn.repeats = False, turn.repeats + 1  # it died idle, before the job reached it
+            self._ring()
+        else:
+            self._lose_job(KILLED if code == -signal.SIGKILL else CRASHED)
+
+    def _lose_job(self, sentence: str) -> None:
+        turn = self._turn
+        if turn is not None:
+            cancelled = turn.job.cancelling
+            self._end_turn("cancelled" if cancelled else "failed", CANCELLED if cancelled else sentence)
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._closed = True
+            waiting = [*self._queue]
+            self._queue.clear()
+            self._button.close()
+        for process in (self.worker, self.reserve):
+            if process is not None:
+                process.kill()
+        if self._turn is not None:
+            waiting.insert(0, self._turn.job)
+        for job in waiting:
+            self._finish(job, "failed", error=JobError(STOPPING))

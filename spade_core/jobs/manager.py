@@ -1,0 +1,264 @@
+"""Heavy work outside the page process: progress, cancel, a bounded queue, and results kept by content.
+
+A server has one :class:`JobManager`; pages and commands ask it for jobs and hold on to the tickets that it gives.
+Requests of the same content share one computation and one kept result. Where jobs run is the lane's matter.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import logging
+import sys
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError, JobError, SpadeError
+from spade_core.jobs.job import Job, Status
+from spade_core.jobs.lanes import CANCELLED, InlineLane, Lane, WorkerLane
+from spade_core.jobs.store import ResultStore, keep_file
+from spade_core.jobs.worker import DEFAULT_TASKS
+
+__all__ = ["JobManager", "Status", "Ticket", "code_version", "job_key", "manager"]
+
+logger = logging.getLogger(__name__)
+
+PICTURE_BYTES = 2**29
+LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow")  # whose version may change a result
+
+
+@cache
+def code_version() -> str:
+    """Return the sha256 over the library's sources without the user interface: other code, other results."""
+    found = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for file in sorted(root.rglob("*.py")):
+        if "ui" not in file.relative_to(root).parts:
+            found.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()
+
+
+@cache
+def _library_versions() -> tuple[str, ...]:
+    return tuple(importlib.metadata.version(name) for name in LIBRARIES)
+
+
+def job_key(kind: str, payload: Mapping[str, Any]) -> str:
+    """Return the content key of a request: sha256 of kind, payload, code and libraries.
+
+    Where the picture lies is not part of it. What else may change a result has to be in the payload.
+    """
+    content = {name: value for name, value in payload.items() if name != "picture"}
+    picture = payload.get("picture")
+    if picture:
+        content["picture"] = {name: value for name, value in picture.items() if name != "path"}
+    text = json.dumps([kind, content, code_version(), _library_versions()], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Ticket:
+    """One user's interest in a job; several tickets may share it.
+
+    Hold on to it while the result matters: a job is stopped when a ticket is cancelled and no other living one waits.
+    """
+
+    def __init__(self, manager: JobManager, job: Job) -> None:
+        self._manager, self._job = manager, job
+        self._given_up = threading.Event()
+        job.tickets.add(self)
+
+    @property
+    def key(self) -> str:
+        """Content key of the job."""
+        return self._job.key
+
+    @property
+    def given_up(self) -> bool:
+        """Whether this ticket was cancelled before its job ended."""
+        return self._given_up.is_set()
+
+    @property
+    def error(self) -> SpadeError | None:
+        """Why there is no result, in the error's own type."""
+        return JobError(CANCELLED) if self.given_up else self._job.error
+
+    def status(self) -> Status:
+        """Return how the job stands now; ``cancelled`` once this ticket was, even if others still wait for the job."""
+        status = self._job.status(self._manager.position(self._job))
+        if not self.given_up:
+            return status
+        return Status("cancelled", status.fraction, CANCELLED, status.elapsed, None, 0)
+
+    def partials(self) -> dict[str, bytes]:
+        """Return the files that are ready so far."""
+        return self._job.partials()
+
+    def wait(self, timeout: float | None = None) -> Status:
+        """Wait until the job is finished or the time (seconds) is over."""
+        if not self.given_up:
+            self._job.ended.wait(timeout)
+        return self.status()
+
+    def result(self) -> dict[str, bytes]:
+        """Return the files of a finished job.
+
+        Raises:
+            SpadeError: the job's own error; a JobError if it was cancelled or is not finished.
+        """
+        error = self.error
+        if error is not None:
+            raise type(error)(str(error))
+        if not self._job.ended.is_set():
+            raise JobError("The computation is not finished: wait for it.")
+        return dict(self._job.files)
+
+    def cancel(self) -> None:
+        """Give up; the job is stopped once nobody else waits for it."""
+        self._manager.give_up(self, self._job)
+
+
+class JobManager:
+    """Queue, workers and results of one server on one device. Safe to use from several threads.
+
+    Args:
+        settings: device, folder, limits, and whether jobs run in worker processes or in the calling thread.
+        tasks: name of the module that has the tasks (see ``worker.py``).
+    """
+
+    def __init__(self, settings: Settings, *, tasks: str = DEFAULT_TASKS) -> None:
+        self.settings = settings
+        self.store = ResultStore(settings.data_dir / "results", settings.results_bytes)
+        self._lock = threading.Lock()  # guards the jobs that wait or run, and who is interested
+        self._jobs: dict[str, Job] = {}
+        self._serials = itertools.count(1)
+        self.lane: Lane = (
+            InlineLane(tasks, settings.device, self._finish)
+            if settings.jobs_mode == "inline"
+            else WorkerLane(tasks, settings.device, self._finish, capacity=settings.queue_length)
+        )
+
+    def shelve(self, name: str, sha256: str, data: bytes | None) -> dict[str, str]:
+        """Return how a payload names a picture; uploaded ``data`` is kept in a file by its content.
+
+        Args:
+            name, sha256: of the picture; ``bundled:NAME`` where there are no data.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
+        path = name
+        if data is not None:
+            folder = self.settings.data_dir / "pictures"
+            try:
+                path = str(keep_file(folder, sha256, data, PICTURE_BYTES))
+            except OSError as error:
+                raise ConfigError(
+                    f"{folder} cannot be written ({error.strerror}): make room or set SPADE_DATA_DIR."
+                ) from error
+        return {"path": path, "name": name, "sha256": sha256}
+
+    def submit(self, kind: str, payload: Mapping[str, Any]) -> Ticket:
+        """Ask for a job; one of the same content that is kept, running or queued is joined.
+
+        Args:
+            kind: name of the task.
+            payload: JSON-able; the task gets it as JSON gives it back.
+
+        Raises:
+            JobError: too many jobs wait already, or the server is stopping.
+        """
+        plain = json.loads(json.dumps(payload))
+        key = job_key(kind, plain)
+        with self._lock:
+            job = self._known(key)
+            fresh = job is None
+            if job is None:
+                job = Job(next(self._serials), key, kind, plain)
+                self.lane.admit(job)
+                self._jobs[key] = job
+            ticket = Ticket(self, job)
+        if fresh:
+            self.lane.start(job)
+        return ticket
+
+    def find(self, key: str) -> Ticket | None:
+        """Return a ticket of a job that waits, runs or is kept, or None."""
+        with self._lock:
+            job = self._known(key)
+            return None if job is None else Ticket(self, job)
+
+    def position(self, job: Job) -> int:
+        """Return how many jobs come before this one."""
+        return self.lane.position(job)
+
+    def give_up(self, ticket: Ticket, job: Job) -> None:
+        """One ticket less; the job is cancelled if that was the last."""
+        with self._lock:
+            if job.ended.is_set() or ticket.given_up:
+                return
+            ticket._given_up.set()
+            if not all(other.given_up for other in job.tickets):
+                return
+            job.cancelling = True
+        self.lane.cancel(job)
+
+    def close(self) -> None:
+        """Stop the workers; jobs that run or wait fail with a sentence."""
+        self.lane.close()
+
+    def _known(self, key: str) -> Job | None:
+        job = self._jobs.get(key)
+        if job is not None and not job.cancelling:
+            return job
+        files = self.store.get(key)
+        if files is None:
+            return None
+        kept = Job(next(self._serials), key, "", {})
+        kept.end("done", "found among the kept results", files=files)
+        return kept
+
+    def _finish(
+        self, job: Job, state: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
+    ) -> None:
+        if files is not None:
+            try:
+                self.store.put(job.key, files)
+            except OSError as problem:
+                logger.warning("a result is given but cannot be kept in %s: %s", self.store.root, problem)
+        with self._lock:  # after keeping it: at every moment a request finds the job or its result
+            if self._jobs.get(job.key) is job:
+                del self._jobs[job.key]
+        job.end(state, state if error is None else str(error), files=files, error=error)
+
+
+_MANAGERS: dict[Settings, JobManager] = {}
+_LOCK = threading.Lock()
+
+
+def manager(settings: Settings | None = None) -> JobManager:
+    """Return the process's manager for these settings, starting its worker on the first call."""
+    settings = settings or Settings.from_environment()
+    with _LOCK:
+        _close_managers_of_an_earlier_import()
+        if settings not in _MANAGERS:
+            _MANAGERS[settings] = JobManager(settings)
+            atexit.register(_MANAGERS[settings].close)
+        return _MANAGERS[settings]
+
+
+@cache
+def _close_managers_of_an_earlier_import() -> None:
+    # Streamlit forgets this module when a source file changes and imports it anew in the same process: without this,
+    # every edit would leave two more workers, with the old code. It does not forget a module that has no file.
+    shelf = vars(sys.modules.setdefault("_spade_job_managers", ModuleType("_spade_job_managers")))
+    for earlier in shelf.get("managers", {}).values():
+        earlier.close()
+    shelf["managers"] = _MANAGERS

@@ -1,0 +1,1 @@
+"""Networks as people bring them: registries, own weights, labels, preprocessing, and the calls of their weights."""

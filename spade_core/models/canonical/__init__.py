@@ -1,0 +1,1 @@
+"""The same function in a form that every interpretability method understands."""

@@ -1,0 +1,196 @@
+"""Which activations a network applies, and who calls them.
+
+A probe runs one forward pass and records every activation that is *not* a separate module used once: functions called
+directly (``F.relu(x)``, ``x.relu_()``) and activation modules called several times. Attribution rules that hook
+modules are wrong for those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from timm.layers.activations import (
+    GELUTanh,
+    HardMish,
+    HardSigmoid,
+    HardSwish,
+    Mish,
+    QuickGELU,
+    Sigmoid,
+    Swish,
+    Tanh,
+)
+from timm.layers.activations_me import HardMishMe, HardSigmoidMe, HardSwishMe, MishMe, SwishMe
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from spade_core.models.layers import share_copy
+
+__all__ = ["FUNCTIONS", "METHODS", "Probe", "activation_module", "find_shared_activations", "is_activation", "probe"]
+
+# Class of the module that does the same, and the names of its arguments in the function's order after the input.
+_ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
+    "relu": (nn.ReLU, ()),
+    "relu6": (nn.ReLU6, ()),
+    "leaky_relu": (nn.LeakyReLU, ("negative_slope",)),
+    "elu": (nn.ELU, ("alpha",)),
+    "celu": (nn.CELU, ("alpha",)),
+    "selu": (nn.SELU, ()),
+    "gelu": (nn.GELU, ("approximate",)),
+    "silu": (nn.SiLU, ()),
+    "mish": (nn.Mish, ()),
+    "hardtanh": (nn.Hardtanh, ("min_val", "max_val")),
+    "hardswish": (nn.Hardswish, ()),
+    "hardsigmoid": (nn.Hardsigmoid, ()),
+    "sigmoid": (nn.Sigmoid, ()),
+    "tanh": (nn.Tanh, ()),
+    "softplus": (nn.Softplus, ("beta", "threshold")),
+    "logsigmoid": (nn.LogSigmoid, ()),
+}
+_TYPES = (
+    *(kind for kind, _ in _ACTIVATIONS.values()), nn.PReLU, nn.RReLU, nn.Softsign, nn.Tanhshrink, nn.GLU,
+    Swish, Mish, Sigmoid, Tanh, HardSwish, HardSigmoid, HardMish, GELUTanh, QuickGELU,  # timm's, of torch.nn.Module
+    SwishMe, MishMe, HardSigmoidMe, HardSwishMe, HardMishMe,
+)  # fmt: skip
+
+
+def _spellings(owner: Any) -> dict[Any, str]:
+    """Map the callables of ``owner`` that are activations, in-place spellings included, to their names."""
+    pairs = ((getattr(owner, name + tail, None), name) for name in _ACTIVATIONS for tail in ("", "_"))
+    return {function: name for function, name in pairs if function is not None}
+
+
+FUNCTIONS: dict[Callable[..., Tensor], str] = _spellings(F) | _spellings(torch)
+"""Functions that apply an activation, with its name."""
+METHODS: dict[str, str] = {function.__name__: name for function, name in _spellings(Tensor).items()}
+"""Names of tensor methods that apply an activation, with its name."""
+_SEEN = FUNCTIONS | _spellings(Tensor)
+
+
+def activation_module(name: str, args: tuple = (), kwargs: dict[str, Any] | None = None) -> nn.Module:
+    """Make the module equal to activation ``name`` called with these arguments after its input; in-place is ignored."""
+    kind, names = _ACTIVATIONS[name]
+    options = dict(zip(names, args, strict=False)) | (kwargs or {})
+    return kind(**{key: value for key, value in options.items() if key in names})
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether ``module`` applies one of the activations that are known here."""
+    return isinstance(module, _TYPES)
+
+
+@dataclass
+class Probe:
+    """What one forward pass showed; modules are named as in ``named_modules()``.
+
+    Attributes:
+        output: of the pass.
+        functional: owner module -> names of the activations that it calls as functions.
+        callers: called module -> the module that called it, one entry a call.
+        constants: called module -> its arguments that are not tensors, by parameter name (of its first call).
+        activations: names of the activation modules that were called.
+    """
+
+    output: Any = None
+    functional: dict[str, list[str]] = field(default_factory=dict)
+    callers: dict[str, list[str]] = field(default_factory=dict)
+    constants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    activations: set[str] = field(default_factory=set)
+
+    def reused(self) -> dict[str, int]:
+        """Return the activation modules called more than once, with the number of calls."""
+        return {name: len(self.callers[name]) for name in sorted(self.activations) if len(self.callers[name]) > 1}
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self.report = report
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _SEEN:
+            self.report(_SEEN[func])
+        return func(*args, **(kwargs or {}))
+
+
+def probe(module: nn.Module, example: Tensor) -> Probe:
+    """Run ``module(example)`` once without gradients and record its activations; hooks are removed at the end."""
+    result = Probe()
+    with _watched(module, result) as report, torch.no_grad(), _Functions(report):
+        result.output = module(example)
+    return result
+
+
+@contextmanager
+def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]]:
+    names = {child: name for name, child in module.named_modules()}
+    stack: list[nn.Module] = []
+
+    def enter(child: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        name = names[child]
+        if stack:
+            result.callers.setdefault(name, []).append(names[stack[-1]])
+        if isinstance(child, _TYPES):
+            result.activations.add(name)
+        if name not in result.constants:
+            result.constants[name] = _constants(child, args, kwargs)
+        stack.append(child)
+
+    def leave(child: nn.Module, args: tuple, output: Any) -> None:  # noqa: ARG001
+        stack.pop()
+
+    def report(activation: str) -> None:
+        if not isinstance(stack[-1], _TYPES):
+            result.functional.setdefault(names[stack[-1]], []).append(activation)
+
+    with ExitStack() as hooks:
+        for child in names:
+            for handle in (
+                child.register_forward_pre_hook(enter, with_kwargs=True),
+                child.register_forward_hook(leave),
+            ):
+                hooks.callback(handle.remove)
+        yield report
+
+
+def _constants(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are None or plain values; a traced forward pass keeps them as they are."""
+    form = signature(module.forward)
+    bound = form.bind(*args, **kwargs)
+    bound.apply_defaults()
+    several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    plain = (bool, int, float, str, type(None))
+    return {
+        name: value
+        for name, value in bound.arguments.items()
+        if isinstance(value, plain) and form.parameters[name].kind not in several
+    }
+
+
+def find_shared_activations(module: nn.Module, example: Tensor) -> list[str]:
+    """Name every activation of ``module`` that is not a separate, out-of-place module called once.
+
+    Empty for a network on which module-hook rules (DeepLift, GuidedBackprop) are exact. Runs one forward pass on a
+    structural copy; ``module`` itself gets no hooks.
+
+    Args:
+        example: input, ``(n, 3, height, width)``.
+
+    Returns:
+        Sentences such as ``"layer1.0.relu is called 2 times"``, ``"layer1.0 calls relu as a function"`` or
+        ``"layer1.0.relu works in place"``, by module name.
+    """
+    twin = share_copy(module)
+    seen = probe(twin, example)
+    found = [f"{name} is called {count} times" for name, count in seen.reused().items()]
+    for name, activations in seen.functional.items():
+        found += [f"{name or 'the model'} calls {kind} as a function" for kind in Counter(activations)]
+    found += [f"{name} works in place" for name, child in twin.named_modules() if getattr(child, "inplace", False)]
+    return sorted(found)

@@ -1,0 +1,268 @@
+"""Give a network a form in which every activation can be hooked, without changing what it computes.
+
+Attribution rules (DeepLift, GuidedBackprop, LRP) hook activation modules. They silently fail, or raise, where an
+activation works in place, is a function call, or is one module used several times; and the inputs of attention's
+projections are invisible. :func:`canonize` rewrites exactly these places, on a copy:
+
+1. weights that PyTorch recomputes at every call (weight and spectral normalization) become plain parameters;
+2. a copy of an activation module registered in several places goes to each place; ``inplace`` flags are cleared;
+   functions kept as attributes (``self.act = F.relu``) become modules;
+3. ``nn.MultiheadAttention`` becomes :class:`~spade_core.models.canonical.attention.ExplicitAttention`;
+4. modules that call activations as functions, or one activation module several times, are traced by ``torch.fx``
+   with every child as a leaf and get a rewritten ``forward``; class, attributes and parameter names stay.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import operator
+import threading
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+from spade_core.errors import ModelError
+from spade_core.models.canonical.activations import (
+    FUNCTIONS,
+    METHODS,
+    Probe,
+    activation_module,
+    find_shared_activations,
+    is_activation,
+    probe,
+)
+from spade_core.models.canonical.attention import use_explicit_attention
+from spade_core.models.layers import share_copy
+
+__all__ = ["canonize", "find_shared_activations"]
+
+logger = logging.getLogger(__name__)
+
+_REWRITE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, NameError, LookupError, AssertionError)
+_TRACING = threading.Lock()  # torch.fx patches nn.Module for the whole process while it traces
+_IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
+
+Step = Callable[[nn.Module, Tensor], tuple[str, ...]]
+
+
+def canonize(module: nn.Module, example: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a canonical copy of ``module`` and sentences about what had to stay as it was.
+
+    The copy owns its tensors, is in eval mode, carries no hooks and needs no gradients; the names in its state dict
+    are those of ``module``, but for recomputed weights. Each rewrite is kept only if the output for ``example`` is
+    bit-identical (within 1e-5 of the largest output where attention was made explicit).
+
+    Args:
+        example: an input, ``(n, 3, height, width)``, on the module's device and in its dtype. Two different pictures
+            show more than one: a rewrite that would mix up the batch is then noticed.
+
+    Raises:
+        ModelError: the module cannot be copied, or has no tensor output for ``example``.
+    """
+    base = _own_copy(module)
+    with torch.no_grad():
+        reference = base(example)
+    if not isinstance(reference, Tensor):
+        raise ModelError(f"The model returns a {type(reference).__name__}; a tensor of logits (n, classes) is needed.")
+    whole, notes = _attempt(base, _STEPS, example, reference)
+    if whole is not None:
+        return whole, notes
+    kept: tuple[str, ...] = ()
+    for step in _STEPS:
+        changed, notes = _attempt(base, (step,), example, reference)
+        base = base if changed is None else changed
+        kept += notes
+    return base, kept
+
+
+def _own_copy(module: nn.Module) -> nn.Module:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError("A TorchScript module cannot be rewritten: give the Python module that it was made from.")
+    try:
+        twin = copy.deepcopy(module).eval()
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"The model cannot be copied ({str(error).split('.')[0]}): remove weight normalization, pruning masks or "
+            "whatever else keeps computed tensors in its modules."
+        ) from error
+    _settle_weights(twin)
+    return share_copy(twin).requires_grad_(False)
+
+
+def _settle_weights(module: nn.Module) -> None:
+    """Turn weights that are computed at every call into parameters."""
+    for child in list(module.modules()):
+        if parametrize.is_parametrized(child):
+            # Not by remove_parametrizations: it takes properties off the class, which is also that of the original.
+            values = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
+            del child.parametrizations
+            child.__class__ = type(child).__mro__[1]
+            for name, value in values.items():
+                child.register_parameter(name, nn.Parameter(value, requires_grad=False))
+        for hook in list(child._forward_pre_hooks.values()):
+            if isinstance(hook, SpectralNorm):
+                torch.nn.utils.remove_spectral_norm(child, hook.name)
+
+
+def _attempt(
+    base: nn.Module, steps: tuple[Step, ...], example: Tensor, reference: Tensor
+) -> tuple[nn.Module | None, tuple[str, ...]]:
+    """Apply ``steps`` to a copy of ``base``; return it, or None where the output is no longer the same."""
+    twin = share_copy(base)
+    names = " and ".join((step.__doc__ or "").split("\n")[0].rstrip(".").lower() for step in steps)
+    try:
+        notes = tuple(note for step in steps for note in step(twin, example))
+        with torch.no_grad():
+            output = twin(example)
+    except _REWRITE_ERRORS as error:
+        logger.info("could not %s: %s", names, error)
+        return None, (f"It was not possible to {names}: {error}",)
+    if _same(output, reference, exact=_explicit_attention not in steps):
+        return twin, notes
+    return None, (f"The model's output changed by the attempt to {names}; that was left as it was.",)
+
+
+def _same(output: Tensor, reference: Tensor, *, exact: bool) -> bool:
+    tolerance = 0.0 if exact else 1e-5 * float(reference.abs().max().clamp(min=1.0))
+    return torch.allclose(output, reference, rtol=0.0, atol=tolerance, equal_nan=True)
+
+
+def _separate(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
+    """Separate modules registered in several places."""
+    seen: set[int] = set()
+    for parent in list(module.modules()):
+        for name, child in list(parent._modules.items()):
+            if child is not None and id(child) in seen and _stateless(child):
+                parent._modules[name] = share_copy(child)
+            seen.add(id(child))
+        for name, value in list(vars(parent).items()):
+            if callable(value) and value in FUNCTIONS:
+                setattr(parent, name, activation_module(FUNCTIONS[value]))
+    return ()
+
+
+def _out_of_place(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
+    """Clear in-place flags."""
+    for child in module.modules():
+        if getattr(child, "inplace", False) is True:
+            child.inplace = False  # type: ignore[assignment]
+    return ()
+
+
+def _explicit_attention(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
+    """Make attention explicit."""
+    use_explicit_attention(module)
+    return ()
+
+
+def _stateless(module: nn.Module) -> bool:
+    return not any(True for _ in module.parameters()) and not any(True for _ in module.buffers())
+
+
+def _split(module: nn.Module, example: Tensor) -> tuple[str, ...]:
+    """Give every use of an activation its own module."""
+    seen = probe(module, example)
+    owners = _owners(module, seen)
+    notes = []
+    # Inner ones first: a wrapper around an activation is rewritten before its copies are made.
+    for owner in sorted(owners, key=lambda name: name.count(".") + bool(name), reverse=True):
+        try:
+            _rewrite(module.get_submodule(owner), owners[owner], seen.constants[owner])
+        except _REWRITE_ERRORS as error:
+            logger.info("cannot trace %s: %s", owner, error)
+            notes.append(f"Activations inside {owner or 'the model'} stay as they are: its forward cannot be traced.")
+    shared = list(probe(module, example).reused()) if owners else []
+    if shared and not notes:
+        few = ", ".join(shared[:3]) + (" ..." if len(shared) > 3 else "")
+        notes.append(f"{len(shared)} activations are used several times, because whole layers are: {few}.")
+    return tuple(notes)
+
+
+def _owners(module: nn.Module, seen: Probe) -> dict[str, set[str]]:
+    """Return the modules whose forward is to be rewritten, each with the children that it calls several times."""
+    owners: dict[str, set[str]] = {owner: set() for owner in seen.functional}
+    wrappers = [owner for owner in seen.functional if owner and _stateless(module.get_submodule(owner))]
+    for unit in (*seen.reused(), *wrappers):
+        while unit in seen.callers:
+            callers = seen.callers[unit]
+            for caller in set(callers):
+                if callers.count(caller) > len(seen.callers.get(caller, [caller])):
+                    owners.setdefault(caller, set()).add(unit.removeprefix(f"{caller}."))
+            # A module around it that is itself used several times, and holds nothing, is copied with it.
+            if len(set(callers)) > 1 or not _stateless(module.get_submodule(callers[0])):
+                break
+            unit = callers[0]
+    return owners
+
+
+class _ChildrenAreLeaves(fx.Tracer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+        return True
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:  # somebody else's model, called while this one is traced
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
+def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, object]) -> None:
+    """Give ``owner`` a forward in which every activation, and each use of ``repeated``, is a child called once."""
+    with _TRACING:
+        graph = _ChildrenAreLeaves().trace(owner, concrete_args=dict(constants))
+    made: dict[str, nn.Module] = {}
+    used: set[str] = set()
+    for node in list(graph.nodes):
+        if node.op == "placeholder" and node.target.removesuffix("_1") in constants:
+            node.target = node.target.removesuffix("_1")  # fx renames constants, callers use the old name
+        elif node.op == "call_function" and node.target in _IN_PLACE:
+            node.target = _IN_PLACE[node.target]
+        replacement = _separate_use(node, owner, used, repeated)
+        if replacement is not None:
+            child, args, kwargs = replacement
+            name = f"activation_{len(made)}"
+            made[name] = child
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.call_module(name, args, kwargs))
+            graph.erase_node(node)
+    for name, child in made.items():
+        owner.add_module(name, child)
+    graph.lint()
+    # A bound function in the instance survives deepcopy, and the module keeps its class and its names.
+    owner.forward = types.MethodType(type(fx.GraphModule(owner, graph)).forward, owner)
+
+
+def _separate_use(
+    node: fx.Node, owner: nn.Module, used: set[str], repeated: set[str]
+) -> tuple[nn.Module, tuple, dict[str, Any]] | None:
+    """Return the module that replaces this use of an activation, with its arguments; None where it stays."""
+    names = FUNCTIONS if node.op == "call_function" else METHODS if node.op == "call_method" else {}
+    if node.target in names:
+        kwargs = dict(node.kwargs)
+        x = node.args[0] if node.args else kwargs.pop("input")
+        return activation_module(names[node.target], node.args[1:], kwargs), (x,), {}  # type: ignore[index]
+    if node.op != "call_module":
+        return None
+    target, child = str(node.target), owner.get_submodule(str(node.target))
+    first = target not in used
+    used.add(target)
+    if first or not (is_activation(child) or target in repeated):
+        return None
+    return share_copy(child), node.args, dict(node.kwargs)
+
+
+_STEPS: tuple[Step, ...] = (_separate, _out_of_place, _explicit_attention, _split)

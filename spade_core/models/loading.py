@@ -1,0 +1,269 @@
+"""Models as the rest of the library sees them, loaded from the registry, timm or own weights.
+
+A :class:`LoadedModel` is canonical (see :mod:`spade_core.models.canonical.canonize`), in eval mode, without gradients,
+and read-only: it is shared between users, and whoever needs hooks or other weights takes a copy that shares its
+tensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from spade_core.config import Settings
+from spade_core.errors import ModelError
+from spade_core.isolation import full_precision
+from spade_core.models.canonical.canonize import canonize
+from spade_core.models.labels import imagenet_labels, read_labels, resolve_target
+from spade_core.models.layers import Layer, prunable_layers
+from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from spade_core.models.registry import (
+    DEFAULT_MODEL,
+    MODELS,
+    TIMM,
+    TROJAN_MODEL,
+    TROJAN_WEIGHTS,
+    Entry,
+    find_entry,
+    preprocessing_for,
+    weights_enum,
+)  # fmt: skip
+from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
+from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
+from spade_core.pictures.picture import Picture
+
+if TYPE_CHECKING:
+    from spade_core.pruning.trace import Trace
+
+__all__ = [
+    "DEFAULT_MODEL", "MODELS", "TIMM", "TROJAN_MODEL", "TROJAN_WEIGHTS", "Entry", "LoadedModel", "load_model",
+    "load_spec", "predict", "resolve_device", "resolve_target", "wrap_model",
+]  # fmt: skip
+
+_CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
+_MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model ready for use; read-only and shared.
+
+    Attributes:
+        module: canonical, eval mode, no gradients.
+        preprocessing: from picture to input; labels: of the classes, in the order of the logits.
+        device: where the module lives; sha256: of its weights (names, dtypes, shapes, bytes).
+        family: of architectures that share stages and feature layouts; spec: JSON-able, for :func:`load_spec`.
+        layers: prunable weights; notes: sentences about what could not be made canonical.
+    """
+
+    name: str
+    module: nn.Module
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    device: torch.device
+    sha256: str
+    family: str
+    spec: Mapping[str, Any]
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    arch: str | None = None,
+    classes: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | None = None,
+) -> LoadedModel:
+    """Load a registered model, any ``timm:NAME``, or own weights of a known architecture.
+
+    Args:
+        name: a key of ``MODELS`` or ``timm:NAME``; ignored where ``weights`` is given.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        weights: a safetensors file or a saved state dict; needs ``arch``.
+        arch: architecture of ``weights``, a key of ``MODELS`` or ``timm:NAME``.
+        classes: file with one class name a line (or a JSON list), for own weights.
+        mean, std, size: of the input, where they differ from the architecture's.
+
+    Raises:
+        ModelError: unknown name, weights that are absent, unreachable or do not fit; one sentence says which.
+    """
+    place = resolve_device(device)
+    if weights is None:
+        if arch or classes or mean or std or size:
+            raise ModelError("--arch, --classes, --mean, --std and --size describe own weights: give --weights too.")
+        return _load_named(name, place)
+    if arch is None:
+        raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
+    return _load_own(Path(weights), arch, classes, {"mean": mean, "std": std, "size": size}, place)
+
+
+def load_spec(spec: Mapping[str, Any], device: str = "auto") -> LoadedModel:
+    """Load what a ``LoadedModel.spec`` describes.
+
+    Raises:
+        ModelError: as :func:`load_model`, and for a model that only lived in memory.
+    """
+    if spec.get("memory"):
+        raise ModelError(
+            f"The model {spec.get('name')} was wrapped from memory and cannot be loaded again from a record."
+        )
+    return load_model(**{key: value for key, value in spec.items() if value is not None}, device=device)
+
+
+def wrap_model(
+    module: nn.Module,
+    *,
+    size: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    labels: Sequence[str] | None = None,
+    name: str = "custom",
+    resize: int | None = None,
+    device: str = "auto",
+) -> LoadedModel:
+    """Wrap any classifier of RGB pictures; ``module`` itself is not changed.
+
+    Args:
+        module: maps ``(n, 3, size, size)`` to logits ``(n, classes)``.
+        size: side of its input, px; resize: short side before the centre crop (default: ``size * 256 / 224``).
+        mean, std: of the channels, for values in [0, 1].
+        labels: class names; default ``class 0``, ``class 1`` ...
+
+    Raises:
+        ModelError: the module does not map such an input to logits, or the labels do not match their number.
+    """
+    preprocessing = Preprocessing(size, resize or round(size * _CROP_RATIO), tuple(mean), tuple(std))
+    return _finish(
+        module, preprocessing, labels, resolve_device(device), name=name, family="custom",
+        spec={"name": name, "memory": True},
+    )  # fmt: skip
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means here.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    wanted = Settings.from_environment().device if device == "auto" else device
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
+        raise ModelError(f"There is no device {wanted!r}: take auto, cpu, cuda or cuda:N.")
+    number = int(wanted.partition(":")[2] or 0)
+    if wanted != "cpu" and number >= torch.cuda.device_count():
+        raise ModelError(
+            f"The device {wanted} is not there ({torch.cuda.device_count()} GPUs found): take auto or cpu."
+        )
+    return torch.device(wanted)
+
+
+def _offline_models() -> str:
+    return ", ".join(name for name, entry in MODELS.items() if entry.offline)
+
+
+def _load_named(name: str, device: torch.device) -> LoadedModel:
+    if name.startswith(TIMM):
+        module = load_pretrained(name.removeprefix(TIMM), _offline_models())
+        labels = imagenet_labels() if getattr(module, "num_classes", None) == 1000 else None
+        return _finish(module, preprocessing_of(module), labels, device, name=name, family="timm", spec={"name": name})
+    entry = find_entry(name)
+    module = entry.build(1000)
+    state = entry.state(module) if entry.state else load_hub_state(weights_enum(entry).url, name, _offline_models())
+    fit_state(module, state, f"The weights of {name}")
+    return _finish(
+        module, preprocessing_for(entry), imagenet_labels(), device, name=name, family=entry.family, spec={"name": name}
+    )
+
+
+def _load_own(
+    weights: Path, arch: str, classes: str | Path | None, own: Mapping[str, Any], device: torch.device
+) -> LoadedModel:
+    state = read_state(weights)
+    count = _count_classes(arch, state)
+    if arch.startswith(TIMM):
+        module = create(arch.removeprefix(TIMM), num_classes=count)
+        preprocessing, family = preprocessing_of(module), "timm"
+    else:
+        entry = find_entry(arch)
+        module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
+    fit_state(module, state, f"The weights in {weights.name}")
+    changed = {key: value for key, value in own.items() if value is not None}
+    if "size" in changed:
+        changed["resize"] = round(changed["size"] * preprocessing.resize / preprocessing.size)
+    preprocessing = Preprocessing(**{**vars(preprocessing), **changed})
+    labels = read_labels(classes) if classes else imagenet_labels() if count == 1000 else None
+    names = str(Path(classes).absolute()) if classes else None
+    spec = {"weights": str(weights.absolute()), "arch": arch, "classes": names, **own}
+    return _finish(module, preprocessing, labels, device, name=weights.stem, family=family, spec=spec)
+
+
+def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
+    """Return the number of classes of ``state``: the rows of the architecture's classifier."""
+    with torch.device("meta"):
+        module = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
+    named = f"{classifier_of(module)}.weight" if arch.startswith(TIMM) else ""
+    last = named if named in state else prunable_layers(module)[-1].parameter
+    if last not in state:
+        raise ModelError(f"The weights do not fit {arch}: its classifier {last} is not among them; check --arch.")
+    count = state[last].shape[0] if state[last].dim() else 0
+    if not 1 <= count <= _MAX_CLASSES:
+        raise ModelError(f"The classifier {last} has {count} classes: between 1 and {_MAX_CLASSES:,} are supported.")
+    return count
+
+
+def _finish(
+    module: nn.Module,
+    preprocessing: Preprocessing,
+    labels: Sequence[str] | None,
+    device: torch.device,
+    *,
+    name: str,
+    family: str,
+    spec: Mapping[str, Any],
+) -> LoadedModel:
+    first = next(module.parameters(), None)
+    if first is None:
+        raise ModelError(f"{name} has no parameters: there is nothing to prune.")
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randn(1, 3, preprocessing.size, preprocessing.size, generator=generator)
+    try:
+        canonical, notes = canonize(module, example.to(first.device, first.dtype))
+        canonical = canonical.to(device)
+        with torch.no_grad():
+            logits = canonical(example.to(device, first.dtype))
+    except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, ModelError):
+            raise
+        size, reason = preprocessing.size, str(error).strip().split("\n")[0]
+        raise ModelError(f"{name} cannot read pictures of {size} x {size} px with 3 channels: {reason}") from error
+    if logits.dim() != 2:
+        raise ModelError(f"{name} must return logits (n, classes), but returned the shape {tuple(logits.shape)}.")
+    names = tuple(labels) if labels else tuple(f"class {index}" for index in range(logits.shape[1]))
+    if len(names) != logits.shape[1]:
+        raise ModelError(f"{name} has {logits.shape[1]} classes, but there are {len(names)} class names.")
+    layers = prunable_layers(canonical)
+    return LoadedModel(
+        name, canonical, preprocessing, names, device, digest(canonical), family, dict(spec), layers, notes
+    )
+
+
+@full_precision()
+def predict(model: LoadedModel | Trace, picture: Picture) -> np.ndarray:
+    """Return softmax probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network."""
+    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[arg-type]
+    x = dense.preprocessing(picture, device=dense.device, dtype=next(dense.module.parameters()).dtype)
+    with torch.no_grad():
+        return model.module(x)[0].double().softmax(0).float().cpu().numpy()

@@ -1,0 +1,206 @@
+"""Read a layer of a network by name: its value before the activation, as maps, whatever the architecture."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spade_core.errors import LayerError
+from spade_core.isolation import full_precision
+from spade_core.models.canonical.activations import is_activation
+from spade_core.models.layers import share_copy
+from spade_core.models.layouts import layout_of
+
+__all__ = ["LOGITS", "LayerShape", "as_maps", "layer_shapes", "maps_of", "read_layers"]
+
+LOGITS = "logits"
+"""Name of the network's own output, beside the names of its modules."""
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer that can be read.
+
+    Attributes:
+        name: of the module; kind: its class.
+        channels, rows, columns: of its maps; 1 x 1 where it has no places.
+    """
+
+    name: str
+    kind: str
+    channels: int
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.name} · {self.channels} x {self.rows} x {self.columns}"
+
+
+def as_maps(y: Tensor) -> Tensor:
+    """Return a layer's output as ``(n, channels, rows, columns)``.
+
+    Tokens become a square map without the class token; a vector becomes a map of one place.
+
+    Raises:
+        LayerError: the output has neither.
+    """
+    if y.dim() == 2:
+        return y[:, :, None, None]
+    layout = layout_of(y.shape)
+    if layout is not None:
+        return layout.to_maps(y)
+    if y.dim() == 3:
+        return y.transpose(1, 2).unsqueeze(3)
+    if y.dim() == 4:
+        return y
+    raise LayerError(f"An output of shape {tuple(y.shape)} holds no channels that can be visualized: choose another.")
+
+
+@contextlib.contextmanager
+def read_layers(
+    module: nn.Module, names: Sequence[str], form: Callable[[Tensor], Tensor] = as_maps
+) -> Iterator[dict[str, Tensor]]:
+    """Yield a dictionary that holds the named layers' values after every forward pass of ``module``.
+
+    An activation is read before it is applied; so is whatever returns the very output of an activation inside it: a
+    normalization fused with one, a residual block, a sequence. Of a module that is called several times the last call
+    counts. An activation that is called as a function cannot be seen: a canonical model has none but those that its
+    notes name. What the network does in place later changes no value, and every value stays part of the graph. The
+    hooks are removed at the end.
+
+    Args:
+        module: a private copy, see ``layers.share_copy``.
+        names: of modules, or ``logits``, which are always read, as the network gives them.
+        form: what is kept of a layer's value.
+
+    Raises:
+        LayerError: there is no layer of a name.
+    """
+    seen: dict[str, Tensor] = {}
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    before = _BeforeActivations()
+    try:
+        layers = {name: _find(module, name) for name in names if name != LOGITS}
+        handles += before.watch(layers.values())  # first: where the layer itself is one, it is known when it is read
+        for name, layer in layers.items():
+            handles.append(layer.register_forward_hook(_reader(name, before, form, seen)))
+        handles.append(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, form(y))))
+        handles.append(module.register_forward_hook(lambda *_: before.calls.clear()))
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+        before.calls.clear()
+
+
+class _BeforeActivations:
+    """What the activations were given and what they made of it, in their last calls.
+
+    Attributes:
+        calls: activation -> input and output.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._given: dict[nn.Module, Tensor] = {}
+
+    def watch(self, layers: Iterable[nn.Module]) -> list[torch.utils.hooks.RemovableHandle]:
+        """Hook the activations of ``layers``; return the handles."""
+        found = dict.fromkeys(child for layer in layers for child in layer.modules() if is_activation(child))
+        return [
+            handle
+            for child in found
+            for handle in (child.register_forward_pre_hook(self._enter), child.register_forward_hook(self._leave))
+        ]
+
+    def value(self, layer: nn.Module, y: Tensor) -> Tensor:
+        """Return the input of the activation whose output ``layer`` returns as ``y``, or ``y`` where none did."""
+        for child in layer.modules():
+            x, result = self.calls.get(child, (None, None))
+            if result is y and x is not None and x.shape == y.shape:  # a gated unit makes another shape
+                return x
+        return y
+
+    def hand_on(self, y: Tensor) -> Tensor:
+        """Return a copy of ``y``, the output of a layer that is read, which takes its place in the network.
+
+        What follows may write into it, as ``x += shortcut`` does.
+        """
+        copy = y.clone()
+        self.calls |= {child: (x, copy) for child, (x, result) in self.calls.items() if result is y}
+        return copy
+
+    def _enter(self, activation: nn.Module, args: tuple) -> None:
+        x = args[0]
+        if getattr(activation, "inplace", False):
+            x = x.clone()
+            args[0].copy_(x)  # so that what is about to be overwritten was made from the kept value
+        self._given[activation] = x
+
+    def _leave(self, activation: nn.Module, _args: tuple, y: Tensor) -> None:
+        self.calls[activation] = self._given.pop(activation), y
+
+
+def _reader(
+    name: str, before: _BeforeActivations, form: Callable[[Tensor], Tensor], seen: dict[str, Tensor]
+) -> Callable[[nn.Module, tuple, object], Tensor | None]:
+    def note(layer: nn.Module, _args: tuple, y: object) -> Tensor | None:
+        if not isinstance(y, Tensor):
+            raise LayerError(f"The output of {name} is no tensor: choose a convolution, a block or a linear layer.")
+        value = before.value(layer, y)
+        seen[name] = form(value)
+        return before.hand_on(y) if value is y else None
+
+    return note
+
+
+@full_precision()
+def maps_of(network: nn.Module, x: Tensor, layer: str) -> Tensor:
+    """Return a layer's maps of one input ``(1, 3, height, width)``, ``(channels, rows, columns)``.
+
+    Raises:
+        LayerError: there is no such layer.
+    """
+    module = share_copy(network)
+    with torch.no_grad(), read_layers(module, [layer]) as seen:
+        module(x)
+        return seen[layer][0].clone()
+
+
+def _find(module: nn.Module, name: str) -> nn.Module:
+    known = dict(module.named_modules())
+    if not name or name not in known:
+        near = difflib.get_close_matches(name, list(known), n=3) or list(known)[-3:]
+        raise LayerError(f"There is no layer {name!r}: did you mean {', '.join(near)}?")
+    return known[name]
+
+
+def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
+    """List the layers whose output has channels, in the order of computation, the logits last.
+
+    Args:
+        module: a private copy; hooks set here are removed.
+        x: one input.
+    """
+    found: dict[str, LayerShape] = {}
+    names: Mapping[nn.Module, str] = {child: name for name, child in module.named_modules() if name}
+
+    def note(child: nn.Module, _args: tuple, y: object) -> None:
+        if not isinstance(y, Tensor) or y.shape[:1] != x.shape[:1] or y.dim() not in (2, 3, 4):
+            return
+        maps = as_maps(y)
+        found[names[child]] = LayerShape(names[child], type(child).__name__, *maps.shape[1:])
+
+    handles = [child.register_forward_hook(note) for child in names]
+    try:
+        with torch.no_grad():
+            logits = as_maps(module(x))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return (*found.values(), LayerShape(LOGITS, "output", *logits.shape[1:]))

@@ -1,0 +1,1 @@
+"""Pictures as values, figures of them, and the splits of a folder."""

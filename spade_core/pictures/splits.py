@@ -1,0 +1,75 @@
+"""Which pictures of a folder serve which purpose.
+
+``assets/splits.json`` divides the development pictures once and for all: the backdoored model is trained on
+``training``, settings are chosen on ``tuning``, numbers are reported on ``reporting``. A folder of which at least half
+of the pictures have names of that table follows it, and its other pictures serve no purpose. Any other folder is
+divided in the same proportions by the order of its file names; one of fewer than ten pictures serves every purpose as a
+whole, and a note in the log says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from spade_core.config import ASSETS
+from spade_core.errors import ConfigError
+from spade_core.pictures.picture import FORMATS
+
+__all__ = ["SPLITS", "pictures_in", "split_of", "spread"]
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("training", "tuning", "reporting")
+_SHARES = {"training": range(4), "tuning": range(4, 5), "reporting": range(5, 10)}  # of every ten files
+_FEWEST = 10  # pictures that can be divided
+_SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
+
+
+@cache
+def _table() -> dict[str, list[str]]:
+    return json.loads((ASSETS / "splits.json").read_text(encoding="utf-8"))
+
+
+def split_of(folder: str | Path, split: str) -> list[Path]:
+    """Return the pictures of ``folder`` that belong to ``split``, in the order of their names; see the module's rule.
+
+    Raises:
+        ConfigError: the folder is absent or holds no picture for the split.
+    """
+    every = pictures_in(folder)
+    known = {name for part in SPLITS for name in _table()[part]}
+    if every and 2 * sum(path.name in known for path in every) >= len(every):
+        wanted = set(_table()[split])
+        found = [path for path in every if path.name in wanted]
+    elif len(every) < _FEWEST:
+        logger.warning("%s holds too few pictures to be divided: all %d serve as %s.", folder, len(every), split)
+        found = every
+    else:
+        found = [path for index, path in enumerate(every) if index % 10 in _SHARES[split]]
+    if not found:
+        raise ConfigError(f"{str(folder)!r} holds no pictures for the {split} split: put more pictures into it.")
+    return found
+
+
+def pictures_in(folder: str | Path) -> list[Path]:
+    """Return the picture files of a folder in the order of their names.
+
+    Raises:
+        ConfigError: the folder is absent.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {str(folder)!r}: give --images a folder of pictures.")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+
+
+def spread(paths: list[Path], count: int | None) -> list[Path]:
+    """Return ``count`` of the paths, spread over the list, which is often in the order of the classes."""
+    if count is None or count >= len(paths):
+        return paths
+    return [paths[int(index)] for index in np.linspace(0, len(paths) - 1, count).round()]

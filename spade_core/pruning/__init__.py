@@ -1,0 +1,1 @@
+"""SPADE: from a dense model and one picture to its trace."""

@@ -1,0 +1,249 @@
+"""SPADE's Algorithm 1: from a dense model and one picture to its trace.
+
+``trace`` draws random views of the picture, reads every layer's inputs, prunes each layer to what these inputs need,
+and returns the pruned copy with a report per layer and its fidelity. The dense model is never changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError, ModelError
+from spade_core.isolation import full_precision
+from spade_core.models.layers import Layer, share_copy
+from spade_core.models.loading import LoadedModel, resolve_target
+from spade_core.pictures.picture import Picture
+from spade_core.progress import Progress, silent, span
+from spade_core.pruning import sparsity as presets
+from spade_core.pruning.calibration import CALIBRATIONS, Method, Recipe, Solved
+from spade_core.pruning.solvers import SOLVERS
+from spade_core.pruning.trace import DEFAULT_POSITIONS, LayerReport, Report, Trace, TraceConfig, measure_fidelity
+from spade_core.pruning.usage import Survey, survey
+from spade_core.pruning.views import random_views
+
+__all__ = ["AUTO_RATIOS", "trace"]
+
+AUTO_RATIOS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+POSITIONS_PER_COLUMN = 16
+BATCH = 32  # views in one pass of independent calibration
+
+
+def trace(
+    model: LoadedModel,
+    picture: Picture,
+    *,
+    solver: str = "fastspade",
+    calibration: str | None = None,
+    sparsity: float | None = None,
+    preset: str | None = None,
+    stages: Mapping[str, float] | None = None,
+    views: int | None = None,
+    untouched: int | None = None,
+    seed: int = 0,
+    target: int | str | None = None,
+    damping: float | None = None,
+    block_size: int | None = None,
+    first_layer: bool = False,
+    positions: int = DEFAULT_POSITIONS,
+    progress: Progress = silent,
+) -> Trace:
+    """Prune a copy of ``model`` to the connections that ``picture`` uses (SPADE, Algorithm 1).
+
+    Args:
+        model: read-only; the trace shares its unpruned tensors.
+        picture: the sample.
+        solver: a slug of ``SOLVERS``.
+        calibration: ``independent`` (the paper) or ``sequential`` (ours); None: what the preset prefers.
+        sparsity: one ratio for all layers; alone it means the preset ``uniform``.
+        preset: a slug of ``PRESETS``; None: ``default``, or ``uniform``/``custom`` where a ratio is given.
+        stages: stage -> ratio, for the preset ``custom``.
+        views: number of views; None: what the preset prefers. The paper uses 1,024.
+        untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
+            prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
+        seed: of the views.
+        target: the explained class, index or label; None: the dense model's top-1.
+        damping: fraction of the mean diagonal; None: the solver's own.
+        block_size: columns per mask choice; None: what the preset prefers, or the authors' (kernel size).
+        first_layer: prune the first layer too; it stays dense by default, as in the authors' code.
+        positions: the second moments of kernels larger than 1x1 are taken over at least this many random receptive
+            fields (and 16 a column); 0: over all, as in the paper.
+        progress: called with (done, 1, note); may raise ``Cancelled``.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        ModelError: no layer's input could be captured.
+    """
+    config = TraceConfig.build(
+        solver=solver, calibration=calibration, sparsity=sparsity, preset=preset, stages=stages, views=views,
+        untouched=untouched, seed=seed, damping=damping, block_size=block_size, first_layer=first_layer,
+        positions=positions,
+    )  # fmt: skip
+    chosen = resolve_target(model, target) if target is not None else None
+    plan = presets.resolve(config.preset, _request(model, config))
+    if plan is None:
+        return _search(model, picture, config, chosen, progress)
+    return _trace_once(model, picture, config.with_preferences(plan.options), plan, chosen, progress)
+
+
+def _request(model: LoadedModel, config: TraceConfig) -> presets.Request:
+    return presets.Request(model.name, model.family, model.layers, config.sparsity, dict(config.stages))
+
+
+def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: int | None, progress: Progress) -> Trace:
+    """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class.
+
+    Its traces never see the untouched picture, unless asked to, so that keeping its class means something.
+    """
+    config = replace(config, untouched=max(config.untouched, 0))
+    low, high, best, tried = 0, len(AUTO_RATIOS), None, 0
+    steps = len(AUTO_RATIOS).bit_length()
+    while low < high:
+        middle = (low + high) // 2
+        ratio = AUTO_RATIOS[middle]
+        plan = presets.even(_request(model, config), ratio)
+        part = span(progress, min(tried / steps, 0.95), min((tried + 1) / steps, 1.0))
+        found = _trace_once(model, picture, replace(config, sparsity=ratio), plan, target, part)
+        tried += 1
+        if found.fidelity.keeps_class:
+            best, high = found, middle
+        else:
+            low = middle + 1
+    if best is None:
+        raise ModelError(
+            f"No even ratio down to {AUTO_RATIOS[-1]:.0%} keeps the class of this picture: "
+            "choose the ratio yourself with the preset 'uniform', or take more views."
+        )
+    return best
+
+
+@full_precision()
+def _trace_once(
+    model: LoadedModel,
+    picture: Picture,
+    config: TraceConfig,
+    plan: presets.Plan,
+    target: int | None,
+    progress: Progress,
+) -> Trace:
+    start = time.perf_counter()
+    settings = Settings.from_environment()
+    calls = survey(model.module, model.preprocessing.size, model.device)
+    config = config.for_model(calls)
+    recipes, reasons = _recipes(model, plan, config, calls, settings)
+    if config.calibration == "sequential":
+        _check_memory(calls, config.views, settings)
+    progress(0.0, 1.0, "drawing random views")
+    batches = _views(model, picture, config)
+    method = Method(SOLVERS[config.solver], config.damping)
+    solved = CALIBRATIONS[config.calibration](
+        model.module, batches, recipes, method, progress=span(progress, 0.05, 0.95)
+    )
+    module = _assemble(model.module, solved)
+    progress(0.95, 1.0, "comparing the predictions")
+    fidelity = measure_fidelity(model, module, picture, target)
+    report = _report(model, recipes, solved, reasons, calls)
+    progress(1.0, 1.0, "trace ready")
+    return Trace(model, module, config, report, fidelity, picture.sha256, time.perf_counter() - start)
+
+
+def _views(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
+    """Return the untouched views and the random ones, normalised, in batches."""
+    dtype = next(model.module.parameters()).dtype
+    untouched = min(config.untouched, config.views)
+    views = [model.preprocessing(picture, device=model.device, dtype=dtype)] * untouched
+    if config.views > untouched:
+        pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
+        count, size = config.views - untouched, model.preprocessing.size
+        drawn = random_views(pixels, count, size, seed=config.seed, device=model.device)
+        views.append(model.preprocessing.normalize(drawn).to(dtype))
+    return list(torch.cat(views).contiguous(memory_format=torch.channels_last).split(BATCH))
+
+
+def _recipes(
+    model: LoadedModel, plan: presets.Plan, config: TraceConfig, calls: Survey, settings: Settings
+) -> tuple[dict[str, Recipe], dict[str, str]]:
+    """Return what to solve (parameter -> recipe), and why each other layer stays dense (layer -> reason)."""
+    recipes: dict[str, Recipe] = {}
+    reasons: dict[str, str] = {}
+    for layer in model.layers:
+        ratio = plan.ratios.get(layer.name, 0.0)
+        use = calls.uses.get(layer.parameter)
+        itemsize = model.module.get_parameter(layer.parameter).element_size()
+        if use is None:
+            reasons[layer.name] = calls.missing_reason(layer)
+        elif layer.parameter == calls.first and not config.first_layer:
+            reasons[layer.name] = "dense by request: the first layer"
+        elif ratio == 0:
+            reasons[layer.name] = "dense by request"
+        elif _h_bytes(layer, itemsize) > settings.max_h_bytes:
+            size = _h_bytes(layer, itemsize) / 2**30
+            reasons[layer.name] = f"dense: its second moment of {size:.1f} GiB exceeds SPADE_MAX_H_BYTES"
+        else:
+            recipes[layer.parameter] = Recipe(
+                layer, ratio, config.block_size or layer.kernel, _positions(layer, config)
+            )
+    if not calls.uses:
+        raise ModelError(f"No layer of {model.name} could be captured: it calls neither F.conv2d nor F.linear.")
+    return recipes, reasons
+
+
+def _positions(layer: Layer, config: TraceConfig) -> int | None:
+    """Return how many receptive fields a spatial kernel's second moment is taken over.
+
+    Unfolding a 3x3 kernel copies the input nine times, yet a few thousand fields fix its few columns' moments.
+    """
+    if layer.kernel == 1 or not config.positions:
+        return None
+    return max(config.positions, POSITIONS_PER_COLUMN * (layer.numel // layer.shape[0]))
+
+
+def _h_bytes(layer: Layer, itemsize: int) -> int:
+    cols = layer.numel // layer.shape[0]
+    return layer.groups * cols * cols * itemsize
+
+
+def _check_memory(calls: Survey, views: int, settings: Settings) -> None:
+    needed = 2 * views * calls.bytes_per_view
+    if needed > settings.max_calibration_bytes:
+        most = settings.max_calibration_bytes // (2 * calls.bytes_per_view)
+        raise ConfigError(
+            f"Sequential calibration with {views:,} views needs about {needed / 2**30:.0f} GiB: take at most {most:,} "
+            "views, the independent calibration, or raise SPADE_MAX_CALIBRATION_BYTES."
+        )
+
+
+def _assemble(module: nn.Module, solved: Mapping[str, Solved]) -> nn.Module:
+    twin = share_copy(module, own=solved)
+    with torch.no_grad():
+        for name, layer in solved.items():
+            twin.get_parameter(name).copy_(layer.weight)
+    return twin
+
+
+def _report(
+    model: LoadedModel,
+    recipes: Mapping[str, Recipe],
+    solved: Mapping[str, Solved],
+    reasons: Mapping[str, str],
+    calls: Survey,
+) -> Report:
+    rows = []
+    for layer in model.layers:
+        stage = presets.stage_of(layer.name, model.family)
+        result = solved.get(layer.parameter)
+        if result is None:
+            reason = reasons.get(layer.name, "not captured: the pass over the views never used it")
+            status = "not captured" if reason.startswith("not captured") else "dense"
+            weight = model.module.get_parameter(layer.parameter)
+            rows.append(LayerReport.unsolved(layer, stage, status, reason, weight))
+        else:
+            uses = calls.uses[layer.parameter]
+            note = f"used {uses} times, calibrated over all or on its first use" if uses > 1 else ""
+            rows.append(LayerReport.solved(layer, stage, recipes[layer.parameter].sparsity, result, note))
+    return Report(tuple(rows))

@@ -1,0 +1,220 @@
+"""How sparse each layer becomes: stages, presets and tuned tables.
+
+A preset turns a model into a plan, layer by layer. Tuned tables live in ``assets/presets.json``; each names the
+model, the objective and the pictures it was chosen on. Stages group layers as the architecture does (``blocks.3``,
+``layer4``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from spade_core.config import ASSETS
+from spade_core.errors import ConfigError
+from spade_core.models.layers import Layer
+
+__all__ = ["PRESETS", "Plan", "Preset", "Request", "check_ratio", "even", "resolve", "stage_of", "stages", "table"]
+
+# What belongs to the stage's name, by architecture family; everything else: the first part of the layer's name.
+_STAGES = {
+    "efficientnet_lite0": r"blocks\.\d+|[^.]+",
+    "densenet": r"features\.(?:denseblock|transition)\d+|features\.[^.]+|[^.]+",
+    "vit": r"encoder\.layers\.encoder_layer_\d+|[^.]+",
+}
+_GENERIC = r"(?:features|blocks|layers|stages|stage|encoder\.layers?)\.[^.]*\d+|[^.]+"
+
+PAPER_LRP = {
+    "fc": 0.95, "layer4.2": 0.95, "layer4.1": 0.95, "layer4.0": 0.95, "layer3.5": 0.0, "layer3.4": 0.0,
+    "layer3.3": 0.8, "layer3.2": 0.9, "layer3.1": 0.8, "layer3.0": 0.8, "layer2.3": 0.95, "layer2.2": 0.99,
+    "layer2.1": 0.0, "layer2.0": 0.2, "layer1.2": 0.0, "layer1.1": 0.8, "layer1.0": 0.2,
+}  # fmt: skip
+PAPER_OPTIONS = {"untouched": 0}
+VISUALIZATION_RATIO = 0.95
+VISUALIZATION_SHARE = 0.68  # the authors' 17 of ResNet-50's weight matrices hold this share of its weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Per-layer targets and the options that were tuned with them.
+
+    Attributes:
+        ratios: layer name -> fraction of zeros; 0 is dense by request.
+        options: calibration, views, untouched views or block size that the preset prefers; what the user sets goes
+            first.
+    """
+
+    ratios: Mapping[str, float]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def stage_of(layer: str, family: str) -> str:
+    """Return the stage that a layer belongs to (``blocks.3`` for ``blocks.3.0.conv_dw``)."""
+    found = re.match(_STAGES.get(family, _GENERIC), layer)
+    return found.group(0) if found else layer
+
+
+def stages(layers: tuple[Layer, ...], family: str) -> tuple[str, ...]:
+    """Return the stages in the order of their first layer."""
+    return tuple(dict.fromkeys(stage_of(layer.name, family) for layer in layers))
+
+
+def check_ratio(value: float | str | None, what: str = "sparsity") -> float:
+    """Return ``value`` as a fraction.
+
+    Raises:
+        ConfigError: it is not a number between 0 and 1.
+    """
+    try:
+        ratio = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise ConfigError(f"The {what} must be a fraction between 0 and 1 (0.6 for 60 %), not {value!r}.")
+    return ratio
+
+
+@cache
+def _tables() -> dict[str, dict[str, Any]]:
+    return json.loads((ASSETS / "presets.json").read_text(encoding="utf-8"))
+
+
+def table(model: str) -> dict[str, Any] | None:
+    """Return the tuned ``default`` table of a model, or None if it has none."""
+    return _tables().get(model)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a preset may look at."""
+
+    model: str
+    family: str
+    layers: tuple[Layer, ...]
+    sparsity: float | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+def _by_stage(request: Request, ratios: Mapping[str, float], depthwise: float | None = None) -> dict[str, float]:
+    """Give each layer its stage's ratio; depthwise convolutions have their own where it is set."""
+    found = {layer.name: ratios.get(stage_of(layer.name, request.family), 0.0) for layer in request.layers}
+    if depthwise is not None:
+        found |= {layer.name: depthwise for layer in request.layers if layer.depthwise}
+    return found
+
+
+def _default(request: Request) -> Plan:
+    return _tuned(request, table(request.model))
+
+
+def _drawing(request: Request) -> Plan:
+    tuned = table(request.model) or {}
+    return _tuned(request, tuned.get("drawing", tuned))
+
+
+def _tuned(request: Request, tuned: Mapping[str, Any] | None) -> Plan:
+    if not tuned:
+        raise ConfigError(f"{request.model} has no tuned table: take the preset 'auto' or 'uniform'.")
+    return Plan(_by_stage(request, tuned["stages"], tuned["depthwise"]), tuned["options"])
+
+
+def _uniform(request: Request) -> Plan:
+    if request.sparsity is None:
+        raise ConfigError("The preset 'uniform' needs a sparsity between 0 and 1, such as 0.5.")
+    ratio = check_ratio(request.sparsity)
+    return Plan({layer.name: ratio for layer in request.layers})
+
+
+def even(request: Request, ratio: float) -> Plan:
+    """Return one ratio for all but depthwise layers, which hold few weights and carry much (4 % of Lite0's)."""
+    return Plan({layer.name: 0.0 if layer.depthwise else ratio for layer in request.layers})
+
+
+def _custom(request: Request) -> Plan:
+    known = stages(request.layers, request.family)
+    for stage in request.stages:
+        if stage not in known and stage != "depthwise":
+            raise ConfigError(f"{request.model} has no stage {stage!r}: its stages are {', '.join(known)}.")
+    ratios = {stage: check_ratio(value, f"sparsity of {stage}") for stage, value in request.stages.items()}
+    return Plan(_by_stage(request, ratios, ratios.get("depthwise")))
+
+
+def _paper_visualization(request: Request) -> Plan:
+    """95 % on the last stages, everything else dense (PAPER: fc, layer4, layer3.5, layer3.4 of ResNet-50)."""
+    if request.family == "resnet" and any(layer.name.startswith("layer3.5") for layer in request.layers):
+        chosen = {layer.name for layer in request.layers if re.match(r"fc|layer4|layer3\.[45]", layer.name)}
+    else:
+        chosen = _last_share(request, VISUALIZATION_SHARE)
+    return Plan({layer.name: VISUALIZATION_RATIO * (layer.name in chosen) for layer in request.layers}, PAPER_OPTIONS)
+
+
+def _last_share(request: Request, share: float) -> set[str]:
+    """Return the layers of the last whole stages that together hold at most ``share`` of the weights."""
+    budget = share * sum(layer.numel for layer in request.layers)
+    chosen: set[str] = set()
+    for stage in reversed(stages(request.layers, request.family)):
+        members = [layer for layer in request.layers if stage_of(layer.name, request.family) == stage]
+        budget -= sum(layer.numel for layer in members)
+        if budget < 0 and chosen:
+            break
+        chosen |= {layer.name for layer in members}
+    return chosen
+
+
+def _paper_lrp(request: Request) -> Plan:
+    if not any(layer.name.startswith("layer3.5") for layer in request.layers):
+        raise ConfigError("The preset 'paper-lrp' holds the authors' ratios of ResNet-50 and fits no other model.")
+    return Plan({layer.name: PAPER_LRP.get(_block_of(layer.name), 0.0) for layer in request.layers}, PAPER_OPTIONS)
+
+
+def _block_of(layer: str) -> str:
+    return ".".join(layer.split(".")[:2]) if layer.startswith("layer") else layer
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset as people choose it. ``plan`` is None where the ratios are found by a search (``auto``)."""
+
+    slug: str
+    title: str
+    help: str
+    plan: Callable[[Request], Plan] | None
+
+
+PRESETS: dict[str, Preset] = {
+    preset.slug: preset
+    for preset in (
+        Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
+        Preset(
+            "drawing", "Drawing",
+            "The default's ratios, or lower ones where these leave this model too little to draw neurons with.",
+            _drawing,
+        ),
+        Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
+        Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
+        Preset(
+            "paper-visualization", "Paper: visualization", "95 % on the last stages, the rest dense.",
+            _paper_visualization,
+        ),
+        Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
+        Preset("custom", "Custom", "Your own ratio for each stage.", _custom),
+    )
+}  # fmt: skip
+
+
+def resolve(preset: str, request: Request) -> Plan | None:
+    """Return the plan of a preset; None means that the ratio must be searched (``auto``).
+
+    Raises:
+        ConfigError: unknown preset, a missing or unusable ratio, or a preset that does not fit the model.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"There is no preset {preset!r}: take one of {', '.join(PRESETS)}.")
+    if preset in ("default", "drawing") and table(request.model) is None:
+        return None
+    build = PRESETS[preset].plan
+    return build(request) if build else None

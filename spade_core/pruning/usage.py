@@ -1,0 +1,90 @@
+"""Which weights a forward pass really uses, in which order, and whether views can be told apart inside it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spade_core.models.layers import Layer, prunable_layers
+from spade_core.pruning.moments import Call, WeightCalls
+
+__all__ = ["Survey", "survey"]
+
+_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[int, Survey]] = weakref.WeakKeyDictionary()
+ACTIVATIONS_ALIVE = 3  # layers whose activations live at once, as a rule of thumb for residual networks
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What two small passes showed.
+
+    Attributes:
+        uses: parameter name -> how often one pass calls it, in the order of the first calls.
+        lockstep: whether the first half of a batch stays the first half of every layer's input, as the sequential
+            calibration needs.
+        bytes_per_view: estimate of the memory that one view's activations need.
+    """
+
+    uses: Mapping[str, int]
+    lockstep: bool
+    bytes_per_view: int
+
+    @property
+    def first(self) -> str | None:
+        """Parameter name of the layer that reads the picture."""
+        return next(iter(self.uses), None)
+
+    def missing_reason(self, layer: Layer) -> str:
+        """Say why a layer has no captured input."""
+        if layer.kind == "attention":
+            return "not captured: this attention does not project query, key and value of one input together"
+        return "not captured: the forward pass never hands this weight itself to F.conv2d or F.linear"
+
+
+def survey(module: nn.Module, size: int, device: torch.device | str = "cpu") -> Survey:
+    """Run ``module`` on one and on two random pictures of side ``size`` px and note the calls of its weights.
+
+    The result is kept as long as the module lives.
+    """
+    known = _CACHE.setdefault(module, {})
+    if size not in known:
+        known[size] = _survey(module, size, device)
+    return known[size]
+
+
+def _survey(module: nn.Module, size: int, device: torch.device | str) -> Survey:
+    generator = torch.Generator().manual_seed(0)
+    dtype = next(module.parameters()).dtype
+    pictures = torch.randn(2, 3, size, size, generator=generator).to(device, dtype)
+    weights = {layer.parameter: module.get_parameter(layer.parameter) for layer in prunable_layers(module)}
+    single, double = (_record(module, pictures[:count], weights) for count in (1, 2))
+    uses: dict[str, int] = {}
+    for name, _ in single:
+        uses[name] = uses.get(name, 0) + 1
+    lockstep = len(single) == len(double) and all(
+        _halves(small, large) for (_, small), (_, large) in zip(single, double, strict=True)
+    )
+    largest = max((x.numel() * x.element_size() for _, x in single), default=1)
+    return Survey(uses, lockstep, ACTIVATIONS_ALIVE * largest)
+
+
+def _record(module: nn.Module, pictures: Tensor, weights: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
+    seen: list[tuple[str, Tensor]] = []
+
+    def note(name: str, x: Tensor, weight: Tensor, call: Call) -> None:  # noqa: ARG001 - the handler's signature
+        seen.append((name, x.detach()))
+
+    with torch.no_grad(), WeightCalls(weights, note):
+        module(pictures)
+    return seen
+
+
+def _halves(small: Tensor, large: Tensor) -> bool:
+    if large.shape[1:] != small.shape[1:] or large.shape[0] != 2 * small.shape[0]:
+        return False
+    scale = float(small.abs().max()) or 1.0
+    return bool(((large[: small.shape[0]] - small).abs().max() / scale) < 1e-3)

@@ -1,0 +1,1 @@
+"""Finished analyses and drawings as files with a manifest, and their replay."""

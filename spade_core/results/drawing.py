@@ -1,0 +1,249 @@
+"""One neuron visualization, whole: the trace of a picture, then the neuron drawn by the dense model and by the trace.
+
+The command line, the worker and the library all come through :func:`visualize`, as for saliency through ``analyse``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from spade_core.errors import ConfigError
+from spade_core.models.loading import LoadedModel, predict
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
+from spade_core.neurons.layer_values import maps_of
+from spade_core.neurons.ranking import region_of
+from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.picture import Picture
+from spade_core.progress import Progress, rising, silent, span
+from spade_core.pruning.spade import trace
+from spade_core.pruning.trace import Trace
+from spade_core.results.manifest import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
+
+__all__ = [
+    "DIVERSITY",
+    "Visualization",
+    "VisualizeConfig",
+    "label_of",
+    "replay_visualization",
+    "visualization_files",
+    "visualize",
+]
+
+TRACE_SHARE = 0.1  # of the progress bar
+MOST_IMAGES = 8
+DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only
+
+
+@dataclass(frozen=True)
+class VisualizeConfig:
+    """Everything but model and picture, JSON-able.
+
+    Attributes:
+        neuron: what is drawn; None: the neuron of the explained class.
+        target: class that the trace keeps; None: the dense model's top-1, or the class whose neuron is drawn.
+        images: how many drawings of the neuron each network makes, as one batch, each from a noise of its own; the
+            ``diversity`` of ``render`` keeps them apart.
+        render: keyword arguments of ``RenderConfig``; trace: of ``spade_core.trace``.
+    """
+
+    neuron: Neuron | None = None
+    target: int | None = None
+    images: int = 1
+    render: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.images <= MOST_IMAGES:
+            raise ConfigError(f"The number of images must lie between 1 and {MOST_IMAGES}, not {self.images}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        neuron = None if self.neuron is None else self.neuron.to_dict()
+        return {**vars(self), "neuron": neuron, "render": dict(self.render), "trace": dict(self.trace)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VisualizeConfig:
+        """Rebuild what :meth:`to_dict` gave."""
+        neuron = values.get("neuron")
+        return cls(**{**values, "neuron": None if neuron is None else Neuron.from_dict(neuron)})
+
+
+@dataclass(frozen=True, eq=False)
+class Visualization:
+    """The result of :func:`visualize`.
+
+    Attributes:
+        dense, spade: the first drawing of either network; more: the further ones, in pairs.
+        region: where the picture excites the neuron most, ``(top, left, bottom, right)`` px of the input; of a single
+            neuron, its own place.
+        value: the neuron's value there, dense model, before the activation; of a direction, the cosine.
+        seconds: of everything, without loading the model.
+    """
+
+    picture: Picture
+    config: VisualizeConfig
+    trace: Trace
+    dense: Rendering
+    spade: Rendering
+    region: tuple[int, int, int, int]
+    value: float
+    seconds: float
+    more: tuple[tuple[Rendering, Rendering], ...] = ()
+
+    @property
+    def drawings(self) -> dict[str, Rendering]:
+        """Every drawing by the name of its file: ``dense``, ``spade``, ``dense_1``, ``spade_1`` ..."""
+        found = {"dense": self.dense, "spade": self.spade}
+        for number, pair in enumerate(self.more, 1):
+            found |= {f"{side}_{number}": item for side, item in zip(("dense", "spade"), pair, strict=True)}
+        return found
+
+
+def visualize(
+    model: LoadedModel,
+    picture: Picture,
+    config: VisualizeConfig | None = None,
+    *,
+    make_trace: Callable[..., Trace] = trace,
+    progress: Progress = silent,
+    on_trace: Callable[[Trace], object] = lambda _: None,
+    on_image: Callable[[str, np.ndarray, int], object] = lambda *_: None,
+) -> Visualization:
+    """Draw one neuron with the dense model and with the trace of ``picture``.
+
+    Args:
+        model, picture, config: what to do.
+        make_trace: called like ``spade_core.trace``; another one may keep traces.
+        progress: called with (done, 1, note); may raise ``Cancelled``.
+        on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, its first
+            forming image uint8 ``(size, size, 3)`` and the step.
+
+    Raises:
+        LayerError: there is no such layer or channel.
+        ConfigError: an option cannot be used.
+    """
+    config, start = config or VisualizeConfig(), time.perf_counter()
+    settings = _render_config(config.render)
+    neuron, target = config.neuron, config.target
+    if target is None:
+        named = neuron is not None and neuron.layer == LOGITS
+        target = neuron.channel if named and neuron is not None else int(predict(model, picture).argmax())
+    neuron = neuron or Neuron(LOGITS, target)
+    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    maps = maps_of(model.module, x, neuron.layer)
+    region, value = region_of(maps, neuron, x.shape[-1])
+    match = {"dense": maps.mean((1, 2))} if settings.matching else None
+    traces: list[Trace] = []
+    progress = rising(progress)
+    before, after = span(progress, 0.0, TRACE_SHARE), span(progress, TRACE_SHARE, 1.0)
+
+    def pruned() -> nn.Module:
+        if not traces:  # a retry draws on the same trace
+            traces.append(make_trace(model, picture, **config.trace, target=target, progress=before))
+            on_trace(traces[0])
+        if match is not None:
+            match["spade"] = maps_of(traces[0].module, x, neuron.layer).mean((1, 2))
+        return traces[0].module
+
+    found = render(
+        model, {"dense": model.module, "spade": pruned}, [neuron] * config.images, settings, match=match,
+        progress=lambda *state: (after if traces else before)(*state),
+        on_image=lambda name, images, step: on_image(name, images[0], step),
+    )  # fmt: skip
+    made = traces[0]
+    seconds = time.perf_counter() - start
+    (first, *more) = zip(found["dense"], found["spade"], strict=True)
+    return Visualization(picture, config, made, *first, region, value, seconds, tuple(more))
+
+
+def _render_config(values: Mapping[str, Any]) -> RenderConfig:
+    try:
+        return RenderConfig(**values)
+    except TypeError as error:
+        raise ConfigError(f"An option of the visualization is unknown: {error}.") from error
+
+
+def visualization_files(
+    found: Visualization, source: str | None = None, trigger: Mapping[str, Any] | None = None
+) -> dict[str, bytes]:
+    """Return ``dense.png``, ``spade.png``, those of more drawings, ``picture.png``, ``values.json`` and
+    ``manifest.json``.
+    """
+    crop = found.trace.model.preprocessing.crop(found.picture)
+    values = {name: item.values.tolist() for name, item in found.drawings.items()}
+    return {
+        **{f"{name}.png": png_bytes(item.image) for name, item in found.drawings.items()},
+        "picture.png": png_bytes(np.ascontiguousarray(crop)),
+        "values.json": json.dumps(values).encode(),
+        "manifest.json": json.dumps(_manifest(found, source, trigger), indent=2, ensure_ascii=False).encode(),
+    }
+
+
+def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, Any] | None) -> dict[str, Any]:
+    model, fidelity = found.trace.model, found.trace.fidelity
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "visualization",
+        "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
+        "picture": {
+            "name": found.picture.name,
+            "sha256": found.picture.sha256,
+            "notes": list(found.picture.notes),
+            "source": source or found.picture.name,
+            "trigger": None if trigger is None else dict(trigger),
+        },
+        "config": found.config.to_dict(),
+        "trace": found.trace.config.to_dict(),
+        "neuron": {**found.dense.neuron.to_dict(), "label": label_of(model, found.dense.neuron)},
+        "target": {"index": fidelity.target, "label": fidelity.label},
+        "prediction": named(fidelity.dense_top5, model.labels),
+        "trace_prediction": named(fidelity.trace_top5, model.labels),
+        "fidelity": fidelity.to_dict(),
+        "sparsity": found.trace.report.sparsity,
+        "region": list(found.region),
+        "value": found.value,
+        "images": {name: _describe(item) for name, item in found.drawings.items()},
+        "seconds": {"trace": found.trace.seconds, "total": found.seconds},
+        "environment": environment(model.device),
+    }
+
+
+def label_of(model: LoadedModel, neuron: Neuron) -> str:
+    """Return what a neuron is called: its class, or its layer and channel."""
+    if neuron.layer == LOGITS and neuron.channel is not None:
+        return model.labels[neuron.channel]
+    return str(neuron)
+
+
+def _describe(item: Rendering) -> dict[str, Any]:
+    return {
+        "sha256": digest(item.image),
+        "seed": item.seed,
+        "steps": item.steps,
+        "network_size": item.network_size,
+        "last_value": float(item.values[-1]),
+        "seconds": item.seconds,
+        "notes": list(item.notes),
+    }
+
+
+def replay_visualization(
+    path: str | Path, *, image: str | Path | None = None, device: str = "auto", progress: Progress = silent
+) -> tuple[Visualization, Comparison]:
+    """Draw the neuron of a manifest again, with its thread count, and compare the images bit by bit; see ``replay``.
+
+    A difference is reported as not a number: the manifest holds the images' sha256 only.
+    """
+    described = read_manifest(path)
+    with reopened(described, image=image, device=device) as (model, picture):
+        found = visualize(model, picture, VisualizeConfig.from_dict(described["config"]), progress=progress)
+    same = {name: digest(item.image) == described["images"][name]["sha256"] for name, item in found.drawings.items()}
+    return found, Comparison({name: 0.0 if equal else float("nan") for name, equal in same.items()})

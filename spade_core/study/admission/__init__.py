@@ -1,0 +1,1 @@
+"""Who may come in: links, devices, and the experimenter's door."""

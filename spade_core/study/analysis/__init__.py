@@ -1,0 +1,1 @@
+"""From answers to estimates, tables and a report."""

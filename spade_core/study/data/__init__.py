@@ -1,0 +1,1 @@
+"""The study's database: tables, one way to run a transaction, versions, backups, deletion."""

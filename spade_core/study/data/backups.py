@@ -1,0 +1,174 @@
+"""Put a backup in the database's place; whoever was deleted since stays deleted.
+
+The backup is loaded beside the database, brought up to this program's version, and copied over row by row in one
+transaction, under which a running server sees the old state or the new one. So tombstones apply before anybody can see
+the rows, and a SQLite backup may also fill a PostgreSQL database.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, NullPool, Table, create_engine, delete, insert, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from spade_core.errors import ConfigError
+from spade_core.study.data.deletion import tombstone_of, unname, wipe
+from spade_core.study.data.dumps import NotABackupError, dump, kind_of, load_dump, open_copy
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Audit, Base, Participant, Tombstone
+from spade_core.study.data.upgrade import check_known, populated, stamped, version_of
+
+__all__ = ["loaded", "restore"]
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000  # rows in memory at once
+
+
+def restore(store: Store, file: str | Path) -> Path | None:
+    """Replace all rows by a backup's, less those of people whom the present database or the backup knows as deleted.
+
+    The present audit is kept beside the backup's, so that a restore hides nothing that was done.
+
+    Returns:
+        Where the present rows were saved first; None: there were none.
+
+    Raises:
+        ConfigError: the file is no backup, of a newer version or of the other engine's server; or saving fails.
+    """
+    file = Path(file)
+    with loaded(store, file) as source:
+        saved = _save(store)
+        store.run(lambda session: _replace(store, session, source))
+    wipe(store)
+    logger.info("restored the study database from %s", file)
+    return saved
+
+
+@contextmanager
+def loaded(store: Store, file: Path) -> Iterator[Store]:
+    """Yield a backup as a database of its own, which is deleted afterwards."""
+    if kind_of(file) == "postgresql":
+        with _scratch_database(store) as url:
+            load_dump(file, url)
+            yield from _opened(url, file)
+        return
+    with tempfile.TemporaryDirectory(prefix="spade-restore-") as folder:
+        copy = Path(folder) / "backup.sqlite3"
+        open_copy(file, copy)
+        yield from _opened(URL.create("sqlite", database=str(copy)), file)
+
+
+def _opened(url: URL, file: Path) -> Iterator[Store]:
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        try:
+            version = version_of(connection)
+        except ConfigError:
+            version = None
+    if version is None:
+        raise NotABackupError(file)
+    check_known(version, f"The backup {file}")
+    with tempfile.TemporaryDirectory(prefix="spade-restore-") as folder:  # nobody needs a backup of the copy
+        source = Store(url.render_as_string(hide_password=False), backups=Path(folder))
+        try:
+            yield source
+        finally:
+            source.close()
+
+
+@contextmanager
+def _scratch_database(store: Store) -> Iterator[URL]:
+    if store.file is not None:
+        raise ConfigError("This is a backup of PostgreSQL: set SPADE_DATABASE_URL to the database that it shall fill.")
+    name = f"spade_restore_{secrets.token_hex(8)}"
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        try:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        except DBAPIError as error:
+            raise ConfigError(
+                "Restoring needs a second database for a moment, and the server refuses to create one: give the "
+                "database's user the right CREATEDB."
+            ) from error
+        try:
+            yield store.engine.url.set(database=name)
+        finally:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def _save(store: Store) -> Path | None:
+    if not store.run(lambda session: populated(session.connection())):
+        return None
+    if store.file is None:
+        store.backups.mkdir(parents=True, exist_ok=True)
+    out = stamped(store.engine.url, "before-restore", store.clock(), store.backups)
+    dump(store.engine.url, out)
+    return out
+
+
+def _replace(store: Store, session: Session, source: Store) -> None:
+    connection = session.connection()
+    stones, audit = _rows(connection, Tombstone), _rows(connection, Audit)
+    tables = Base.metadata.sorted_tables
+    for table in reversed(tables):
+        connection.execute(delete(table))
+    with source.engine.connect() as other:
+        deleted = {row["uid_sha256"] for row in [*stones, *_rows(other, Tombstone)]}
+        gone = {uid for uid in other.scalars(select(Participant.uid)) if tombstone_of(uid) in deleted}
+        for table in tables:
+            _copy(other, connection, table, gone)
+    _add_missing(connection, Tombstone, stones, ["uid_sha256"])
+    _count_on(connection)
+    _add_missing(connection, Audit, audit, ["study_id", "at", "action"])
+    unname(session, gone)
+    session.add(Audit(at=store.clock(), action="restore", details={"deleted_again": len(gone)}))
+
+
+def _rows(connection: Connection, of: type[Base]) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(select(of.__table__)).mappings()]
+
+
+def _copy(source: Connection, target: Connection, table: Table, gone: set[str]) -> None:
+    """Copy a table in batches, without the rows of people who are gone."""
+    owner = {"participants": "uid"}.get(table.name, "participant_uid")
+    found = source.execution_options(yield_per=BATCH).execute(select(table)).mappings()
+    for batch in found.partitions(BATCH):
+        rows = [dict(row) for row in batch if row.get(owner) not in gone]
+        if rows:
+            target.execute(insert(table), rows)
+
+
+def _add_missing(
+    connection: Connection, to: type[Base], rows: Sequence[dict[str, Any]], names: Sequence[str]
+) -> None:  # fmt: skip
+    """Add the rows that a table lacks, compared by some columns; numbers given by the database are given anew."""
+    known = {tuple(row[name] for name in names) for row in _rows(connection, to)}
+    missing = [
+        {name: value for name, value in row.items() if name != "id"}
+        for row in rows
+        if tuple(row[name] for name in names) not in known
+    ]
+    if missing:
+        connection.execute(insert(to.__table__), missing)  # type: ignore[arg-type]
+
+
+def _count_on(connection: Connection) -> None:
+    """Let PostgreSQL's counters go on after the copied numbers; SQLite's do by themselves."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in Base.metadata.sorted_tables:
+        if table.autoincrement_column is not None:
+            connection.execute(
+                text(
+                    f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), coalesce(max(id), 0) + 1, false) "  # noqa: S608 - our own names
+                    f'FROM "{table.name}"'
+                )
+            )

@@ -1,0 +1,164 @@
+"""The study database: one engine, one way to run a transaction.
+
+SQLite: write-ahead log, foreign keys, full synchronisation, five seconds of patience, and ``BEGIN IMMEDIATE`` for every
+transaction that may write, since each of ours decides on what it has read (by default a read opens no transaction at
+all, and two writers decide on the same state); one that only reads sees one state and keeps nobody from writing.
+PostgreSQL: SERIALIZABLE, run again when the server finds a conflict.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError
+from spade_core.study.data.address import parse, shown, sqlite_file
+from spade_core.study.data.upgrade import bring_up_to_date
+
+__all__ = ["Store", "open_store"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+PATIENCE_MS = 5_000  # SQLite's busy timeout
+PRAGMAS = (
+    f"busy_timeout={PATIENCE_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON",
+)  # fmt: skip
+READS = "reads"  # execution option of transactions that write nothing
+TRIES = 40  # of a transaction that another one disturbed
+KEY_TRIES = 5  # of one whose key was taken: the next run sees the other's row, unless the fault is our own
+CONFLICTS = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
+BUSY = ("database is locked", "database table is locked", "database schema is locked")
+
+
+class Store:
+    """The database of one installation.
+
+    Args:
+        url: of SQLAlchemy.
+        clock: returns UTC seconds; tests give their own.
+        backups: folder of the backups made before PostgreSQL's tables are upgraded (default: ``backups`` in the data
+            folder); SQLite's lie beside its file.
+        lasting: False: SQLite does not wait for the disk, for a database that is thrown away anyhow.
+
+    Raises:
+        ConfigError: the database cannot be opened, or its tables are of a newer version.
+    """
+
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] = time.time, backups: Path | None = None, lasting: bool = True
+    ) -> None:
+        self.clock = clock
+        self.backups = backups or Settings.from_environment().data_dir / "backups"
+        address = parse(url)
+        try:
+            self.engine = _engine(address, PRAGMAS if lasting else (*PRAGMAS, "synchronous=OFF"))
+            self._reading = self.engine.execution_options(**{READS: True, "postgresql_readonly": True})
+            bring_up_to_date(self.engine, self.run, now=self.clock(), backups=self.backups)
+        except (DBAPIError, ImportError, OSError) as error:
+            logger.info("opening the study database failed: %s", type(error).__name__)
+            raise ConfigError(
+                f"The study database {shown(address)} cannot be opened ({_reason(error)}): correct SPADE_DATABASE_URL "
+                "or SPADE_DATA_DIR."
+            ) from error
+
+    @property
+    def file(self) -> Path | None:
+        """Return SQLite's file; None: PostgreSQL."""
+        return sqlite_file(self.engine.url)
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in one transaction and return what it returns; a disturbed one is run again.
+
+        Args:
+            work: takes the session; called again after a conflict, so it must not act outside the database.
+
+        Raises:
+            ConfigError: the database stayed busy.
+        """
+        return self._repeated(self.engine, work)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` on one state of the database and return what it returns; it cannot write.
+
+        Writers go on meanwhile. Everything that must fit together belongs into one such transaction.
+
+        Raises:
+            ConfigError: the database stayed busy.
+        """
+        return self._repeated(self._reading, work)
+
+    def _repeated(self, engine: Engine, work: Callable[[Session], T]) -> T:
+        busy: Exception | None = None
+        for attempt in range(TRIES):
+            try:
+                with Session(engine, expire_on_commit=False) as session, session.begin():
+                    return work(session)
+            except PoolTimeout as error:
+                busy = error
+            except DBAPIError as error:
+                if not _again(error, attempt):
+                    raise
+                busy = error
+            time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 4)))  # noqa: S311 - only to part two writers
+        raise ConfigError("The study database stayed busy: try again in a moment.") from busy
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the installation's database: ``SPADE_DATABASE_URL``, or a SQLite file in the data folder."""
+    backups = settings.data_dir / "backups"
+    if settings.database_url:
+        return Store(settings.database_url, backups=backups)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return Store(f"sqlite:///{settings.data_dir / 'study.sqlite3'}", backups=backups)
+
+
+def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
+    file = sqlite_file(url)
+    if file is None:
+        return create_engine(url, isolation_level="SERIALIZABLE", pool_pre_ping=True)
+    if file.parent.is_dir() and not file.exists():
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # it will hold identities; its log inherits this
+    engine = create_engine(url, connect_args={"timeout": PATIENCE_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        reads = connection.get_execution_options().get(READS, False)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _again(error: DBAPIError, attempt: int) -> bool:
+    if isinstance(error, IntegrityError):
+        return attempt < KEY_TRIES - 1  # two transactions wrote the same key, or the fault is our own
+    if not isinstance(error, OperationalError):
+        return False
+    return getattr(error.orig, "sqlstate", None) in CONFLICTS or any(text in str(error.orig) for text in BUSY)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0] if lines else type(error).__name__

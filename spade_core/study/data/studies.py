@@ -1,0 +1,212 @@
+"""Studies in the database: drafts, publishing, finding them, and what state they are in."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from spade_core import __version__
+from spade_core.config import ASSETS
+from spade_core.errors import ConfigError
+from spade_core.study.data.store import Store
+from spade_core.study.data.tables import Audit, DesignVersion, Study
+from spade_core.study.design.design import Design, parse_design
+from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
+
+__all__ = [
+    "MOVES", "Opened", "audit", "check_publishable", "find", "keep_version", "last_version", "list_studies", "opened",
+    "opened_in", "publish", "save_draft", "set_status",
+]  # fmt: skip
+
+MOVES: Mapping[str, tuple[str, ...]] = {
+    "draft": ("open", "closed"),
+    "open": ("paused", "closed"),
+    "paused": ("open", "closed"),
+    "closed": (),
+}
+"""The states of a study, and where each may go."""
+KEY_SIGNS, KEY_LENGTH = string.ascii_letters + string.digits, 12  # a hyphen in front would be an option of the shell's
+_ASSETS_MARK = "assets:"  # in place of the program's own folder, which moves with an update
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study's row with its design and stimuli."""
+
+    row: Study
+    design: Design
+    stimuli: StimulusSet
+
+
+def publish(store: Store, design: Design, stimuli: StimulusSet) -> str:
+    """Open a study and return its key, the random part of its link.
+
+    Raises:
+        ConfigError: see :func:`check_publishable`.
+    """
+    check_publishable(design, stimuli)
+    return _add(store, design, stimuli, "open")
+
+
+def save_draft(store: Store, design: Design, stimuli: StimulusSet) -> str:
+    """Save a study that takes no participants yet and return its key; placeholders may still be in its design.
+
+    Raises:
+        ConfigError: the set cannot serve the design.
+    """
+    design.check_set(stimuli)
+    return _add(store, design, stimuli, "draft")
+
+
+def check_publishable(design: Design, stimuli: StimulusSet) -> None:
+    """Check that people may be asked to take part.
+
+    Raises:
+        ConfigError: the set cannot serve the design, or the consent's facts are still placeholders (a demo may keep
+        them).
+    """
+    design.check_set(stimuli)
+    left = [] if design.demo else design.placeholders()
+    if left:
+        raise ConfigError(f"The design's “{left[0]}” is still a placeholder: participants must be told; fill it in.")
+    if stimuli.demo and not design.demo:
+        raise ConfigError(
+            "The demo set measures nothing: set “demo: true” in the design, or build a set with “study build --images”."
+        )
+
+
+def find(session: Session, key: str) -> Study:
+    """Return a study's row.
+
+    Raises:
+        ConfigError: no study has this key.
+    """
+    row = session.scalar(select(Study).where(Study.key == key))
+    if row is None:
+        raise ConfigError(f"There is no study “{key[:40]}”: check the link; “study list” shows all keys.")
+    return row
+
+
+def opened(store: Store, key: str) -> Opened:
+    """Return a study with its design and stimuli.
+
+    Raises:
+        ConfigError: unknown key; or its stimulus set is gone or was changed.
+    """
+    return store.read(lambda session: opened_in(session, key))
+
+
+def opened_in(session: Session, key: str) -> Opened:
+    """Return the same as part of a transaction, which must be one that only reads: it may have to read pictures.
+
+    Raises:
+        ConfigError: see :func:`opened`.
+    """
+    row = find(session, key)
+    return Opened(row, _design(row.design), _stimuli(row.stimuli, row.stimuli_sha256))
+
+
+def list_studies(store: Store) -> list[Study]:
+    """Return all studies, the newest first."""
+    return store.read(lambda session: list(session.scalars(select(Study).order_by(Study.created.desc()))))
+
+
+def set_status(store: Store, key: str, status: str) -> None:
+    """Open, pause or close a study; who has begun may finish. Closing is for good.
+
+    Raises:
+        ConfigError: unknown key or status, a closed study, or a draft that cannot be published as it is.
+    """
+    if status not in MOVES:
+        raise ConfigError(f"A study is {', '.join(MOVES)}, not {status}.")
+    before = store.read(lambda session: find(session, key))
+    publishing = before.status == "draft" and status == "open"
+    if publishing:  # only this needs the stimulus set: a study whose set is gone can still be paused and closed
+        study = opened(store, key)
+        check_publishable(study.design, study.stimuli)
+
+    def work(session: Session) -> None:
+        row = find(session, key)
+        if row.status == status:
+            return
+        if status not in MOVES[row.status]:
+            raise ConfigError(_no_way(row.status, status))
+        if (row.status, row.design_sha256) != (before.status, before.design_sha256):
+            raise ConfigError("Somebody changed this study meanwhile: look at it and try again.")
+        audit(session, store, row.id, "publish" if publishing else status, None)
+        row.status = status
+
+    store.run(work)
+
+
+def keep_version(session: Session, row: Study, design: Design, stimuli: StimulusSet, now: float) -> int:
+    """Give a study's row this design and set, kept as its next version; return the version's number."""
+    row.name, row.demo, row.code_version = design.name, design.demo, __version__
+    row.design, row.design_sha256 = design.to_yaml(), design.sha256
+    row.stimuli, row.stimuli_sha256 = _portable(stimuli.folder), stimuli.sha256
+    session.add(row)
+    session.flush()
+    number = last_version(session, row.id) + 1
+    session.add(
+        DesignVersion(
+            study_id=row.id, number=number, design=row.design, design_sha256=row.design_sha256, stimuli=row.stimuli,
+            stimuli_sha256=row.stimuli_sha256, saved=now,
+        )
+    )  # fmt: skip
+    return number
+
+
+def last_version(session: Session, study_id: str) -> int:
+    """Return the number of a study's last saved version, the one that it has; 0: none is saved yet."""
+    return session.scalar(select(func.max(DesignVersion.number)).where(DesignVersion.study_id == study_id)) or 0
+
+
+def audit(session: Session, store: Store, study_id: str | None, action: str, details: dict[str, Any] | None) -> None:
+    """Note what an experimenter did."""
+    session.add(Audit(study_id=study_id, at=store.clock(), action=action, details=details))
+
+
+def _add(store: Store, design: Design, stimuli: StimulusSet, status: str) -> str:
+    key = "".join(secrets.choice(KEY_SIGNS) for _ in range(KEY_LENGTH))
+
+    def work(session: Session) -> None:
+        row = Study(id=secrets.token_hex(16), key=key, status=status, created=store.clock())
+        keep_version(session, row, design, stimuli, store.clock())
+        action = "publish" if status == "open" else "save draft"
+        audit(session, store, row.id, action, {"key": key, "design": design.sha256})
+
+    store.run(work)
+    return key
+
+
+def _no_way(before: str, after: str) -> str:
+    if before == "closed":
+        return "This study is closed for good: copy it to make a new one."
+    return f"A study that is {before} cannot become {after}."
+
+
+@lru_cache(maxsize=32)
+def _design(text: str) -> Design:
+    return parse_design(text)
+
+
+@lru_cache(maxsize=32)
+def _stimuli(folder: str, sha256: str) -> StimulusSet:
+    path = ASSETS / folder.removeprefix(_ASSETS_MARK) if folder.startswith(_ASSETS_MARK) else Path(folder)
+    found = load_set(path)
+    if found.sha256 != sha256:
+        raise ConfigError(f"The stimulus set {path} was changed after the study was published: restore it.")
+    return found
+
+
+def _portable(folder: Path) -> str:
+    folder = folder.resolve()
+    return _ASSETS_MARK + str(folder.relative_to(ASSETS)) if folder.is_relative_to(ASSETS) else str(folder)

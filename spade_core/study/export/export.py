@@ -1,0 +1,144 @@
+"""Export a study: trials, participants, events and page times, each with a codebook; blinded until it is unblinded.
+
+Until then condition, method, correctness and stimulus file stay in the database, and so do the seeds that would tell
+them. The shareable export has fresh random participant numbers, no tokens, seeds, external ids or devices, times
+relative to the start, and of the free texts those that somebody has read and shared.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from spade_core.errors import ConfigError
+from spade_core.study.blinding import hidden_columns
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import Opened
+from spade_core.study.export.codebook import CODEBOOKS, codebook_of, text_column
+from spade_core.study.export.rows import ROWS, Source, read_source
+from spade_core.study.formats import FORMATS, codebook_json, write
+from spade_core.study.monitoring.checks import rules_only
+from spade_core.study.monitoring.free_texts import COMMENT
+
+__all__ = ["FORMATS", "TABLES", "Exported", "bundle", "export", "trial_table", "trials_of", "write"]
+
+TABLES = tuple(CODEBOOKS)
+_SECRET = ("seed", "device", "browser", "os", "details")  # columns that a shareable export lacks
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One table as a file.
+
+    Attributes:
+        data: the file; codebook: JSON for beside it, None where the format has room for it; rows: how many.
+    """
+
+    data: bytes
+    codebook: bytes | None
+    rows: int
+
+
+def trial_table(store: Store, key: str, *, shareable: bool = False, blind: bool | None = None) -> pd.DataFrame:
+    """Return the answered trials of a study, one row each, columns as in its codebook.
+
+    Args:
+        shareable: anonymous; see above.
+        blind: hide what :func:`spade_core.study.blinding.hidden_columns` names; None: where it must be.
+    """
+    return trials_of(read_source(store, key), shareable=shareable, blind=blind)
+
+
+def trials_of(source: Source, *, shareable: bool = False, blind: bool | None = None) -> pd.DataFrame:
+    """Return the same of what was read already."""
+    return _tables(source, ("trials",), shareable=shareable, blind=blind)["trials"]
+
+
+def export(store: Store, key: str, form: str, table: str = "trials", *, shareable: bool = False) -> Exported:
+    """Return a table of a study as a file, with its codebook.
+
+    Raises:
+        ConfigError: no such study, format or table.
+    """
+    if table not in TABLES:
+        raise ConfigError(f"There is no table “{table}”: take {', '.join(TABLES)}.")
+    source = read_source(store, key)
+    return _exported(_tables(source, (table,), shareable=shareable)[table], form, source.study, table)
+
+
+def bundle(store: Store, key: str, form: str, *, shareable: bool = False) -> bytes:
+    """Return all tables of a study with their codebooks as one ZIP; a participant has the same number in all of them.
+
+    Raises:
+        ConfigError: no such study or format.
+    """
+    source, out = read_source(store, key), io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, table in _tables(source, TABLES, shareable=shareable).items():
+            made = _exported(table, form, source.study, name)
+            archive.writestr(f"{name}.{form}", made.data)
+            if made.codebook is not None:
+                archive.writestr(f"{name}.{form}.codebook.json", made.codebook)
+    return out.getvalue()
+
+
+def _exported(table: pd.DataFrame, form: str, study: Opened, name: str) -> Exported:
+    codebook = codebook_of(study.design, name)
+    beside = None if form == "json" else codebook_json(table.columns, codebook)
+    return Exported(write(table, form, codebook), beside, len(table))
+
+
+def _tables(
+    source: Source, names: tuple[str, ...], *, shareable: bool, blind: bool | None = None
+) -> dict[str, pd.DataFrame]:
+    design = source.study.design
+    hidden = hidden_columns(design) if (source.blind if blind is None else blind) else []
+    numbers = _fresh_numbers(source)
+    found = {}
+    for name in names:
+        table = pd.DataFrame(list(ROWS[name](source)), columns=list(codebook_of(design, name)))
+        if shareable:
+            table = _anonymous(source, numbers, _reviewed(source, table))
+        found[name] = table.drop(columns=hidden, errors="ignore")
+    return found
+
+
+def _reviewed(source: Source, table: pd.DataFrame) -> pd.DataFrame:
+    """Keep only those free texts whose very words somebody has read and shared."""
+    table = table.copy()
+    for column, name, owner in (
+        (COMMENT, COMMENT, "participant_uid"),
+        *((text_column(one.name), one.name, "trial_id") for one in source.study.design.questions.texts),
+    ):
+        if column in table:
+            keep = [(of, name) in source.shared for of in table[owner]]
+            table[column] = table[column].where(pd.Series(keep, index=table.index, dtype=bool), None)
+    return table
+
+
+def _fresh_numbers(source: Source) -> dict[str, str]:
+    """Return a number for everybody, in random order."""
+    uids = sorted((person.uid for person in source.people), key=lambda _uid: secrets.randbits(64))
+    return {uid: f"p{number:04d}" for number, uid in enumerate(uids, 1)}
+
+
+def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) -> pd.DataFrame:
+    """Give fresh numbers, and times since each person's own start; drop what could tell who it was."""
+    started = table["participant_uid"].map({person.uid: person.started for person in source.people})
+    table = table.drop(columns=[name for name in _SECRET if name in table])
+    for name in (name for name in table.columns if name.endswith("_utc")):
+        table[name] = table[name].astype(float) - started
+    table["participant_uid"] = table["participant_uid"].map(numbers)
+    if "exclusion_reason" in table:
+        table["exclusion_reason"] = table["exclusion_reason"].map(rules_only)
+    order = [name for name in ("participant_uid", "trial_index", "at_utc") if name in table]
+    table = table.sort_values(order, ignore_index=True, kind="stable")
+    if "trial_id" in table:
+        keep = {uid: f"t{number:06d}" for number, uid in enumerate(table["trial_id"], 1)}  # no more than that order
+        table["trial_id"], table["repeat_of"] = table["trial_id"].map(keep), table["repeat_of"].map(keep)
+    return table

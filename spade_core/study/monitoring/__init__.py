@@ -1,0 +1,1 @@
+"""How a study fills, and whose data can be trusted."""

@@ -1,0 +1,139 @@
+"""Free texts and their review: none leaves in a shareable export before somebody has read it and decided so.
+
+A decision is about the very words that were read: if they change, it is void. While a study is blind, what people wrote
+about a trial is not shown, since it may tell what they saw; closing comments are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from spade_core.errors import ConfigError
+from spade_core.study.blinding import blind_in
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import Opened, audit, find, opened, opened_in
+from spade_core.study.data.tables import Participant, TextReview, Trial
+
+__all__ = ["COMMENT", "DECISIONS", "FreeText", "free_texts", "review", "shared"]
+
+COMMENT = "comment"
+DECISIONS = ("shared", "withheld")
+
+
+@dataclass(frozen=True)
+class FreeText:
+    """A text that a participant wrote.
+
+    Attributes:
+        id: says nothing of whose it is; owner: the trial's id, or for a comment the participant's uid.
+        name: of the question, or ``comment``; words: the text; simulated: a bot's or a preview's.
+        decision: ``shared`` or ``withheld``, None: nobody has read these words yet; by, at: whose, when (UTC seconds).
+    """
+
+    id: str
+    owner: str
+    participant_uid: str
+    name: str
+    words: str
+    simulated: bool
+    decision: str | None = None
+    by: str | None = None
+    at: float | None = None
+
+
+def free_texts(store: Store, key: str) -> list[FreeText]:
+    """Return a study's texts with their reviews, those without first, else in the order of their ids.
+
+    Raises:
+        ConfigError: no such study.
+    """
+
+    def work(session: Session) -> list[FreeText]:
+        study = opened_in(session, key)
+        return _collected(session, study, blind=blind_in(session, study.row))
+
+    found = store.read(work)
+    return sorted(found, key=lambda text: (text.decision is not None, text.id))
+
+
+def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str) -> None:
+    """Share or withhold texts; a later decision takes the place of an earlier one.
+
+    The audit notes that it was done and to how many, but not whose texts they were.
+
+    Args:
+        ids: of :func:`free_texts`; decision: one of ``DECISIONS``; by: who decides.
+
+    Raises:
+        ConfigError: no such study or decision, or an id that this study does not show.
+    """
+    if decision not in DECISIONS:
+        raise ConfigError(f"A text is {' or '.join(DECISIONS)}, not {decision}.")
+    study = opened(store, key)
+
+    def work(session: Session) -> None:
+        blind = blind_in(session, find(session, key))
+        texts = {text.id: text for text in _collected(session, study, blind=blind)}
+        unknown = next((one for one in ids if one not in texts), None)
+        if unknown is not None:
+            raise ConfigError(f"This study shows no text {unknown[:40]}: “study texts KEY” lists them.")
+        for one in dict.fromkeys(ids):
+            session.merge(_review_of(texts[one], decision, by[:120], store.clock()))
+        if ids:
+            audit(session, store, study.row.id, f"texts {decision}", {"texts": len(set(ids)), "by": by, "blind": blind})
+
+    store.run(work)
+
+
+def shared(session: Session, study: Opened) -> set[tuple[str, str]]:
+    """Return owner and name of each text that may be shared as it stands now, as part of a transaction."""
+    return {(text.owner, text.name) for text in _collected(session, study, blind=False) if text.decision == "shared"}
+
+
+def _collected(session: Session, study: Opened, *, blind: bool) -> list[FreeText]:
+    """Return all texts with the decisions about their present words."""
+    mine = Participant.study_id == study.row.id
+    reviews = {
+        row.text_id: row for row in session.scalars(select(TextReview).join(Participant).where(mine))
+    }  # fmt: skip
+    people = session.scalars(select(Participant).where(mine, Participant.comment.is_not(None)))
+    texts = [_text(person.uid, person, COMMENT, person.comment or "", reviews) for person in people]
+    return texts if blind else [*texts, *_of_trials(session, study, reviews)]
+
+
+def _of_trials(session: Session, study: Opened, reviews: dict[str, TextReview]) -> Iterator[FreeText]:
+    names = [question.name for question in study.design.questions.texts]
+    if not names:
+        return
+    query = select(Participant, Trial).join(Trial, Trial.participant_uid == Participant.uid).where(
+        Participant.study_id == study.row.id, Trial.extra.is_not(None)
+    )  # fmt: skip
+    for person, trial in session.execute(query):
+        for name in names:
+            if words := (trial.extra or {}).get(name):
+                yield _text(trial.id, person, name, words, reviews)
+
+
+def _text(owner: str, person: Participant, name: str, words: str, reviews: dict[str, TextReview]) -> FreeText:
+    text_id = _sha256(f"{owner}/{name}")[:16]
+    found = reviews.get(text_id)
+    simulated = person.is_bot or person.is_preview
+    if found is None or found.words_sha256 != _sha256(words):
+        return FreeText(text_id, owner, person.uid, name, words, simulated)
+    return FreeText(text_id, owner, person.uid, name, words, simulated, found.decision, found.by, found.at)
+
+
+def _review_of(text: FreeText, decision: str, by: str, at: float) -> TextReview:
+    return TextReview(
+        text_id=text.id, participant_uid=text.participant_uid, decision=decision, words_sha256=_sha256(text.words),
+        by=by, at=at,
+    )  # fmt: skip
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""How many people and class neurons a study needs."""

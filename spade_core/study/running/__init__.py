@@ -1,0 +1,1 @@
+"""A participation from entry to debriefing."""

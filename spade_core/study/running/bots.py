@@ -1,0 +1,259 @@
+"""Simulated participants: they go the same way as people, through the same functions and the same database.
+
+They never take a person's cell or quota, never freeze a design, and are left out of every analysis by default. Their
+numbers say how the software behaves, nothing about people.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from spade_core.errors import ConfigError
+from spade_core.progress import Progress, silent
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import find
+from spade_core.study.data.tables import ExternalId, Trial
+from spade_core.study.deadline import run_out
+from spade_core.study.design.questions import Rating, Replies
+from spade_core.study.design.schedule import REGIONS, other_region
+from spade_core.study.reading import turn_page
+from spade_core.study.running import flow
+from spade_core.study.running.answers import Receipt, submit
+from spade_core.study.running.flow import Entry, Person
+from spade_core.study.stimuli.stimulus_set import Item
+
+__all__ = ["POLICIES", "Policy", "simulate"]
+
+LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and deviation of the normal part, tail
+UNDECIDED = {"dense": 0.35, "spade": 0.10, "none": 0.35, "reference": 0.20}  # the shifter's cannot-tell rates
+LEAVES = 0.02  # the drop-out's chance to leave before each trial
+RELOADS_EVERY = 3
+AT_ONCE = 500  # ids in one query: databases bound the values of a statement
+
+
+Choose = Callable[[Trial, Item, random.Random], str]  # region_1, region_2 or cannot_tell
+
+
+def _guess(_trial: Trial, _item: Item, rng: random.Random) -> str:
+    return rng.choice(REGIONS)
+
+
+def _ideal(trial: Trial, _item: Item, _rng: random.Random) -> str:
+    return trial.reference_side
+
+
+def _left(_trial: Trial, _item: Item, _rng: random.Random) -> str:
+    return REGIONS[0]
+
+
+def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
+    """Answer as the model rater; without a visualization, guess; practice and catch images show the region itself."""
+    if trial.type in ("practice", "catch"):
+        return trial.reference_side
+    answer = item.answers.get(f"rater_{trial.condition}")
+    if answer is None:
+        return rng.choice(REGIONS)
+    return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
+
+
+def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
+    """Guess, and say cannot tell more or less often by condition; easy trials are answered right, as people do."""
+    if trial.type in ("practice", "catch"):
+        return trial.reference_side
+    return "cannot_tell" if rng.random() < UNDECIDED[trial.condition] else _guess(trial, item, rng)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A kind of bot.
+
+    Attributes:
+        choose: the answer; attentive: does what an attention check asks.
+        hasty: answers just after the least viewing time; leaves: chance to leave before each trial.
+        twice: sends every answer twice, the second time another choice; reloads: enters again every few trials.
+    """
+
+    choose: Choose
+    attentive: bool = True
+    hasty: bool = False
+    leaves: float = 0.0
+    twice: bool = False
+    reloads: bool = False
+
+
+POLICIES: Mapping[str, Policy] = {
+    "ideal": Policy(_ideal),
+    "rater": Policy(_rater),
+    "random": Policy(_guess, attentive=False),
+    "always-left": Policy(_left, attentive=False),
+    "fast-clicker": Policy(_guess, attentive=False, hasty=True),
+    "drop-out": Policy(_rater, leaves=LEAVES),
+    "double-clicker": Policy(_rater, twice=True),
+    "reloader": Policy(_rater, reloads=True),
+    "undecided-shifter": Policy(_shifter),
+}
+
+
+def simulate(
+    store: Store,
+    key: str,
+    participants: int,
+    policy: str,
+    seed: int,
+    *,
+    progress: Progress = silent,
+) -> dict[str, int]:
+    """Let new bots take part in a study; return how many of them ended in which status.
+
+    A bot follows from policy, seed and its number. Where the study has any of them from before, they are numbered as
+    those of the next run, so that the same calls on a new study give the same bots in the same order.
+
+    Raises:
+        ConfigError: unknown study or policy, a number below 1, or another run adds the same bots at this moment.
+    """
+    if policy not in POLICIES:
+        raise ConfigError(f"There is no policy “{policy}”: take one of {', '.join(POLICIES)}.")
+    if participants < 1:
+        raise ConfigError(f"The number of participants must be at least 1, not {participants}.")
+    run = _next_run(store, key, policy, seed, participants)
+    ends: dict[str, int] = {}
+    for number in range(participants):
+        progress(number, participants, f"SIMULATED: bot {number + 1} of {participants}")
+        status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
+        ends[status] = ends.get(status, 0) + 1
+    progress(participants, participants, "done")
+    return ends
+
+
+def _next_run(store: Store, key: str, policy: str, seed: int, participants: int) -> int:
+    """Return the number of the first run, from 0, of whose bots the study has none."""
+
+    def taken(ids: list[str]) -> bool:
+        def work(session: Session) -> bool:
+            query = select(ExternalId.external_id).where(ExternalId.study_id == find(session, key).id)
+            parts = (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
+            return any(session.scalar(query.where(ExternalId.external_id.in_(part)).limit(1)) for part in parts)
+
+        return store.run(work)
+
+    ids = ([_bot_id(_chances(policy, seed, run, number)) for number in range(participants)] for run in count())
+    return next(run for run, found in enumerate(ids) if not taken(found))
+
+
+def _chances(policy: str, seed: int, run: int, number: int) -> random.Random:
+    return random.Random(f"{seed}/{policy}/{number}{_of(run)}")  # noqa: S311 - repeatable
+
+
+def _of(run: int) -> str:
+    return f"/run {run}" if run else ""
+
+
+def _bot_id(rng: random.Random) -> str:
+    return f"bot-{rng.getrandbits(64):016x}"
+
+
+class _Bot:
+    """One bot on its way."""
+
+    def __init__(self, store: Store, key: str, policy: str, rng: random.Random, replies_seed: str) -> None:
+        self.store, self.key, self.name, self.rng, self.replies_seed = store, key, policy, rng, replies_seed
+        self.policy = POLICIES[policy]
+        self.looked_ms = 0.0
+        self.external_id = _bot_id(rng)
+        entry = self._enter(f"{rng.getrandbits(128):032x}")
+        if entry.returned:
+            raise ConfigError("Another run adds the same bots at this moment: take another seed, or wait for its end.")
+        self.who = self._found(entry.token)
+
+    def go(self) -> str:
+        """Go from the device check to the end; return the status."""
+        texts, width = self.who.design.texts, max(1280, self.who.design.min_width)
+        right = tuple(question.correct for question in texts.comprehension)
+        steps: list[Callable[[], Person]] = [
+            lambda: flow.check_device(self.store, self.who, width=width, device={"browser": "bot"}),
+            lambda: flow.consent(self.store, self.who, given=True),
+            self._read,
+            lambda: flow.finish_instructions(self.store, self.who),
+            lambda: flow.comprehend(self.store, self.who, right),
+        ]
+        for step in steps:
+            self.who = step()
+        answered = 0
+        while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == "active":
+            if self.rng.random() < self.policy.leaves:
+                return "left"
+            if self.who.design.minutes_limit is not None:
+                self.who = run_out(self.store, self.who, ahead=self.looked_ms / 1000)
+            if self.who.row.status != "active":
+                break
+            if self.policy.reloads and answered % RELOADS_EVERY == RELOADS_EVERY - 1:
+                self.who = self._found(self._enter(None).token)
+            self._answer(trial)
+            answered += 1
+            self._look()
+        self.who = flow.finish_study(self.store, self.who)
+        return self.who.row.status
+
+    def _read(self) -> Person:
+        for page in range(1, len(self.who.design.texts.instructions)):
+            turn_page(self.store, self.who, page)
+        return self.who
+
+    def _enter(self, seed: str | None) -> Entry:
+        return flow.enter(
+            self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed
+        )  # fmt: skip
+
+    def _found(self, token: str) -> Person:
+        self.token = token
+        found = flow.person(self.store, self.key, token)
+        if found is None:
+            raise RuntimeError("the token just given finds nobody")
+        return found
+
+    def _look(self) -> None:
+        self.who = self._found(self.token)
+
+    def _answer(self, trial: Trial) -> Receipt:
+        item = self.who.study.stimuli.item(trial.stimulus_id)
+        choice = self.policy.choose(trial, item, self.rng)
+        if trial.required is not None and self.policy.attentive:
+            choice = trial.required
+        answer: dict[str, Any] = {
+            "trial_id": trial.id, "choice": choice, "timed_out": False, "rt_source": "browser", "rt_ms": self._rt(),
+            "confidence": self.rng.randint(1, 3) if self.who.design.confidence else None,
+            "extra": self._replies(trial),
+        }  # fmt: skip
+        limit = self.who.design.time_limit_ms
+        if limit is not None and answer["rt_ms"] > limit:
+            answer |= {"choice": None, "confidence": None, "extra": None, "rt_ms": None, "timed_out": True}
+        self.looked_ms += answer["rt_ms"] or limit or 0.0
+        receipt = submit(self.store, self.who, answer)
+        if self.policy.twice:
+            submit(self.store, self.who, answer)
+            submit(self.store, self.who, {**answer, "choice": "region_2" if choice == "region_1" else "region_1"})
+        return receipt
+
+    def _replies(self, trial: Trial) -> Replies:
+        """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
+        rng = random.Random(f"{self.replies_seed}/{trial.index}")  # noqa: S311 - repeatable
+        return {
+            question.name: rng.randint(question.low, question.high)
+            if isinstance(question, Rating)
+            else f"SIMULATED {rng.randrange(1000)}"[: question.max_length]
+            for question in self.who.design.questions.of(trial.type)
+        }
+
+    def _rt(self) -> float:
+        least: Any = self.who.design.min_view_ms
+        if self.policy.hasty:
+            return least + self.rng.uniform(5, 60)
+        mean, deviation, tail = LOOKS_MS
+        return least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)

@@ -1,0 +1,89 @@
+"""What a participant's browser gets of a trial: pictures as data URIs of one size, boxes, and a question.
+
+Nothing in it tells the condition but what is to be seen: names stay on the server, and every file of a set is filled up
+to the same number of bytes, since a visualization's size would tell which kind it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from spade_core.study.data.tables import Trial
+from spade_core.study.design.design import Design
+from spade_core.study.design.schedule import REGIONS
+from spade_core.study.stimuli.stimulus_set import Box, Item, StimulusSet
+
+__all__ = ["Shown", "feedback", "shown"]
+
+PRACTICE_RIGHT = "Right: region {number} made the network decide."
+PRACTICE_WRONG = "Region {number} made the network decide."
+CHECK = "This question checks your attention. Please choose “{label}”."
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One trial for the browser.
+
+    Attributes:
+        pictures: ``picture`` and, unless the condition is none, ``second``: data URIs.
+        regions: 1 and 2; question: in words.
+    """
+
+    pictures: Mapping[str, str]
+    regions: tuple[Box, Box]
+    question: str
+
+
+def shown(stimuli: StimulusSet, design: Design, trial: Trial) -> Shown:
+    """Return what is shown in a trial."""
+    item = stimuli.item(trial.stimulus_id)
+    pictures = {"picture": _data_uri(stimuli, item.files["picture"])}
+    second = _second(item, trial.condition)
+    if second is not None:
+        pictures["second"] = _data_uri(stimuli, second)
+    order = ("reference", "other") if trial.reference_side == REGIONS[0] else ("other", "reference")
+    return Shown(pictures, (item.regions[order[0]], item.regions[order[1]]), _question(design, trial, item))
+
+
+def feedback(trial: Trial) -> dict[str, str]:
+    """Return what practice says after the answer."""
+    text = PRACTICE_RIGHT if trial.choice == trial.reference_side else PRACTICE_WRONG
+    return {
+        "reference": trial.reference_side, "text": text.format(number=REGIONS.index(trial.reference_side) + 1),
+    }  # fmt: skip
+
+
+def _second(item: Item, condition: str) -> str | None:
+    """Return the file beside the photograph; practice and catch items show the same one in all conditions."""
+    if item.role != "main":
+        return item.files["shown"]
+    return None if condition == "none" else item.files["references" if condition == "reference" else condition]
+
+
+def _question(design: Design, trial: Trial, item: Item) -> str:
+    if trial.required is not None:
+        return CHECK.format(label=design.texts.choices[REGIONS.index(trial.required)])
+    if design.show_class:
+        return f"{design.texts.question} ({item.label.split(',')[0]})"
+    return design.texts.question
+
+
+@lru_cache(maxsize=256)
+def _data_uri(stimuli: StimulusSet, name: str) -> str:
+    data = stimuli.read(name)
+    size = _largest(stimuli)
+    # Decoders stop at the end that the file's own header gives; what follows is filling. It must not compress, or a
+    # proxy that compresses would tell the sizes again, and stay the same, since a changed picture is sent anew.
+    filling = random.Random(name).randbytes(size - len(data))  # noqa: S311 - no secret
+    return "data:image/webp;base64," + base64.b64encode(data + filling).decode()
+
+
+@lru_cache(maxsize=32)
+def _largest(stimuli: StimulusSet) -> int:
+    """Return the size of the largest file of a set, bytes, rounded up so that base64 needs no filling of its own."""
+    names = {name for item in stimuli.items for name in item.files.values()}
+    return -(-max((stimuli.folder / name).stat().st_size for name in names) // 3) * 3

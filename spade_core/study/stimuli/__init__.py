@@ -1,0 +1,1 @@
+"""The pictures, regions and drawings that people are shown."""

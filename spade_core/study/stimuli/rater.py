@@ -1,0 +1,162 @@
+"""An automatic stand-in for the people of the study: which of two patches looks more like the visualization?
+
+For a picture, two equal patches that do not overlap are cut out: the one where Score-CAM on the dense model is highest,
+and one where it is low but the contrast is similar (:mod:`spade_core.study.stimuli.patches`; SPADE, section 4.3, Table
+3). The rater embeds the neuron's visualization and both patches with a model and names the nearer one; it agrees when
+that is Score-CAM's. It is a model, not a person: its numbers say how much of the patch a network recognises in the
+visualization, nothing about people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+from torch import nn
+
+from spade_core.files import write_whole
+from spade_core.models.embedding import cosine_distances, embed
+from spade_core.models.loading import LoadedModel, predict
+from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.pictures.picture import Picture, load_picture
+from spade_core.progress import Progress, silent, span
+from spade_core.pruning.spade import trace
+from spade_core.saliency import explain
+from spade_core.saliency.metrics import Interval, bootstrap_interval
+from spade_core.study.stimuli.patches import Patches, choose_patches
+from spade_core.trojan import TRIGGERS
+from spade_core.trojan.paste import Paste
+
+__all__ = ["Rater", "Rating", "agreement", "rate"]
+
+
+def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return how much nearer the first patch is to the visualization than the second, in cosine distance.
+
+    Positive: the rater chooses the first one.
+    """
+    vectors = embed(judge, [visualization, *patches])
+    near, far = cosine_distances(vectors[:1], vectors[1:])[0]
+    return float(far - near)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What the rater said of one picture, JSON-able.
+
+    Attributes:
+        file: of the picture; target: class index; reference: ``scorecam`` or ``trigger``; trigger: its name, or None.
+        dense, spade: by how much the reference patch is nearer to that visualization than the other one; above 0
+            agrees.
+        keeps_class: whether the trace still ranks the class first.
+        high, low, side: of the patches, in model-input pixels.
+        notes: what was said while drawing, such as that a drawing stayed grey.
+    """
+
+    file: str
+    target: int
+    reference: str
+    trigger: str | None
+    dense: float
+    spade: float
+    keeps_class: bool
+    high: tuple[int, int]
+    low: tuple[int, int]
+    side: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rater:
+    """Draws and rates one picture after the other; the dense visualization of a class is drawn once.
+
+    Attributes:
+        model: whose class neurons are drawn; judge: whose embedding compares.
+        config: how to draw; trace: options of ``spade_core.trace``.
+        folder: where the visualizations are kept as PNG files; a digest of all that a drawing depends on is part of its
+            name, so that other settings never find it.
+    """
+
+    model: LoadedModel
+    judge: LoadedModel
+    config: RenderConfig
+    trace: Mapping[str, Any]
+    folder: Path
+
+    def rate(self, path: Path, paste: Paste | None = None, *, progress: Progress = silent) -> Rating | None:
+        """Rate one picture; None where its trigger did not cause the prediction.
+
+        Args:
+            path: of the picture.
+            paste: a trigger to paste first; its mask is then the reference, else Score-CAM on the dense model.
+        """
+        clean = load_picture(path)
+        picture, mask = (clean, None) if paste is None else paste.apply(clean, self.model)
+        target = int(predict(self.model, picture).argmax())
+        if paste is not None:
+            wanted = TRIGGERS[paste.trigger].target
+            if target != wanted or int(predict(self.model, clean).argmax()) == wanted:
+                return None
+        patches = self._patches(picture, target, mask, span(progress, 0.0, 0.2))
+        made = trace(self.model, picture, **self.trace, target=target, progress=span(progress, 0.2, 0.3))
+        neuron = Neuron(LOGITS, target)
+        dense, notes = self.draw(f"dense_{target}", (), self.model.module, neuron, span(progress, 0.3, 0.6))
+        name = path.name if paste is None else f"{path.name}_{paste.trigger}"
+        used = (made.config.to_dict(), picture.sha256)
+        spade, more = self.draw(f"spade_{name}", used, made.module, neuron, span(progress, 0.6, 1.0))
+        cut = patches.cut(self.model.preprocessing.crop(picture))
+        return Rating(
+            path.name, target, "scorecam" if paste is None else "trigger", None if paste is None else paste.trigger,
+            rate(self.judge, dense, cut), rate(self.judge, spade, cut), made.fidelity.keeps_class,
+            patches.high, patches.low, patches.side,
+            (*(f"dense: {note}" for note in notes), *(f"SPADE: {note}" for note in more)),
+        )  # fmt: skip
+
+    def _patches(self, picture: Picture, target: int, mask: np.ndarray | None, progress: Progress) -> Patches:
+        if mask is None:
+            reference = explain(self.model, picture, method="scorecam", target=target, progress=progress).map
+        else:
+            reference = mask.astype(np.float32)
+        return choose_patches(reference, self.model.preprocessing.crop(picture))
+
+    def draw(
+        self, name: str, used: Sequence[Any], network: nn.Module, neuron: Neuron, progress: Progress = silent
+    ) -> tuple[np.ndarray, list[str]]:
+        """Return a drawing and its notes, from the folder if it is there; ``used``: what else it depends on."""
+        depends = json.dumps([self.model.sha256, self.config.to_dict(), neuron.to_dict(), *used], sort_keys=True)
+        file = self.folder / f"{name}_{hashlib.sha256(depends.encode()).hexdigest()[:12]}.png"
+        if not file.is_file():
+            found = render(self.model, {name: network}, [neuron], self.config, progress=progress)[name][0]
+            _write_drawing(file, found.image, found.notes)
+        return _read_drawing(file)
+
+
+def _write_drawing(file: Path, image: np.ndarray, notes: Sequence[str]) -> None:
+    """Write a PNG that holds its notes, whole or not at all."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("notes", json.dumps(notes))
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", pnginfo=text)
+    write_whole(file, buffer.getvalue())
+
+
+def _read_drawing(file: Path) -> tuple[np.ndarray, list[str]]:
+    with Image.open(file) as opened:
+        return np.array(opened), json.loads(opened.info.get("notes", "[]"))
+
+
+def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Interval]:
+    """Return how often the rater agrees with the reference, in percent: dense, SPADE, and their paired difference."""
+    dense, spade = (100.0 * (np.array([row[side] for row in rows]) > 0) for side in ("dense", "spade"))
+    return {
+        "dense": bootstrap_interval(dense),
+        "spade": bootstrap_interval(spade),
+        "gap": bootstrap_interval(spade - dense),
+    }

@@ -1,0 +1,63 @@
+"""The frame around every page: title, menu, device. Each page calls :func:`frame` first.
+
+A deep link to a page runs that page alone, so nothing may depend on ``app.py`` having run before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from spade_core.config import Settings
+from spade_core.errors import SpadeError
+from spade_core.jobs.manager import JobManager, manager
+
+__all__ = ["errors_as_sentences", "frame", "jobs", "settings"]
+
+logger = logging.getLogger(__name__)
+
+PAGES = (
+    ("app.py", "Home", ":material/home:"),
+    ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
+    ("pages/neurons.py", "Neurons", ":material/hub:"),
+    ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
+    ("pages/study.py", "Studies", ":material/group:"),
+)
+
+
+def settings() -> Settings:
+    """Return the installation's settings."""
+    return Settings.from_environment()
+
+
+def jobs() -> JobManager:
+    """Return the server's job manager; the first call starts its worker, so that it is warm before it is needed."""
+    return manager(settings())
+
+
+def frame(title: str, render: Callable[[], None]) -> None:
+    """Draw the frame and then the page; bad input and wrong settings show as one sentence."""
+    st.set_page_config(page_title=f"{title} · SPADE Studio", page_icon=":material/blur_on:", layout="wide")
+    with st.sidebar:
+        st.markdown("### SPADE Studio")
+        for target, label, icon in PAGES:
+            st.page_link(target, label=label, icon=icon)
+    with errors_as_sentences():
+        jobs()
+        render()
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """Show a user's error as its sentence; log anything else with its traceback and say so neutrally."""
+    try:
+        yield
+    except SpadeError as error:
+        st.error(str(error), icon=":material/error:")
+    except Exception:
+        # Streamlit's own stop and rerun are BaseExceptions or handled above us; what arrives here is a defect.
+        logger.exception("the page failed")
+        st.error("Something went wrong on the server; its log has the details. Reload the page to go on.")

@@ -1,0 +1,110 @@
+"""A running job on a page: progress, cancel, and what is ready so far.
+
+The progress bar polls in a fragment of its own; the page as a whole is drawn again only when there is something new to
+show, so that drawing does not take the cores that the job needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from spade_core.jobs.manager import Ticket
+from spade_core.ui.common import panels
+from spade_core.ui.common.frame import errors_as_sentences, jobs
+
+__all__ = ["SHORT", "files_of", "follow", "follow_asked", "remember", "remembered"]
+
+POLL = 0.4  # seconds between two looks at a running job
+SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
+
+
+def remember(page: str, ticket: Ticket, asked: object) -> None:
+    """Keep the ticket of a page and what was asked for; an earlier job of the page is given up."""
+    previous = st.session_state.get(f"{page}_ticket")
+    if previous is not None and previous.key != ticket.key:
+        previous.cancel()
+    st.session_state[f"{page}_ticket"], st.session_state[f"{page}_asked"] = ticket, asked
+
+
+def remembered(page: str) -> tuple[Ticket | None, object]:
+    """Return the page's ticket and what was asked for."""
+    return st.session_state.get(f"{page}_ticket"), st.session_state.get(f"{page}_asked")
+
+
+def files_of(kind: str, payload: Mapping[str, Any]) -> dict[str, bytes] | None:
+    """Return the files of a job that needs no click, or None while it runs; the rest of the page goes on meanwhile.
+
+    A job that was cancelled or has failed is not started again by the page being drawn anew.
+    """
+    ticket, asked = remembered(kind)
+    if ticket is None or asked != payload:
+        ticket = jobs().submit(kind, payload)
+        remember(kind, ticket, payload)
+    status = ticket.wait(SHORT)
+    if status.state == "done":
+        return ticket.result()
+    if not status.finished:
+        follow(ticket, lambda _: None, kind)
+        return None
+    st.info(status.note, icon=":material/info:")
+    if st.button("Try again", key=f"{kind}_again"):
+        st.session_state.pop(f"{kind}_ticket")
+        st.rerun()
+    return None
+
+
+def follow_asked(
+    slot: str, ticket: Ticket, show: Callable[[Mapping[str, bytes]], object], *, cancel: Callable[[], None],
+    cancelled: str = "Cancelled. Change what you like and start again.",
+) -> None:  # fmt: skip
+    """Show how a job that was asked for by a click stands, or what it found; the rest of the page goes on meanwhile.
+
+    Args:
+        slot: the page's or section's name for its one job; show: draws the files; cancelled: what to say then.
+    """
+    status = ticket.wait(SHORT)
+    if status.state == "done":
+        show(ticket.result())
+    elif not status.finished:
+        remember(slot, ticket, None)
+        follow(ticket, lambda _: None, slot, cancel=cancel)
+    elif status.state == "cancelled":
+        st.info(cancelled, icon=":material/cancel:")
+    else:
+        st.error(status.note, icon=":material/error:")
+
+
+def follow(
+    ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str, *, cancellable: bool = True,
+    cancel: Callable[[], None] | None = None,
+) -> None:  # fmt: skip
+    """Show a running job and what it has emitted so far; ``cancel`` stands in for the ticket's own."""
+    partials = ticket.partials()
+    bar, body = st.container(), st.container()  # of their own: what comes and goes in one must not move the other
+    with bar:
+        _bar(ticket, tuple(partials.items()), key, cancellable, cancel or ticket.cancel)
+    with body:
+        draw(partials)
+
+
+@st.fragment(run_every=POLL)
+def _bar(
+    ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancellable: bool, cancel: Callable[[], None]
+) -> None:
+    status = ticket.status()
+    if status.finished or _changed(ticket.partials(), dict(drawn)):
+        st.rerun()
+    with errors_as_sentences():
+        bar, button = st.columns([5, 1], vertical_alignment="center")
+        with bar:
+            panels.show_status(status)
+        # A callback runs before everything else: a click is never lost to the page being drawn anew.
+        if cancellable:
+            button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
+
+
+def _changed(now: Mapping[str, bytes], drawn: Mapping[str, bytes]) -> bool:
+    return now.keys() != drawn.keys() or any(now[name] is not drawn[name] for name in now)

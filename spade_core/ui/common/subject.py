@@ -1,0 +1,119 @@
+"""What every page that computes begins with: the link, the model, the picture, and what the worker knows of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from spade_core.errors import ConfigError
+from spade_core.jobs.manager import Ticket
+from spade_core.trojan.paste import Paste
+from spade_core.ui.common import panels, pickers
+from spade_core.ui.common.frame import jobs
+from spade_core.ui.common.jobs import follow
+from spade_core.ui.common.link import Choice
+
+__all__ = ["Subject", "asked_by_link", "pick_subject", "start_of", "wait_for"]
+
+PAGE_PRESETS = ("default", "drawing")  # with which a page begins
+WAIT = 5.0  # seconds for a short job before the page shows what it waits for
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at.
+
+    Attributes:
+        spec: of the model; source: of the picture, as payloads name it, a trigger included.
+        described: labels, stages, probabilities, input size (the job ``describe``).
+    """
+
+    spec: dict[str, Any]
+    source: dict[str, Any]
+    described: dict[str, Any]
+
+    @property
+    def linkable(self) -> bool:
+        """Whether a link can name it: a registered model and a bundled picture."""
+        return self.source["path"].startswith("bundled:") and "name" in self.spec
+
+
+def start_of(page: str, *, preset: str = "default") -> Choice:
+    """Return what the address bar asks for, read once a session and page; a bad link says so and gives the defaults.
+
+    Args:
+        page: its name.
+        preset: with which the page begins where no link says otherwise.
+    """
+    state = st.session_state
+    if f"{page}_start" not in state:
+        last = state.get("last_choice", Choice())
+        if last.preset in PAGE_PRESETS:  # nobody's choice
+            last = replace(last, preset=preset)
+        state[f"{page}_start"], state[f"{page}_link_error"] = last, None
+        query = st.query_params.to_dict()
+        if query:
+            state[f"{page}_start"] = Choice()
+            try:
+                state[f"{page}_start"] = Choice.from_query(query)
+            except ConfigError as error:
+                state[f"{page}_link_error"] = str(error)
+        state[f"{page}_run"] = ("methods" in query or "run" in query) and state[f"{page}_link_error"] is None
+    if state[f"{page}_link_error"]:
+        st.error(state[f"{page}_link_error"], icon=":material/link_off:")
+    return state[f"{page}_start"]
+
+
+def asked_by_link(page: str) -> bool:
+    """Return, once, whether the link asks to run."""
+    return bool(st.session_state.pop(f"{page}_run", False))
+
+
+def pick_subject(start: Choice) -> Subject | None:
+    """Draw the sidebar's first part; return None while something is missing."""
+    with st.sidebar:
+        spec = pickers.pick_model(start)
+        chosen = pickers.pick_picture(start)
+    if spec is None or chosen is None:
+        st.info("Choose a model and a picture in the sidebar.")
+        return None
+    source: dict[str, Any] = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
+    with st.sidebar:
+        paste = pickers.pick_trigger(start, spec)
+    if paste is not None:
+        source["trigger"] = paste.to_dict()
+    described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
+    with st.sidebar:
+        if paste is not None:
+            st.image(panels.read_array(described["crop.npy"]), caption="What the model sees")
+    found = panels.read_json(described["model.json"])
+    with st.sidebar:
+        st.caption(f":material/memory: {found['device']} · {len(found['labels']):,} classes")
+    named = replace(start, model=spec.get("name", start.model), trigger=paste)
+    picture = source["path"] if source["path"].startswith("bundled:") else start.picture
+    st.session_state.last_choice = replace(named, picture=picture, target=None)
+    return Subject(spec, source, found)
+
+
+def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
+    """Return the files of a job without which the page cannot go on.
+
+    Where other work keeps the worker busy, the page shows the place in the queue and stops here; it is drawn again once
+    the job has ended. A job that failed meanwhile says so: the page kept its ticket, and does not submit it anew.
+    """
+    slot = f"{kind}_waiting"
+    before, held = st.session_state.pop(slot, (None, None))
+    ticket: Ticket = held if held is not None and before == payload else jobs().submit(kind, payload)
+    status = panels.wait_briefly(ticket, WAIT, text)
+    if not status.finished:
+        st.session_state[slot] = (payload, ticket)
+        follow(ticket, lambda _: st.caption(f":material/hourglass_top: {text}"), kind, cancellable=False)
+        st.stop()
+    return ticket.result()
+
+
+def paste_of(source: dict[str, Any]) -> Paste | None:
+    """Return the trigger of a payload's picture."""
+    return Paste.from_dict(source["trigger"]) if source.get("trigger") else None

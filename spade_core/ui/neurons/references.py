@@ -1,0 +1,80 @@
+"""The neuron page's reference pictures: from which folder, and the crops that excite the neuron most.
+
+Folders come from the installation's settings alone: a text field would let any visitor look into the server's folders.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from spade_core.errors import ConfigError
+from spade_core.neurons.references import COUNT, folder_state
+from spade_core.pictures.picture import PICTURES
+from spade_core.ui.common.frame import settings
+from spade_core.ui.common.jobs import files_of
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.panels import read_json
+from spade_core.ui.common.subject import Subject
+
+__all__ = ["folders", "render_references"]
+
+BUNDLED = "bundled pictures"
+
+
+def folders(configured: tuple[Path, ...]) -> dict[str, Path]:
+    """Return the folders that can be chosen by their names, the bundled pictures last.
+
+    Folders of the same name get their parent's before it, and a number where that is not enough.
+    """
+    counts = Counter(path.name for path in configured)
+    found: dict[str, Path] = {}
+    for path in configured:
+        name = path.name if counts[path.name] == 1 else f"{path.parent.name}/{path.name}"
+        taken = sum(other == name or other.startswith(f"{name} (") for other in found)
+        found[f"{name} ({taken + 1})" if taken else name] = path
+    return {**found, BUNDLED: PICTURES}
+
+
+def render_references(choice: Choice, subject: Subject) -> None:
+    """Draw the choice of a folder, where there is one, and the crops, as soon as they are there."""
+    known = folders(settings().references)
+    heading, picker = st.columns([3, 1.4], vertical_alignment="bottom")
+    name = next(iter(known))
+    if len(known) > 1:
+        name = picker.selectbox("Reference pictures from", list(known), key="references_from")
+    try:
+        state = folder_state(known[name])
+    except ConfigError:  # here, so that it costs no other part of the page, and without the server's path
+        st.warning(
+            f"The folder “{name}” of SPADE_REFERENCES is absent or holds no pictures: choose another one, or tell "
+            "whoever runs this server.",
+            icon=":material/folder_off:",
+        )
+        return
+    payload = {
+        "model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position,
+        "folder": str(known[name]), "state": state,
+    }  # fmt: skip
+    found = files_of("references", payload)
+    if found is not None:
+        heading.markdown(f"**Reference pictures** :gray[{_told(name, choice)}]")
+        _show(found)
+
+
+def _told(name: str, choice: Choice) -> str:
+    if choice.position is None:
+        return f"the crops of “{name}” that excite this channel most"
+    return f"the pictures of “{name}” that excite this neuron most, at its own place (row {{}}, column {{}})".format(
+        *choice.position
+    )
+
+
+def _show(files: Mapping[str, bytes]) -> None:
+    crops: list[dict[str, Any]] = read_json(files["references.json"])["crops"]
+    for column, (index, crop) in zip(st.columns(COUNT), enumerate(crops), strict=False):
+        column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")

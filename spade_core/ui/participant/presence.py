@@ -1,0 +1,131 @@
+"""Who is at the survey page: the frame without a menu, the database, entering, coming back, and newer tabs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import streamlit as st
+
+from spade_core.config import ASSETS, Settings
+from spade_core.study.admission.links import is_preview, signer
+from spade_core.study.data.store import Store, open_store
+from spade_core.study.data.studies import opened
+from spade_core.study.design.design import Design
+from spade_core.study.entry import arriving_id, typed_id
+from spade_core.study.running import flow
+from spade_core.study.running.flow import ID_LENGTH
+from spade_core.study.running.standing import Standing, look
+from spade_core.ui.common.frame import errors_as_sentences, settings
+
+__all__ = ["FEEDBACK", "READABLE", "from_the_top", "participant_frame", "present", "study_store"]
+
+TOKEN = "r"  # noqa: S105 - the query parameter's name
+READABLE = 760  # px, width of what is to be read
+FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
+DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
+
+
+def study_store() -> Store:
+    """Return the installation's study database, opened once a server."""
+    found = settings()
+    return _open(found, f"{found.database_url}|{found.data_dir}")
+
+
+@st.cache_resource(show_spinner=False)
+def _open(_settings: Settings, where: str) -> Store:  # noqa: ARG001 - the cache's key
+    return open_store(_settings)
+
+
+def participant_frame(render: Callable[[], None]) -> None:
+    """Draw a page that shows the study and nothing else of the app."""
+    st.set_page_config(page_title="Study", page_icon=":material/visibility:", layout="wide")
+    with errors_as_sentences():
+        render()
+
+
+def from_the_top(place: str) -> None:
+    """Let the browser show a page from its top when it comes to it; ``place`` names the page. Call it last."""
+    _top_component()(key="top", data={"place": place})
+
+
+@cache
+def _top_component() -> Any:
+    script = (ASSETS / "study" / "top.js").read_text(encoding="utf-8")
+    return st.components.v2.component("study_top", js=script)
+
+
+def present(store: Store) -> Standing | None:
+    """Return who is here and where they stand; None while that is being asked or cannot be.
+
+    On entry the external id is exchanged for a random token, which replaces it in the address.
+    """
+    key = st.query_params.get("study", "")
+    token = st.query_params.get(TOKEN)
+    if token is None:
+        _enter(store, key)
+        return None
+    at = look(store, key, token, feedback=st.session_state.get(FEEDBACK))
+    if at is None:
+        st.info(
+            "This page has been opened again elsewhere, or its address is incomplete. Go on in the newer tab, or open "
+            "the link that you were given once more: no answer is lost. Where you deleted your data, nothing is left.",
+            icon=":material/tab:",
+        )  # fmt: skip
+        return None
+    return _only_tab(store, replace(at, who=flow.seen(store, at.who)))
+
+
+def _only_tab(store: Store, at: Standing) -> Standing | None:
+    """A newer tab takes over; the old one says so and may take over again."""
+    if "tab" not in st.session_state:
+        st.session_state["tab"] = secrets.token_hex(8)
+        return replace(at, who=flow.claim(store, at.who, st.session_state["tab"]))
+    if flow.owns(at.who, st.session_state["tab"]):
+        return at
+    st.info("The study goes on in a newer tab or window. You can close this one.", icon=":material/tab:")
+    if st.button("Go on here instead", key="claim"):
+        flow.claim(store, at.who, st.session_state["tab"])
+        st.rerun()
+    return None
+
+
+def _enter(store: Store, key: str) -> None:
+    """Enter with the id of the address, or ask for one."""
+    if not key:
+        st.title("Study")
+        st.info("This address is incomplete: please open the whole link that you were given.", icon=":material/link:")
+        return
+    query = st.query_params.to_dict()
+    preview = is_preview(query)
+    if preview:
+        signer(settings()).check_preview(query, key, store.clock())
+    external = None if preview else _external_id(store, key)
+    if external is None and not preview:
+        return
+    details = {name: st.query_params[name][:100] for name in DETAILS if name in st.query_params}
+    entry = flow.enter(store, key, external_id=external or None, details=details, is_preview=preview)
+    st.query_params.from_dict({"study": key, TOKEN: entry.token})
+    st.rerun()
+
+
+def _external_id(store: Store, key: str) -> str | None:
+    """Return the id of the address or the one that was typed, empty for none; None: not yet."""
+    design = opened(store, key).design
+    given = arriving_id(st.query_params, key, design.entry, signer(settings()), store.clock())
+    return _typed_id(design) if given is None else given
+
+
+def _typed_id(design: Design) -> str | None:
+    st.title(design.name, anchor=False)
+    optional = design.entry == "open"
+    with st.form("entry", border=False, width=READABLE):
+        typed = st.text_input("Your participant id" + (" (optional)" if optional else ""), max_chars=ID_LENGTH)
+        if optional:
+            st.caption("If you were not given one, leave this empty.")
+        if st.form_submit_button("Start", type="primary"):
+            return typed_id(typed, design.entry)
+    return None

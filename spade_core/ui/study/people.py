@@ -1,0 +1,221 @@
+"""Sections of the experimenter's page that follow and steer a running study. None of them shows a condition."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from typing import Any
+
+import streamlit as st
+
+from spade_core.errors import ConfigError
+from spade_core.study.admission import links
+from spade_core.study.data.deletion import delete_participant
+from spade_core.study.data.studies import opened
+from spade_core.study.formats import safe_cell
+from spade_core.study.monitoring import people
+from spade_core.study.monitoring.people import Monitor
+from spade_core.ui.common.frame import errors_as_sentences, settings
+from spade_core.ui.participant.presence import study_store
+from spade_core.ui.study.access import guarded, notify, require_access, who_acts
+
+__all__ = ["show_links", "show_monitor", "show_people"]
+
+EVERY = 10.0  # seconds between two looks at a running study
+DAY = 86_400
+MOST_LINKS = 1000  # personal links made at once
+DELETING = "Delete the id, all answers, events and page times of this participant. This cannot be undone."
+PERSON = "person"  # session state: whose row is chosen
+LOCAL = "http://127.0.0.1:8501"
+
+
+@st.fragment(run_every=EVERY)
+def show_monitor(key: str) -> None:
+    """Show how the study goes, kept up to date."""
+    with errors_as_sentences():
+        require_access()
+        found = people.monitor(study_store(), key, bots=st.session_state.get(f"bots_{key}"))
+        st.toggle("Bots in place of people", value=found.bots, key=f"bots_{key}")
+        if found.bots:
+            st.caption("SIMULATED: these are bots.")
+        _show_summary(found)
+
+
+def _show_summary(found: Monitor) -> None:
+    kind, status, summary = "bots" if found.bots else "people", found.status, found.summary
+    values = (
+        ("Completed", f"{summary['complete']} of {status['quota']}"),
+        ("At it now", str(summary["active"])),
+        ("Drop-out", _percent(summary["drop_out"])),
+        ("Median duration", _number(summary["median_minutes"], "min", 1)),
+        ("Catch trials right", _percent(summary["catch_right"])),
+        ("Median answer time", _number(summary["median_rt_ms"], "ms", 0)),
+        ("Same-side answering", str(summary["same_side"])),
+        ("Too fast", str(summary["too_fast"])),
+    )
+    for start in (0, 4):
+        for column, (label, value) in zip(st.columns(4), values[start : start + 4], strict=True):
+            column.metric(label, value)
+    st.caption(
+        f"By status: {_counts(status[kind]) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
+        f"Left at: {_counts(found.left_at) or 'nowhere'}."
+    )
+    st.markdown("**Cells**")
+    cells = zip(status[f"{kind}_by_cell"], status[f"{kind}_active_by_cell"], strict=True)
+    st.dataframe(
+        [{"cell": number, "completed": done, "at it now": at_it} for number, (done, at_it) in enumerate(cells)],
+        hide_index=True, key="cells",
+    )  # fmt: skip
+    noticed = [row for row in found.rows if row["checks"]]
+    if noticed:
+        st.markdown("**Data quality: what was noticed**")
+        st.dataframe(
+            [
+                {"participant": row["participant_uid"], "noticed": row["checks"], "status": row["status"]}
+                for row in noticed
+            ],
+            hide_index=True,
+        )
+
+
+def show_people(key: str) -> None:
+    """Show participants one by one, with what was noticed; whoever is chosen can be excluded or deleted."""
+    store = study_store()
+    found = people.monitor(store, key, bots=False)
+    if not found.rows:
+        st.info("Nobody has begun yet.", icon=":material/hourglass_empty:")
+        return
+    uid = _choose(found.rows)
+    st.caption("Excluding somebody concerns the analysis alone. Payment follows the completion code.")
+    if found.status["frozen"] and not found.status["blind"]:  # before the first consent there is nothing to hide
+        st.warning("This study is unblinded: excluding somebody now is noted as done with conditions in sight.")
+    st.markdown("Choose a row to act on a participant." if uid is None else f"Chosen: participant **{uid}**")
+    if uid is not None:
+        _show_acts(key, uid)
+    with st.popover("Payment list"):
+        st.caption("Ids from outside with their completion codes, sorted by id and apart from the answers.")
+        safe = [{name: safe_cell(value) for name, value in row.items()} for row in people.payments(store, key)]
+        st.dataframe(safe, hide_index=True, key="payments")
+
+
+def _choose(rows: list[dict[str, Any]]) -> str | None:
+    """Show the table and return whose row is chosen.
+
+    A row is chosen by its place: among other people the table is another one, and begins with the row chosen before.
+    """
+    uids = [row["participant_uid"] for row in rows]
+    before = st.session_state.get(PERSON)
+    table = st.dataframe(
+        [_shown(row) for row in rows], hide_index=True, on_select="rerun", selection_mode="single-row",
+        selection_default={"selection": {"rows": [uids.index(before)] if before in uids else []}},
+        column_config={"progress": st.column_config.ProgressColumn(format="%.0f %%", max_value=100, width="small")},
+        key=f"people_{hashlib.sha256(' '.join(uids).encode()).hexdigest()}",
+    )  # fmt: skip
+    chosen = table["selection"]["rows"]
+    st.session_state[PERSON] = uids[chosen[0]] if chosen else None
+    return st.session_state[PERSON]
+
+
+def _show_acts(key: str, uid: str) -> None:
+    st.text_input("Reason for leaving them out", max_chars=people.REASON_LENGTH, key="reason")
+    out, back, gone = st.columns(3)
+    out.button("Exclude from the analysis", key="exclude", width="stretch", on_click=guarded(_exclude), args=(key, uid))
+    back.button("Take in again", key="include", width="stretch", on_click=guarded(_include), args=(key, uid))
+    with gone.popover("Delete", width="stretch"):
+        st.markdown(f"Participant **{uid}**")
+        # A tick is about this one person: whoever is chosen next has to be confirmed anew.
+        sure = st.checkbox(DELETING, key=_sure_of(uid))
+        st.button("Delete for good", key="delete", disabled=not sure, on_click=guarded(_delete), args=(key, uid))
+
+
+# What a callback reads in the widgets is as it is at the click; whom it is about is whoever stood beside the button.
+def _exclude(key: str, uid: str) -> None:
+    reason = str(st.session_state["reason"]).strip()
+    if not reason:
+        raise ConfigError("Give a reason: it stands beside the answers in the export.")
+    people.exclude(study_store(), key, uid, reason)
+    notify("Left out of the analysis; payment is not touched.")
+
+
+def _include(key: str, uid: str) -> None:
+    people.exclude(study_store(), key, uid, "")
+    notify("Taken into the analysis again.")
+
+
+def _delete(key: str, uid: str) -> None:
+    if not st.session_state.get(_sure_of(uid)):
+        raise ConfigError("Confirm first that this participant shall be deleted.")
+    delete_participant(study_store(), uid, by=who_acts(), key=key)
+    notify("Deleted for good. Backups made before hold it until “study backup --forget”; a restore leaves it out.")
+
+
+def _sure_of(uid: str) -> str:
+    return f"delete_sure_{uid}"
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "participant": row["participant_uid"], "status": row["status"].replace("_", " "),
+        **({"cell": row["cell"]} if "cell" in row else {}), "at": row["phase"], "progress": 100 * row["progress"],
+        "last seen": _ago(row["idle_minutes"]), "answers": row["answers"], "noticed": row["checks"],
+        "excluded by you": safe_cell(row["excluded"]), "in the analysis": row["included"],
+        "duration": _number(row["minutes"], "min", 1), "median answer": _number(row["median_rt_ms"], "ms", 0),
+        "catch right": f"{row['catch_right']}/{row['catch']}", "most on one side": _percent(row["one_side"]),
+        "practice": "flagged" if row["practice_flagged"] else "", "comment": safe_cell(row["comment"]),
+    }  # fmt: skip
+
+
+def show_links(key: str) -> None:
+    """Offer the links into the study."""
+    base = st.text_input("Address that participants reach this server at", value=_own_address(), key="base")
+    way = opened(study_store(), key).design.entry
+    preview = links.signer(settings()).preview(base, key, study_store().clock())
+    for title, link, ways in (
+        ("For anybody", links.plain(base, key), ("open", "typed")),
+        ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key),
+         ("open", "typed", "link")),
+        ("Preview as a participant; marked, never counted; opens without a login for an hour", preview, (way,)),
+    ):  # fmt: skip
+        if way in ways:
+            st.markdown(f"**{title}**")
+            st.code(link, language=None, wrap_lines=True)
+    st.link_button("Open the preview", preview, icon=":material/preview:")
+    st.markdown("**Personal links**, signed: each works for one person and until it expires")
+    st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)
+    st.number_input("Days until they expire", 1, 365, 30, key="days")
+    st.button("Make personal links", key="make_links", on_click=guarded(_make_links), args=(key,))
+    made = st.session_state.get(f"links_{key}")
+    if made:
+        st.code(made, language=None, wrap_lines=True)
+
+
+def _make_links(key: str) -> None:
+    labels = list(dict.fromkeys(str(st.session_state["labels"]).split()))
+    if not 0 < len(labels) <= MOST_LINKS:
+        raise ConfigError(f"Give 1 to {MOST_LINKS} codes, one a line.")
+    signer, until = links.signer(settings()), time.time() + int(st.session_state["days"]) * DAY
+    made = [signer.personal(st.session_state["base"], key, label, until) for label in labels]
+    st.session_state[f"links_{key}"] = "\n".join(made)
+
+
+def _own_address() -> str:
+    """Return the address of this page without the page."""
+    found = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")
+    return found.group() if found else LOCAL
+
+
+def _ago(minutes: float | None) -> str:
+    return "" if minutes is None else f"{minutes:.0f} min ago"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def _number(value: float | None, unit: str, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f} {unit}"
+
+
+def _counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(found.items()))

@@ -1,0 +1,155 @@
+"""Sections of the experimenter's page on what came out: export and analysis, blinded until unblinded."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from spade_core.study.admission.access import Evidence
+from spade_core.study.analysis.evaluate import evaluate, unblind
+from spade_core.study.analysis.report import methods_text
+from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
+from spade_core.study.blinding import hidden_columns, is_blind
+from spade_core.study.data.studies import opened
+from spade_core.study.export.codebook import STUDY_COLUMNS
+from spade_core.study.export.export import FORMATS, TABLES, bundle, export, trials_of
+from spade_core.study.export.rows import read_source
+from spade_core.study.formats import safe_text
+from spade_core.study.table3 import table3_rows
+from spade_core.ui.participant.presence import study_store
+from spade_core.ui.study.access import checked, evidence, guarded, notify, require_access, who_acts
+from spade_core.ui.study.plots import FIGURES, chart_options, figures_html
+
+__all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_export", "show_result"]
+
+SHOWN = 20  # rows of the table on the page
+
+
+def show_export(key: str) -> None:
+    """Show the last answers and offer the table, blinded where it must be."""
+    source = read_source(study_store(), key)
+    if source.blind:
+        hidden = ", ".join(hidden_columns(source.study.design))
+        st.info(f"Blinded: without {hidden}.", icon=":material/visibility_off:")
+    form = str(st.segmented_control("Format", FORMATS, default=FORMATS[0], required=True, key="format"))
+    name = str(st.segmented_control("Table", TABLES, default=TABLES[0], required=True, key="export_table"))
+    shareable = st.toggle(
+        "Shareable: fresh random numbers, times since each person's start, free text only where shared under Texts",
+        key="shareable",
+    )
+    mark = "_shareable" if shareable else ""
+    left, right, _ = st.columns([1, 2, 1])
+    left.download_button(
+        "Download", partial(export_bytes, key, form, shareable, evidence(), name), f"{key}_{name}{mark}.{form}",
+        key="export", on_click="ignore", type="primary",
+    )  # fmt: skip
+    right.download_button(
+        "All tables and codebooks (ZIP)", partial(bundle_bytes, key, form, shareable, evidence()),
+        f"{key}{mark}_{form}.zip", key="export_all", on_click="ignore",
+    )  # fmt: skip
+    table = trials_of(source, shareable=shareable)
+    st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
+    same = [name for name in STUDY_COLUMNS if name in table]  # in every row, and in front of what one looks for
+    st.dataframe(table.drop(columns=same).tail(SHOWN).map(safe_text), hide_index=True, key="answers")
+
+
+def export_bytes(key: str, form: str, shareable: bool, shown: Evidence, table: str = "trials") -> bytes:
+    """Return a table of the export as a file; made when the button is pressed, after another look at the door.
+
+    Raises:
+        ConfigError: the door is closed, no such study, format or table.
+    """
+    require_access(shown)
+    return export(study_store(), key, form, table, shareable=shareable).data
+
+
+def bundle_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes:
+    """Return all tables with their codebooks as a ZIP, likewise.
+
+    Raises:
+        ConfigError: the door is closed, no such study or format.
+    """
+    require_access(shown)
+    return bundle(study_store(), key, form, shareable=shareable)
+
+
+def figures_bytes(result: dict[str, Any], shown: Evidence) -> bytes:
+    """Return the figures as a file, made when the button is pressed, after another look at the door.
+
+    Raises:
+        ConfigError: the door is closed.
+    """
+    require_access(shown)
+    return figures_html(result).encode()
+
+
+def show_analysis(key: str) -> None:
+    """Show the analysis that the design has fixed, or how to get to it."""
+    store = study_store()
+    study = opened(store, key)
+    if is_blind(store, study):
+        _show_blind(key, study.row.status)
+        return
+    result = evaluate(store, key)
+    show_result(result)
+    if not result["table3"]:
+        return
+    text = methods_text(study.design, result, study.stimuli)
+    with st.expander("Methods and results, as text"):
+        st.markdown(text)
+    left, middle, right, _ = st.columns([1, 1, 1, 1])
+    left.download_button(
+        "Text (Markdown)", partial(checked, lambda: text, evidence()), f"{key}_methods.md", key="methods",
+        on_click="ignore",
+    )  # fmt: skip
+    middle.download_button(
+        "Figures (HTML)", partial(figures_bytes, result, evidence()), f"{key}_figures.html", key="figures",
+        on_click="ignore",
+    )  # fmt: skip
+    right.download_button(
+        "Everything (JSON)", partial(checked, lambda: json.dumps(result, indent=1), evidence()),
+        f"{key}_analysis.json", key="analysis", on_click="ignore",
+    )  # fmt: skip
+
+
+def _show_blind(key: str, status: str) -> None:
+    st.info(
+        "This study is blind: conditions and correctness stay hidden, here and in every export, until you unblind it.",
+        icon=":material/visibility_off:",
+    )
+    if status == "open":
+        st.warning("This study still takes participants: pause or close it before you look at conditions.")
+    sure = st.checkbox("Data collection is over, and exclusions are decided. This cannot be undone.", key="sure")
+    st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(_unblind), args=(key,))
+
+
+def _unblind(key: str) -> None:
+    if not st.session_state.get("sure"):
+        return
+    unblind(study_store(), key, by=who_acts())
+    notify("Unblinded, and logged.")
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """Show the verdict, Table 3, every figure and every further table of an analysis."""
+    st.markdown(f"**{result['verdict']}**")
+    if not result["table3"]:
+        return
+    for text in result["texts"]:
+        st.caption(text)
+    st.markdown("SIMULATED: the columns of this study are bots'." if result["simulated"] else "**Table 3**")
+    st.dataframe(table3_rows(result), hide_index=True, key="table3")
+    st.caption(
+        "Shares with Wilson intervals, which treat answers as independent; the test does not. The paper gives people's "
+        "shares without counts or intervals."
+    )
+    for name, make in FIGURES.items():
+        st.plotly_chart(make(result), width="stretch", key=name, config=chart_options(result, name))
+    mark = "SIMULATED: " if result["simulated"] else ""
+    for title, rows in ((title, make(result)) for title, make in RESULT_TABLES.items()):
+        if rows:
+            with st.expander(f"{mark}{title}"):
+                st.dataframe(rows, hide_index=True, key=f"table_{title}")

@@ -1,0 +1,204 @@
+"""The command line: its function as people would call it, and in a process of its own where that matters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spade_core.cli import build_parser, main
+from tests.hostile import hostile_files
+from tests.models import test_weights
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUICK = ["--views", "2", "--solver", "magnitude", "--calibration", "independent", "--sparsity", "0.2"]
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "spade_core", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("command", ["models", "pictures", "methods"])
+def test_lists_print_tables_and_json(command, capsys):
+    assert main([command]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main([command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(lines) >= len(rows) >= 6
+
+
+def test_layers_lists_names_shapes_and_stages(capsys):
+    assert main(["layers", "--model", "efficientnet_lite0", "--device", "cpu", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"name": "classifier", "kind": "linear", "shape": [1000, 1280], "stage": "classifier"} in rows
+
+
+def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_process(tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [
+        "explain", "--model", "efficientnet_lite0", "--image", "bundled:coffee", "--method", "saliency", "--method",
+        "input_x_gradient", "--views", "4", "--target", "espresso", "--device", "cpu", "--out", str(out), "--json",
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["target"] == {"index": 967, "label": "espresso"}
+    assert found["sparsity"] > 0.4
+    assert found["seconds"]["command"] > 0
+    assert found["fidelity"]["keeps_class"]
+    names = {path.name for path in out.iterdir()}
+    assert {
+        f"{side}_{slug}.{kind}" for side in ("dense", "spade") for slug in found["methods"] for kind in ("npy", "png")
+    } <= names
+    assert np.load(out / "spade_saliency.npy").shape == (224, 224)
+    again = run("replay", str(out / "manifest.json"), "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["identical"]
+    assert len(json.loads(again.stdout)["differences"]) == 4
+
+
+def test_replay_finds_a_picture_given_by_a_relative_path(tmp_path, monkeypatch, capsys):
+    from spade_core.pictures.picture import bundled
+
+    (tmp_path / "mine.jpg").write_bytes(bundled()["coffee"].path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--image", "mine.jpg", "--method", "saliency", "--out", "out", "--device", "cpu"]
+    assert main(["explain", *arguments, *QUICK]) == 0
+    monkeypatch.chdir("/")
+    assert main(["replay", str(tmp_path / "out")]) == 0
+    (tmp_path / "mine.jpg").rename(tmp_path / "moved.jpg")
+    assert main(["replay", str(tmp_path / "out")]) == 2
+    assert main(["replay", str(tmp_path / "out"), "--image", str(tmp_path / "moved.jpg")]) == 0
+    assert "identical" in capsys.readouterr().out
+
+
+def test_own_weights_from_the_command_line(tmp_path, capsys):
+    from spade_core.models.loading import MODELS
+
+    torch.manual_seed(0)
+    torch.save(MODELS["mobilenet_v2"].build(4).state_dict(), tmp_path / "w.pt")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
+    arguments = [
+        "explain",
+        "--image",
+        "bundled:cat",
+        "--method",
+        "saliency",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+        "--views",
+        "2",
+    ]
+    own = [
+        "--weights",
+        str(tmp_path / "w.pt"),
+        "--arch",
+        "mobilenet_v2",
+        "--classes",
+        str(tmp_path / "names.txt"),
+        "--size",
+        "64",
+    ]
+    assert main([*arguments, *own, "--device", "cpu", "--sparsity", "0.3"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["target"]["label"] in "abcd"
+    assert np.load(tmp_path / "out" / "dense_saliency.npy").shape == (64, 64)
+
+
+def sentence(capsys):
+    text = capsys.readouterr().err.strip().splitlines()
+    assert len(text) == 1, text
+    assert text[0].startswith("spade_core: ")
+    return text[0]
+
+
+BASE = ["explain", "--image", "bundled:cat", "--method", "saliency", "--out", "/nonexistent/out", "--device", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--model", "resnet51"], "no model 'resnet51'"),
+        (["--image", "bundled:unicorn"], "unicorn"),
+        (["--image", "/nowhere/x.png"], "x.png"),
+        (["--method", "magic"], "no method 'magic'"),
+        (["--target", "unicorn"], "no class 'unicorn'"),
+        (["--target", "2000"], "between 0 and 999"),
+        (["--sparsity", "1.5"], "between 0 and 1"),
+        (["--stage", "blocks.2"], "NAME=RATIO"),
+        (["--stage", "blocks.99=0.5"], "no stage 'blocks.99'"),
+        (["--solver", "adam"], "no solver 'adam'"),
+        (["--device", "cuda:7"], "not there"),
+        (["--preset", "paper-lrp"], "fits no other model"),
+        (["--weights", "/nowhere/w.pt", "--arch", "resnet18"], "no weights file"),
+        (["--views", "0", "--sparsity", "0.5"], "number of views"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(extra, message, capsys):
+    assert main([*BASE, *extra]) == 2
+    assert message in sentence(capsys)
+
+
+def test_an_unwritable_folder_is_said(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    arguments = [
+        "explain",
+        "--image",
+        "bundled:cat",
+        "--method",
+        "saliency",
+        "--out",
+        str(tmp_path / "file"),
+        "--device",
+        "cpu",
+    ]
+    assert main([*arguments, *QUICK]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_hostile_pictures_and_weights_end_with_code_2(tmp_path, capsys):
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    count = 0
+    for name, data, _ in hostile_files(folder):
+        (folder / name).write_bytes(data)
+        assert (
+            main(["explain", "--image", str(folder / name), "--method", "saliency", "--out", str(tmp_path / "o")]) == 2
+        ), name
+        assert len(sentence(capsys)) < 300
+        count += 1
+    for name, data in test_weights.hostile(tmp_path):
+        (tmp_path / name).write_bytes(data)
+        assert main([*BASE, "--weights", str(tmp_path / name), "--arch", "resnet18"]) == 2, name
+        sentence(capsys)
+        count += 1
+    assert count >= 30
+    assert not (tmp_path / "code-was-run").exists()
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_traceback_never_reaches_a_user_of_bad_options():
+    for arguments in (["explain"], ["nothing"], [*BASE, "--sparsity", "much"], [*BASE, "--mean", "1,x,2"], []):
+        done = run(*arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_every_command_has_help():
+    parser = build_parser()
+    for command in ("models", "pictures", "methods", "layers", "explain", "replay"):
+        with pytest.raises(SystemExit) as caught:
+            parser.parse_args([command, "--help"])
+        assert caught.value.code == 0

@@ -1,0 +1,538 @@
+"""Jobs in real worker processes: results, cancel, death, queue, sharing, and an end with the server."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+from spade_core.config import Settings
+from spade_core.errors import ConfigError, JobError, PictureError
+from spade_core.jobs import job as job_state
+from spade_core.jobs import lanes
+from spade_core.jobs import manager as jobs
+from spade_core.jobs.job import Job
+from spade_core.jobs.manager import JobManager, code_version, job_key
+from spade_core.pictures.picture import load_picture
+
+TASKS = "tests.job_tasks"
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(lanes, "RESERVE_AFTER", 0.05)
+    return Settings(data_dir=tmp_path, queue_length=3, device="cpu")
+
+
+@pytest.fixture
+def make(settings):
+    made = []
+
+    def make(tasks=TASKS, settings=settings):
+        made.append(JobManager(settings, tasks=tasks))
+        return made[-1]
+
+    yield make
+    for manager in made:
+        manager.close()
+
+
+@pytest.fixture
+def manager(make):
+    made = make()
+    assert made.submit("echo", {"text": "warm"}).wait(20).state == "done"
+    return made
+
+
+def wait_for(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def counting(manager, tmp_path, steps=500, mark=0):
+    return manager.submit("count", {"log": str(tmp_path / f"log{mark}"), "steps": steps, "mark": mark})
+
+
+def begun(ticket):
+    return wait_for(lambda: ticket.status().fraction > 0)
+
+
+def pid_of(ticket):
+    return int(ticket.result()["pid"])
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
+
+
+def with_reserve(manager):
+    """Wait until worker and reserve are warm; return their process numbers."""
+    lane = manager.lane
+    assert wait_for(lambda: lane.reserve is not None and lane.reserve.ready)
+    return lane.worker.process.pid, lane.reserve.process.pid
+
+
+# Results
+
+
+def test_a_job_gives_its_files_and_its_partials(manager):
+    ticket = manager.submit("echo", {"text": "hello"})
+    status = ticket.wait(10)
+    assert (status.state, status.fraction, status.remaining, status.position) == ("done", 1.0, None, 0)
+    assert ticket.result()["out"] == b"hello"
+    assert ticket.result()["device"] == b"cpu"
+    assert ticket.partials() == {"part": b"first"}
+    assert ticket.error is None
+
+
+def test_a_result_is_found_again_by_another_server_without_computing(manager, make):
+    ticket = manager.submit("echo", {"text": "hello"})
+    ticket.wait(10)
+    other = make(tasks="tests.no_such_module")  # cannot compute anything: the result is on disk
+    again = other.submit("echo", {"text": "hello"})
+    assert again.status().state == "done"
+    assert again.result() == ticket.result()
+    assert other.find(ticket.key).result()["out"] == b"hello"
+    assert other.find("0" * 64) is None
+
+
+def test_a_damaged_result_is_computed_again(manager, caplog):
+    ticket = manager.submit("echo", {"text": "hello"})
+    ticket.wait(10)
+    (entry,) = manager.store.root.glob(f"{ticket.key}*")
+    entry.write_bytes(entry.read_bytes().replace(b"hello", b"hullo"))
+    with caplog.at_level(logging.WARNING):
+        again = manager.submit("echo", {"text": "hello"})
+    assert "computed again" in caplog.text
+    assert again.wait(10).state == "done"
+    assert again.result()["out"] == b"hello"
+    assert manager.store.get(ticket.key)["out"] == b"hello"
+
+
+def test_a_result_that_cannot_be_kept_is_given_all_the_same(manager):
+    with_reserve(manager)
+    worker = manager.lane.worker
+    for entry in manager.store.root.iterdir():
+        entry.unlink()
+    manager.store.root.rmdir()
+    manager.store.root.write_bytes(b"a file in the way")
+    ticket = manager.submit("echo", {"text": "unkept"})
+    assert ticket.wait(10).state == "done"
+    assert ticket.result()["out"] == b"unkept"
+    assert manager.lane.worker is worker
+
+
+def test_a_result_outlives_its_deletion_in_the_tickets_that_have_it(manager):
+    ticket = manager.submit("echo", {"text": "hello"})
+    ticket.wait(10)
+    for entry in manager.store.root.iterdir():
+        entry.unlink()
+    assert ticket.result()["out"] == b"hello"
+
+
+def test_nothing_is_remembered_of_ended_jobs(manager, tmp_path):
+    tickets = [manager.submit("refuse", {}), manager.submit("echo", {"text": "x"}), counting(manager, tmp_path)]
+    tickets[2].cancel()
+    assert wait_for(lambda: not manager._jobs)
+    remembered = [weakref.ref(ticket._job) for ticket in tickets]
+    tickets.clear()
+    gc.collect()
+    assert [job() for job in remembered] == [None, None, None]
+
+
+def test_an_unfinished_job_has_no_result(manager, tmp_path):
+    ticket = counting(manager, tmp_path)
+    with pytest.raises(JobError, match="not finished"):
+        ticket.result()
+
+
+# Progress
+
+
+def test_progress_comes_with_an_estimate(manager, tmp_path):
+    ticket = counting(manager, tmp_path, steps=60)
+    assert wait_for(lambda: ticket.status().fraction > 0.3)
+    status = ticket.status()
+    assert status.state == "running"
+    assert status.note.startswith("step ")
+    assert status.remaining == pytest.approx(status.elapsed * (1 - status.fraction) / status.fraction, rel=0.3)
+    assert ticket.wait(10).state == "done"
+
+
+def test_the_estimate_is_smooth_and_the_fraction_never_falls(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(job_state.time, "monotonic", lambda: now[0])
+    job = Job(1, "k", "kind", {})
+    assert job.status(2) == jobs.Status("queued", 0.0, "", 0.0, None, 2)
+    job.begin()
+    assert job.status(0).remaining is None
+    now[0] += 2
+    job.report(0.2, "steady")
+    assert job.status(0).remaining == pytest.approx(8)
+    now[0] += 1
+    assert job.status(0).remaining == pytest.approx(7)  # counts down between reports
+    job.report(0.1, "back")
+    assert job.status(0).fraction == 0.2
+    jump = 3 / 0.2 - 3  # what the last report alone would say
+    assert 7 < job.status(0).remaining < jump
+
+
+# Cancel
+
+
+def test_cancel_is_quick_and_leaves_the_worker_warm(manager, tmp_path):
+    worker, _ = with_reserve(manager)
+    ticket = counting(manager, tmp_path)
+    assert begun(ticket)
+    start = time.monotonic()
+    ticket.cancel()
+    assert ticket.status().state == "cancelled"
+    following = manager.submit("echo", {"text": "next"})
+    assert following.wait(5).state == "done"
+    assert time.monotonic() - start < 1
+    assert pid_of(following) == worker
+    with pytest.raises(JobError, match="Cancelled"):
+        ticket.result()
+
+
+def test_a_job_that_ignores_the_cancel_is_killed_and_the_reserve_takes_over(manager):
+    worker, reserve = with_reserve(manager)
+    ticket = manager.submit("stuck", {})
+    assert wait_for(lambda: ticket.status().note == "stuck")
+    start = time.monotonic()
+    ticket.cancel()
+    following = manager.submit("echo", {"text": "after"})
+    assert following.wait(10).state == "done"
+    assert time.monotonic() - start < lanes.GRACE + 1
+    assert pid_of(following) == reserve
+    assert not alive(worker)
+    assert with_reserve(manager)[0] == reserve
+
+
+def test_the_same_request_after_a_cancel_is_a_new_job(manager):
+    first = manager.submit("dawdle", {})
+    assert wait_for(lambda: first.status().note == "dawdling")
+    first.cancel()
+    second = manager.submit("dawdle", {})
+    assert second.wait(10).state == "done"
+    assert second.result() == {"out": b"dawdled"}
+    assert first.status().state == "cancelled"
+
+
+def test_a_cancel_while_the_worker_starts_is_immediate_and_does_not_restart_it(make, tmp_path):
+    manager = make()
+    assert wait_for(lambda: manager.lane.worker is not None)
+    worker = manager.lane.worker
+    ticket = counting(manager, tmp_path)
+    ticket.cancel()
+    assert manager.submit("echo", {"text": "next"}).wait(20).state == "done"
+    assert manager.lane.worker is worker
+    assert not (tmp_path / "log0").exists()
+
+
+def test_a_cancel_after_the_end_changes_nothing(manager):
+    ticket = manager.submit("echo", {"text": "hello"})
+    ticket.wait(10)
+    ticket.cancel()
+    assert ticket.status().state == "done"
+    assert ticket.result()["out"] == b"hello"
+
+
+def test_a_failed_or_cancelled_job_can_be_started_again(manager, tmp_path):
+    ticket = counting(manager, tmp_path, steps=20)
+    assert begun(ticket)
+    ticket.cancel()
+    assert counting(manager, tmp_path, steps=20).wait(10).state == "done"
+    assert manager.submit("refuse", {}).wait(10).state == "failed"
+    assert manager.submit("refuse", {}).wait(10).state == "failed"
+
+
+# Sharing
+
+
+def test_two_users_share_a_job_and_one_of_them_may_leave(manager, tmp_path):
+    first = counting(manager, tmp_path, steps=40)
+    second = counting(manager, tmp_path, steps=40)
+    first.cancel()
+    first.cancel()
+    assert first.wait(0).state == "cancelled"
+    assert second.wait(10).state == "done"
+    assert (tmp_path / "log0").read_text() == "x"
+
+
+def test_a_session_that_is_gone_does_not_keep_a_job_alive(manager, tmp_path):
+    before_reload = counting(manager, tmp_path)
+    assert begun(before_reload)
+    for _ in range(3):
+        assert manager.find(before_reload.key).status().state == "running"
+    after_reload = manager.find(before_reload.key)
+    del before_reload
+    gc.collect()
+    after_reload.cancel()
+    assert wait_for(lambda: not manager._jobs, 2)
+
+
+def test_many_threads_asking_for_the_same_share_one_computation(manager, tmp_path):
+    tickets = []
+    threads = [threading.Thread(target=lambda: tickets.append(counting(manager, tmp_path, steps=5))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {ticket.wait(10).state for ticket in tickets} == {"done"}
+    assert (tmp_path / "log0").read_text() == "x"
+
+
+def test_the_queue_is_bounded_and_tells_positions(manager, tmp_path):
+    tickets = [counting(manager, tmp_path)]
+    assert begun(tickets[0])
+    tickets += [counting(manager, tmp_path, mark=mark) for mark in range(1, 4)]
+    assert [ticket.status().position for ticket in tickets] == [0, 1, 2, 3]
+    with pytest.raises(JobError, match="queue is full"):
+        counting(manager, tmp_path, mark=9)
+    assert manager.find(tickets[3].key) is not None
+    tickets[2].cancel()
+    assert tickets[2].status().state == "cancelled"
+    assert tickets[3].status().position == 2
+    assert counting(manager, tmp_path, mark=9).status().state == "queued"
+
+
+# Death
+
+
+@pytest.mark.parametrize("how", ["from inside", "from outside"])
+def test_a_worker_that_dies_fails_one_job_and_is_replaced(manager, tmp_path, how):
+    ticket = manager.submit("die", {}) if how == "from inside" else counting(manager, tmp_path)
+    if how == "from outside":
+        assert begun(ticket)
+        os.kill(manager.lane.worker.process.pid, signal.SIGKILL)
+    following = manager.submit("echo", {"text": "alive"})
+    status = ticket.wait(10)
+    assert status.state == "failed"
+    assert "out of memory" in status.note
+    with pytest.raises(JobError, match="was killed"):
+        ticket.result()
+    assert following.wait(15).state == "done"
+
+
+def test_a_worker_that_leaves_fails_its_job_with_another_sentence(manager):
+    assert "ended unexpectedly" in manager.submit("leave", {}).wait(10).note
+    assert manager.submit("echo", {"text": "alive"}).wait(15).state == "done"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_a_worker_that_dies_idle_fails_no_job(manager, pause):
+    worker, reserve = with_reserve(manager)
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(pause)
+    following = manager.submit("echo", {"text": "alive"})
+    assert following.wait(10).state == "done"
+    assert pid_of(following) == reserve
+
+
+def test_worker_and_reserve_may_both_die(manager):
+    for pid in with_reserve(manager):
+        os.kill(pid, signal.SIGKILL)
+    assert manager.submit("echo", {"text": "alive"}).wait(15).state == "done"
+
+
+def test_a_worker_that_cannot_start_fails_its_job_and_is_not_tried_in_a_loop(make, monkeypatch):
+    started = []
+    monkeypatch.setattr(lanes, "WorkerProcess", lambda *args: started.append(args) or real(*args))
+    real = importlib.import_module("spade_core.jobs.worker").WorkerProcess
+    manager = make(tasks="tests.no_such_module")
+    status = manager.submit("echo", {}).wait(10)
+    assert (status.state, "could not begin" in status.note) == ("failed", True)
+    time.sleep(0.5)
+    assert len(started) == 1
+    assert manager.submit("echo", {}).wait(10).state == "failed"
+
+
+def test_workers_end_with_a_killed_server(tmp_path):
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom spade_core import lanes\nlanes.RESERVE_AFTER = 0.05\n"
+        "from spade_core.config import Settings\nfrom spade_core.jobs.manager import JobManager\n"
+        f"m = JobManager(Settings(data_dir=Path({str(tmp_path)!r})), tasks={TASKS!r})\n"
+        "while m.lane.reserve is None: time.sleep(.01)\n"
+        "s = m.submit('stuck', {})\n"
+        "while s.status().note != 'stuck': time.sleep(.01)\n"
+        "print(m.lane.worker.process.pid, m.lane.reserve.process.pid, flush=True)\ntime.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    )
+    workers = [int(pid) for pid in server.stdout.readline().split()]
+    server.kill()
+    server.wait()
+    assert len(workers) == 2
+    assert wait_for(lambda: not any(alive(pid) for pid in workers), 5), "a worker outlived its server"
+
+
+def test_close_ends_the_workers_and_whoever_waits(make, tmp_path):
+    manager = make()
+    manager.submit("echo", {"text": "warm"}).wait(20)
+    workers = with_reserve(manager)
+    running, waiting = counting(manager, tmp_path), counting(manager, tmp_path, mark=1)
+    assert begun(running)
+    manager.close()
+    assert [ticket.wait(5).state for ticket in (running, waiting)] == ["failed", "failed"]
+    assert "stopping" in running.status().note
+    assert not any(alive(pid) for pid in workers)
+    with pytest.raises(JobError, match="stopping"):
+        manager.submit("echo", {"text": "late"})
+    manager.close()
+
+
+# Errors
+
+
+def test_errors_for_users_keep_their_sentence_and_type(manager):
+    ticket = manager.submit("refuse", {})
+    status = ticket.wait(10)
+    assert (status.state, status.note) == ("failed", "This is no picture: choose another file.")
+    assert isinstance(ticket.error, PictureError)
+    with pytest.raises(PictureError, match="This is no picture"):
+        ticket.result()
+
+
+def test_a_defect_is_logged_and_its_details_are_not_shown(manager, caplog, capfd):
+    worker = manager.lane.worker
+    with caplog.at_level(logging.INFO):
+        status = manager.submit("crash", {}).wait(10)
+        assert wait_for(lambda: "internal detail" in caplog.text)
+    assert status.state == "failed"
+    assert "internal detail" not in status.note
+    assert "a library's warning" in [
+        record.message.split(": ", 1)[1] for record in caplog.records if record.name == "somewhere"
+    ]
+    assert "noise" not in capfd.readouterr().out
+    assert manager.submit("echo", {"text": "fine"}).wait(10).state == "done"
+    assert manager.lane.worker is worker
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("starve", "ran out of memory"),
+        ("give_text", "failed unexpectedly"),
+        ("give_path", "failed unexpectedly"),
+        ("no_such_kind", "failed unexpectedly"),
+    ],
+)
+def test_what_a_task_does_wrong_ends_only_its_job(manager, kind, sentence):
+    worker = manager.lane.worker
+    assert sentence in manager.submit(kind, {}).wait(10).note
+    assert manager.submit("echo", {"text": "fine"}).wait(10).state == "done"
+    assert manager.lane.worker is worker
+
+
+def test_a_payload_that_is_not_json_is_refused_at_once(manager):
+    with pytest.raises(TypeError):
+        manager.submit("echo", {"text": object()})
+    assert manager.submit("echo", {"text": "fine"}).wait(10).state == "done"
+
+
+# Settings and keys
+
+
+def test_workers_use_all_cores_unless_told_otherwise(make, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    free = make().submit("threads", {})
+    assert free.wait(20).state == "done"
+    assert int(free.result()["out"]) == len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    told = make().submit("threads", {"again": True})
+    assert told.wait(20).state == "done"
+    assert told.result()["out"] == b"7"
+
+
+def test_inline_mode_runs_in_the_calling_thread(make, tmp_path):
+    manager = make(settings=Settings(data_dir=tmp_path, jobs_mode="inline"))
+    ticket = manager.submit("echo", {"text": "here"})
+    assert ticket.status().state == "done"
+    assert pid_of(ticket) == os.getpid()
+    assert manager.submit("refuse", {}).status().note.startswith("This is no picture")
+    assert manager.find(ticket.key).result() == ticket.result()
+
+
+def test_inline_jobs_are_shared_and_cancelled_as_well(make, tmp_path):
+    manager = make(settings=Settings(data_dir=tmp_path, jobs_mode="inline"))
+    tickets = []
+    thread = threading.Thread(target=lambda: tickets.append(counting(manager, tmp_path)))
+    thread.start()
+    assert wait_for(lambda: manager._jobs)
+    other = counting(manager, tmp_path)
+    assert begun(other)
+    for ticket in list(next(iter(manager._jobs.values())).tickets):
+        ticket.cancel()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert tickets[0].status().state == other.status().state == "cancelled"
+    assert (tmp_path / "log0").read_text() == "x"
+
+
+def test_a_server_has_one_manager_and_a_new_import_closes_the_old(tmp_path, monkeypatch):
+    settings = Settings(data_dir=tmp_path, jobs_mode="inline")
+    shelf = sys.modules.pop("_spade_job_managers", None)
+    monkeypatch.setattr(jobs, "_MANAGERS", {})
+    jobs._close_managers_of_an_earlier_import.cache_clear()
+    closed = []
+    try:
+        first = jobs.manager(settings)
+        assert jobs.manager(settings) is first
+        monkeypatch.setattr(first, "close", lambda: closed.append(first))
+        monkeypatch.setattr(jobs, "_MANAGERS", {})  # as a new import begins
+        jobs._close_managers_of_an_earlier_import.cache_clear()
+        second = jobs.manager(settings)
+        assert second is not first
+        assert closed == [first]
+    finally:
+        sys.modules.pop("_spade_job_managers", None)
+        if shelf is not None:
+            sys.modules["_spade_job_managers"] = shelf
+        jobs._close_managers_of_an_earlier_import.cache_clear()
+
+
+def test_an_uploaded_picture_is_shelved_by_content(make, tmp_path, coffee):
+    manager = make(settings=Settings(data_dir=tmp_path / "data", jobs_mode="inline"))
+    assert manager.shelve(coffee.name, coffee.sha256, None)["path"] == "bundled:coffee"
+    data = (ROOT / "assets" / "pictures" / "coffee.jpg").read_bytes()
+    named = manager.shelve(coffee.name, coffee.sha256, data)
+    assert load_picture(named["path"]).sha256 == named["sha256"] == coffee.sha256
+    (tmp_path / "file").write_bytes(b"")
+    blocked = make(settings=Settings(data_dir=tmp_path / "file", jobs_mode="inline"))
+    with pytest.raises(ConfigError, match="SPADE_DATA_DIR"):
+        blocked.shelve(coffee.name, coffee.sha256, data)
+
+
+def test_the_key_is_the_content(monkeypatch):
+    picture = {"path": "/a", "name": "n", "sha256": "s"}
+    payload = {"model": {"name": "m"}, "picture": picture, "config": {"b": 1, "a": 2}}
+    moved = {**payload, "picture": {**picture, "path": "/elsewhere"}, "config": {"a": 2, "b": 1}}
+    other = {**payload, "picture": {**picture, "sha256": "t"}}
+    key = job_key("k", payload)
+    assert key == job_key("k", moved)
+    assert len({key, job_key("l", payload), job_key("k", other)}) == 3
+    assert len(code_version()) == 64
+    monkeypatch.setattr(jobs, "_library_versions", lambda: ("0",))
+    assert job_key("k", payload) != key

@@ -1,0 +1,85 @@
+"""Preprocessing equals the pipelines that the weights were published with, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import get_weight
+
+from spade_core.errors import ModelError
+from spade_core.models.preprocessing import Preprocessing
+from spade_core.models.registry import MODELS, preprocessing_for
+from spade_core.models.timm import create, preprocessing_of
+from spade_core.pictures.picture import Picture
+
+SHAPES = [(300, 401), (97, 64), (224, 224), (20, 333)]
+
+
+def picture(height, width):
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Picture(pixels, "0" * 64, "noise.png")
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if entry.weights])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_torchvision_entries_follow_their_weights(name, shape):
+    shown = picture(*shape)
+    recipe = get_weight(MODELS[name].weights).transforms()
+    found = preprocessing_for(MODELS[name])(shown)
+    assert found.shape == (1, 3, 224, 224)
+    assert found.dtype == torch.float32
+    assert torch.equal(found[0], recipe(Image.fromarray(shown.pixels)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("options", [{}, {"crop_mode": "squash"}, {"interpolation": "bilinear", "crop_pct": 0.95}])
+def test_timm_models_follow_their_data_config(shape, options):
+    from timm.data import create_transform, resolve_model_data_config
+
+    module = create("tf_efficientnet_lite0")
+    module.pretrained_cfg = {**module.pretrained_cfg, **options}
+    recipe = create_transform(**resolve_model_data_config(module), is_training=False)
+    shown = picture(*shape)
+    assert torch.equal(preprocessing_of(module)(shown)[0], recipe(Image.fromarray(shown.pixels)))
+
+
+def test_timm_models_of_other_shapes_are_refused():
+    module = create("resnet10t")
+    module.pretrained_cfg = {**module.pretrained_cfg, "input_size": (3, 64, 128)}
+    with pytest.raises(ModelError, match="128 x 64 px: only square"):
+        preprocessing_of(module)
+
+
+def test_the_crop_is_what_the_model_sees():
+    recipe = Preprocessing(size=64, resize=80, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    shown = picture(100, 150)
+    crop = recipe.crop(shown)
+    assert crop.shape == (64, 64, 3)
+    assert crop.dtype == np.uint8
+    x = recipe(shown, dtype=torch.float64)
+    assert x.dtype == torch.float64
+    back = recipe.denormalize(x)
+    torch.testing.assert_close(
+        back[0].permute(1, 2, 0), torch.from_numpy(crop) / 255, check_dtype=False, atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(recipe.normalize(back), x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": 0},
+        {"size": 5000, "resize": 5000},
+        {"size": 300, "resize": 256},
+        {"mean": (0.5, 0.5)},
+        {"std": (1.0, 1.0, 0.0)},
+        {"std": (float("nan"),) * 3},
+        {"mean": (float("inf"),) * 3},
+        {"interpolation": "nearest"},
+    ],
+)
+def test_unusable_values_are_refused(options):
+    with pytest.raises(ModelError):
+        Preprocessing(**options)

@@ -1,0 +1,224 @@
+"""The solvers against their definitions, in float64."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from spade_core.pruning.solvers import SOLVERS, magnitude, obs, relative_error, sparsegpt
+from tests.reference.solvers import brute_force_obs, damped, naive_sparsegpt
+
+SHAPES = [(1, 4, 8), (3, 2, 6), (1, 1, 7), (1, 6, 1), (5, 1, 9)]
+INPUTS = ["full", "correlated", "deficient", "dead", "zeros"]
+SPARSITIES = [0, 0.1, 0.3, 0.5, 0.77, 0.95, 1]
+
+
+def problem(shape, inputs, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    groups, rows, cols = shape
+
+    def normal(*size):
+        return torch.randn(*size, generator=generator, dtype=torch.float64)
+
+    x = normal(groups, cols, 3 if inputs == "deficient" else 40)
+    if inputs == "correlated":
+        x = x + 3 * normal(groups, 1, x.shape[-1])
+    if inputs == "dead":
+        x[:, ::3] = 0
+        x[0] = 0 if groups > 1 else x[0]
+    weight = normal(groups, rows, cols)
+    if inputs == "zeros":
+        weight[torch.rand(weight.shape, generator=generator) < 0.2] = 0
+    return weight, x @ x.mT / x.shape[-1]
+
+
+def zeros(weight):
+    return int((weight == 0).sum())
+
+
+CASES = list(itertools.product(SHAPES, INPUTS, SPARSITIES))
+
+
+@pytest.mark.parametrize(("shape", "inputs", "sparsity"), CASES)
+def test_obs_equals_brute_force_elimination(shape, inputs, sparsity):
+    weight, moment = problem(shape, inputs)
+    wanted = round(sparsity * weight.numel())
+    found = obs.prune(weight, moment, sparsity)
+    assert zeros(found.weight) == max(wanted, zeros(weight))
+    if wanted <= zeros(weight):
+        assert torch.equal(found.weight, weight)
+        return
+    expected = brute_force_obs(weight, moment, wanted, found.damping)
+    if inputs == "dead":  # which of the free weights go first is a tie: compare the error
+        assert relative_error(weight, found.weight, moment) == pytest.approx(
+            relative_error(weight, expected, moment), abs=1e-12
+        )
+    else:
+        torch.testing.assert_close(found.weight, expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("block_size", [1, 3, 4])
+@pytest.mark.parametrize(("shape", "inputs", "sparsity"), CASES)
+def test_sparsegpt_equals_the_naive_version(shape, inputs, sparsity, block_size):
+    weight, moment = problem(shape, inputs)
+    wanted = round(sparsity * weight.numel())
+    found = sparsegpt.prune(weight, moment, sparsity, block_size=block_size)
+    assert zeros(found.weight) == max(wanted, zeros(weight))
+    forced = (weight == 0) | (moment.diagonal(dim1=1, dim2=2) == 0).unsqueeze(1)
+    if wanted <= zeros(weight):
+        assert torch.equal(found.weight, weight)
+    elif wanted > int(forced.sum()):
+        expected = naive_sparsegpt(weight, moment, wanted, found.damping, block_size)
+        torch.testing.assert_close(found.weight, expected, rtol=1e-8, atol=1e-9)
+    else:
+        assert relative_error(weight, found.weight, moment) == 0
+
+
+def test_sparsegpt_crosses_its_lazy_blocks():
+    weight, moment = problem((1, 3, 300), "correlated")
+    moment = moment + 0.1 * torch.eye(300, dtype=torch.float64)
+    for block_size in (1, 7, 200):
+        found = sparsegpt.prune(weight, moment, 0.5, block_size=block_size)
+        expected = naive_sparsegpt(weight, moment, 450, found.damping, block_size)
+        torch.testing.assert_close(found.weight, expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", [sparsegpt, obs, magnitude])
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_common_contract(solver, inputs):
+    weight, moment = problem((2, 3, 8), inputs)
+    before = weight.clone(), moment.clone()
+    for sparsity in SPARSITIES:
+        found = solver.prune(weight, moment, sparsity)
+        assert zeros(found.weight) == max(round(sparsity * weight.numel()), zeros(weight))
+        assert not ((weight == 0) & (found.weight != 0)).any(), "an existing zero came back"
+        single = solver.prune(weight.float(), moment.float(), sparsity)
+        assert single.weight.dtype == torch.float32
+        mixed = solver.prune(weight.float(), moment, sparsity)
+        assert mixed.weight.dtype == torch.float32
+        assert zeros(mixed.weight) == zeros(found.weight)
+    assert torch.equal(weight, before[0])
+    assert torch.equal(moment, before[1])
+    flat = solver.prune(weight[0], moment[0], 0.4)
+    assert flat.weight.shape == weight[0].shape
+
+
+@pytest.mark.parametrize("solver", [sparsegpt, obs, magnitude])
+def test_weights_on_dead_inputs_go_first_but_only_up_to_the_request(solver):
+    weight, moment = problem((1, 4, 9), "dead")
+    dead = (moment[0].diagonal() == 0).expand(4, 9)
+    few = solver.prune(weight[0], moment[0], 3 / 36).weight
+    assert zeros(few) == 3
+    assert ((few == 0) <= dead).all()
+    many = solver.prune(weight[0], moment[0], 0.5).weight
+    assert (many[dead] == 0).all()
+    assert zeros(many) == 18
+
+
+@pytest.mark.parametrize("block_size", [2, 3, 4])
+def test_obs_blocks_go_together_and_the_count_is_exact_to_a_block(block_size):
+    weight, moment = problem((2, 3, 12), "correlated")
+    found = obs.prune(weight, moment, 0.5, block_size=block_size).weight
+    gone = (found == 0).view(2, 3, -1, block_size)
+    assert (gone.all(-1) == gone.any(-1)).all()
+    assert abs(zeros(found) - 36) <= block_size
+
+
+def test_obs_block_prices_a_whole_block():
+    weight, moment = problem((1, 1, 4), "correlated")
+    found = obs.prune(weight, moment, 0.5, block_size=2).weight
+    errors = []
+    for gone, kept in (([0, 1], [2, 3]), ([2, 3], [0, 1])):
+        h = moment[0]
+        solved = torch.zeros(1, 1, 4, dtype=torch.float64)
+        moved = torch.linalg.solve(h[kept][:, kept], h[kept][:, gone] @ weight[0, 0, gone])
+        solved[0, 0, kept] = weight[0, 0, kept] + moved
+        errors.append(relative_error(weight, solved, moment))
+    assert relative_error(weight, found, moment) == pytest.approx(min(errors))
+
+
+def test_obs_selection_sorted_cuts_each_row_at_its_count_of_cheap_losses():
+    weight, moment = problem((1, 5, 8), "correlated", seed=3)
+    greedy = obs.prune(weight, moment, 0.6).weight
+    ranked = obs.prune(weight, moment, 0.6, selection="sorted").weight
+    assert zeros(greedy) == zeros(ranked) == 24
+    with pytest.raises(ValueError, match="selection"):
+        obs.prune(weight, moment, 0.5, selection="best")
+
+
+@pytest.mark.parametrize("inputs", ["full", "correlated"])
+def test_obs_is_never_worse_than_sparsegpt(inputs):
+    for seed in range(5):
+        weight, moment = problem((1, 6, 20), inputs, seed)
+        for sparsity in (0.3, 0.6, 0.9):
+            exact = obs.prune(weight, moment, sparsity).weight
+            fast = sparsegpt.prune(weight, moment, sparsity, damping=0).weight
+            assert relative_error(weight, exact, moment) <= relative_error(weight, fast, moment) * (1 + 1e-9)
+
+
+def test_obs_chunks_do_not_change_the_result(monkeypatch):
+    weight, moment = problem((2, 7, 10), "correlated")
+    whole = obs.prune(weight, moment, 0.6).weight
+    monkeypatch.setattr(obs, "CHUNK_BYTES", 10 * 10 * 8 * 3)
+    torch.testing.assert_close(obs.prune(weight, moment, 0.6).weight, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_a_singular_second_moment_climbs_the_ladder_and_says_so():
+    weight, moment = problem((1, 4, 8), "deficient")
+    assert obs.prune(weight, moment, 0.5).damping > 0
+    assert sparsegpt.prune(weight, moment, 0.5, damping=0).damping > 0
+    weight, moment = problem((1, 4, 8), "full")
+    assert obs.prune(weight, moment, 0.5).damping == 0
+    assert sparsegpt.prune(weight, moment, 0.5).damping == 0.01
+
+
+def test_an_indefinite_matrix_and_bad_arguments_are_refused():
+    weight, moment = problem((1, 2, 4), "full")
+    with pytest.raises(ValueError, match="positive semidefinite"):
+        obs.prune(weight, -1000 * moment + 1e-3 * torch.eye(4, dtype=torch.float64), 0.5)
+    for bad in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="sparsity"):
+            sparsegpt.prune(weight, moment, bad)
+    with pytest.raises(ValueError, match="does not fit"):
+        sparsegpt.prune(weight, moment[:, :3, :3], 0.5)
+    with pytest.raises(ValueError, match="finite"):
+        sparsegpt.prune(weight * float("inf"), moment, 0.5)
+    with pytest.raises(ValueError, match="float32 or float64"):
+        sparsegpt.prune(weight, moment.half(), 0.5)
+
+
+def test_a_wholly_dead_layer_is_pruned_without_error():
+    weight = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    moment = torch.zeros(2, 4, 4)
+    for solver in (sparsegpt, obs, magnitude):
+        for sparsity in (0.0, 0.5, 1.0):
+            assert zeros(solver.prune(weight, moment, sparsity).weight) == round(24 * sparsity)
+
+
+@pytest.mark.parametrize("count", [1, 7, 20, 30])
+def test_among_equal_magnitudes_the_first_go(count):
+    values = torch.randint(-2, 3, (1, 5, 8), generator=torch.Generator().manual_seed(0)).float()
+    moment = torch.eye(8)[None]
+    found = magnitude.prune(values, moment, count / 40).weight.flatten()
+    expected = values.flatten().clone()
+    expected[values.flatten().abs().argsort(stable=True)[:count]] = 0
+    assert torch.equal(found, expected)
+
+
+def test_damping_is_a_fraction_of_the_mean_nonzero_diagonal():
+    weight, moment = problem((1, 3, 6), "dead")
+    explicit = damped(moment[0], 0.1).unsqueeze(0)
+    found = sparsegpt.prune(weight, moment, 1.0, damping=0.1)
+    assert found.damping == 0.1
+    alive = moment[0].diagonal() != 0
+    assert torch.allclose(
+        explicit[0].diagonal()[alive], moment[0].diagonal()[alive] + 0.1 * moment[0].diagonal()[alive].mean()
+    )
+
+
+def test_registry_names_every_solver():
+    assert set(SOLVERS) == {"fastspade", "spade", "magnitude"}
+    assert SOLVERS["fastspade"].damping == 0.01
+    assert SOLVERS["spade"].damping == 0

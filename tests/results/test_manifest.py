@@ -1,0 +1,153 @@
+"""Results: manifest, files, replay bit for bit."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import spade_core as sc
+from spade_core.errors import ConfigError
+from spade_core.results import manifest as results
+from spade_core.results.comparison import AnalysisConfig, analyse
+from spade_core.results.manifest import bundle, file_names, manifest, read_manifest, replay, save, threads
+
+METHODS = ("saliency", "gradient_shap")
+OPTIONS = {"gradient_shap": {"samples": 2}}
+
+
+@pytest.fixture(scope="module")
+def analysis(lite0, coffee):
+    config = AnalysisConfig(METHODS, trace={"views": 3, "sparsity": 0.4}, options=OPTIONS, seed=3)
+    return analyse(lite0, coffee, config)
+
+
+def test_pairs_come_as_they_are_ready_and_progress_rises(small, noise):
+    events, fractions = [], []
+    config = AnalysisConfig(METHODS, trace={"views": 2, "sparsity": 0.4}, options=OPTIONS)
+    made = analyse(
+        small, noise, config,
+        progress=lambda done, total, note: fractions.append(done / total),
+        on_trace=lambda trace: events.append("trace"), on_pair=lambda slug, pair: events.append(slug),
+    )  # fmt: skip
+    assert events == ["trace", *METHODS]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert made.pairs["saliency"].dense.target == made.trace.fidelity.target
+
+
+def test_unsupported_methods_are_refused_but_the_others_run(noise):
+    from tests import nets
+
+    model = nets.loaded("vit_b_16", 32)
+    config = AnalysisConfig(("deeplift", "saliency"), trace={"views": 2, "sparsity": 0.4})
+    made = analyse(model, noise, config)
+    assert list(made.pairs) == ["saliency"]
+    assert "GELU" in made.refused["deeplift"]
+    with pytest.raises(ConfigError, match="GELU"):
+        analyse(model, noise, AnalysisConfig(("deeplift",), trace={"views": 2, "sparsity": 0.4}))
+
+
+def test_config_round_trip_and_checks():
+    config = AnalysisConfig(METHODS, "espresso", {"views": 3}, OPTIONS, 5)
+    assert AnalysisConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ConfigError, match="no method 'x'"):
+        AnalysisConfig(("x",))
+    with pytest.raises(ConfigError, match="at least one"):
+        AnalysisConfig(())
+
+
+def test_the_manifest_says_everything(analysis, lite0, coffee):
+    found = json.loads(json.dumps(manifest(analysis)))
+    assert found["model"]["sha256"] == lite0.sha256
+    assert found["picture"]["sha256"] == coffee.sha256
+    assert found["target"] == {"index": 967, "label": "espresso"}
+    assert found["trace"]["views"] == 3
+    assert found["trace"]["calibration"] == "sequential"
+    assert found["environment"]["threads"] == torch.get_num_threads()
+    assert found["methods"]["gradient_shap"]["settings"]["batch_size"] == 16
+    assert len(found["layers"]) == 50
+    assert found["sparsity"] == pytest.approx(0.4, abs=0.001)
+
+
+def test_the_files_are_those_of_the_maps(analysis, tmp_path):
+    folder = save(bundle(analysis), tmp_path / "out")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"manifest.json", "figure.png", *file_names("saliency"), *file_names("gradient_shap")}
+    array = np.load(folder / "spade_saliency.npy")
+    assert np.array_equal(array, analysis.pairs["saliency"].spade.map)
+    assert array.dtype == np.float32
+    picture = Image.open(io.BytesIO((folder / "dense_saliency.png").read_bytes()))
+    assert picture.size == (224, 224)
+
+
+def test_replay_gives_the_same_bits(analysis, tmp_path):
+    folder = save(bundle(analysis), tmp_path / "out")
+    _, comparison = replay(folder / "manifest.json", device="cpu")
+    assert comparison.identical
+    assert set(comparison) == {f"{side}_{slug}" for side in ("dense", "spade") for slug in METHODS}
+
+
+def test_replay_notices_differences(analysis, tmp_path):
+    folder = save(bundle(analysis), tmp_path / "out")
+    described = json.loads((folder / "manifest.json").read_text())
+    described["config"]["seed"] = 4
+    (folder / "manifest.json").write_text(json.dumps(described))
+    _, comparison = replay(folder, device="cpu")
+    assert not comparison.identical
+    assert comparison["dense_saliency"] == 0
+    assert comparison["spade_saliency"] > 0
+
+
+def test_replay_refuses_other_pictures_weights_and_files(analysis, tmp_path):
+    folder = save(bundle(analysis), tmp_path / "out")
+    with pytest.raises(ConfigError, match="not the one of the manifest"):
+        replay(folder, image="bundled:cat", device="cpu")
+    described = json.loads((folder / "manifest.json").read_text())
+    described["model"]["sha256"] = "0" * 64
+    (folder / "other.json").write_text(json.dumps(described))
+    with pytest.raises(ConfigError, match="their sha256 differs"):
+        replay(folder / "other.json", device="cpu")
+    for text, message in (("{}", "not a manifest"), ("no json", "not a manifest"), ("[1]", "not a manifest")):
+        (folder / "bad.json").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            read_manifest(folder / "bad.json")
+    described["schema_version"] = 99
+    (folder / "new.json").write_text(json.dumps(described))
+    with pytest.raises(ConfigError, match="schema 99"):
+        read_manifest(folder / "new.json")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_manifest(tmp_path / "absent.json")
+
+
+def test_threads_are_set_and_restored():
+    before = torch.get_num_threads()
+    with threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError), threads(before + 1):
+        1 / 0  # noqa: B018
+    assert torch.get_num_threads() == before
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        save({"a": b""}, tmp_path / "file")
+
+
+def test_colours_span_the_limits():
+    from spade_core.pictures.figures import colorize
+
+    values = np.array([[-2.0, 0.0, 2.0]])
+    signed = colorize(values, (-1, 1), True)
+    assert signed.shape == (1, 3, 3)
+    assert signed[0, 1].min() > 240, "zero is white"
+    assert signed[0, 0, 2] > signed[0, 0, 0], "negative is blue"
+    assert signed[0, 2, 0] > signed[0, 2, 2], "positive is red"
+    assert results.SCHEMA_VERSION == 1
+    assert sc.__version__

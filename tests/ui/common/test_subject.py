@@ -1,0 +1,64 @@
+"""Waiting for a job without which a page cannot go on: one that fails late says so, and is not submitted again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from spade_core.errors import JobError
+from spade_core.ui.common import subject
+
+
+class StoppedError(Exception):
+    """The page stopped here."""
+
+
+class Failing:
+    """A ticket of a job that outlasts the first look and has failed by the second."""
+
+    looks = 0
+
+    def look(self, *_):
+        self.looks += 1
+        return SimpleNamespace(finished=self.looks > 1)
+
+    def result(self):
+        raise JobError("The weights cannot be downloaded.")
+
+
+def test_a_job_that_fails_late_says_so_and_is_submitted_once(monkeypatch):
+    ticket, submitted = Failing(), []
+
+    def stop():
+        raise StoppedError
+
+    monkeypatch.setattr(subject, "st", SimpleNamespace(session_state={}, stop=stop, caption=None))
+    monkeypatch.setattr(subject, "jobs", lambda: SimpleNamespace(submit=lambda *job: submitted.append(job) or ticket))
+    monkeypatch.setattr(subject.panels, "wait_briefly", ticket.look)
+    monkeypatch.setattr(subject, "follow", lambda *_args, **_options: None)
+    with pytest.raises(StoppedError):
+        subject.wait_for("layers", {"model": "m"}, "Looking …")
+    with pytest.raises(JobError, match="downloaded"):
+        subject.wait_for("layers", {"model": "m"}, "Looking …")
+    assert submitted == [("layers", {"model": "m"})]
+    with pytest.raises(JobError):
+        subject.wait_for("layers", {"model": "other"}, "Looking …")
+    assert len(submitted) == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "query", "expected"),
+    [
+        (None, {}, "drawing"),
+        ("default", {}, "drawing"),
+        ("uniform", {}, "uniform"),
+        (None, {"picture": "koala"}, "default"),
+        (None, {"preset": "auto"}, "auto"),
+    ],
+)
+def test_a_page_begins_with_its_own_preset_unless_a_link_or_a_choice_says_otherwise(monkeypatch, last, query, expected):
+    state = {} if last is None else {"last_choice": subject.Choice(preset=last)}
+    parameters = SimpleNamespace(to_dict=lambda: query)
+    monkeypatch.setattr(subject, "st", SimpleNamespace(session_state=state, query_params=parameters, error=None))
+    assert subject.start_of("neurons", preset="drawing").preset == expected
