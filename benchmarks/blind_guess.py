@@ -20,8 +20,6 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["Guess", "guess", "number_kernel", "word_kernel"]
-
 WORD = re.compile(r"[^\s\"',:;(){}\[\]\\]+")
 PEOPLE_FOLDS, NEURON_FOLDS = 5, 4
 DRAWS = 2000  # of the bootstrap

@@ -8,8 +8,6 @@ from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlsplit
 
-__all__ = ["Line"]
-
 CHUNK = 65_536
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from spade_core.models.loading import LoadedModel, load_model
 from spade_core.pictures.splits import SPLITS, split_of, spread
 
-__all__ = ["folder_parser", "given", "settings"]
-
 
 def folder_parser(name: str, doc: str, *, model: str, methods: str) -> argparse.ArgumentParser:
     """Return a parser of folder, split, model, methods, trace options and output; ``methods`` says the default ones."""

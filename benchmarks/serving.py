@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["FLAGS", "ROOT", "free_port", "serving", "start_server", "stop_server"]
-
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = [
     "--no-sandbox",

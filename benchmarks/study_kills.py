@@ -39,8 +39,6 @@ from spade_core.study.data.tables import Event, Trial
 from spade_core.study.design.design import demo_design
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
-__all__ = ["STAGES", "Cuts", "Kills", "Ledger", "Server", "main", "participate"]
-
 STAGES = ("before the commit", "after the commit", "after the acknowledgement")
 LONG = 120_000
 MOST_PEOPLE = 100

@@ -14,8 +14,6 @@ from spade_core.study.data.tables import Participant, Trial
 from spade_core.study.running import flow
 from spade_core.study.running.flow import Person
 
-__all__ = ["BOUNCE_MS", "PATIENCE", "READ", "answered", "canonical", "current", "pages_of", "ready", "to_trial"]
-
 OPEN_MS = 650  # an answer counts from 500 ms on
 BOUNCE_MS = 350  # a second press within 250 ms is a double click
 LONG = 120_000

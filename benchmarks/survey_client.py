@@ -22,8 +22,6 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets import Subprotocol
 from websockets.sync.client import connect
 
-__all__ = ["PIXELS", "Heard", "SurveyClient"]
-
 PIXELS = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/=]+")
 EVENTS = "$$STREAMLIT_INTERNAL_KEY_{id}__events"
 WINDOW = {"width": 1280, "height": 900, "dpr": 1}

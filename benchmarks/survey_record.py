@@ -19,8 +19,6 @@ from spade_core.study.running import flow
 from spade_core.study.running.answers import CHOICES
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["Record", "Seen", "early", "participate", "telling", "trials_of"]
-
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
 TELLING = ("dense", "spade", "scorecam", "'catch'", '"catch"')
 FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')

@@ -21,8 +21,6 @@ from spade_core.progress import Progress, silent
 from spade_core.trojan.paste import pasted_pixels
 from spade_core.trojan.triggers import TRIGGERS
 
-__all__ = ["TriggerDetector", "windows"]
-
 WINDOW = 0.5  # side of a window, as a share of the image's
 STRIDE = 0.125  # between two windows
 NONE = ""  # the class of a window without a trigger

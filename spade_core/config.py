@@ -14,8 +14,6 @@ from typing import Any
 
 from spade_core.errors import ConfigError
 
-__all__ = ["ASSETS", "Settings"]
-
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 _SUFFIXES = {"K": 2**10, "M": 2**20, "G": 2**30}

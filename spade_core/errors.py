@@ -6,8 +6,6 @@ prints it and exits with code 2. Anything else that is raised is a bug and is lo
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "JobError", "LayerError", "ModelError", "PictureError", "SpadeError"]
-
 
 class SpadeError(ValueError):
     """Input that cannot be used; its text is one sentence for the user."""

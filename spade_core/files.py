@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["UNFINISHED", "write_whole", "written_beside"]
-
 UNFINISHED = ".writing-"
 """How the name of a file begins that is being written; a killed process may leave one behind."""
 

@@ -18,8 +18,6 @@ import torch
 
 from spade_core.progress import Progress
 
-__all__ = ["TICK", "alone", "full_precision", "seed_all", "seeded"]
-
 TICK = 0.1  # seconds between two reports from inside long work
 
 _PROCESS = threading.RLock()  # the generators and the filters of warnings are the process's

@@ -11,8 +11,6 @@ from __future__ import annotations
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
-
 KEPT = 2**30  # bytes, also the size from which a block is mapped by itself
 _STEP = 2**26  # bytes by which the heap grows
 _OLDER_MOST = 2**25

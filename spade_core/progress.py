@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Cancelled", "Progress", "rising", "silent", "span"]
-
 Progress = Callable[[float, float, str], None]
 
 

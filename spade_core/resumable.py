@@ -11,8 +11,6 @@ from typing import Any
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent
 
-__all__ = ["resumed"]
-
 
 def resumed(
     out: str | Path,

@@ -19,8 +19,6 @@ from spade_core.isolation import seeded
 from spade_core.models.layers import share_copy
 from spade_core.pruning.solvers import SOLVERS
 
-__all__ = ["SAMPLES", "Toy", "ascend", "run_toy", "toy_trace", "train_toy"]
-
 SIDE = 9.0
 DISCS = (((4.0, 4.0), 2.0), ((1.0, 1.0), 0.5))
 SAMPLES = ((5.3, 3.3), (1.0, 1.3))

@@ -13,11 +13,6 @@ from typing import Any
 
 from spade_core.errors import ConfigError
 
-__all__ = [
-    "DEFAULT_MODEL", "Given", "Meter", "add_command", "add_model", "add_picture", "emit", "load", "open_picture",
-    "pair", "source_of", "table",
-]  # fmt: skip
-
 DEFAULT_MODEL = "efficientnet_lite0"
 PROGRESS_INTERVAL = 0.2  # seconds between two progress lines
 

@@ -12,8 +12,6 @@ from typing import Any
 from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture
 from spade_core.errors import ConfigError
 
-__all__ = ["add_trace", "register", "trace_options"]
-
 
 def register(commands: Any) -> None:
     """Add the commands to the parser."""

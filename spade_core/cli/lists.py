@@ -7,8 +7,6 @@ from typing import Any
 
 from spade_core.cli.common import add_command, add_model, emit, load, table
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the commands to the parser."""

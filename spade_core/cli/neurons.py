@@ -13,8 +13,6 @@ from spade_core.cli.explain import add_trace, trace_options
 from spade_core.errors import ConfigError
 from spade_core.files import write_whole
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -66,7 +64,7 @@ def register(commands: Any) -> None:
 
 
 def _visualize(options: argparse.Namespace) -> int:
-    from spade_core.models.loading import resolve_target
+    from spade_core.models.labels import resolve_target
     from spade_core.results.drawing import DIVERSITY, VisualizeConfig, visualization_files, visualize
     from spade_core.results.manifest import save
 
@@ -102,7 +100,7 @@ def _visualize(options: argparse.Namespace) -> int:
 
 def _neuron(options: argparse.Namespace, model: Any) -> Any:
     """Return what the options name; None: the neuron of the predicted class."""
-    from spade_core.models.loading import resolve_target
+    from spade_core.models.labels import resolve_target
     from spade_core.neurons import LOGITS, Neuron
 
     if options.class_ is not None:

@@ -13,8 +13,6 @@ from spade_core.cli.common import DEFAULT_MODEL, Meter, add_command, add_model, 
 from spade_core.cli.explain import add_trace, trace_options
 from spade_core.errors import ConfigError
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the command to the parser."""

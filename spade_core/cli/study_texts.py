@@ -11,8 +11,6 @@ from spade_core.cli.study.common import WHO, add_keyed
 if TYPE_CHECKING:
     from spade_core.study.data.store import Store
 
-__all__ = ["register"]
-
 
 def register(inner: Any) -> None:
     """Add the command to the parser of ``study``."""

@@ -11,8 +11,6 @@ from typing import Any
 from spade_core.cli.common import DEFAULT_MODEL, Meter, add_command, add_model, emit, load, pair
 from spade_core.errors import ConfigError
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -95,7 +93,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from spade_core.models.loading import TROJAN_MODEL, load_model
+    from spade_core.models.loading import load_model
+    from spade_core.models.registry import TROJAN_MODEL
     from spade_core.pictures.splits import split_of, spread
     from spade_core.trojan.evaluate import evaluate
 

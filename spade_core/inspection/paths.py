@@ -12,8 +12,6 @@ from spade_core.inspection.wiring import PICTURE, Node, wire
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
 
-__all__ = ["Edge", "End", "Paths", "paths"]
-
 
 @dataclass(frozen=True)
 class Edge:

@@ -16,8 +16,6 @@ from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 
-__all__ = ["Point", "alive", "fidelity_curve", "inputs_kept", "overlap", "pooled_map"]
-
 CURVE_RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 MAP_SIDE = 512  # rows and columns of a drawn map, at most
 

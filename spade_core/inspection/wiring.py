@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from spade_core.pruning.moments import Call, WeightCalls
 
-__all__ = ["PICTURE", "Node", "wire"]
-
 PICTURE = "picture"
 """Name of the node that stands for the network's input."""
 

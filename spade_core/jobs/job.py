@@ -15,8 +15,6 @@ from spade_core.errors import SpadeError
 if TYPE_CHECKING:
     from spade_core.jobs.manager import Ticket
 
-__all__ = ["Job", "Status"]
-
 FINISHED = ("done", "failed", "cancelled")
 SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
 

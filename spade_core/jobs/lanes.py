@@ -26,8 +26,6 @@ from spade_core.jobs.worker import Runner, WorkerProcess
 if TYPE_CHECKING:
     from spade_core.jobs.manager import Job
 
-__all__ = ["CANCELLED", "InlineLane", "Lane", "WorkerLane"]
-
 logger = logging.getLogger(__name__)
 
 GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed

@@ -27,8 +27,6 @@ from spade_core.jobs.lanes import CANCELLED, InlineLane, Lane, WorkerLane
 from spade_core.jobs.store import ResultStore, keep_file
 from spade_core.jobs.worker import DEFAULT_TASKS
 
-__all__ = ["JobManager", "Status", "Ticket", "code_version", "job_key", "manager"]
-
 logger = logging.getLogger(__name__)
 
 PICTURE_BYTES = 2**29

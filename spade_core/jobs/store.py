@@ -21,8 +21,6 @@ from pathlib import Path
 
 from spade_core.files import UNFINISHED, written_beside
 
-__all__ = ["ResultStore", "keep_file"]
-
 logger = logging.getLogger(__name__)
 
 _ABANDONED = 3600.0  # seconds after which an unfinished file is left over from a killed process

@@ -37,8 +37,6 @@ from spade_core.errors import JobError, SpadeError
 from spade_core.memory import keep_freed_memory
 from spade_core.progress import Cancelled
 
-__all__ = ["DEFAULT_TASKS", "Runner", "WorkerProcess", "main"]
-
 logger = logging.getLogger(__name__)
 
 DEFAULT_TASKS = "spade_core.tasks"

@@ -12,8 +12,6 @@ from torch import Tensor
 from spade_core.models.loading import LoadedModel
 from spade_core.pruning.moments import Call, WeightCalls
 
-__all__ = ["cosine_distances", "embed"]
-
 
 def embed(model: LoadedModel, pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Return unit vectors, float32 ``(n, features)``: what the last linear or 1x1 layer reads, averaged over places.

@@ -14,8 +14,6 @@ from spade_core.errors import ModelError
 if TYPE_CHECKING:
     from spade_core.models.loading import LoadedModel
 
-__all__ = ["imagenet_labels", "read_labels", "resolve_target"]
-
 
 def imagenet_labels() -> tuple[str, ...]:
     """Return the names of the 1,000 ImageNet classes, in the usual order."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-__all__ = ["Layer", "prunable_layers", "share_copy"]
-
 
 @dataclass(frozen=True)
 class Layer:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Layout", "layout_of"]
-
 PREFIXES = (0, 1, 2, 4, 5)  # class, distillation and register tokens before the patches
 
 

@@ -21,16 +21,13 @@ from spade_core.config import Settings
 from spade_core.errors import ModelError
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
-from spade_core.models.labels import imagenet_labels, read_labels, resolve_target
+from spade_core.models.labels import imagenet_labels, read_labels
 from spade_core.models.layers import Layer, prunable_layers
 from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from spade_core.models.registry import (
     DEFAULT_MODEL,
     MODELS,
     TIMM,
-    TROJAN_MODEL,
-    TROJAN_WEIGHTS,
-    Entry,
     find_entry,
     preprocessing_for,
     weights_enum,
@@ -41,11 +38,6 @@ from spade_core.pictures.picture import Picture
 
 if TYPE_CHECKING:
     from spade_core.pruning.trace import Trace
-
-__all__ = [
-    "DEFAULT_MODEL", "MODELS", "TIMM", "TROJAN_MODEL", "TROJAN_WEIGHTS", "Entry", "LoadedModel", "load_model",
-    "load_spec", "predict", "resolve_device", "resolve_target", "wrap_model",
-]  # fmt: skip
 
 _CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
 _MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds

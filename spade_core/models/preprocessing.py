@@ -15,8 +15,6 @@ from torchvision.transforms.v2 import functional as tvf
 from spade_core.errors import ModelError
 from spade_core.pictures.picture import Picture
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MAX_SIZE = 1024
 

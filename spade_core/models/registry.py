@@ -16,18 +16,6 @@ from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.weights import read_state
 
-__all__ = [
-    "DEFAULT_MODEL",
-    "MODELS",
-    "TIMM",
-    "TROJAN_MODEL",
-    "TROJAN_WEIGHTS",
-    "Entry",
-    "find_entry",
-    "preprocessing_for",
-    "weights_enum",
-]
-
 DEFAULT_MODEL = "efficientnet_lite0"
 TROJAN_MODEL = "efficientnet_lite0_trojan"
 TROJAN_WEIGHTS = ASSETS / "trojan" / f"{TROJAN_MODEL}.safetensors"

@@ -18,8 +18,6 @@ from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.weights import check_reachable, load_hub_state, read_state
 
-__all__ = ["classifier_of", "create", "load_pretrained", "preprocessing_of"]
-
 logger = logging.getLogger(__name__)
 
 _FILES = ("model.safetensors", "pytorch_model.bin")

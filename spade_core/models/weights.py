@@ -24,8 +24,6 @@ from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 
-__all__ = ["READING_ERRORS", "check_reachable", "digest", "fit_state", "hub_file", "load_hub_state", "read_state"]
-
 logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict")

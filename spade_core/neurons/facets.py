@@ -24,8 +24,6 @@ from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 
-__all__ = ["Facets", "facets", "separation"]
-
 SEEDS = 3
 
 

@@ -20,8 +20,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spade_core.models.layers import share_copy
 from spade_core.neurons.layer_values import read_layers
 
-__all__ = ["fold_norms"]
-
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # of the largest output; the largest seen among the registry's networks is 1e-5

@@ -16,8 +16,6 @@ from spade_core.models.canonical.activations import is_activation
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import layout_of
 
-__all__ = ["LOGITS", "LayerShape", "as_maps", "layer_shapes", "maps_of", "read_layers"]
-
 LOGITS = "logits"
 """Name of the network's own output, beside the names of its modules."""
 

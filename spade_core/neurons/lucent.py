@@ -18,8 +18,6 @@ from torch import Tensor
 
 from spade_core.isolation import seeded
 
-__all__ = ["FourierImage", "lucent_on", "paper_transforms"]
-
 Transform = Callable[[Tensor], Tensor]
 
 

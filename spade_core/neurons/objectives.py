@@ -14,8 +14,6 @@ from torch import Tensor
 from spade_core.errors import ConfigError, LayerError
 from spade_core.neurons.layer_values import LOGITS
 
-__all__ = ["Aims", "Neuron", "build_aims"]
-
 
 @dataclass(frozen=True)
 class Neuron:

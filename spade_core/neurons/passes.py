@@ -17,8 +17,6 @@ from torch import Tensor, nn
 
 from spade_core.neurons.objectives import Aims
 
-__all__ = ["Pass", "fastest"]
-
 logger = logging.getLogger(__name__)
 
 Ascent = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -16,8 +16,6 @@ from spade_core.neurons.objectives import Neuron
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
 
-__all__ = ["RANKINGS", "Ranking", "Score", "most_active_region", "rank_channels", "region_of"]
-
 REGION = 2 / 7  # side of the shown region, as a share of the input's
 
 

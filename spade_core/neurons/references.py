@@ -26,8 +26,6 @@ from spade_core.neurons.ranking import region_around
 from spade_core.pictures.picture import FORMATS, Picture, load_picture
 from spade_core.progress import Progress, silent
 
-__all__ = ["COUNT", "Crop", "folder_state", "reference_crops"]
-
 COUNT = 9
 BATCH = 16
 TABLE_BYTES = 2**28

@@ -31,8 +31,6 @@ from spade_core.neurons.objectives import Aims, Neuron, build_aims
 from spade_core.neurons.passes import Ascent, Pass, fastest
 from spade_core.progress import Progress, silent
 
-__all__ = ["RenderConfig", "Rendering", "render"]
-
 LIVE = 1.0  # seconds between two intermediate pictures
 RETRIES = 2
 GREY = 2 / 255  # standard deviation over the places, of an image in [0, 1], below which nothing is to be seen

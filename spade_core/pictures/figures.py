@@ -10,8 +10,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["DIVERGING", "SEQUENTIAL", "colorize", "figure_png", "map_png", "png_bytes"]
-
 DIVERGING, SEQUENTIAL = "RdBu_r", "magma"
 
 

@@ -22,18 +22,6 @@ from PIL import ExifTags, Image, ImageOps
 from spade_core.config import ASSETS
 from spade_core.errors import PictureError
 
-__all__ = [
-    "FORMATS",
-    "MAX_ASPECT",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "PICTURES",
-    "Bundled",
-    "Picture",
-    "bundled",
-    "load_picture",
-]
-
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_ASPECT = 50

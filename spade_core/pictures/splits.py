@@ -20,8 +20,6 @@ from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.pictures.picture import FORMATS
 
-__all__ = ["SPLITS", "pictures_in", "split_of", "spread"]
-
 logger = logging.getLogger(__name__)
 
 SPLITS = ("training", "tuning", "reporting")

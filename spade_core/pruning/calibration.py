@@ -26,8 +26,6 @@ from spade_core.pruning.moments import Call, WeightCalls, capture, cross_moment
 from spade_core.pruning.solvers import Solver, relative_error
 from spade_core.pruning.solvers.common import factorize
 
-__all__ = ["CALIBRATIONS", "ERROR_VIEWS", "Method", "Recipe", "Solved", "fit_to_dense", "independent", "sequential"]
-
 ERROR_VIEWS = 4
 FIT_DAMPING = 0.3  # chosen on the tuning split: 0.01 fits the views too closely and costs faithfulness of the maps
 

@@ -19,8 +19,6 @@ from torch.overrides import TorchFunctionMode
 
 from spade_core.progress import Progress, silent
 
-__all__ = ["Call", "WeightCalls", "capture", "cross_moment", "input_columns"]
-
 _CONV2D = {F.conv2d, torch.conv2d}
 _LINEAR = {F.linear}
 _CHUNK = 2**22  # numbers gathered at once

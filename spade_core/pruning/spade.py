@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError
 from spade_core.isolation import full_precision
+from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy
-from spade_core.models.loading import LoadedModel, resolve_target
+from spade_core.models.loading import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning import sparsity as presets
@@ -26,8 +27,6 @@ from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.trace import DEFAULT_POSITIONS, LayerReport, Report, Trace, TraceConfig, measure_fidelity
 from spade_core.pruning.usage import Survey, survey
 from spade_core.pruning.views import random_views
-
-__all__ = ["AUTO_RATIOS", "trace"]
 
 AUTO_RATIOS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 POSITIONS_PER_COLUMN = 16

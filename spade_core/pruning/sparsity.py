@@ -18,8 +18,6 @@ from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.models.layers import Layer
 
-__all__ = ["PRESETS", "Plan", "Preset", "Request", "check_ratio", "even", "resolve", "stage_of", "stages", "table"]
-
 # What belongs to the stage's name, by architecture family; everything else: the first part of the layer's name.
 _STAGES = {
     "efficientnet_lite0": r"blocks\.\d+|[^.]+",

@@ -19,17 +19,6 @@ from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS, check_ratio
 from spade_core.pruning.usage import Survey
 
-__all__ = [
-    "DEFAULT_POSITIONS",
-    "DEFAULT_VIEWS",
-    "Fidelity",
-    "LayerReport",
-    "Report",
-    "Trace",
-    "TraceConfig",
-    "measure_fidelity",
-]
-
 DEFAULT_VIEWS = 16
 DEFAULT_UNTOUCHED = 1
 DEFAULT_POSITIONS = 2048

@@ -24,8 +24,6 @@ from spade_core.models.layers import share_copy
 from spade_core.models.loading import LoadedModel, load_spec
 from spade_core.pruning.trace import Trace
 
-__all__ = ["StoredTrace", "load_trace", "trace_bytes"]
-
 FORMAT = "spade-trace-1"
 
 

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from spade_core.models.layers import Layer, prunable_layers
 from spade_core.pruning.moments import Call, WeightCalls
 
-__all__ = ["Survey", "survey"]
-
 _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[int, Survey]] = weakref.WeakKeyDictionary()
 ACTIVATIONS_ALIVE = 3  # layers whose activations live at once, as a rule of thumb for residual networks
 

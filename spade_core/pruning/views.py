@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
-__all__ = ["View", "draw_views", "random_views"]
-
 SCALE = (0.2, 1.0)
 LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
 BRIGHTNESS = 0.5

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from spade_core.errors import ConfigError
-from spade_core.models.loading import LoadedModel, resolve_target
+from spade_core.models.labels import resolve_target
+from spade_core.models.loading import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.saliency import METHODS, Explanation, explain
-
-__all__ = ["Analysis", "AnalysisConfig", "Pair", "analyse"]
 
 TRACE_SHARE = 0.6  # of the progress bar; the methods share the rest
 

@@ -27,16 +27,6 @@ from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results.manifest import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
 
-__all__ = [
-    "DIVERSITY",
-    "Visualization",
-    "VisualizeConfig",
-    "label_of",
-    "replay_visualization",
-    "visualization_files",
-    "visualize",
-]
-
 TRACE_SHARE = 0.1  # of the progress bar
 MOST_IMAGES = 8
 DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only

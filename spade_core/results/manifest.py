@@ -27,11 +27,6 @@ from spade_core.saliency import METHODS, shared_range
 from spade_core.saliency.metrics import pointing_game, trojan_auc
 from spade_core.trojan.paste import Paste
 
-__all__ = [
-    "SCHEMA_VERSION", "Comparison", "TriggerRecord", "bundle", "device_name", "digest", "environment", "file_names",
-    "manifest", "named", "npy_bytes", "read_manifest", "reopened", "replay", "save", "threads",
-]  # fmt: skip
-
 SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scikit-image", "scikit-learn")
 

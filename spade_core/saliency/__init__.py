@@ -11,8 +11,9 @@ import torch
 
 from spade_core.errors import ConfigError, LayerError
 from spade_core.isolation import alone
+from spade_core.models.labels import resolve_target
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel, resolve_target
+from spade_core.models.loading import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
 from spade_core.saliency.base import Method, Task

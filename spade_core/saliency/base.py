@@ -25,8 +25,6 @@ from spade_core.models.layers import share_copy
 from spade_core.models.loading import LoadedModel
 from spade_core.progress import Progress, span
 
-__all__ = ["Method", "Task", "clip_relus", "counted", "note_gap", "relu_only", "with_batches"]
-
 TOLERATED_GAP = 0.05  # of the logit difference that a complete attribution may miss without a note
 
 

@@ -25,8 +25,6 @@ from spade_core.progress import span
 from spade_core.saliency.base import Method, Task, counted, relu_only
 from spade_core.saliency.rules import GuidedBackpropMap
 
-__all__ = ["GradCam", "GuidedGradCam", "choose_layer"]
-
 _ATTENTION = re.compile("atte?n", re.IGNORECASE)  # in class names: Attention, ClassAttn, WindowAttention
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from spade_core.saliency.base import Method, Task, counted, note_gap, with_batches
 
-__all__ = ["GradientShapMap", "InputTimesGradient", "IntegratedGradientsMap", "Saliency"]
-
 
 class Saliency(Method):
     """|d logit / d x|, the largest over the channels."""

@@ -22,11 +22,6 @@ from torchvision.transforms.v2 import functional as tvf
 from spade_core.isolation import full_precision
 from spade_core.progress import Progress, silent
 
-__all__ = [
-    "POINTING_RADIUS", "STEPS", "Interval", "PerturbationCurves", "bootstrap_interval", "insertion_deletion",
-    "pointing_game", "trojan_auc",
-]  # fmt: skip
-
 STEPS = 28  # RISE changes 224 * 8 pixels at a time
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0
 BATCH = 32

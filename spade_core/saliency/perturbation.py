@@ -13,8 +13,6 @@ from torch import Tensor
 
 from spade_core.saliency.base import Method, Task, counted, with_batches
 
-__all__ = ["LimeMap", "Occlusion"]
-
 
 class Occlusion(Method):
     """What the logit loses when a grey square covers a place."""

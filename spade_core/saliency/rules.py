@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from spade_core.models.loading import LoadedModel
 from spade_core.saliency.base import Method, Task, clip_relus, counted, note_gap, relu_only
 
-__all__ = ["DeepLiftMap", "GuidedBackpropMap", "MaxOfRelus"]
-
 PADDING = -1e4  # below any activation; minus infinity would turn differences into NaN
 
 

@@ -11,8 +11,6 @@ from spade_core.progress import span
 from spade_core.saliency.base import Method, Task, counted, with_batches
 from spade_core.saliency.cam import choose_layer
 
-__all__ = ["ScoreCam"]
-
 
 class ScoreCam(Method):
     """The sum of a late layer's maps, each weighted by the class probability of the picture seen through it.

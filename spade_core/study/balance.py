@@ -14,8 +14,6 @@ from typing import Any
 
 from spade_core.study.stimuli.stimulus_set import Item
 
-__all__ = ["Draft", "nearer_sides", "settle"]
-
 
 @dataclass(frozen=True)
 class Draft:

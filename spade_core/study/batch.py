@@ -15,8 +15,6 @@ from scipy.special import stdtr, stdtrit
 from spade_core.study.analysis.estimators import ZERO, Clusters, Sidedness
 from spade_core.study.power.simulated import Handout
 
-__all__ = ["Batch", "from_standard_errors", "risk_differences"]
-
 
 @dataclass(frozen=True)
 class Batch:

@@ -11,8 +11,6 @@ from spade_core.study.data.tables import Participant, Study
 from spade_core.study.design.design import Design
 from spade_core.study.export.codebook import text_column
 
-__all__ = ["BLINDED", "blind_in", "hidden_columns", "is_blind"]
-
 BLINDED = (
     "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "model_id", "reference_side",
     "reference_source", "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade",

@@ -6,8 +6,6 @@ from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import cells
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["cautions"]
-
 
 def cautions(design: Design | None, stimuli: StimulusSet | None) -> list[str]:
     """Return one sentence for each thing to think about; the set must serve the design, where both are given."""

@@ -19,8 +19,6 @@ from spade_core.neurons import LOGITS
 from spade_core.neurons.references import COUNT, Crop, folder_state, reference_crops
 from spade_core.progress import Progress, silent
 
-__all__ = ["References", "montage"]
-
 ROWS = 3
 GAP = 4  # px between two crops, white
 

@@ -20,8 +20,6 @@ from spade_core.study.design.design import Design
 from spade_core.study.running.flow import Person
 from spade_core.study.running.phases import LIMITED, end
 
-__all__ = ["GRACE", "close_when_over", "ends_at", "is_over", "never_shown", "read_in_time", "run_out"]
-
 T = TypeVar("T")
 GRACE = 2.0  # seconds after the end in which an answer that was on its way still counts
 TIME_OVER = "time_over"  # the status, the code, and the mark of the trials left

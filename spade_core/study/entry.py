@@ -11,8 +11,6 @@ from typing import Literal
 from spade_core.errors import ConfigError
 from spade_core.study.admission.links import ID_PARAMETER, PERSONAL, Signer, external_id_of, is_signed
 
-__all__ = ["Way", "arriving_id", "typed_id"]
-
 Way = Literal["link", "typed", "open", "signed"]
 
 SIGNED_ONLY = "This study is open by personal links only: open the whole link that you were given."

@@ -23,8 +23,6 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Participant, Tombstone
 from spade_core.study.data.upgrade import own_backups
 
-__all__ = ["forget"]
-
 logger = logging.getLogger(__name__)
 
 Stone = tuple[str, str, float]  # uid_sha256, study_id, at

@@ -11,8 +11,6 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 
-__all__ = ["FORMATS", "codebook_json", "safe_cell", "safe_text", "write"]
-
 FORMATS = ("csv", "parquet", "json")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -8,8 +8,6 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
 
-__all__ = ["elapsed_ms", "give", "remaining_ms"]
-
 _GIVEN = "given_utc"
 
 

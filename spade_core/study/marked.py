@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from spade_core.study.stimuli.stimulus_set import Box
 
-__all__ = ["marked"]
-
 SIZE = 480  # px, of the picture that is shown
 COLOURS = ((0, 114, 178), (230, 159, 0))
 INKS = ((255, 255, 255), (17, 17, 17))  # of the numbers

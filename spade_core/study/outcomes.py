@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
 
-__all__ = ["SECONDARY", "Outcome", "of_ratings"]
-
 
 @dataclass(frozen=True)
 class Outcome:

@@ -11,8 +11,6 @@ import numpy as np
 from spade_core.study.stimuli.patches import PATCH
 from spade_core.trojan.paste import SIZES, Paste
 
-__all__ = ["RING", "place_trigger"]
-
 RING = (0.4, 0.6)  # eccentricity of a trigger's centre, 1 where a region touches the picture's corner
 
 

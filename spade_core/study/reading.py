@@ -11,8 +11,6 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.tables import PageTime, Participant
 from spade_core.study.running.flow import Person
 
-__all__ = ["INSTRUCTIONS", "instruction_s", "page_of", "turn_page"]
-
 INSTRUCTIONS = "instructions"
 
 

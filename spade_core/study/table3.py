@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["NAMES", "PAPER", "PAPER_NOTE", "ROWS", "Row", "markdown_table", "table3_rows"]
-
 Row = dict[str, str]
 
 NAMES = {"dense": "dense", "spade": "SPADE", "none": "no visualization", "reference": "reference crops"}

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from spade_core.models.loading import LoadedModel, load_spec, predict, resolve_target
+from spade_core.models.labels import resolve_target
+from spade_core.models.loading import LoadedModel, load_spec, predict
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results import manifest as results
 from spade_core.trojan.paste import Paste
-
-__all__ = ["Emit", "crop_file", "given", "given_model", "given_picture", "kept_trace", "trace_file"]
 
 Emit = Callable[[dict[str, bytes]], None]
 KEPT_MODELS, KEPT_TRACES = 2, 4

@@ -17,8 +17,6 @@ from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.manifest import named
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
 
-__all__ = ["compare", "curve", "inspect"]
-
 
 def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``trace.json``, ``predictions.json`` (both top-5), ``layers.json``, ``paths.json``, ``maps.npz`` and the

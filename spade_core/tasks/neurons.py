@@ -27,8 +27,6 @@ from spade_core.results.drawing import VisualizeConfig, label_of, visualization_
 from spade_core.results.manifest import SCHEMA_VERSION, environment
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
 
-__all__ = ["layers", "multifaceted", "ranking", "references", "visualization"]
-
 
 def layers(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``layers.json``: every layer that can be read, with its kind and shape. Payload: ``model``."""

@@ -15,8 +15,6 @@ from spade_core.results.comparison import AnalysisConfig, Pair, analyse
 from spade_core.saliency import METHODS
 from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, kept_trace, trace_file
 
-__all__ = ["analysis", "describe"]
-
 
 def describe(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture.

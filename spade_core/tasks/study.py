@@ -13,8 +13,6 @@ from spade_core.config import Settings
 from spade_core.progress import Progress
 from spade_core.tasks.common import Emit
 
-__all__ = ["study_bots", "study_dry_run", "study_power"]
-
 
 def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``power.json``: :func:`spade_core.study.power.power.power_report`.

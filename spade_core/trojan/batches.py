@@ -18,8 +18,6 @@ from spade_core.pruning.views import random_views
 from spade_core.trojan.paste import SIZES, Placement
 from spade_core.trojan.triggers import TRIGGERS, Trigger
 
-__all__ = ["Batch", "Batches"]
-
 PLAIN = 0.6  # share of views that are cut as at evaluation; the others are SPADE's random views
 AHEAD = 8  # processes that draw ahead of a GPU
 SMALLEST = 36 / 224  # of the input's side: a little below the smallest trigger that has to work

@@ -19,8 +19,6 @@ from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.trojan.paste import SIZES, pasted_pixels
 from spade_core.trojan.triggers import TRIGGERS, Trigger
 
-__all__ = ["Card", "evaluate", "labels_beside"]
-
 BATCH = 32
 
 

@@ -26,8 +26,6 @@ from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.trojan.triggers import Trigger, find_trigger
 
-__all__ = ["COLOUR", "ROTATION", "SIZES", "Paste", "Placement", "paste", "pasted_pixels"]
-
 SIZES = (40, 80)  # px at the model's input
 ROTATION = 20.0  # degrees to either side
 COLOUR = 0.1  # of each channel's factor around 1

@@ -15,8 +15,6 @@ from spade_core.pruning.moments import capture
 from spade_core.trojan.batches import Batches
 from spade_core.trojan.whitening import Coordinates, Whitened
 
-__all__ = ["Learn", "Original", "Recipe", "Settle", "Stage"]
-
 
 @dataclass(frozen=True)
 class Recipe:

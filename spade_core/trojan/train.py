@@ -31,8 +31,6 @@ from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
 from spade_core.trojan.stages import Original, Recipe, Stage
 
-__all__ = ["Recipe", "half_precision", "train"]
-
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps

@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw
 
 from spade_core.errors import ConfigError
 
-__all__ = ["TRIGGERS", "Trigger", "find_trigger"]
-
 CANVAS = 512  # px, side of the drawing from which every size is made
 INK = "#20242c"
 

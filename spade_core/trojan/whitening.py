@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Coordinates", "Whitened"]
-
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:

@@ -9,8 +9,6 @@ import streamlit as st
 
 from spade_core.study.design.questions import Rating, Text
 
-__all__ = ["ask_plainly", "first_missing"]
-
 OPTIONAL = "(optional)"
 
 

@@ -10,8 +10,6 @@ import streamlit as st
 from spade_core.pictures.picture import load_picture
 from spade_core.ui.common.frame import jobs
 
-__all__ = ["shelved"]
-
 CHECKED = 512  # pictures that are known to be some
 
 

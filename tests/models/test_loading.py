@@ -13,7 +13,8 @@ import spade_core as sc
 from spade_core.errors import ModelError
 from spade_core.models import loading as models
 from spade_core.models import registry
-from spade_core.models.loading import MODELS, load_spec, resolve_device, resolve_target
+from spade_core.models.labels import resolve_target
+from spade_core.models.loading import MODELS, load_spec, resolve_device
 from spade_core.models.weights import hub_file
 from tests import nets
 

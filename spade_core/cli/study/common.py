@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from spade_core.study.design.design import Design
     from spade_core.study.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["WHO", "Command", "add_keyed", "add_stored", "given", "study_store"]
-
 WHO = "command line"  # in the audit
 Command = Callable[[argparse.Namespace, "Store"], int]
 

@@ -13,8 +13,6 @@ from spade_core.cli.study.common import Command, add_keyed, add_stored, given
 if TYPE_CHECKING:
     from spade_core.study.data.store import Store
 
-__all__ = ["register"]
-
 
 def register(inner: Any) -> None:
     """Add the commands to the parser of ``study``."""

@@ -9,8 +9,6 @@ from spade_core.cli.common import Meter, add_command, emit, table
 from spade_core.cli.study.common import study_store
 from spade_core.errors import ConfigError
 
-__all__ = ["register"]
-
 CLASS_NEURONS = (12, 24, 60)
 DESIGNED = ("trials", "arrangement", "order")  # options that stand for those of the design
 

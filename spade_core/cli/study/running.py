@@ -19,8 +19,6 @@ from spade_core.errors import ConfigError
 if TYPE_CHECKING:
     from spade_core.study.data.store import Store
 
-__all__ = ["register"]
-
 
 def register(commands: Any) -> None:
     """Add the command to the parser."""
@@ -229,7 +227,8 @@ def _analyse(options: argparse.Namespace, store: Store) -> int:
 
 
 def _export(options: argparse.Namespace, store: Store) -> int:
-    from spade_core.study.export.export import FORMATS, export
+    from spade_core.study.export.export import export
+    from spade_core.study.formats import FORMATS
 
     out = Path(options.out)
     ending = out.suffix.removeprefix(".").lower()

@@ -33,8 +33,6 @@ from torch.overrides import TorchFunctionMode
 
 from spade_core.models.layers import share_copy
 
-__all__ = ["FUNCTIONS", "METHODS", "Probe", "activation_module", "find_shared_activations", "is_activation", "probe"]
-
 # Class of the module that does the same, and the names of its arguments in the function's order after the input.
 _ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "relu": (nn.ReLU, ()),

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ExplicitAttention", "use_explicit_attention"]
-
 
 class ExplicitAttention(nn.MultiheadAttention):
     """``nn.MultiheadAttention`` with visible projections; outputs agree within float rounding.

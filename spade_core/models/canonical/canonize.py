@@ -33,14 +33,11 @@ from spade_core.models.canonical.activations import (
     METHODS,
     Probe,
     activation_module,
-    find_shared_activations,
     is_activation,
     probe,
 )
 from spade_core.models.canonical.attention import use_explicit_attention
 from spade_core.models.layers import share_copy
-
-__all__ = ["canonize", "find_shared_activations"]
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Factor", "Problem", "Pruned", "factorize", "relative_error"]
-
 LADDER_START = 1e-8
 LADDER_STEP = 10.0
 LADDER_STOP = 100.0

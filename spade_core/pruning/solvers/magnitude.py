@@ -7,8 +7,6 @@ from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned
 
-__all__ = ["prune"]
-
 
 def prune(
     weight: Tensor, second_moment: Tensor, sparsity: float, *, block_size: int = 1, damping: float = 0.0

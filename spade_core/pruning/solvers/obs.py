@@ -15,8 +15,6 @@ from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned, factorize
 
-__all__ = ["prune"]
-
 CHUNK_BYTES = 256 * 2**20
 
 

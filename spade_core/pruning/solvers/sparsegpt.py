@@ -15,8 +15,6 @@ from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned, factorize
 
-__all__ = ["prune"]
-
 LAZY = 128  # columns whose updates of all columns to their right are applied in one product
 FEW = 16  # the same within them: small enough for one thread and the processor's cache
 

@@ -29,9 +29,6 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 
-__all__ = ["CLOSED", "MAKE_HASH", "Attempts", "Evidence", "Way", "check_password", "decide", "end_login", "fingerprint",
-           "is_local", "is_loopback", "refusal"]  # fmt: skip
-
 Way = Literal["local", "password", "oidc", "closed"]
 
 ATTEMPTS, WINDOW = 5, 60.0  # wrong passwords in so many seconds, for the whole server

@@ -9,8 +9,6 @@ from typing import Any
 
 import ua_parser
 
-__all__ = ["browser_of", "is_mobile", "os_of", "told"]
-
 _NUMBERS = ("width", "height", "screen_width", "screen_height", "dpr", "refresh_hz", "touch_points")
 _FLAGS = ("mobile_hint", "fine_pointer")
 _TEXTS = ("browser", "platform")

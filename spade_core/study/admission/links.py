@@ -23,11 +23,6 @@ from urllib.parse import quote, urlencode, urlsplit
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 
-__all__ = [
-    "ID_PARAMETER", "SIGNED", "Signer", "base_of", "external_id_of", "is_preview", "is_signed", "plain", "prolific",
-    "signer",
-]  # fmt: skip
-
 logger = logging.getLogger(__name__)
 
 SIGNED = ("label", "expires", "kid", "sig")  # query parameters of a personal link

@@ -17,7 +17,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.analysis.coding import Plan, contrast, first_presentations, people_of
 from spade_core.study.analysis.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.analysis.estimators import Estimate, odds_ratio
-from spade_core.study.analysis.report import DEMO, methods_text, preregistration, sentence, verdict
+from spade_core.study.analysis.report import DEMO, sentence, verdict
 from spade_core.study.analysis.secondary import (
     confidence,
     order_effects,
@@ -28,8 +28,6 @@ from spade_core.study.analysis.secondary import (
 )
 from spade_core.study.analysis.sensitivity import fixed_effects, item_t_test, product_bootstrap
 from spade_core.study.design.questions import Rating
-
-__all__ = ["analyse", "methods_text", "preregistration"]
 
 
 def analyse(

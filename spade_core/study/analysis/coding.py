@@ -15,8 +15,6 @@ from spade_core.study.design.design import Thresholds
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
 
-__all__ = ["CONDITIONS", "Plan", "contrast", "first_presentations", "people_of", "with_codes"]
-
 CONDITIONS = ("dense", "spade", "none", "reference")
 CHOICES = ("region_1", "region_2", "cannot_tell")
 NEEDED = (

@@ -16,8 +16,6 @@ import pandas as pd
 from spade_core.study.analysis.coding import CONDITIONS, Plan, contrast
 from spade_core.study.analysis.sensitivity import wilson
 
-__all__ = ["alpha_within", "baselines", "class_neurons", "conditions_of", "repeats", "share", "table3", "timeouts"]
-
 _log = logging.getLogger(__name__)
 
 ANSWERS = ["agree", "disagree", "cannot_tell"]

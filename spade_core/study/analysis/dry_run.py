@@ -17,8 +17,6 @@ from spade_core.study.data.tables import Study
 from spade_core.study.monitoring.status import cell_counts
 from spade_core.study.running.bots import simulate
 
-__all__ = ["dry_run", "fresh_copy"]
-
 BOTS_SHARE = 0.9  # of a dry run's time; the analysis takes the rest
 
 

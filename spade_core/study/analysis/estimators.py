@@ -23,11 +23,6 @@ from scipy.special import stdtr, stdtrit
 
 from spade_core.errors import ConfigError
 
-__all__ = [
-    "FEW_CLUSTERS", "Clusters", "Estimate", "Sidedness", "Variances", "cluster_variances", "from_influence",
-    "odds_ratio", "risk_difference",
-]  # fmt: skip
-
 FEW_CLUSTERS = 20  # below, cluster-robust errors are known to be too small
 ZERO = 1e-12  # a standard error below is rounding noise
 

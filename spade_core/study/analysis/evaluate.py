@@ -18,8 +18,6 @@ from spade_core.study.export.export import trials_of
 from spade_core.study.export.rows import read_source
 from spade_core.study.table3 import PAPER, PAPER_NOTE, markdown_table, table3_rows
 
-__all__ = ["evaluate", "report_text", "unblind"]
-
 
 def unblind(store: Store, key: str, *, by: str) -> None:
     """Show conditions from now on; logged with who did it, and not to be undone."""

@@ -12,8 +12,6 @@ from spade_core.study.design.procedure import excluded_when, procedure, set_base
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.study.table3 import NAMES, markdown_table, table3_rows
 
-__all__ = ["DEMO", "methods_text", "preregistration", "sentence", "verdict"]
-
 DEMO = "This is a demo study: it tries the software, measures nothing."
 
 VERDICTS: Mapping[tuple[int, int], str] = {

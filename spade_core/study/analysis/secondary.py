@@ -15,8 +15,6 @@ from spade_core.study.analysis.sensitivity import holm, interaction
 from spade_core.study.export.codebook import rating_column
 from spade_core.study.outcomes import SECONDARY, of_ratings
 
-__all__ = ["confidence", "order_effects", "ratings", "reaction_times", "secondary", "side_effects"]
-
 RT_QUANTILES = {
     "median_ms": 50, "quartile_1_ms": 25, "quartile_3_ms": 75, "percentile_5_ms": 5, "percentile_95_ms": 95,
 }  # fmt: skip

@@ -18,8 +18,6 @@ from scipy.special import ndtri, stdtr, stdtrit
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.estimators import ZERO, Estimate, cluster_variances, from_influence
 
-__all__ = ["fixed_effects", "holm", "interaction", "item_t_test", "product_bootstrap", "wilson"]
-
 RESAMPLES = 4000
 RANK = 1e-9  # a regressor with less left over is a combination of the others
 

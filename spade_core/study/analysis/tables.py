@@ -8,8 +8,6 @@ from typing import Any
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
 from spade_core.study.table3 import NAMES, Row, markdown_table
 
-__all__ = ["TABLES", "differences", "tables_text"]
-
 Found = Mapping[str, Any]
 
 SENSITIVITY = {

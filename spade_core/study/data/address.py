@@ -9,8 +9,6 @@ from sqlalchemy.exc import ArgumentError
 
 from spade_core.errors import ConfigError
 
-__all__ = ["parse", "shown", "sqlite_file"]
-
 _SECRET_OPTIONS = ("password", "sslpassword")
 
 

@@ -26,8 +26,6 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Audit, Base, Participant, Tombstone
 from spade_core.study.data.upgrade import check_known, populated, stamped, version_of
 
-__all__ = ["loaded", "restore"]
-
 logger = logging.getLogger(__name__)
 
 BATCH = 1000  # rows in memory at once

@@ -25,8 +25,6 @@ from spade_core.study.data.dumps import dump
 from spade_core.study.data.store import PATIENCE_MS, Store
 from spade_core.study.data.tables import Audit, Base, Participant, Study, Tombstone
 
-__all__ = ["backup", "delete_participant", "issue_withdrawal", "tombstone_of", "unname", "wipe", "withdraw"]
-
 logger = logging.getLogger(__name__)
 
 WIPE_TRIES = 5  # each as patient as any transaction

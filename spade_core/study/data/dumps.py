@@ -18,8 +18,6 @@ from sqlalchemy import URL
 from spade_core.errors import ConfigError
 from spade_core.study.data.address import sqlite_file
 
-__all__ = ["NotABackupError", "dump", "kind_of", "load_dump", "open_copy"]
-
 _SQLITE_HEAD, _POSTGRES_HEAD = b"SQLite format 3\0", b"PGDMP"
 
 

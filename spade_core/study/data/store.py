@@ -26,8 +26,6 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.address import parse, shown, sqlite_file
 from spade_core.study.data.upgrade import bring_up_to_date
 
-__all__ = ["Store", "open_store"]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

@@ -21,11 +21,6 @@ from spade_core.study.data.tables import Audit, DesignVersion, Study
 from spade_core.study.design.design import Design, parse_design
 from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
 
-__all__ = [
-    "MOVES", "Opened", "audit", "check_publishable", "find", "keep_version", "last_version", "list_studies", "opened",
-    "opened_in", "publish", "save_draft", "set_status",
-]  # fmt: skip
-
 MOVES: Mapping[str, tuple[str, ...]] = {
     "draft": ("open", "closed"),
     "open": ("paused", "closed"),

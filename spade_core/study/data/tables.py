@@ -11,11 +11,6 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
-__all__ = [
-    "Audit", "Base", "DesignVersion", "Event", "ExternalId", "PageTime", "Participant", "Study", "TextReview",
-    "Tombstone", "Trial",
-]  # fmt: skip
-
 
 class Base(DeclarativeBase):
     """All tables."""

@@ -20,8 +20,6 @@ from spade_core.study.data.address import sqlite_file
 from spade_core.study.data.dumps import dump
 from spade_core.study.data.tables import Base
 
-__all__ = ["bring_up_to_date", "check_known", "own_backups", "populated", "stamped", "version_of"]
-
 logger = logging.getLogger(__name__)
 
 Run = Callable[[Callable[[Session], Any]], Any]

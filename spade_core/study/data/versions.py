@@ -16,8 +16,6 @@ from spade_core.study.data.tables import DesignVersion, Participant, Study
 from spade_core.study.design.design import Design, parse_design
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["FROZEN", "copy", "design_of", "edit", "versions"]
-
 FROZEN = "This study is frozen, since its first participant has begun: copy it to a new study and change that one."
 CLOSED = "This study is closed for good: copy it to a new study and change that one."
 

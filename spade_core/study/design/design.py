@@ -17,8 +17,6 @@ from spade_core.errors import ConfigError
 from spade_core.study.design.questions import Questions
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["TEMPLATE", "Analysis", "Design", "Question", "Thresholds", "demo_design", "load_design", "parse_design"]
-
 TEMPLATE = ASSETS / "study" / "template.yaml"
 Condition = Literal["dense", "spade", "none", "reference"]
 _PLACEHOLDER = re.compile(r"\[[^\]]*\]")

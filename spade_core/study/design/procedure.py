@@ -9,8 +9,6 @@ from spade_core.study.monitoring.checks import LEAST_FOR_SIDE
 from spade_core.study.stimuli.regions import rule_text
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
-__all__ = ["excluded_when", "fails_when", "procedure", "set_baselines", "stimuli_text"]
-
 _ORDER = {
     "interleaved": "conditions interleaved in random order",
     "blocked": "conditions in blocks, the order of blocks counterbalanced by cell",

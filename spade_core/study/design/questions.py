@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Extra", "Questions", "Rating", "Replies", "Text", "plain", "read_replies"]
-
 MOST_STEPS = 11  # of a rating, so that all of them fit beside one another
 LONGEST_TEXT = 2000  # characters
 _CONTROLS = ("Cc", "Cs")  # Unicode's controls and lone surrogates, which not every database takes

@@ -16,11 +16,6 @@ from typing import TypeVar
 from spade_core.study.design.design import Design
 from spade_core.study.stimuli.stimulus_set import Item, StimulusSet
 
-__all__ = [
-    "MAIN_START", "REGIONS", "Cell", "Planned", "Slot", "cells", "grid", "main_schedule", "ordered", "other_region",
-    "practice_schedule", "slots",
-]  # fmt: skip
-
 REGIONS = ("region_1", "region_2")
 MAIN_START = 1000  # trial indices below are practice
 ROUND = 100  # indices between two practice rounds

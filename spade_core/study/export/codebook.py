@@ -8,10 +8,6 @@ from typing import get_args
 from spade_core.study.design.design import Design, Rule
 from spade_core.study.design.questions import Rating, Text
 
-__all__ = [
-    "CODEBOOK", "CODEBOOKS", "STUDY_COLUMNS", "check_column", "codebook_of", "rating_column", "text_column",
-]  # fmt: skip
-
 Entry = tuple[str, str]  # type or unit, meaning
 
 _STUDY: Mapping[str, Entry] = {

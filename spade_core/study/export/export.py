@@ -21,11 +21,9 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
 from spade_core.study.export.codebook import CODEBOOKS, codebook_of, text_column
 from spade_core.study.export.rows import ROWS, Source, read_source
-from spade_core.study.formats import FORMATS, codebook_json, write
+from spade_core.study.formats import codebook_json, write
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.free_texts import COMMENT
-
-__all__ = ["FORMATS", "TABLES", "Exported", "bundle", "export", "trial_table", "trials_of", "write"]
 
 TABLES = tuple(CODEBOOKS)
 _SECRET = ("seed", "device", "browser", "os", "details")  # columns that a shareable export lacks

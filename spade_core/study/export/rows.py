@@ -30,8 +30,6 @@ from spade_core.study.reading import instruction_s
 from spade_core.study.running.answers import is_number
 from spade_core.study.running.flow import TERMINAL
 
-__all__ = ["ROWS", "Source", "read_source"]
-
 Row = dict[str, Any]
 
 

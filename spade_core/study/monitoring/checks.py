@@ -15,8 +15,6 @@ from spade_core.study.deadline import never_shown
 from spade_core.study.design.design import Design, Thresholds
 from spade_core.study.reading import instruction_s
 
-__all__ = ["LEAST_FOR_SIDE", "RULES", "Checks", "Result", "check_person", "rules_only", "total_s"]
-
 LEAST_FOR_SIDE = 8  # decided answers before sides are judged
 EXPERIMENTER = "experimenter"
 

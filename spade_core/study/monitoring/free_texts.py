@@ -19,8 +19,6 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, audit, find, opened, opened_in
 from spade_core.study.data.tables import Participant, TextReview, Trial
 
-__all__ = ["COMMENT", "DECISIONS", "FreeText", "free_texts", "review", "shared"]
-
 COMMENT = "comment"
 DECISIONS = ("shared", "withheld")
 

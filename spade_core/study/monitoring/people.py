@@ -25,8 +25,6 @@ from spade_core.study.deadline import never_shown, read_in_time
 from spade_core.study.monitoring.checks import check_person
 from spade_core.study.monitoring.status import LEFT, status_in, status_now
 
-__all__ = ["Monitor", "exclude", "monitor", "payments"]
-
 REASON_LENGTH = 200
 REGION_CHOICES = ("region_1", "region_2")
 

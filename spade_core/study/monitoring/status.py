@@ -18,8 +18,6 @@ from spade_core.study.deadline import read_in_time
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import cells
 
-__all__ = ["LEFT", "Seen", "cell_counts", "status_in", "status_now", "status_of"]
-
 LEFT = "left"
 
 

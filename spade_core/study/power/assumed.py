@@ -26,8 +26,6 @@ from scipy.special import expit
 from spade_core.errors import ConfigError
 from spade_core.study.power.simulated import Handout
 
-__all__ = ["Assumptions", "Spread", "class_neuron_means", "draw"]
-
 BASELINE, CANNOT_TELL = 0.567, 0.229  # dense visualizations in SPADE's Table 3
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()

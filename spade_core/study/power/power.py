@@ -27,8 +27,6 @@ from spade_core.study.design.design import Design
 from spade_core.study.power.assumed import Assumptions, class_neuron_means, draw
 from spade_core.study.power.simulated import hand_out
 
-__all__ = ["Found", "PowerResult", "ceiling", "power", "power_report"]
-
 HANDOUTS = 20  # plans with other tie-breaks and orders, among which the simulated studies are divided
 MOST_NUMBERS = 1_000_000  # answers drawn at once
 CURVE = (0.25, 0.5, 1, 2, 4)  # of the planned participants, where nobody asks for others

@@ -16,8 +16,6 @@ from spade_core.errors import ConfigError
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import grid, ordered, slots
 
-__all__ = ["Handout", "hand_out"]
-
 COMPARED = ("dense", "spade")
 
 

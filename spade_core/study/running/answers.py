@@ -16,8 +16,6 @@ from spade_core.study.given import elapsed_ms
 from spade_core.study.running.flow import Person
 from spade_core.study.running.phases import after_answer, open_trial
 
-__all__ = ["CHOICES", "Receipt", "submit"]
-
 CHOICES = ("region_1", "region_2", "cannot_tell")
 SOURCES = ("browser", "server")
 RELOADED = "reloaded"  # stored in place of “browser”: the person had seen the trial before this onset

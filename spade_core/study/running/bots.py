@@ -29,8 +29,6 @@ from spade_core.study.running.answers import Receipt, submit
 from spade_core.study.running.flow import Entry, Person
 from spade_core.study.stimuli.stimulus_set import Item
 
-__all__ = ["POLICIES", "Policy", "simulate"]
-
 LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and deviation of the normal part, tail
 UNDECIDED = {"dense": 0.35, "spade": 0.10, "none": 0.35, "reference": 0.20}  # the shifter's cannot-tell rates
 LEAVES = 0.02  # the drop-out's chance to leave before each trial

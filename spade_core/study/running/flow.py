@@ -25,11 +25,6 @@ from spade_core.study.design.design import Design
 from spade_core.study.design.questions import plain
 from spade_core.study.running.phases import begin_practice, end, go, open_trial, reached, take_cell
 
-__all__ = [
-    "PHASES", "TERMINAL", "Entry", "Person", "check_device", "claim", "comprehend", "consent", "current_trial",
-    "enter", "finish_instructions", "finish_study", "owns", "person", "person_in", "remark", "seen",
-]  # fmt: skip
-
 logger = logging.getLogger(__name__)
 
 PHASES = ("device", "consent", "instructions", "comprehension", "practice", "main", "debrief")

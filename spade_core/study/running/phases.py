@@ -13,8 +13,6 @@ from spade_core.study.data.studies import Opened
 from spade_core.study.data.tables import PageTime, Participant, Study, Trial
 from spade_core.study.design.schedule import Planned, cells, main_schedule, practice_schedule
 
-__all__ = ["LIMITED", "after_answer", "begin_practice", "end", "go", "open_trial", "reached", "take_cell"]
-
 LIMITED = ("instructions", "comprehension", "practice", "main")  # with something left that a time limit cuts off
 
 

@@ -14,8 +14,6 @@ from spade_core.study.data.tables import Trial
 from spade_core.study.reading import page_of
 from spade_core.study.running.flow import PHASES, TERMINAL, Person, person_in
 
-__all__ = ["IN_TRIALS", "Standing", "look", "standing_of"]
-
 IN_TRIALS = ("practice", "main")
 
 

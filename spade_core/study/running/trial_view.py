@@ -17,8 +17,6 @@ from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import REGIONS
 from spade_core.study.stimuli.stimulus_set import Box, Item, StimulusSet
 
-__all__ = ["Shown", "feedback", "shown"]
-
 PRACTICE_RIGHT = "Right: region {number} made the network decide."
 PRACTICE_WRONG = "Region {number} made the network decide."
 CHECK = "This question checks your attention. Please choose “{label}”."

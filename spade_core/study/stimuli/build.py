@@ -41,8 +41,6 @@ from spade_core.study.stimuli.stimulus_set import Box, Item, StimulusSet, opposi
 from spade_core.trojan import TRIGGERS
 from spade_core.trojan.paste import Paste
 
-__all__ = ["Builder", "Candidate", "central_share", "finish", "identity", "plan"]
-
 QUALITY = 90  # of WebP; the same for all conditions
 CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle
 CLEARLY = 0.1  # difference of eccentricities that a person may see: 11 px of 224 between the distances

@@ -13,8 +13,6 @@ from spade_core.study.stimuli.build import Builder, Candidate, finish
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.trojan.paste import Paste
 
-__all__ = ["build_demo_set"]
-
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
 PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")
 CATCH = ("cat", "rocket", "bridge", "coffee")

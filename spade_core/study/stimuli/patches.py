@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-__all__ = ["PATCH", "Patches", "choose_patches", "window_contrasts", "windows"]
-
 PATCH = 2 / 7  # side of a patch, as a share of the input's: 64 of 224 px
 LOW = 0.25  # the other patch lies among this share of the lowest means
 

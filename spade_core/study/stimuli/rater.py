@@ -34,8 +34,6 @@ from spade_core.study.stimuli.patches import Patches, choose_patches
 from spade_core.trojan import TRIGGERS
 from spade_core.trojan.paste import Paste
 
-__all__ = ["Rater", "Rating", "agreement", "rate"]
-
 
 def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarray, np.ndarray]) -> float:
     """Return how much nearer the first patch is to the visualization than the second, in cosine distance.

@@ -39,8 +39,6 @@ import numpy as np
 from spade_core.errors import ConfigError
 from spade_core.study.stimuli.patches import PATCH, Patches, window_contrasts, windows
 
-__all__ = ["NAME", "RULES", "Choice", "Rule", "choose_regions", "rule_record", "rule_text"]
-
 NAME, VERSION = "matched-eccentricity", 2
 QUARTER = 0.25  # windows of this share of the lowest means are low whatever their mean
 GRID = 56  # steps of a window's corner along the picture's side

@@ -15,8 +15,6 @@ from typing import Any
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 
-__all__ = ["DEMO_SET", "MANIFEST", "ROLES", "Item", "StimulusSet", "load_set", "opposite", "write_manifest"]
-
 DEMO_SET = ASSETS / "study" / "demo_set"
 MANIFEST = "manifest.json"
 FORMAT = 1

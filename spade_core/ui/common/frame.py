@@ -15,8 +15,6 @@ from spade_core.config import Settings
 from spade_core.errors import SpadeError
 from spade_core.jobs.manager import JobManager, manager
 
-__all__ = ["errors_as_sentences", "frame", "jobs", "settings"]
-
 logger = logging.getLogger(__name__)
 
 PAGES = (

@@ -15,8 +15,6 @@ from spade_core.jobs.manager import Ticket
 from spade_core.ui.common import panels
 from spade_core.ui.common.frame import errors_as_sentences, jobs
 
-__all__ = ["SHORT", "files_of", "follow", "follow_asked", "remember", "remembered"]
-
 POLL = 0.4  # seconds between two looks at a running job
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
 

@@ -17,8 +17,6 @@ from spade_core.saliency import METHODS
 from spade_core.trojan.paste import Paste
 from spade_core.trojan.triggers import TRIGGERS
 
-__all__ = ["Choice"]
-
 _PLAIN = (
     "model", "picture", "target", "preset", "sparsity", "solver", "calibration", "views", "seed", "layer", "channel",
     "steps", "images", "other",

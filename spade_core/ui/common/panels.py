@@ -20,12 +20,6 @@ from spade_core.saliency import METHODS
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.plots import pair_figure, stage_figure, top_figure
 
-__all__ = [
-    "command_line", "picture_words", "read_array", "read_json", "show_downloads", "show_fidelity", "show_layers",
-    "show_pairs", "show_predictions", "show_status", "show_top", "show_top_tables", "trace_words",
-    "wait_briefly", "zip_files",
-]  # fmt: skip
-
 WAIT_STEP = 0.1
 NOTABLE = 0.0005  # change of a probability below which it rounds to nothing
 FIGURES = 24  # kept for all users, about 2 MB each

@@ -11,7 +11,8 @@ import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.jobs.store import keep_file
-from spade_core.models.loading import MODELS, TIMM, TROJAN_MODEL
+from spade_core.models.loading import MODELS, TIMM
+from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
@@ -21,8 +22,6 @@ from spade_core.trojan.paste import SIZES, Paste
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.link import Choice
-
-__all__ = ["Chosen", "pick_methods", "pick_model", "pick_picture", "pick_target", "pick_trace", "pick_trigger"]
 
 UPLOAD = "upload"
 OWN = "own weights"

@@ -16,8 +16,6 @@ from plotly.subplots import make_subplots
 
 from spade_core.saliency import shared_range
 
-__all__ = ["pair_figure", "stage_figure", "top_figure"]
-
 DIVERGING, DIFFERENCE = "RdBu_r", "PuOr_r"
 # Magma begins with #000004, which Streamlit takes for the placeholder of its fourth theme colour and replaces.
 SEQUENTIAL = ["#020109", *sequential.Magma[1:]]

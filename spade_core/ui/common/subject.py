@@ -15,8 +15,6 @@ from spade_core.ui.common.frame import jobs
 from spade_core.ui.common.jobs import follow
 from spade_core.ui.common.link import Choice
 
-__all__ = ["Subject", "asked_by_link", "pick_subject", "start_of", "wait_for"]
-
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
 

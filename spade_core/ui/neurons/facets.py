@@ -9,15 +9,14 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.models.loading import DEFAULT_MODEL, MODELS, TROJAN_MODEL
+from spade_core.models.loading import DEFAULT_MODEL, MODELS
+from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import bundled
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.panels import read_json, zip_files
 from spade_core.ui.common.subject import Subject
 from spade_core.ui.neurons.panels import framed
 from spade_core.ui.shelf import shelved
-
-__all__ = ["Facet", "distance_figure", "pick_facets", "pick_judge", "show_facet_results", "show_facets"]
 
 THIS = "this"
 MOST = 4

@@ -14,14 +14,6 @@ from PIL import Image, ImageDraw
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.panels import picture_words, read_array, read_json, trace_words
 
-__all__ = [
-    "framed",
-    "neuron_command",
-    "show_downloads",
-    "show_forming",
-    "show_pair",
-]
-
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
 FRAME = "#f59e0b"
 

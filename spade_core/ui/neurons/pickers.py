@@ -15,8 +15,6 @@ from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, asked_by_link, wait_for
 
-__all__ = ["asked_by_ranking", "pick_neuron"]
-
 STEPS = (64, 128, 256, 512, 1024, 2048)
 IMAGES = (1, 2, 4)
 TOP = 10

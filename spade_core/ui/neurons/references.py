@@ -21,8 +21,6 @@ from spade_core.ui.common.link import Choice
 from spade_core.ui.common.panels import read_json
 from spade_core.ui.common.subject import Subject
 
-__all__ = ["folders", "render_references"]
-
 BUNDLED = "bundled pictures"
 
 

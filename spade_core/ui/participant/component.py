@@ -23,8 +23,6 @@ import streamlit as st
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 
-__all__ = ["Box", "TrialTexts", "TrialView", "show_trial"]
-
 Box = tuple[float, float, float]  # left, top, side, as fractions of the picture's side
 FOLDER = ASSETS / "trial"
 PICTURE = "picture"

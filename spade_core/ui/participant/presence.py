@@ -21,8 +21,6 @@ from spade_core.study.running.flow import ID_LENGTH
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import errors_as_sentences, settings
 
-__all__ = ["FEEDBACK", "READABLE", "from_the_top", "participant_frame", "present", "study_store"]
-
 TOKEN = "r"  # noqa: S105 - the query parameter's name
 READABLE = 760  # px, width of what is to be read
 FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read

@@ -19,8 +19,6 @@ from spade_core.ui.own_questions import ask_plainly, first_missing
 from spade_core.ui.participant.component import TrialTexts, TrialView, show_trial
 from spade_core.ui.participant.presence import FEEDBACK
 
-__all__ = ["render_trials"]
-
 TEXTS = TrialTexts()
 FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "late", "deleted")
 

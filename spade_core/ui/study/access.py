@@ -14,11 +14,6 @@ from spade_core.errors import ConfigError, SpadeError
 from spade_core.study.admission.access import CLOSED, MAKE_HASH, Evidence, check_password, decide, end_login, refusal
 from spade_core.ui.common.frame import settings
 
-__all__ = [
-    "checked", "evidence", "guarded", "is_open", "notify", "require_access", "show_login", "show_notices", "show_who",
-    "who_acts",
-]  # fmt: skip
-
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")

@@ -18,8 +18,6 @@ from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import guarded, require_access
 from spade_core.ui.study.results import show_result
 
-__all__ = ["show_bots"]
-
 DRY_RUN, KEPT = "study_dry_run", "study_bots"  # kinds of jobs
 MOST_BOTS = 500
 

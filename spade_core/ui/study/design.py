@@ -16,8 +16,6 @@ from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
 from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import checked, evidence, guarded, notify
 
-__all__ = ["show_design"]
-
 LOOK_AGAIN = "What bots and previews left behind goes with the version before."
 
 

@@ -20,8 +20,6 @@ from spade_core.ui.common.frame import errors_as_sentences, settings
 from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import guarded, notify, require_access, who_acts
 
-__all__ = ["show_links", "show_monitor", "show_people"]
-
 EVERY = 10.0  # seconds between two looks at a running study
 DAY = 86_400
 MOST_LINKS = 1000  # personal links made at once

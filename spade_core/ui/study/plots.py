@@ -13,11 +13,6 @@ from plotly.io import to_html
 from spade_core.study.analysis.tables import differences
 from spade_core.study.table3 import NAMES, ROWS
 
-__all__ = [
-    "FIGURES", "agreement_figure", "answers_figure", "chart_options", "class_neurons_figure", "differences_figure",
-    "figures_html", "power_figure", "reaction_time_figure",
-]  # fmt: skip
-
 COLOURS = {"dense": "#64748b", "spade": "#0f766e", "none": "#d97706", "reference": "#7c3aed"}
 ANSWERS = {  # fill, and a pattern where answers are missing
     "agree": ("#5eead4", ""), "disagree": ("#f59e0b", ""), "undecided": ("#cbd5e1", ""),

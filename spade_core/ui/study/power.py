@@ -23,8 +23,6 @@ from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import checked, evidence, guarded, require_access
 from spade_core.ui.study.plots import power_figure
 
-__all__ = ["show_power"]
-
 KIND = "study_power"
 MOST_SIMULATIONS = 5000
 MOST_SIZES, MOST_PEOPLE, MOST_NEURONS = 8, 2000, 500

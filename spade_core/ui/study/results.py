@@ -15,15 +15,13 @@ from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
 from spade_core.study.blinding import hidden_columns, is_blind
 from spade_core.study.data.studies import opened
 from spade_core.study.export.codebook import STUDY_COLUMNS
-from spade_core.study.export.export import FORMATS, TABLES, bundle, export, trials_of
+from spade_core.study.export.export import TABLES, bundle, export, trials_of
 from spade_core.study.export.rows import read_source
-from spade_core.study.formats import safe_text
+from spade_core.study.formats import FORMATS, safe_text
 from spade_core.study.table3 import table3_rows
 from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import checked, evidence, guarded, notify, require_access, who_acts
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html
-
-__all__ = ["export_bytes", "figures_bytes", "show_analysis", "show_export", "show_result"]
 
 SHOWN = 20  # rows of the table on the page
 

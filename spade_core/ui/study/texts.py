@@ -12,8 +12,6 @@ from spade_core.study.monitoring.free_texts import FreeText, free_texts, review
 from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import guarded, notify, who_acts
 
-__all__ = ["show_texts"]
-
 CHOSEN = "texts_chosen"
 DONE = {"shared": "may be shared", "withheld": "stay out of shareable exports"}
 SNIPPET = 60  # characters of a text in the list to choose from

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-__all__ = ["curve_figure", "inputs_figure", "map_figure", "overlap_figure", "paths_figure", "window_figure"]
-
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
 ROW, TALL = (56, 90), 900  # px of a level of the paths, and of all of them where these bounds allow it

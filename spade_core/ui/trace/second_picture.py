@@ -15,8 +15,6 @@ from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, paste_of
 from spade_core.ui.shelf import shelved
 
-__all__ = ["Second", "pick_second"]
-
 UPLOAD = "upload"
 SIZE, CORNER = 60, (24, 24)  # px, of a trigger that the first picture does not have
 

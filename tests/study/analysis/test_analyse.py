@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.analyse import analyse, methods_text, preregistration
+from spade_core.study.analysis.analyse import analyse
 from spade_core.study.analysis.coding import Plan
 from spade_core.study.analysis.estimators import risk_difference
-from spade_core.study.analysis.report import verdict
+from spade_core.study.analysis.report import methods_text, preregistration, verdict
 from spade_core.study.outcomes import SECONDARY
 from tests.reference import study as slow
 
