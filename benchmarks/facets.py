@@ -25,7 +25,7 @@ from PIL import Image
 import spade_core as sc
 from spade_core.cli.common import Meter
 from spade_core.models.embedding import cosine_distances, embed
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import LOGITS, Neuron, RenderConfig
 from spade_core.neurons.facets import facets
 from spade_core.pictures.figures import png_bytes

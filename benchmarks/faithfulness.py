@@ -19,8 +19,8 @@ import numpy as np
 import spade_core as sc
 from benchmarks.options import folder_parser, given, settings
 from spade_core.cli.common import Meter
-from spade_core.models.loading import LoadedModel
-from spade_core.resumable import resumed
+from spade_core.files import resumed
+from spade_core.models.loaded import LoadedModel
 from spade_core.saliency.metrics import bootstrap_interval, insertion_deletion
 
 METHODS = ("saliency", "input_x_gradient", "integrated_gradients")

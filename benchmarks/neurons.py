@@ -20,7 +20,7 @@ from torch import nn
 
 import spade_core as sc
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
 
 

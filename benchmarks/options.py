@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spade_core.models.loading import LoadedModel, load_model
+from spade_core.models.loaded import LoadedModel
+from spade_core.models.loading import load_model
 from spade_core.pictures.splits import SPLITS, split_of, spread
 
 

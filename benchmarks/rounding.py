@@ -19,7 +19,7 @@ import torch
 
 import spade_core as sc
 from spade_core.inspection.survivors import overlap
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture, bundled
 from spade_core.pruning.trace import Trace
 

@@ -18,8 +18,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import spade_core as sc
-from spade_core.models.loading import LoadedModel
-from spade_core.pruning.spade import _views
+from spade_core.models.loaded import LoadedModel
+from spade_core.pruning.spade import views_of
 
 
 def timed(compute: Callable[[], object], runs: int) -> tuple[float, float, float]:
@@ -58,13 +58,13 @@ def main() -> None:
     model, picture = sc.load_model(options.model, device=options.device), sc.load_picture(options.image)
     speed = matmul_speed(options.runs, model.device)
     trace = sc.trace(model, picture)
-    views = torch.cat(_views(model, picture, trace.config))
+    views = torch.cat(views_of(model, picture, trace.config))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(views[:1])
     forward = counter.get_total_flops()
     count = trace.config.views
     parts: dict[str, tuple[Callable[[], object], float]] = {
-        f"drawing {count} views": (lambda: _views(model, picture, trace.config), 0.0),
+        f"drawing {count} views": (lambda: views_of(model, picture, trace.config), 0.0),
         f"one dense pass over {count} views": (lambda: _dense_pass(model, views), count * forward),
         "one trace (both streams, moments, solving)": (lambda: sc.trace(model, picture), 2 * count * forward),
         "saliency of one network": (lambda: sc.explain(model, picture, method="saliency"), 3 * forward),

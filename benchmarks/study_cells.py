@@ -26,7 +26,7 @@ from spade_core.study.design.design import demo_design
 from spade_core.study.design.schedule import cells
 from spade_core.study.export.export import trial_table
 from spade_core.study.monitoring.status import cell_counts
-from spade_core.study.running import bots, flow
+from spade_core.study.running import bots, flow, person
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 BETWEEN = 20.0  # seconds between two arrivals; an abandoned start expires after an hour of them
@@ -108,11 +108,11 @@ def _arrive(store: Store, key: str, count: int, policy: str, seed: int) -> dict[
 def _at_once(store: Store, threads: int) -> None:
     key = publish(store, demo_design().model_copy(update={"quota": 10 * threads}), load_set(DEMO_SET))
     same: list[str] = []
-    _together(threads, lambda _number: same.append(flow.enter(store, key, external_id="one", is_bot=True).uid))
+    _together(threads, lambda _number: same.append(person.enter(store, key, external_id="one", is_bot=True).uid))
 
     def start(number: int) -> None:
-        token = flow.enter(store, key, external_id=f"id{number}", is_bot=True).token
-        who = flow.person(store, key, token)
+        token = person.enter(store, key, external_id=f"id{number}", is_bot=True).token
+        who = person.person(store, key, token)
         if who is not None:
             flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
 

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from spade_core.models.loading import LoadedModel, load_model, predict
+from spade_core.models.loaded import LoadedModel, predict
+from spade_core.models.loading import load_model
 from spade_core.pictures.picture import load_picture
 from spade_core.pictures.splits import pictures_in, spread
 from spade_core.saliency import explain
-from spade_core.study.balance import nearer_sides
 from spade_core.study.stimuli.build import CLEARLY
 from spade_core.study.stimuli.patches import Patches, choose_patches
-from spade_core.study.stimuli.regions import Choice, Rule, choose_regions
+from spade_core.study.stimuli.regions import Choice, Rule, choose_regions, nearer_sides
 
 Seen = tuple[np.ndarray, np.ndarray]  # a map, and the picture as the model sees it
 RULE = Rule()

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from spade_core.study.analysis.evaluate import evaluate
+from spade_core.study.analysis.tables import PAPER_NOTE, markdown_table, table3_rows
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.design.design import Design, demo_design
 from spade_core.study.monitoring.people import monitor
 from spade_core.study.running.bots import POLICIES, simulate
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
-from spade_core.study.table3 import PAPER_NOTE, markdown_table, table3_rows
 
 
 def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **changes: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks.serving import FLAGS
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Participant, Trial
-from spade_core.study.running import flow
-from spade_core.study.running.flow import Person
+from spade_core.study.running import flow, person
+from spade_core.study.running.person import Person
 
 OPEN_MS = 650  # an answer counts from 500 ms on
 BOUNCE_MS = 350  # a second press within 250 ms is a double click
@@ -60,8 +60,8 @@ def canonical(text: str) -> str:
 
 def ready(store: Store, key: str, external_id: str) -> tuple[Person, str]:
     """Bring a bot to the first practice trial without the browser; return the person and the page's query."""
-    entry = flow.enter(store, key, external_id=external_id, is_bot=True, policy="browser")
-    who = flow.person(store, key, entry.token)
+    entry = person.enter(store, key, external_id=external_id, is_bot=True, policy="browser")
+    who = person.person(store, key, entry.token)
     if who is None:
         raise RuntimeError("the token just given finds nobody")
     who = flow.consent(store, flow.check_device(store, who, width=1280, device={}), given=True)

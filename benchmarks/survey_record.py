@@ -12,17 +12,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmarks.survey_client import Heard, SurveyClient
+from spade_core.study import vocabulary
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
-from spade_core.study.running import flow
-from spade_core.study.running.answers import CHOICES
+from spade_core.study.running import person
 from spade_core.study.stimuli.stimulus_set import StimulusSet
+from spade_core.study.vocabulary import CHOICES
 
 PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
 TELLING = ("dense", "spade", "scorecam", "'catch'", '"catch"')
 FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')
-OUTCOMES = flow.TERMINAL
+OUTCOMES = vocabulary.TERMINAL
 STEPS = 400  # of a participation, at most
 
 
@@ -80,10 +81,10 @@ def participate(
     """
     rng = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable
     schedule = f"{rng.getrandbits(128):032x}"
-    entry = flow.enter(store, key, external_id=f"read{seed}-{number}", is_bot=True, policy="read", seed=schedule)
+    entry = person.enter(store, key, external_id=f"read{seed}-{number}", is_bot=True, policy="read", seed=schedule)
     client = SurveyClient(url, f"study={key}&r={entry.token}")
     try:
-        who = flow.person(store, key, entry.token)
+        who = person.person(store, key, entry.token)
         if who is None:
             raise RuntimeError("the token just given finds nobody")
         _introduction(client, who.design)

@@ -21,9 +21,9 @@ import numpy as np
 import spade_core as sc
 from benchmarks.options import folder_parser, given, settings
 from spade_core.cli.common import Meter
-from spade_core.models.loading import LoadedModel
+from spade_core.files import resumed
+from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import TROJAN_MODEL
-from spade_core.resumable import resumed
 from spade_core.saliency import METHODS
 from spade_core.saliency.metrics import bootstrap_interval, pointing_game, trojan_auc
 from spade_core.trojan import TRIGGERS, paste

@@ -7,10 +7,10 @@ from dataclasses import replace
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.jobs.manager import Ticket
+from spade_core.jobs.job import Ticket
 from spade_core.neurons.objectives import LOGITS, Neuron
 from spade_core.results.drawing import DIVERSITY, VisualizeConfig
-from spade_core.ui.common import panels, pickers
+from spade_core.ui.common import downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import follow, remember, remembered
 from spade_core.ui.common.link import Choice
@@ -94,7 +94,7 @@ def _render_result(subject: Subject) -> None:
 
 def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
     files = ticket.result()
-    described = panels.read_json(files["manifest.json"])
+    described = downloads.read_json(files["manifest.json"])
     st.subheader(described["neuron"]["label"])
     panels.show_fidelity(described["fidelity"], described["sparsity"], described["seconds"]["trace"])
     neuron_panels.show_pair(files, described)

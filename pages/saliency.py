@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.jobs.manager import Ticket
+from spade_core.jobs.job import Ticket
 from spade_core.results.comparison import AnalysisConfig
-from spade_core.ui.common import panels, pickers
+from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import follow, remember, remembered
 from spade_core.ui.common.link import Choice
@@ -93,13 +93,13 @@ def _render_before(described: dict[str, Any]) -> None:
 
 def _render_live(partials: Mapping[str, bytes], methods: tuple[str, ...]) -> None:
     if "trace.json" in partials:
-        panels.show_fidelity(**panels.read_json(partials["trace.json"]))
+        panels.show_fidelity(**downloads.read_json(partials["trace.json"]))
     panels.show_pairs(partials, methods, LIVE_OPACITY)
 
 
 def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
     files = ticket.result()
-    described = panels.read_json(files["manifest.json"])
+    described = downloads.read_json(files["manifest.json"])
     for note in described["picture"]["notes"]:
         st.caption(f":material/info: {note}")
     panels.show_fidelity(described["fidelity"], described["sparsity"], described["seconds"]["trace"])
@@ -110,7 +110,7 @@ def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
             st.caption(f":material/info: {note}")
     panels.show_predictions(described)
     panels.show_layers(described)
-    panels.show_downloads(files, panels.command_line(choice, subject.spec, subject.source["name"]))
+    downloads.show_downloads(files, command.command_line(choice, subject.spec, subject.source["name"]))
 
 
 main()

@@ -8,18 +8,17 @@ from pathlib import Path
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.study.cautions import cautions
-from spade_core.study.data.studies import MOVES, list_studies, publish, save_draft, set_status
+from spade_core.study.data.studies import MOVES, cautions, list_studies, publish, save_draft, set_status
 from spade_core.study.data.tables import Study
 from spade_core.study.design.design import TEMPLATE, Design, demo_design, parse_design
 from spade_core.study.stimuli import stimulus_set
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.ui.common.frame import frame
-from spade_core.ui.participant.presence import study_store
+from spade_core.ui.common.frame import frame, study_store
 from spade_core.ui.study.access import guarded, is_open, notify, show_login, show_notices, show_who
 from spade_core.ui.study.bots import show_bots
 from spade_core.ui.study.design import show_design
-from spade_core.ui.study.people import show_links, show_monitor, show_people
+from spade_core.ui.study.links import show_links
+from spade_core.ui.study.people import show_monitor, show_people
 from spade_core.ui.study.power import show_power
 from spade_core.ui.study.results import show_analysis, show_export
 from spade_core.ui.study.texts import show_texts

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from spade_core.jobs.manager import Ticket
-from spade_core.ui.common import panels, pickers
+from spade_core.jobs.job import Ticket
+from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import follow, remember, remembered
 from spade_core.ui.common.link import Choice
@@ -97,7 +97,7 @@ def _finished(slot: str, hint: str) -> tuple[Ticket, Choice, Subject] | None:
 
 def _show_partial(partials: Any) -> None:
     if "curve.json" in partials:
-        figure = trace_plots.curve_figure(panels.read_json(partials["curve.json"]))
+        figure = trace_plots.curve_figure(downloads.read_json(partials["curve.json"]))
         st.plotly_chart(figure, width="stretch", key="curve_live")
 
 
@@ -111,14 +111,14 @@ def _render_trace(subject: Subject) -> None:
     files = ticket.result()
     if (before.spec, before.source) != (subject.spec, subject.source):
         st.info("This trace is of your previous choice: press **Make the trace** again.", icon=":material/history:")
-    summary, rows = panels.read_json(files["trace.json"]), panels.read_json(files["layers.json"])
+    summary, rows = downloads.read_json(files["trace.json"]), downloads.read_json(files["layers.json"])
     panels.show_fidelity(**summary)
     names = ("Layers", "Surviving weights", "Paths", "Two pictures", "More pruning", "Export")
     layers, weights, paths, two, more, export = st.tabs(names)
     with layers:
         plot, tables = st.columns([3, 1.4])
         plot.plotly_chart(stage_figure(rows), width="stretch", key="layers_plot")
-        panels.show_top_tables(panels.read_json(files["predictions.json"]), tables, tables)
+        panels.show_top_tables(downloads.read_json(files["predictions.json"]), tables, tables)
         st.dataframe([{**row, "shape": " x ".join(map(str, row["shape"]))} for row in rows], key="layers_table")
     with weights:
         _render_weights(files, rows)
@@ -179,7 +179,7 @@ def _render_paths(files: dict[str, bytes], summary: dict[str, Any]) -> None:
         "line alone, its share of the linearized logit; amber speaks against the class. Where layers mix channels in "
         "between, as attention does, the gradient at this picture says how."
     )
-    found = panels.read_json(files["paths.json"])
+    found = downloads.read_json(files["paths.json"])
     figure = trace_plots.paths_figure(found, summary["fidelity"]["label"])
     st.plotly_chart(figure, width="stretch", key="paths_plot")
     ended: dict[str, list[str]] = {}
@@ -205,7 +205,7 @@ def _render_overlap(choice: Choice, subject: Subject) -> None:
     found = _finished("overlap", "")
     if found is not None:
         _say_if_previous(found[1:], (choice, subject))
-        rows = panels.read_json(found[0].result()["overlap.json"])
+        rows = downloads.read_json(found[0].result()["overlap.json"])
         st.markdown(f"**With: {st.session_state.overlap_title}**")
         st.plotly_chart(trace_plots.overlap_figure(rows), width="stretch", key="overlap_plot")
         st.caption("Share of weights that both traces keep among those that either keeps; chance: two random choices.")
@@ -220,7 +220,7 @@ def _render_curve(choice: Choice, subject: Subject) -> None:
     found = _finished("curve", "")
     if found is not None:
         _say_if_previous(found[1:], (choice, subject))
-        figure = trace_plots.curve_figure(panels.read_json(found[0].result()["curve.json"]))
+        figure = trace_plots.curve_figure(downloads.read_json(found[0].result()["curve.json"]))
         st.plotly_chart(figure, width="stretch", key="curve_plot")
 
 
@@ -231,9 +231,15 @@ def _render_export(files: dict[str, bytes], choice: Choice, subject: Subject) ->
         "application/octet-stream", key="get_trace", on_click="ignore",
     )  # fmt: skip
     st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
-    words = ["python", "-m", "spade_core", "trace", *panels.picture_words(choice, subject.spec, subject.source["name"])]
+    words = [
+        "python",
+        "-m",
+        "spade_core",
+        "trace",
+        *command.picture_words(choice, subject.spec, subject.source["name"]),
+    ]
     words += ["--target", str(choice.target)] if choice.target is not None else []
-    st.code(shlex.join([*words, *panels.trace_words(choice), "--out", "trace.safetensors"]), language="bash")
+    st.code(shlex.join([*words, *command.trace_words(choice), "--out", "trace.safetensors"]), language="bash")
 
 
 main()

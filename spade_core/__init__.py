@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spade_core.errors import SpadeError
-    from spade_core.models.loading import load_model, predict, wrap_model
+    from spade_core.models.loaded import predict
+    from spade_core.models.loading import load_model, wrap_model
     from spade_core.neurons.objectives import Neuron
     from spade_core.pictures.picture import bundled, load_picture
     from spade_core.pruning.spade import trace
     from spade_core.pruning.trace_file import load_trace
-    from spade_core.results.comparison import AnalysisConfig, analyse
+    from spade_core.results.comparison import AnalysisConfig, analyse, bundle, replay
     from spade_core.results.drawing import VisualizeConfig, visualize
-    from spade_core.results.manifest import bundle, replay, save
+    from spade_core.results.manifest import save
     from spade_core.saliency import explain
 
 __version__ = "0.1.0"
@@ -55,14 +56,14 @@ _HOMES = {
     "SpadeError": "errors",
     "VisualizeConfig": "results.drawing",
     "analyse": "results.comparison",
-    "bundle": "results.manifest",
+    "bundle": "results.comparison",
     "bundled": "pictures.picture",
     "explain": "saliency",
     "load_model": "models.loading",
     "load_picture": "pictures.picture",
     "load_trace": "pruning.trace_file",
-    "predict": "models.loading",
-    "replay": "results.manifest",
+    "predict": "models.loaded",
+    "replay": "results.comparison",
     "save": "results.manifest",
     "trace": "pruning.spade",
     "visualize": "results.drawing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from spade_core.toy import SAMPLES, ascend, inside, toy_trace, train_toy
+from benchmarks.toy import SAMPLES, ascend, inside, toy_trace, train_toy
 
 
 def test_ascent_on_a_trace_ends_in_the_samples_disc():

@@ -60,8 +60,8 @@ def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> No
 
 def _explain(options: argparse.Namespace) -> int:
     start = time.perf_counter()
-    from spade_core.results.comparison import AnalysisConfig, analyse
-    from spade_core.results.manifest import TriggerRecord, bundle, save
+    from spade_core.results.comparison import AnalysisConfig, TriggerRecord, analyse, bundle
+    from spade_core.results.manifest import save
 
     config = AnalysisConfig(
         methods=tuple(dict.fromkeys(options.method)),
@@ -131,8 +131,9 @@ def _summary_lines(described: dict[str, Any], folder: object) -> list[str]:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from spade_core.results.comparison import replay
     from spade_core.results.drawing import replay_visualization
-    from spade_core.results.manifest import read_manifest, replay
+    from spade_core.results.manifest import read_manifest
 
     drawn = read_manifest(options.manifest).get("kind") == "visualization"
     again = replay_visualization if drawn else replay

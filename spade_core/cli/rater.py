@@ -35,10 +35,10 @@ def register(commands: Any) -> None:
 
 
 def _rater(options: argparse.Namespace) -> int:
+    from spade_core.files import resumed
     from spade_core.models.loading import load_model
     from spade_core.neurons import RenderConfig
     from spade_core.pictures.splits import split_of, spread
-    from spade_core.resumable import resumed
     from spade_core.study.stimuli.rater import Rater, agreement
     from spade_core.trojan import TRIGGERS
     from spade_core.trojan.paste import Paste

@@ -10,7 +10,7 @@ import numpy as np
 
 from spade_core.errors import LayerError
 from spade_core.models.layers import Layer
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace

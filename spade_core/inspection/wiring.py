@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spade_core.pruning.moments import Call, WeightCalls
+from spade_core.models.weight_calls import Call, WeightCalls
 
 PICTURE = "picture"
 """Name of the node that stands for the network's input."""

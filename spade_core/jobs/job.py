@@ -7,14 +7,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
-from spade_core.errors import SpadeError
+from spade_core.errors import JobError, SpadeError
 
-if TYPE_CHECKING:
-    from spade_core.jobs.manager import Ticket
-
+CANCELLED = "Cancelled."
 FINISHED = ("done", "failed", "cancelled")
 SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
 
@@ -106,3 +104,78 @@ class Job:
             running = self._state == "running" and self._expected is not None
             remaining = max(0.0, (self._expected or 0.0) - elapsed) if running else None
             return Status(self._state, self._fraction, self._note, elapsed, remaining, position)
+
+
+class Desk(Protocol):
+    """What a ticket asks of the manager that gave it."""
+
+    def position(self, job: Job) -> int:
+        """Return how many jobs come before this one."""
+
+    def give_up(self, ticket: Ticket, job: Job) -> None:
+        """One ticket less; the job is cancelled if that was the last."""
+
+
+class Ticket:
+    """One user's interest in a job; several tickets may share it.
+
+    Hold on to it while the result matters: a job is stopped when a ticket is cancelled and no other living one waits.
+    """
+
+    def __init__(self, manager: Desk, job: Job) -> None:
+        self._manager, self._job = manager, job
+        self._given_up = threading.Event()
+        job.tickets.add(self)
+
+    @property
+    def key(self) -> str:
+        """Content key of the job."""
+        return self._job.key
+
+    @property
+    def given_up(self) -> bool:
+        """Whether this ticket was cancelled before its job ended."""
+        return self._given_up.is_set()
+
+    def mark_given_up(self) -> None:
+        """Count no longer; the manager calls it while it holds its lock."""
+        self._given_up.set()
+
+    @property
+    def error(self) -> SpadeError | None:
+        """Why there is no result, in the error's own type."""
+        return JobError(CANCELLED) if self.given_up else self._job.error
+
+    def status(self) -> Status:
+        """Return how the job stands now; ``cancelled`` once this ticket was, even if others still wait for the job."""
+        status = self._job.status(self._manager.position(self._job))
+        if not self.given_up:
+            return status
+        return Status("cancelled", status.fraction, CANCELLED, status.elapsed, None, 0)
+
+    def partials(self) -> dict[str, bytes]:
+        """Return the files that are ready so far."""
+        return self._job.partials()
+
+    def wait(self, timeout: float | None = None) -> Status:
+        """Wait until the job is finished or the time (seconds) is over."""
+        if not self.given_up:
+            self._job.ended.wait(timeout)
+        return self.status()
+
+    def result(self) -> dict[str, bytes]:
+        """Return the files of a finished job.
+
+        Raises:
+            SpadeError: the job's own error; a JobError if it was cancelled or is not finished.
+        """
+        error = self.error
+        if error is not None:
+            raise type(error)(str(error))
+        if not self._job.ended.is_set():
+            raise JobError("The computation is not finished: wait for it.")
+        return dict(self._job.files)
+
+    def cancel(self) -> None:
+        """Give up; the job is stopped once nobody else waits for it."""
+        self._manager.give_up(self, self._job)

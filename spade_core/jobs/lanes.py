@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from spade_core import errors
 from spade_core.errors import JobError, SpadeError
+from spade_core.jobs.job import CANCELLED
 from spade_core.jobs.worker import Runner, WorkerProcess
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed
 REPEATS = 2  # worker and reserve may both have died unnoticed
 RESERVE_AFTER = 1.0  # seconds without work before the reserve is started, so that it does not slow a job down
-CANCELLED = "Cancelled."
 KILLED = (
     "The computation was stopped: its process was killed, probably out of memory; take fewer views or a smaller model."
 )

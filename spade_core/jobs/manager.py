@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import importlib.metadata
 import itertools
 import json
 import logging
@@ -16,37 +15,21 @@ import sys
 import threading
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from spade_core.config import Settings
-from spade_core.errors import ConfigError, JobError, SpadeError
-from spade_core.jobs.job import Job, Status
-from spade_core.jobs.lanes import CANCELLED, InlineLane, Lane, WorkerLane
-from spade_core.jobs.store import ResultStore, keep_file
+from spade_core.errors import ConfigError, SpadeError
+from spade_core.files import keep_file
+from spade_core.jobs.job import Job, Ticket
+from spade_core.jobs.lanes import InlineLane, Lane, WorkerLane
+from spade_core.jobs.store import ResultStore
 from spade_core.jobs.worker import DEFAULT_TASKS
+from spade_core.versions import code_version, library_versions
 
 logger = logging.getLogger(__name__)
 
 PICTURE_BYTES = 2**29
-LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow")  # whose version may change a result
-
-
-@cache
-def code_version() -> str:
-    """Return the sha256 over the library's sources without the user interface: other code, other results."""
-    found = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    for file in sorted(root.rglob("*.py")):
-        if "ui" not in file.relative_to(root).parts:
-            found.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()
-
-
-@cache
-def _library_versions() -> tuple[str, ...]:
-    return tuple(importlib.metadata.version(name) for name in LIBRARIES)
 
 
 def job_key(kind: str, payload: Mapping[str, Any]) -> str:
@@ -58,69 +41,8 @@ def job_key(kind: str, payload: Mapping[str, Any]) -> str:
     picture = payload.get("picture")
     if picture:
         content["picture"] = {name: value for name, value in picture.items() if name != "path"}
-    text = json.dumps([kind, content, code_version(), _library_versions()], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([kind, content, code_version(), library_versions()], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Ticket:
-    """One user's interest in a job; several tickets may share it.
-
-    Hold on to it while the result matters: a job is stopped when a ticket is cancelled and no other living one waits.
-    """
-
-    def __init__(self, manager: JobManager, job: Job) -> None:
-        self._manager, self._job = manager, job
-        self._given_up = threading.Event()
-        job.tickets.add(self)
-
-    @property
-    def key(self) -> str:
-        """Content key of the job."""
-        return self._job.key
-
-    @property
-    def given_up(self) -> bool:
-        """Whether this ticket was cancelled before its job ended."""
-        return self._given_up.is_set()
-
-    @property
-    def error(self) -> SpadeError | None:
-        """Why there is no result, in the error's own type."""
-        return JobError(CANCELLED) if self.given_up else self._job.error
-
-    def status(self) -> Status:
-        """Return how the job stands now; ``cancelled`` once this ticket was, even if others still wait for the job."""
-        status = self._job.status(self._manager.position(self._job))
-        if not self.given_up:
-            return status
-        return Status("cancelled", status.fraction, CANCELLED, status.elapsed, None, 0)
-
-    def partials(self) -> dict[str, bytes]:
-        """Return the files that are ready so far."""
-        return self._job.partials()
-
-    def wait(self, timeout: float | None = None) -> Status:
-        """Wait until the job is finished or the time (seconds) is over."""
-        if not self.given_up:
-            self._job.ended.wait(timeout)
-        return self.status()
-
-    def result(self) -> dict[str, bytes]:
-        """Return the files of a finished job.
-
-        Raises:
-            SpadeError: the job's own error; a JobError if it was cancelled or is not finished.
-        """
-        error = self.error
-        if error is not None:
-            raise type(error)(str(error))
-        if not self._job.ended.is_set():
-            raise JobError("The computation is not finished: wait for it.")
-        return dict(self._job.files)
-
-    def cancel(self) -> None:
-        """Give up; the job is stopped once nobody else waits for it."""
-        self._manager.give_up(self, self._job)
 
 
 class JobManager:
@@ -202,7 +124,7 @@ class JobManager:
         with self._lock:
             if job.ended.is_set() or ticket.given_up:
                 return
-            ticket._given_up.set()
+            ticket.mark_given_up()
             if not all(other.given_up for other in job.tickets):
                 return
             job.cancelling = True

@@ -13,20 +13,15 @@ import hashlib
 import io
 import logging
 import os
-import threading
-import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from spade_core.files import UNFINISHED, written_beside
+from spade_core.files import drop_oldest, written_beside
 
 logger = logging.getLogger(__name__)
 
-_ABANDONED = 3600.0  # seconds after which an unfinished file is left over from a killed process
-_YOUNG = 60.0  # seconds that a file is safe from deletion after its last use, whoever else needs room
 _DIGEST = 32  # bytes
-_EVICTION = threading.Lock()
 
 
 class ResultStore:
@@ -62,7 +57,7 @@ class ResultStore:
 
     def evict(self, keep: str = "") -> None:
         """Delete the entries that were not used for longest until the rest fits the limit."""
-        _drop_oldest(self.root, self.limit, keep=self._path(keep))
+        drop_oldest(self.root, self.limit, keep=self._path(keep))
 
     def _path(self, key: str) -> Path:
         return self.root / f"{key}.zip"
@@ -82,48 +77,3 @@ def _unpack(entry: bytes) -> dict[str, bytes]:
         raise zipfile.BadZipFile("its bytes have changed")
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
-
-
-def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
-    """Write ``data`` once as ``folder/name``, a name by content; return the path. Old files go above ``limit``."""
-    path = folder / name
-    try:
-        if path.stat().st_size == len(data):  # another size is what a crash of the machine left
-            os.utime(path)
-            return path
-    except FileNotFoundError:
-        pass
-    with written_beside(path, private=True) as file:
-        file.write(data)
-    _drop_oldest(folder, limit, keep=path)
-    return path
-
-
-def _drop_oldest(folder: Path, limit: int, keep: Path) -> None:
-    with _EVICTION:
-        files = sorted(_files(folder), key=lambda file: file[1])
-        total = sum(size for _, _, size in files)
-        now = time.time()
-        for path, used, size in files:
-            unfinished = path.name.startswith(UNFINISHED)
-            if total <= limit and not unfinished:
-                continue
-            if path != keep and now - used >= (_ABANDONED if unfinished else _YOUNG):
-                total -= _delete(path, size)
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, float, int]]:
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process makes room too
-            if path.is_file():
-                status = path.stat()
-                yield path, status.st_mtime, status.st_size
-
-
-def _delete(path: Path, size: int) -> int:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        logger.warning("%s cannot be deleted: %s", path, error)
-        return 0
-    return size

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spade_core.models.loading import LoadedModel
-from spade_core.pruning.moments import Call, WeightCalls
+from spade_core.models.loaded import LoadedModel
+from spade_core.models.weight_calls import Call, WeightCalls
 
 
 def embed(model: LoadedModel, pictures: Sequence[np.ndarray]) -> np.ndarray:

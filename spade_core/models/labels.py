@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from spade_core.errors import ModelError
 
 if TYPE_CHECKING:
-    from spade_core.models.loading import LoadedModel
+    from spade_core.models.loaded import LoadedModel
 
 
 def imagenet_labels() -> tuple[str, ...]:

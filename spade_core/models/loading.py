@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from spade_core.config import Settings
 from spade_core.errors import ModelError
-from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.labels import imagenet_labels, read_labels
-from spade_core.models.layers import Layer, prunable_layers
+from spade_core.models.layers import prunable_layers
+from spade_core.models.loaded import LoadedModel
 from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from spade_core.models.registry import (
     DEFAULT_MODEL,
@@ -34,37 +32,12 @@ from spade_core.models.registry import (
 )  # fmt: skip
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
-from spade_core.pictures.picture import Picture
 
 if TYPE_CHECKING:
-    from spade_core.pruning.trace import Trace
+    pass
 
 _CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
 _MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedModel:
-    """A model ready for use; read-only and shared.
-
-    Attributes:
-        module: canonical, eval mode, no gradients.
-        preprocessing: from picture to input; labels: of the classes, in the order of the logits.
-        device: where the module lives; sha256: of its weights (names, dtypes, shapes, bytes).
-        family: of architectures that share stages and feature layouts; spec: JSON-able, for :func:`load_spec`.
-        layers: prunable weights; notes: sentences about what could not be made canonical.
-    """
-
-    name: str
-    module: nn.Module
-    preprocessing: Preprocessing
-    labels: tuple[str, ...]
-    device: torch.device
-    sha256: str
-    family: str
-    spec: Mapping[str, Any]
-    layers: tuple[Layer, ...]
-    notes: tuple[str, ...] = field(default=())
 
 
 def load_model(
@@ -250,12 +223,3 @@ def _finish(
     return LoadedModel(
         name, canonical, preprocessing, names, device, digest(canonical), family, dict(spec), layers, notes
     )
-
-
-@full_precision()
-def predict(model: LoadedModel | Trace, picture: Picture) -> np.ndarray:
-    """Return softmax probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network."""
-    dense: LoadedModel = getattr(model, "model", model)  # type: ignore[arg-type]
-    x = dense.preprocessing(picture, device=dense.device, dtype=next(dense.module.parameters()).dtype)
-    with torch.no_grad():
-        return model.module(x)[0].double().softmax(0).float().cpu().numpy()

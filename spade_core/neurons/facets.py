@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from spade_core.models.embedding import cosine_distances, embed
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons.layer_values import LOGITS
 from spade_core.neurons.objectives import Neuron
 from spade_core.neurons.rendering import Network, RenderConfig, Rendering, Show, render

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons.layer_values import LOGITS, as_maps, maps_of, read_layers
 from spade_core.neurons.objectives import Neuron
 from spade_core.pictures.picture import Picture

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from spade_core.errors import ConfigError, PictureError
-from spade_core.jobs.store import keep_file
+from spade_core.files import keep_file
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.objectives import Neuron
 from spade_core.neurons.ranking import region_around

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from spade_core.models.layers import Layer
+from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent, span
-from spade_core.pruning.moments import Call, WeightCalls, capture, cross_moment
+from spade_core.pruning.moments import capture, cross_moment
 from spade_core.pruning.solvers import Solver, relative_error
 from spade_core.pruning.solvers.common import factorize
 

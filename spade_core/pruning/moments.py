@@ -8,122 +8,16 @@ one pass over the views. The inputs of a convolution are the receptive fields of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent
 
-_CONV2D = {F.conv2d, torch.conv2d}
-_LINEAR = {F.linear}
 _CHUNK = 2**22  # numbers gathered at once
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a weight: what is needed to unfold its input and to compute its output again.
-
-    Attributes:
-        kind: ``conv2d`` or ``linear``.
-        bias: tensor or None.
-        stride, padding, dilation, groups: as given to ``F.conv2d``; padding is resolved to
-            ``(left, right, top, bottom)`` px.
-        kernel: ``(kh, kw)``; ``(1, 1)`` for linear layers.
-    """
-
-    kind: str
-    bias: Tensor | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    kernel: tuple[int, int] = (1, 1)
-
-    def output(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Apply ``weight`` to ``x`` as the intercepted call would."""
-        if self.kind == "linear":
-            return F.linear(x, weight, self.bias)
-        left, right, top, bottom = self.padding
-        if left == right and top == bottom:
-            pad = (top, left)
-        else:
-            x, pad = F.pad(x, self.padding), (0, 0)
-        return F.conv2d(x, weight, self.bias, self.stride, pad, self.dilation, self.groups)
-
-
-Handler = Callable[[str, Tensor, Tensor, Call], Tensor | None]
-
-
-class WeightCalls(TorchFunctionMode):
-    """Intercept the calls that use one of ``weights``.
-
-    Args:
-        weights: name -> parameter, matched by identity.
-        handler: called as ``handler(name, x, weight, call)``; a tensor that it returns replaces the call's output,
-            None lets the call run as it is.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor], handler: Handler) -> None:
-        super().__init__()
-        self._names = {id(weight): name for name, weight in weights.items()}
-        self._handler = handler
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func in _CONV2D or func in _LINEAR:
-            x, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
-            name = self._names.get(id(weight))
-            if name is not None:
-                call = _conv_call(weight, args, kwargs) if func in _CONV2D else _linear_call(args, kwargs)
-                replaced = self._handler(name, x, weight, call)
-                if replaced is not None:
-                    return replaced
-        return func(*args, **kwargs)
-
-
-def _argument(args: tuple, kwargs: dict, position: int, name: str, default: Any = None) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name, default)
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    return (value[0], value[-1])
-
-
-def _linear_call(args: tuple, kwargs: dict) -> Call:
-    return Call("linear", bias=_argument(args, kwargs, 2, "bias"))
-
-
-def _conv_call(weight: Tensor, args: tuple, kwargs: dict) -> Call:
-    kernel = (weight.shape[2], weight.shape[3])
-    dilation = _pair(_argument(args, kwargs, 5, "dilation", 1))
-    return Call(
-        "conv2d",
-        bias=_argument(args, kwargs, 2, "bias"),
-        stride=_pair(_argument(args, kwargs, 3, "stride", 1)),
-        padding=_resolve_padding(_argument(args, kwargs, 4, "padding", 0), kernel, dilation),
-        dilation=dilation,
-        groups=_argument(args, kwargs, 6, "groups", 1),
-        kernel=kernel,
-    )
-
-
-def _resolve_padding(
-    padding: str | int | tuple[int, ...], kernel: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    if padding == "valid":
-        return (0, 0, 0, 0)
-    if padding == "same":  # an odd total puts the extra pixel at the right and at the bottom
-        height, width = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
-        return (width // 2, width - width // 2, height // 2, height - height // 2)
-    height, width = _pair(padding)  # type: ignore[arg-type]
-    return (width, width, height, height)
 
 
 def input_columns(x: Tensor, call: Call, chosen: Tensor | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from spade_core.errors import ConfigError, ModelError
 from spade_core.isolation import full_precision
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning import sparsity as presets
@@ -138,7 +138,7 @@ def _trace_once(
     if config.calibration == "sequential":
         _check_memory(calls, config.views, settings)
     progress(0.0, 1.0, "drawing random views")
-    batches = _views(model, picture, config)
+    batches = views_of(model, picture, config)
     method = Method(SOLVERS[config.solver], config.damping)
     solved = CALIBRATIONS[config.calibration](
         model.module, batches, recipes, method, progress=span(progress, 0.05, 0.95)
@@ -151,7 +151,7 @@ def _trace_once(
     return Trace(model, module, config, report, fidelity, picture.sha256, time.perf_counter() - start)
 
 
-def _views(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
+def views_of(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
     """Return the untouched views and the random ones, normalised, in batches."""
     dtype = next(model.module.parameters()).dtype
     untouched = min(config.untouched, config.views)

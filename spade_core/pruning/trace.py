@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
 from spade_core.models.layers import Layer
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.calibration import CALIBRATIONS, Solved
 from spade_core.pruning.solvers import SOLVERS

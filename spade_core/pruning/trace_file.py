@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel, load_spec
+from spade_core.models.loaded import LoadedModel
+from spade_core.models.loading import load_spec
 from spade_core.pruning.trace import Trace
 
 FORMAT = "spade-trace-1"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spade_core.models.layers import Layer, prunable_layers
-from spade_core.pruning.moments import Call, WeightCalls
+from spade_core.models.weight_calls import Call, WeightCalls
 
 _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[int, Survey]] = weakref.WeakKeyDictionary()
 ACTIVATIONS_ALIVE = 3  # layers whose activations live at once, as a rule of thumb for residual networks

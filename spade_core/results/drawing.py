@@ -16,7 +16,7 @@ import numpy as np
 from torch import nn
 
 from spade_core.errors import ConfigError
-from spade_core.models.loading import LoadedModel, predict
+from spade_core.models.loaded import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
 from spade_core.neurons.layer_values import maps_of
 from spade_core.neurons.ranking import region_of

@@ -9,7 +9,6 @@ import io
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,89 +16,19 @@ import numpy as np
 import torch
 
 from spade_core.errors import ConfigError
-from spade_core.jobs.manager import code_version
-from spade_core.models.loading import LoadedModel, load_spec
-from spade_core.pictures.figures import figure_png, map_png
+from spade_core.models.loaded import LoadedModel
+from spade_core.models.loading import load_spec
 from spade_core.pictures.picture import Picture, load_picture
-from spade_core.progress import Progress, silent
-from spade_core.results.comparison import Analysis, AnalysisConfig, analyse
-from spade_core.saliency import METHODS, shared_range
-from spade_core.saliency.metrics import pointing_game, trojan_auc
 from spade_core.trojan.paste import Paste
+from spade_core.versions import code_version
 
 SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scikit-image", "scikit-learn")
 
 
-@dataclass(frozen=True, eq=False)
-class TriggerRecord:
-    """What was pasted into the picture (a ``trojan.Paste`` as a dictionary), and its mask at the model's input."""
-
-    paste: Mapping[str, Any]
-    mask: np.ndarray
-
-
-def manifest(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, Any]:
-    """Return all that describes an analysis, JSON-able.
-
-    Args:
-        source: where a replay finds the picture, before a trigger was pasted.
-        trigger: what was pasted; every method is then scored against its mask.
-    """
-    trace, model = analysis.trace, analysis.trace.model
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": {"name": model.name, "sha256": model.sha256, "spec": model.spec},
-        "picture": {
-            "name": analysis.picture.name,
-            "sha256": analysis.picture.sha256,
-            "notes": list(analysis.picture.notes),
-            "source": source or analysis.picture.name,
-            "trigger": None if trigger is None else dict(trigger.paste),
-        },
-        "config": analysis.config.to_dict(),
-        "trace": trace.config.to_dict(),
-        "target": {"index": trace.fidelity.target, "label": trace.fidelity.label},
-        "prediction": named(trace.fidelity.dense_top5, model.labels),
-        "trace_prediction": named(trace.fidelity.trace_top5, model.labels),
-        "fidelity": trace.fidelity.to_dict(),
-        "sparsity": trace.report.sparsity,
-        "layers": trace.report.to_rows(),
-        "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
-        "refused": dict(analysis.refused),
-        "seconds": {"trace": trace.seconds, "total": analysis.seconds},
-        "environment": environment(model.device),
-    }
-
-
 def named(top: list[tuple[int, float]], labels: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the most probable classes with their names, JSON-able."""
     return [{"index": index, "label": labels[index], "probability": probability} for index, probability in top]
-
-
-def _describe(slug: str, pair: Any, trigger: TriggerRecord | None) -> dict[str, Any]:
-    sides = {"dense": pair.dense, "spade": pair.spade}
-    return {
-        "title": METHODS[slug].title,
-        "signed": pair.dense.signed,
-        "settings": dict(pair.dense.settings),
-        "range": list(shared_range(pair.dense.map, pair.spade.map, pair.dense.signed)),
-        **{
-            side: {
-                "file": f"{side}_{slug}.npy",
-                "sha256": digest(item.map),
-                "seconds": item.seconds,
-                "notes": list(item.notes),
-                **({} if trigger is None else _scores(item.map, trigger.mask)),
-            }
-            for side, item in sides.items()
-        },
-    }
-
-
-def _scores(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    strength = np.abs(values)  # a signed map's evidence against the class is a use of the pixel, too
-    return {"trojan_auc": trojan_auc(strength, mask), "pointing_game": pointing_game(strength, mask)}
 
 
 def digest(array: np.ndarray) -> str:
@@ -128,26 +57,6 @@ def device_name(device: torch.device) -> str:
 def file_names(slug: str) -> tuple[str, ...]:
     """Return the files that :func:`save` writes for a method."""
     return tuple(f"{side}_{slug}.{kind}" for side in ("dense", "spade") for kind in ("npy", "png"))
-
-
-def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, bytes]:
-    """Return all files of an analysis: manifest, arrays, map pictures, one figure of all methods, a trigger's mask."""
-    described = manifest(analysis, source, trigger)
-    files = {} if trigger is None else {"mask.npy": npy_bytes(trigger.mask)}
-    rows = []
-    for slug, pair in analysis.pairs.items():
-        limits = tuple(described["methods"][slug]["range"])
-        for side, item in (("dense", pair.dense), ("spade", pair.spade)):
-            files[f"{side}_{slug}.npy"] = npy_bytes(item.map)
-            files[f"{side}_{slug}.png"] = map_png(item.map, limits, item.signed)
-        rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, limits, pair.dense.signed))
-    crop = analysis.trace.model.preprocessing.crop(analysis.picture)
-    fidelity = analysis.trace.fidelity
-    probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
-    title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
-    files["figure.png"] = figure_png(crop, rows, title)
-    files["manifest.json"] = json.dumps(described, indent=2, ensure_ascii=False).encode()
-    return files
 
 
 def npy_bytes(array: np.ndarray) -> bytes:
@@ -216,25 +125,6 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return described
 
 
-def replay(
-    path: str | Path, *, image: str | Path | None = None, device: str = "auto", progress: Progress = silent
-) -> tuple[Analysis, Comparison]:
-    """Compute the analysis of a manifest again, with its thread count, and compare the maps bit by bit.
-
-    Args:
-        path: the manifest or its folder.
-        image: where the picture lies now, if not where the manifest says.
-        device: as recorded with ``auto`` where that device exists.
-
-    Raises:
-        ConfigError: the manifest, the picture or the weights are not those of the record.
-    """
-    described = read_manifest(path)
-    with reopened(described, image=image, device=device) as (model, picture):
-        analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
-    return analysis, _compare(analysis, described, Path(path))
-
-
 @contextlib.contextmanager
 def reopened(
     described: Mapping[str, Any], *, image: str | Path | None, device: str
@@ -257,18 +147,3 @@ def reopened(
                 f"The picture {clean.name} is not the one of the manifest: its bytes differ; give it by --image."
             )
         yield model, picture
-
-
-def _compare(analysis: Analysis, described: Mapping[str, Any], path: Path) -> Comparison:
-    folder = path if path.is_dir() else path.parent
-    found = Comparison()
-    for slug, pair in analysis.pairs.items():
-        for side, item in (("dense", pair.dense), ("spade", pair.spade)):
-            entry = described["methods"][slug][side]
-            if digest(item.map) == entry["sha256"]:
-                found[f"{side}_{slug}"] = 0.0
-            else:
-                file = folder / entry["file"]
-                before = np.load(file, allow_pickle=False) if file.is_file() else np.full_like(item.map, np.nan)
-                found[f"{side}_{slug}"] = float(np.abs(before - item.map).max()) or float("nan")
-    return found

@@ -13,15 +13,14 @@ from spade_core.errors import ConfigError, LayerError
 from spade_core.isolation import alone
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
 from spade_core.saliency.base import Method, Task
-from spade_core.saliency.cam import GradCam, GuidedGradCam
+from spade_core.saliency.cam import GradCam, GuidedGradCam, ScoreCam
 from spade_core.saliency.gradients import GradientShapMap, InputTimesGradient, IntegratedGradientsMap, Saliency
 from spade_core.saliency.perturbation import LimeMap, Occlusion
 from spade_core.saliency.rules import DeepLiftMap, GuidedBackpropMap
-from spade_core.saliency.scorecam import ScoreCam
 
 if TYPE_CHECKING:
     from spade_core.pruning.trace import Trace

@@ -22,7 +22,7 @@ from spade_core.errors import ConfigError
 from spade_core.isolation import TICK, seed_all
 from spade_core.models.canonical.activations import find_shared_activations, is_activation
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.progress import Progress, span
 
 TOLERATED_GAP = 0.05  # of the logit difference that a complete attribution may miss without a note

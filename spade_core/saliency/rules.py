@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.saliency.base import Method, Task, clip_relus, counted, note_gap, relu_only
 
 PADDING = -1e4  # below any activation; minus infinity would turn differences into NaN

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from spade_core.models.labels import resolve_target
-from spade_core.models.loading import LoadedModel, load_spec, predict
+from spade_core.models.loaded import LoadedModel, predict
+from spade_core.models.loading import load_spec
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace

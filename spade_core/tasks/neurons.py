@@ -13,7 +13,7 @@ import torch
 
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import Neuron, layer_shapes
 from spade_core.neurons.facets import Facets, facets
 from spade_core.neurons.ranking import most_active_region, rank_channels

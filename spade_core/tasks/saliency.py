@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from spade_core.models.loading import predict
+from spade_core.models.loaded import predict
 from spade_core.progress import Progress
 from spade_core.pruning import sparsity
 from spade_core.pruning.trace import Trace
+from spade_core.results import comparison
 from spade_core.results import manifest as results
 from spade_core.results.comparison import AnalysisConfig, Pair, analyse
 from spade_core.saliency import METHODS
@@ -67,5 +68,5 @@ def analysis(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devi
     )
     progress(1, 1, "writing the files")
     source = payload["picture"]
-    trigger = results.TriggerRecord(source["trigger"], mask) if mask is not None else None
-    return {**results.bundle(made, source["path"], trigger), **crop}
+    trigger = comparison.TriggerRecord(source["trigger"], mask) if mask is not None else None
+    return {**comparison.bundle(made, source["path"], trigger), **crop}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.saliency.metrics import bootstrap_interval

@@ -20,7 +20,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from spade_core.errors import ConfigError
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError, ModelError
 from spade_core.files import write_whole, written_beside
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import LoadedModel
+from spade_core.models.loaded import LoadedModel
 from spade_core.models.weights import READING_ERRORS
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Cancelled, Progress, silent

@@ -16,9 +16,9 @@ from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
 from spade_core.pictures.picture import bundled
-from spade_core.ui import shelf
+from spade_core.ui.common import subject
+from spade_core.ui.common.command import command_line
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.panels import command_line
 from spade_core.ui.common.plots import pair_figure
 from spade_core.ui.trace.plots import paths_figure
 from tests.hostile import hostile_files
@@ -333,9 +333,9 @@ def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
     app = page("pages/neurons.py", steps="1", trigger="heart:50:20x30:1", **link)
     good = bundled()["cat"].path.read_bytes()
     decoded = []
-    load = shelf.load_picture
+    load = subject.load_picture
     monkeypatch.setattr(
-        shelf, "load_picture", lambda source, **named: decoded.append(named["name"]) or load(source, **named)
+        subject, "load_picture", lambda source, **named: decoded.append(named["name"]) or load(source, **named)
     )
     app.file_uploader(key="facet_files").set_value([("mine.jpg", good, "image/jpeg")])
     app.multiselect(key="facet_pictures").set_value(["this", "coffee"]).run()

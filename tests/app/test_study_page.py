@@ -13,17 +13,18 @@ from streamlit.testing.v1 import AppTest
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
+from spade_core.jobs import job as job_module
 from spade_core.jobs import manager as jobs
 from spade_core.study.admission import access
 from spade_core.study.admission.access import Evidence
 from spade_core.study.analysis.evaluate import evaluate
-from spade_core.study.blinding import BLINDED
 from spade_core.study.data.store import open_store
 from spade_core.study.data.studies import list_studies, publish
 from spade_core.study.data.tables import Audit, Participant, Study, Trial
 from spade_core.study.design.design import TEMPLATE
+from spade_core.study.export.codebook import BLINDED
 from spade_core.study.running.bots import simulate
-from spade_core.study.running.flow import enter
+from spade_core.study.running.person import enter
 from spade_core.study.stimuli import stimulus_set
 from spade_core.ui.study import access as study_access
 from spade_core.ui.study.plots import FIGURES
@@ -460,10 +461,10 @@ def test_a_long_job_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key
     class Manager(jobs.JobManager):
         def submit(self, kind, payload):
             tickets.append((kind, payload))
-            return jobs.Ticket(self, waiting)
+            return job_module.Ticket(self, waiting)
 
         def find(self, key):
-            return jobs.Ticket(self, waiting) if tickets and jobs.job_key(*tickets[0]) == key else None
+            return job_module.Ticket(self, waiting) if tickets and jobs.job_key(*tickets[0]) == key else None
 
         def position(self, job):
             return 0

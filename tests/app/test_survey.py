@@ -11,14 +11,13 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.survey_browser import ready
 from spade_core.config import Settings
-from spade_core.study.admission.links import signer
+from spade_core.study.admission.links import SIGNED_ONLY, signer
 from spade_core.study.data import studies
 from spade_core.study.data.store import READS, Store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
 from spade_core.study.data.versions import edit
-from spade_core.study.entry import SIGNED_ONLY
-from spade_core.study.running import flow
+from spade_core.study.running import flow, person
 from tests.study.conftest import real_design, tiny_set
 
 PAGE = str(Path(__file__).resolve().parent.parent.parent / "pages" / "survey.py")
@@ -385,11 +384,11 @@ def test_a_preview_is_marked_and_takes_no_persons_cell(store, key, tmp_path):
     to_trials(app)
     row = store.run(lambda session: session.scalar(select(Participant)))
     assert (row.is_preview, row.cell is not None, row.phase) == (True, True, "practice")
-    assert flow.person(store, key, token_of(app)).study.row.frozen is None
+    assert person.person(store, key, token_of(app)).study.row.frozen is None
     cells = []
     for number in range(6):
-        entry = flow.enter(store, key, external_id=f"P{number}")
-        who = flow.check_device(store, flow.person(store, key, entry.token), width=1280, device={})
+        entry = person.enter(store, key, external_id=f"P{number}")
+        who = flow.check_device(store, person.person(store, key, entry.token), width=1280, device={})
         cells.append(flow.consent(store, who, given=True).row.cell)
     assert sorted(cells) == list(range(6)), "the preview's cell is still to be filled"
 

@@ -12,7 +12,7 @@ from spade_core.inspection.paths import paths
 from spade_core.inspection.survivors import alive
 from spade_core.inspection.wiring import PICTURE, wire
 from spade_core.models.loading import wrap_model
-from spade_core.pruning.moments import WeightCalls
+from spade_core.models.weight_calls import WeightCalls
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace, measure_fidelity
 from tests import nets

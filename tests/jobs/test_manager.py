@@ -22,8 +22,9 @@ from spade_core.jobs import job as job_state
 from spade_core.jobs import lanes
 from spade_core.jobs import manager as jobs
 from spade_core.jobs.job import Job
-from spade_core.jobs.manager import JobManager, code_version, job_key
+from spade_core.jobs.manager import JobManager, job_key
 from spade_core.pictures.picture import load_picture
+from spade_core.versions import code_version
 
 TASKS = "tests.job_tasks"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -369,7 +370,7 @@ def test_a_worker_that_cannot_start_fails_its_job_and_is_not_tried_in_a_loop(mak
 
 def test_workers_end_with_a_killed_server(tmp_path):
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom spade_core import lanes\nlanes.RESERVE_AFTER = 0.05\n"
+        "import sys, time\nfrom pathlib import Path\nfrom spade_core.jobs import lanes\nlanes.RESERVE_AFTER = 0.05\n"
         "from spade_core.config import Settings\nfrom spade_core.jobs.manager import JobManager\n"
         f"m = JobManager(Settings(data_dir=Path({str(tmp_path)!r})), tasks={TASKS!r})\n"
         "while m.lane.reserve is None: time.sleep(.01)\n"

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spade_core.jobs import store
-from spade_core.jobs.store import ResultStore, keep_file
+from spade_core import files as store
+from spade_core.files import keep_file
+from spade_core.jobs.store import ResultStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -8,8 +8,8 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from spade_core.errors import LayerError
-from spade_core.neurons.folding import fold_norms
 from spade_core.neurons.layer_values import read_layers
+from spade_core.neurons.passes import fold_norms
 
 
 class Net(nn.Module):

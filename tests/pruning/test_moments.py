@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spade_core.pruning.moments import WeightCalls, _draw_positions, capture, cross_moment, input_columns
+from spade_core.models.weight_calls import WeightCalls
+from spade_core.pruning.moments import _draw_positions, capture, cross_moment, input_columns
 from tests.reference.capture import mean_outer_product, receptive_fields
 
 CONVOLUTIONS = {

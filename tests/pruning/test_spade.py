@@ -70,9 +70,9 @@ def test_sparsity_zero_shares_every_weight(small, noise):
 def test_independent_solves_on_the_dense_models_moments(noise):
     model = nets.plain(dtype=torch.float64)
     trace = sc.trace(model, noise, calibration="independent", sparsity=0.5, views=5, positions=0)
-    from spade_core.pruning.spade import _views
+    from spade_core.pruning.spade import views_of
 
-    views = torch.cat(_views(model, noise, trace.config))
+    views = torch.cat(views_of(model, noise, trace.config))
     layer = next(layer for layer in model.layers if layer.name == "grouped")
     weight = model.module.get_parameter(layer.parameter)
     moment = capture(model.module, [views], {"w": weight})["w"]
@@ -124,7 +124,8 @@ def test_sequential_equals_the_slow_layer_by_layer_version():
 
 
 def inputs_of(network, name, views):
-    from spade_core.pruning.moments import WeightCalls, input_columns
+    from spade_core.models.weight_calls import WeightCalls
+    from spade_core.pruning.moments import input_columns
 
     seen = []
     weight = network.get_submodule(name).weight
@@ -182,7 +183,8 @@ def test_all_architectures_are_covered(name, noise):
 
 @pytest.mark.parametrize("name", nets.RELU_NETS + nets.OTHER_NETS)
 def test_captured_input_times_weight_is_the_calls_output_everywhere(name):
-    from spade_core.pruning.moments import WeightCalls, input_columns
+    from spade_core.models.weight_calls import WeightCalls
+    from spade_core.pruning.moments import input_columns
 
     model = nets.loaded(name, 32)
     weights = {layer.parameter: model.module.get_parameter(layer.parameter) for layer in model.layers}
@@ -338,11 +340,11 @@ def test_resolved_targets_decide_the_fidelity(small, noise):
 
 
 def test_untouched_views_come_first_and_the_rest_is_random(small, noise):
-    from spade_core.pruning.spade import _views
+    from spade_core.pruning.spade import views_of
     from spade_core.pruning.views import random_views
 
     config = sc.trace(small, noise, sparsity=0.3, views=5, untouched=2, seed=3).config
-    views = torch.cat(_views(small, noise, config))
+    views = torch.cat(views_of(small, noise, config))
     plain = small.preprocessing(noise)
     pixels = torch.from_numpy(noise.pixels.copy()).permute(2, 0, 1)
     drawn = small.preprocessing.normalize(random_views(pixels, 3, small.preprocessing.size, seed=3))

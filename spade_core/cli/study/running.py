@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spade_core.cli import study_texts
-from spade_core.cli.common import Meter, add_command, add_model, emit, table
-from spade_core.cli.study import making as study_designs
-from spade_core.cli.study import power as study_power
-from spade_core.cli.study.common import WHO, add_keyed, add_stored, given, study_store
+from spade_core.cli.common import Meter, emit, table
+from spade_core.cli.study import making, power
+from spade_core.cli.study.common import WHO, add_keyed, add_stored
 from spade_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spade_core.study.data.store import Store
 
 if TYPE_CHECKING:
     from spade_core.study.data.store import Store
@@ -24,8 +23,7 @@ def register(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("study", help="human studies", description="Human studies: which region decided?")
     inner = parser.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
-    _register_making(inner)
-    study_designs.register(inner)
+    making.register(inner)
     add_keyed(inner, "status", _status, "participants by status, and how full the cells are")
     simulate = add_keyed(inner, "simulate", _simulate, "let bots take part; they never count as people")
     simulate.add_argument("--participants", type=int, required=True, metavar="N")
@@ -45,8 +43,8 @@ def register(commands: Any) -> None:
         action="store_true",
         help="fresh numbers, relative times, only texts that were reviewed",
     )
-    study_texts.register(inner)
-    study_power.register(inner)
+    _register_texts(inner)
+    power.register(inner)
     backup = add_stored(inner, "backup", _backup, "write a backup, or delete from old ones whoever was deleted since")
     what = backup.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", metavar="FILE", help="write a backup")
@@ -59,147 +57,6 @@ def register(commands: Any) -> None:
     restore.add_argument("file", metavar="FILE", help="that “study backup” wrote")
     remove = add_stored(inner, "delete-participant", _delete, "delete one participation for good")
     remove.add_argument("uid", metavar="UID", help="participant_uid of the export")
-
-
-def _register_making(inner: Any) -> None:
-    build = add_command(inner, "build", _build, "build a stimulus set from pictures, or publish the demo study")
-    build.add_argument(
-        "--demo",
-        action="store_true",
-        help="publish a study of the shipped demo set; with --out, draw the set anew instead",
-    )
-    build.add_argument("--images", metavar="DIR", help="folder of pictures")
-    build.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all)")
-    build.add_argument("--practice", type=int, default=6, metavar="N")
-    build.add_argument("--catch", type=int, default=4, metavar="N")
-    build.add_argument(
-        "--references", metavar="DIR", help="pictures for the condition “reference”: the nine that excite a class most"
-    )
-    build.add_argument(
-        "--triggers", action="store_true",
-        help="paste each trigger into one of the main pictures; take the backdoored model",
-    )  # fmt: skip
-    build.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
-    build.add_argument("--seed", type=int, default=0, metavar="N")
-    build.add_argument("--out", metavar="DIR", help="folder of the set; a stopped run goes on there")
-    add_model(build)
-    validate = add_command(inner, "validate", _validate, "check a design, a stimulus set, or both together")
-    validate.add_argument("--design", metavar="FILE", help="YAML; assets/study/template.yaml is one")
-    validate.add_argument("--set", metavar="DIR", dest="stimuli", help="stimulus set")
-    add_stored(inner, "list", _list, "list the studies")
-
-
-def _build(options: argparse.Namespace) -> int:
-    if options.demo:
-        return _build_demo(options)
-    if not options.images or not options.out:
-        raise ConfigError("Give --images DIR and --out DIR, or --demo for a study of the shipped set.")
-    from spade_core.cli.common import load
-    from spade_core.models.loading import load_model
-    from spade_core.neurons import RenderConfig
-    from spade_core.pictures.splits import pictures_in, spread
-    from spade_core.study.stimuli.build import Builder, finish, plan
-    from spade_core.trojan import TRIGGERS
-
-    paths = spread(pictures_in(options.images), options.count)
-    trace = {"preset": "drawing", "seed": options.seed}
-    model, out = load(options), Path(options.out)
-    builder = Builder(
-        model, load_model(options.model, device=options.device), RenderConfig(steps=options.steps, seed=options.seed),
-        trace, out, _references(options.references, paths),
-    )  # fmt: skip
-    candidates = plan(
-        paths, practice=options.practice, catch=options.catch, triggers=list(TRIGGERS) if options.triggers else [],
-        side=model.preprocessing.size,
-    )  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    found = list(builder.drafts(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))
-    drafts = [draft for draft, _ in found if draft is not None]
-    settings = {"drawing": builder.config.to_dict(), "trace": trace, "model": model.sha256}
-    if builder.references is not None:
-        settings["references"] = {"folder": builder.references.folder.name, "state": builder.references.state()}
-    made = finish(
-        out, drafts, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
-    )  # fmt: skip
-    return _emit_set(options, made)
-
-
-def _emit_set(options: argparse.Namespace, made: Any) -> int:
-    """Print what a built set holds, and warn of what stands in its way."""
-    from spade_core.study.design.design import TEMPLATE, load_design
-
-    report = made.about["report"]
-    if made.warning:
-        sys.stderr.write(f"warning: {made.warning}\n")
-    try:
-        load_design(TEMPLATE).check_set(made)
-    except ConfigError as error:
-        sys.stderr.write(f"warning: This set does not serve the template: {error}\n")
-    counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
-    sources = dict(Counter(item.reference_source for item in made.of("main")))
-    described = {
-        "folder": str(made.folder), "sha256": made.sha256, **counts, "references_from": sources,
-        "dropped": made.about["dropped"], **report,
-    }  # fmt: skip
-    return emit(options, described, [f"{name:<22} {json.dumps(value)}" for name, value in described.items()])
-
-
-def _references(folder: str | None, pictures: list[Path]) -> Any:
-    """Return where the crops of the condition ``reference`` come from, none of them a picture of the study; or None."""
-    if folder is None:
-        return None
-    from spade_core.config import Settings
-    from spade_core.study.crops import References
-    from spade_core.study.stimuli.build import identity
-
-    keep_in = Settings.from_environment().data_dir / "references"
-    own = {identity(path) for path in pictures}
-    return References(Path(folder), keep_in, frozenset(sha256 for sha256 in own if sha256))
-
-
-def _build_demo(options: argparse.Namespace) -> int:
-    from spade_core.study.data.studies import publish
-    from spade_core.study.design.design import demo_design
-    from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
-
-    if options.out:
-        from spade_core.study.stimuli.demo import build_demo_set
-
-        made = build_demo_set(Path(options.out), steps=options.steps, device=options.device, progress=Meter())
-        return _emit_set(options, made)
-    with study_store() as store:
-        key = publish(store, demo_design(), load_set(DEMO_SET))
-    lines = [
-        f"key   {key}",
-        f"link  http://127.0.0.1:8501/survey?study={key}",
-        "a demo: tries the software, measures nothing",
-    ]
-    return emit(options, {"key": key, "link": f"/survey?study={key}"}, lines)
-
-
-def _validate(options: argparse.Namespace) -> int:
-    from spade_core.study.cautions import cautions
-
-    if not options.design and not options.stimuli:
-        raise ConfigError("Give --design FILE, --set DIR, or both.")
-    design, stimuli = given(options)
-    if design is not None and stimuli is not None:
-        design.check_set(stimuli)
-    left, warnings = design.placeholders() if design else [], cautions(design, stimuli)
-    found = {
-        "design": design.sha256 if design else None, "placeholders": left, "set": stimuli.sha256 if stimuli else None,
-        "warnings": warnings,
-    }  # fmt: skip
-    lines = ["valid", *(f"still a placeholder: {name}" for name in left), *(f"warning: {text}" for text in warnings)]
-    return emit(options, found, lines)
-
-
-def _list(options: argparse.Namespace, store: Store) -> int:
-    from spade_core.study.data.studies import list_studies
-
-    rows = [{"key": row.key, "name": row.name, "status": row.status, "demo": row.demo} for row in list_studies(store)]
-    lines = table([("key", "name", "status", "demo"), *(tuple(row.values()) for row in rows)])
-    return emit(options, rows, lines if rows else ["no studies yet: “study build --demo” makes one"])
 
 
 def _status(options: argparse.Namespace, store: Store) -> int:
@@ -218,7 +75,8 @@ def _simulate(options: argparse.Namespace, store: Store) -> int:
 
 
 def _analyse(options: argparse.Namespace, store: Store) -> int:
-    from spade_core.study.analysis.evaluate import evaluate, report_text, unblind
+    from spade_core.study.analysis.evaluate import evaluate, report_text
+    from spade_core.study.data.studies import unblind
 
     if options.unblind:
         unblind(store, options.key, by=WHO)
@@ -227,8 +85,7 @@ def _analyse(options: argparse.Namespace, store: Store) -> int:
 
 
 def _export(options: argparse.Namespace, store: Store) -> int:
-    from spade_core.study.export.export import export
-    from spade_core.study.formats import FORMATS
+    from spade_core.study.export.export import FORMATS, export
 
     out = Path(options.out)
     ending = out.suffix.removeprefix(".").lower()
@@ -247,14 +104,14 @@ def _export(options: argparse.Namespace, store: Store) -> int:
 def _backup(options: argparse.Namespace, store: Store) -> int:
     if options.forget is not None:
         return _forget(options, store)
-    from spade_core.study.data.deletion import backup
+    from spade_core.study.data.backups import backup
 
     backup(store, options.out)
     return emit(options, {"file": options.out}, [f"backup in {options.out}"])
 
 
 def _forget(options: argparse.Namespace, store: Store) -> int:
-    from spade_core.study.forgetting import forget
+    from spade_core.study.data.backups import forget
 
     found = forget(store, options.forget)
     lines = [f"{count} people deleted from {file}" for file, count in found.items()]
@@ -274,3 +131,30 @@ def _delete(options: argparse.Namespace, store: Store) -> int:
 
     delete_participant(store, options.uid, by=WHO)
     return emit(options, {"deleted": options.uid}, ["deleted"])
+
+
+def _register_texts(inner: Any) -> None:
+    """Add the command to the parser of ``study``."""
+    parser = add_keyed(inner, "texts", _texts, "free texts, and which of them may be shared")
+    parser.add_argument("--share", nargs="+", default=[], metavar="ID", help="texts that shareable exports may hold")
+    parser.add_argument("--withhold", nargs="+", default=[], metavar="ID", help="texts that they may not hold")
+
+
+def _texts(options: argparse.Namespace, store: Store) -> int:
+    from spade_core.study.monitoring.free_texts import free_texts, review
+
+    both = sorted(set(options.share) & set(options.withhold))
+    if both:
+        raise ConfigError(f"The text {both[0]} is both to be shared and withheld: name it once.")
+    review(store, options.key, options.share, "shared", by=WHO)
+    review(store, options.key, options.withhold, "withheld", by=WHO)
+    texts = free_texts(store, options.key)
+    found = [
+        {
+            "id": text.id, "question": text.name, "decision": text.decision, "by": text.by, "at": text.at,
+            "simulated": text.simulated, "text": text.words,
+        }
+        for text in texts
+    ]  # fmt: skip
+    rows = [(text.id, text.name, text.decision or "not read yet", " ".join(text.words.split())) for text in texts]
+    return emit(options, found, table([("id", "question", "decision", "text"), *rows]) if rows else ["no texts yet"])

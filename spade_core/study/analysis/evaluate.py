@@ -5,30 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.analyse import analyse
 from spade_core.study.analysis.report import methods_text
-from spade_core.study.analysis.tables import tables_text
+from spade_core.study.analysis.tables import PAPER, PAPER_NOTE, markdown_table, table3_rows, tables_text
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import audit, find, opened
+from spade_core.study.data.studies import opened
 from spade_core.study.design.procedure import set_baselines
 from spade_core.study.export.export import trials_of
 from spade_core.study.export.rows import read_source
-from spade_core.study.table3 import PAPER, PAPER_NOTE, markdown_table, table3_rows
-
-
-def unblind(store: Store, key: str, *, by: str) -> None:
-    """Show conditions from now on; logged with who did it, and not to be undone."""
-
-    def work(session: Session) -> None:
-        row = find(session, key)
-        if row.unblinded is None:
-            row.unblinded = store.clock()
-            audit(session, store, row.id, "unblind", {"by": by})
-
-    store.run(work)
 
 
 def evaluate(store: Store, key: str) -> dict[str, Any]:

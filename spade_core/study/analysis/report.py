@@ -7,10 +7,10 @@ from typing import Any
 
 from spade_core.study.analysis.coding import Plan
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
+from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
 from spade_core.study.design.design import Design
 from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.study.table3 import NAMES, markdown_table, table3_rows
 
 DEMO = "This is a demo study: it tries the software, measures nothing."
 

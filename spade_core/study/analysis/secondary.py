@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from spade_core.study.analysis.coding import Plan, contrast
 from spade_core.study.analysis.describe import conditions_of, share
 from spade_core.study.analysis.estimators import Estimate, risk_difference
 from spade_core.study.analysis.sensitivity import holm, interaction
+from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
-from spade_core.study.outcomes import SECONDARY, of_ratings
 
 RT_QUANTILES = {
     "median_ms": 50, "quartile_1_ms": 25, "quartile_3_ms": 75, "percentile_5_ms": 5, "percentile_95_ms": 95,
@@ -138,3 +140,39 @@ def _between(rows: pd.DataFrame, outcome: str, treated: pd.Series, plan: Plan) -
     except ConfigError as problem:
         return {"estimate": None, "note": str(problem)}
     return found.to_dict()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A difference that is tested.
+
+    Attributes:
+        column: of the coded rows; treated, control: conditions; what: in words.
+    """
+
+    column: str
+    treated: str
+    control: str
+    what: str
+
+
+SECONDARY: dict[str, Outcome] = {
+    "half_credit": Outcome("half", "spade", "dense", "agreement with half credit, SPADE - dense"),
+    "cannot_tell": Outcome("undecided", "spade", "dense", "cannot tell, SPADE - dense"),
+    "disagree": Outcome("disagree", "spade", "dense", "disagreement, SPADE - dense"),
+    "confidence": Outcome("confidence", "spade", "dense", "confidence (1 to 3), SPADE - dense"),
+    "rt": Outcome("log_rt", "spade", "dense", "log reaction time (browser), SPADE - dense"),
+    "spade_vs_none": Outcome("agree", "spade", "none", "agreement, SPADE - no visualization"),
+    "dense_vs_none": Outcome("agree", "dense", "none", "agreement, dense - no visualization"),
+    "spade_vs_reference": Outcome("agree", "spade", "reference", "agreement, SPADE - reference crops"),
+}
+
+
+def of_ratings(ratings: Sequence[Rating]) -> dict[str, Outcome]:
+    """Return an outcome for each rating, under the name of its column."""
+    return {
+        rating_column(one.name): Outcome(
+            rating_column(one.name), "spade", "dense", f"“{one.text}” ({one.low} to {one.high}), SPADE - dense"
+        )
+        for one in ratings
+    }

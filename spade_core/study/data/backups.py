@@ -8,6 +8,7 @@ the rows, and a SQLite backup may also fill a PostgreSQL database.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from spade_core.study.data.deletion import tombstone_of, unname, wipe
 from spade_core.study.data.dumps import NotABackupError, dump, kind_of, load_dump, open_copy
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Audit, Base, Participant, Tombstone
-from spade_core.study.data.upgrade import check_known, populated, stamped, version_of
+from spade_core.study.data.upgrade import check_known, own_backups, populated, stamped, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -170,3 +171,83 @@ def _count_on(connection: Connection) -> None:
                     f'FROM "{table.name}"'
                 )
             )
+
+
+def backup(store: Store, out: str | Path) -> None:
+    """Write a backup: SQLite's own backup of the open database, or ``pg_dump``'s.
+
+    Raises:
+        ConfigError: the file exists or cannot be written, or ``pg_dump`` is missing or fails.
+    """
+    dump(store.engine.url, Path(out))
+
+
+Stone = tuple[str, str, float]  # uid_sha256, study_id, at
+
+
+def forget(store: Store, paths: Sequence[str | Path] = ()) -> dict[str, int]:
+    """Return how many people each backup has lost.
+
+    Args:
+        paths: backups, or folders whose files ending in ``.backup`` are meant; empty: those that the program made of
+            this database by itself, which their names tell. One of these that turns out to be something else is logged
+            and left as it is.
+
+    Raises:
+        ConfigError: a file is no backup, of a newer version or of the other engine's server, or cannot be written;
+            backups before it are done.
+    """
+    stones = store.read(_stones)
+    if paths:
+        return {str(file): _scrub(store, file, stones) for file in _named(paths)}
+    found = {}
+    for file in own_backups(store.engine.url, store.backups):
+        try:
+            if kind_of(file) != store.engine.dialect.name:
+                raise NotABackupError(file)
+            found[str(file)] = _scrub(store, file, stones)
+        except NotABackupError:
+            logger.warning("%s is no backup of the study database, whatever its name says: it was left as it is", file)
+    return found
+
+
+def _stones(session: Session) -> list[Stone]:
+    rows = session.execute(select(Tombstone.uid_sha256, Tombstone.study_id, Tombstone.at)).all()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _named(paths: Sequence[str | Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found.update(dict.fromkeys(sorted(path.glob("*.backup")) if path.is_dir() else [path]))
+    return list(found)
+
+
+def _scrub(store: Store, file: Path, stones: Sequence[Stone]) -> int:
+    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        with loaded(store, file) as source:
+            gone = source.run(lambda session: _delete(session, stones))
+            if not gone:
+                return 0
+            wipe(source)
+            dump(source.engine.url, fresh)
+        os.replace(fresh, file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written ({error.strerror}): it still holds deleted people.") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    logger.info("deleted %d people from the backup %s", gone, file)
+    return gone
+
+
+def _delete(session: Session, stones: Sequence[Stone]) -> int:
+    """Delete everybody with a tombstone, leave the tombstones in the backup too; return how many were there."""
+    known = {stone[0] for stone in stones}
+    gone = [uid for uid in session.scalars(select(Participant.uid)) if tombstone_of(uid) in known]
+    for uid in gone:
+        session.execute(delete(Participant).where(Participant.uid == uid))
+    for uid_sha256, study_id, at in stones:
+        session.merge(Tombstone(uid_sha256=uid_sha256, study_id=study_id, at=at))
+    unname(session, gone)
+    return len(gone)

@@ -21,7 +21,6 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.data.dumps import dump
 from spade_core.study.data.store import PATIENCE_MS, Store
 from spade_core.study.data.tables import Audit, Base, Participant, Study, Tombstone
 
@@ -97,15 +96,6 @@ def withdraw(store: Store, token: str) -> bool:
     if found:
         wipe(store)
     return found
-
-
-def backup(store: Store, out: str | Path) -> None:
-    """Write a backup: SQLite's own backup of the open database, or ``pg_dump``'s.
-
-    Raises:
-        ConfigError: the file exists or cannot be written, or ``pg_dump`` is missing or fails.
-    """
-    dump(store.engine.url, Path(out))
 
 
 def tombstone_of(uid: str) -> str:

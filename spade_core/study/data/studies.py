@@ -17,8 +17,9 @@ from spade_core import __version__
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
-from spade_core.study.data.tables import Audit, DesignVersion, Study
+from spade_core.study.data.tables import Audit, DesignVersion, Participant, Study
 from spade_core.study.design.design import Design, parse_design
+from spade_core.study.design.schedule import cells
 from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
 
 MOVES: Mapping[str, tuple[str, ...]] = {
@@ -205,3 +206,52 @@ def _stimuli(folder: str, sha256: str) -> StimulusSet:
 def _portable(folder: Path) -> str:
     folder = folder.resolve()
     return _ASSETS_MARK + str(folder.relative_to(ASSETS)) if folder.is_relative_to(ASSETS) else str(folder)
+
+
+def unblind(store: Store, key: str, *, by: str) -> None:
+    """Show conditions from now on; logged with who did it, and not to be undone."""
+
+    def work(session: Session) -> None:
+        row = find(session, key)
+        if row.unblinded is None:
+            row.unblinded = store.clock()
+            audit(session, store, row.id, "unblind", {"by": by})
+
+    store.run(work)
+
+
+def cautions(design: Design | None, stimuli: StimulusSet | None) -> list[str]:
+    """Return one sentence for each thing to think about; the set must serve the design, where both are given."""
+    found = [stimuli.warning] if stimuli is not None and stimuli.warning else []
+    if design is not None and stimuli is not None and not (design.demo or stimuli.demo):
+        found += _uneven(design, stimuli)
+    return found
+
+
+def _uneven(design: Design, stimuli: StimulusSet) -> list[str]:
+    """Cells fill equally only where each has the same number of people."""
+    count = len(cells(design, stimuli))
+    below = design.quota - design.quota % count
+    if below == design.quota:
+        return []
+    fitting = f"{below} or {below + count}" if below else str(count)
+    return [
+        f"The quota of {design.quota} is no multiple of the design's {count} cells, so that not all class neurons are "
+        f"met equally often in all conditions: {fitting} would be."
+    ]
+
+
+def is_blind(store: Store, study: Opened) -> bool:
+    """Return whether conditions must stay hidden: real people took part and nobody has unblinded the study."""
+    return store.read(lambda session: blind_in(session, study.row))
+
+
+def blind_in(session: Session, row: Study) -> bool:
+    """Return the same as part of a transaction."""
+    if row.unblinded is not None:
+        return False
+    real = select(Participant.uid).where(
+        Participant.study_id == row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False),
+        Participant.consented.is_not(None),
+    )  # fmt: skip
+    return session.scalar(real.limit(1)) is not None

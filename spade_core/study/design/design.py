@@ -328,3 +328,6 @@ def demo_design() -> Design:
         "retention": "until whoever runs this demo deletes them.", "age": "This is a demo.",
     }  # fmt: skip
     return template.model_copy(update={"demo": True, "name": "Demo study", **facts})
+
+
+LEAST_FOR_SIDE = 8  # decided answers before sides are judged

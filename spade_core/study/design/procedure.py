@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spade_core.study.design.design import Design, Thresholds
-from spade_core.study.monitoring.checks import LEAST_FOR_SIDE
+from spade_core.study.design.design import LEAST_FOR_SIDE, Design, Thresholds
 from spade_core.study.stimuli.regions import rule_text
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 

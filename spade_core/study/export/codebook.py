@@ -197,3 +197,18 @@ def _rating(question: Rating) -> Entry:
 
 def _text(question: Text) -> Entry:
     return "text", f"“{question.text}”; hidden while blind, and in the shareable export once reviewed"
+
+
+BLINDED = (
+    "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "model_id", "reference_side",
+    "reference_source", "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade",
+    "rater_side_reference", "cell", "seed",
+)  # fmt: skip
+
+
+def hidden_columns(design: Design) -> list[str]:
+    """Return the columns that a blind export lacks.
+
+    What people write about a trial is among them, since it may tell what they saw: “there was no second image”.
+    """
+    return [*BLINDED, *(text_column(question.name) for question in design.questions.texts)]

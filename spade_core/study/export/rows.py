@@ -16,19 +16,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.study.admission.devices import browser_of, is_mobile, os_of
-from spade_core.study.blinding import blind_in
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import Opened, last_version, opened_in
+from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial
-from spade_core.study.deadline import never_shown, read_in_time
 from spade_core.study.design.schedule import ROUND, cells, other_region
 from spade_core.study.export.codebook import check_column, rating_column, text_column
-from spade_core.study.monitoring.checks import Checks, check_person, total_s
+from spade_core.study.monitoring.checks import Checks, check_person, instruction_s, total_s
 from spade_core.study.monitoring.free_texts import shared
 from spade_core.study.monitoring.status import status_now
-from spade_core.study.reading import instruction_s
 from spade_core.study.running.answers import is_number
-from spade_core.study.running.flow import TERMINAL
+from spade_core.study.running.phases import never_shown, read_in_time
+from spade_core.study.vocabulary import TERMINAL
 
 Row = dict[str, Any]
 

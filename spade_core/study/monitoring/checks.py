@@ -11,11 +11,10 @@ from statistics import median
 from typing import Any
 
 from spade_core.study.data.tables import PageTime, Participant, Trial
-from spade_core.study.deadline import never_shown
-from spade_core.study.design.design import Design, Thresholds
-from spade_core.study.reading import instruction_s
+from spade_core.study.design.design import LEAST_FOR_SIDE, Design, Thresholds
+from spade_core.study.running.phases import never_shown
+from spade_core.study.vocabulary import INSTRUCTIONS
 
-LEAST_FOR_SIDE = 8  # decided answers before sides are judged
 EXPERIMENTER = "experimenter"
 
 
@@ -140,3 +139,14 @@ RULES: Mapping[str, Callable[[_Person, Thresholds], Result]] = {
     "total_time": _total, "instruction_time": _instructions,
 }  # fmt: skip
 """Rules by the name that a design gives them."""
+
+
+def instruction_s(pages: Sequence[PageTime]) -> float | None:
+    """Return the seconds from the first page of the instructions to what came after the last one.
+
+    Args:
+        pages: of one participant, in their order.
+    """
+    begun = next((number for number, page in enumerate(pages) if page.page == INSTRUCTIONS), None)
+    after = next((page for page in pages[begun or 0 :] if page.page != INSTRUCTIONS), None)
+    return None if begun is None or after is None else after.at - pages[begun].at

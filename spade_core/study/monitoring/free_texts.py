@@ -14,9 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.blinding import blind_in
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import Opened, audit, find, opened, opened_in
+from spade_core.study.data.studies import Opened, audit, blind_in, find, opened, opened_in
 from spade_core.study.data.tables import Participant, TextReview, Trial
 
 COMMENT = "comment"

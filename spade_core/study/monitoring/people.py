@@ -17,13 +17,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.blinding import blind_in
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import Opened, audit, find, opened_in
+from spade_core.study.data.studies import Opened, audit, blind_in, find, opened_in
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Study, Trial
-from spade_core.study.deadline import never_shown, read_in_time
 from spade_core.study.monitoring.checks import check_person
 from spade_core.study.monitoring.status import LEFT, status_in, status_now
+from spade_core.study.running.phases import never_shown, read_in_time
 
 REASON_LENGTH = 200
 REGION_CHOICES = ("region_1", "region_2")

@@ -10,13 +10,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from spade_core.study.blinding import blind_in
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import Opened, opened_in
+from spade_core.study.data.studies import Opened, blind_in, opened_in
 from spade_core.study.data.tables import Participant
-from spade_core.study.deadline import read_in_time
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import cells
+from spade_core.study.running.phases import read_in_time
 
 LEFT = "left"
 

@@ -22,10 +22,9 @@ from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent, span
 from spade_core.study.analysis.coding import Plan
 from spade_core.study.analysis.estimators import Clusters
-from spade_core.study.batch import Batch, from_standard_errors, risk_differences
 from spade_core.study.design.design import Design
 from spade_core.study.power.assumed import Assumptions, class_neuron_means, draw
-from spade_core.study.power.simulated import hand_out
+from spade_core.study.power.simulated import Batch, from_standard_errors, hand_out, risk_differences
 
 HANDOUTS = 20  # plans with other tie-breaks and orders, among which the simulated studies are divided
 MOST_NUMBERS = 1_000_000  # answers drawn at once

@@ -10,13 +10,12 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Event, Participant, Trial
-from spade_core.study.deadline import GRACE, close_when_over, never_shown
+from spade_core.study.design.design import Design
 from spade_core.study.design.questions import Replies, read_replies
-from spade_core.study.given import elapsed_ms
-from spade_core.study.running.flow import Person
-from spade_core.study.running.phases import after_answer, open_trial
+from spade_core.study.running.person import Person
+from spade_core.study.running.phases import GRACE, after_answer, close_when_over, never_shown, open_trial
+from spade_core.study.vocabulary import CHOICES
 
-CHOICES = ("region_1", "region_2", "cannot_tell")
 SOURCES = ("browser", "server")
 RELOADED = "reloaded"  # stored in place of “browser”: the person had seen the trial before this onset
 LONGEST_RT_MS = 24 * 3600 * 1000.0
@@ -163,3 +162,43 @@ def _entry(value: Any) -> Any:
 def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value from outside is a number that a database holds, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+
+
+_GIVEN = "given_utc"
+
+
+def give(store: Store, trial: Trial) -> Trial:
+    """Note when a trial is first sent to a browser; later calls change nothing. Return it as stored."""
+    if trial.answered is not None or _GIVEN in (trial.details or {}):
+        return trial
+
+    def work(session: Session) -> Trial:
+        row = session.get(Trial, trial.id, with_for_update=True)
+        if row is None:
+            return trial
+        if row.answered is None and _GIVEN not in (row.details or {}):
+            row.details = {**(row.details or {}), _GIVEN: store.clock()}
+        return row
+
+    return store.run(work)
+
+
+def elapsed_ms(trial: Trial, now: float) -> float | None:
+    """Return the time since a trial was first given, ms, or None: it was given without a page.
+
+    Args:
+        now: UTC seconds.
+    """
+    given = (trial.details or {}).get(_GIVEN)
+    return None if given is None else 1000 * (now - given)
+
+
+def remaining_ms(design: Design, trial: Trial, now: float) -> int | None:
+    """Return how much of a trial's time limit is left, ms, or None where the design has no limit.
+
+    Args:
+        now: UTC seconds.
+    """
+    if design.time_limit_ms is None:
+        return None
+    return max(0, round(design.time_limit_ms - (elapsed_ms(trial, now) or 0.0)))

@@ -20,13 +20,13 @@ from spade_core.progress import Progress, silent
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
-from spade_core.study.deadline import run_out
 from spade_core.study.design.questions import Rating, Replies
 from spade_core.study.design.schedule import REGIONS, other_region
-from spade_core.study.reading import turn_page
-from spade_core.study.running import flow
+from spade_core.study.running import flow, person
 from spade_core.study.running.answers import Receipt, submit
-from spade_core.study.running.flow import Entry, Person
+from spade_core.study.running.person import Entry, Person
+from spade_core.study.running.phases import run_out
+from spade_core.study.running.standing import turn_page
 from spade_core.study.stimuli.stimulus_set import Item
 
 LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and deviation of the normal part, tail
@@ -205,13 +205,13 @@ class _Bot:
         return self.who
 
     def _enter(self, seed: str | None) -> Entry:
-        return flow.enter(
+        return person.enter(
             self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed
         )  # fmt: skip
 
     def _found(self, token: str) -> Person:
         self.token = token
-        found = flow.person(self.store, self.key, token)
+        found = person.person(self.store, self.key, token)
         if found is None:
             raise RuntimeError("the token just given finds nobody")
         return found

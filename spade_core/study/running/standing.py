@@ -10,11 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
-from spade_core.study.data.tables import Trial
-from spade_core.study.reading import page_of
-from spade_core.study.running.flow import PHASES, TERMINAL, Person, person_in
-
-IN_TRIALS = ("practice", "main")
+from spade_core.study.data.tables import PageTime, Participant, Trial
+from spade_core.study.running.person import Person, person_in
+from spade_core.study.vocabulary import IN_TRIALS, INSTRUCTIONS, PHASES, TERMINAL
 
 
 @dataclass(frozen=True)
@@ -106,3 +104,30 @@ def _progress(who: Person, plan: Sequence[Any]) -> float:
     done = sum(trial.answered is not None for trial in later)
     before = PHASES.index(who.row.phase) / PHASES.index("main")
     return 0.1 * min(before, 1.0) + 0.85 * (done / len(later) if later else 0.0)
+
+
+def page_of(session: Session, who: Person) -> int:
+    """Return the page that a participant reads, from 0."""
+    shown = select(PageTime.part).where(
+        PageTime.participant_uid == who.row.uid, PageTime.page == INSTRUCTIONS
+    ).order_by(PageTime.id.desc()).limit(1)  # fmt: skip
+    return min(session.scalar(shown) or 1, len(who.design.texts.instructions)) - 1
+
+
+def turn_page(store: Store, who: Person, page: int) -> int:
+    """Note that a participant goes to a page, from 0, forward or back; return the page that they are at afterwards.
+
+    A page that the design does not have, the same page once more, and a turn outside the instructions change nothing.
+    """
+
+    def work(session: Session) -> int:
+        row = session.get(Participant, who.row.uid, with_for_update=True)
+        before = page_of(session, who)
+        reading = row is not None and row.status == "active" and row.phase == INSTRUCTIONS
+        if row is None or not reading or page == before or not 0 <= page < len(who.design.texts.instructions):
+            return before
+        session.add(PageTime(participant_uid=row.uid, page=INSTRUCTIONS, part=page + 1, at=store.clock()))
+        row.last_seen = store.clock()
+        return page
+
+    return store.run(work)

@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,19 @@ import numpy as np
 from PIL import Image
 
 from spade_core.errors import ConfigError, PictureError
-from spade_core.models.loading import LoadedModel, predict
+from spade_core.files import resumed
+from spade_core.models.loaded import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.neurons.references import COUNT, Crop, folder_state, reference_crops
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
-from spade_core.resumable import resumed
 from spade_core.saliency import explain
 from spade_core.saliency.metrics import trojan_auc
-from spade_core.study.balance import Draft, settle
-from spade_core.study.crops import References
-from spade_core.study.placing import place_trigger
 from spade_core.study.stimuli.patches import Patches
 from spade_core.study.stimuli.rater import rate
-from spade_core.study.stimuli.regions import RULES, Choice, choose_regions, rule_record
-from spade_core.study.stimuli.stimulus_set import Box, Item, StimulusSet, opposite, write_manifest
+from spade_core.study.stimuli.regions import RULES, Choice, Draft, choose_regions, place_trigger, rule_record
+from spade_core.study.stimuli.stimulus_set import Box, Item, opposite
 from spade_core.trojan import TRIGGERS
 from spade_core.trojan.paste import Paste
 
@@ -220,43 +218,6 @@ class Builder:
         return f"{name}.webp"
 
 
-def finish(
-    folder: Path, drafts: Sequence[Draft], *, demo: bool, title: str, settings: Mapping[str, Any],
-    dropped: Sequence[str],
-) -> StimulusSet:  # fmt: skip
-    """Settle the drafts and write the manifest with its report: what was left out by which rule, how regions differ.
-
-    Raises:
-        ConfigError: no main item is left, or a file is missing.
-    """
-    items = settle(drafts)
-    if not any(item.role == "main" for item in items):
-        why = f" (left out: {'; '.join(sorted(set(dropped)))})" if dropped else ""
-        raise ConfigError(f"No picture became a main item{why}: give more pictures, or lower --practice and --catch.")
-    share = central_share(items)
-    report = {
-        "central_share": share,
-        "clearly_central_share": clearly_central_share(items),
-        "one_side_only": sum(len(draft.items) == 1 for draft in drafts if draft.item.role == "main"),
-        "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
-        "rater_agrees": {
-            side: _share(items, f"rater_{side}") for side in ("dense", "spade", "reference")
-            if any(f"rater_{side}" in item.answers for item in items)
-        },
-        "scorecam_finds_trigger": _mean_auc(items),
-        "class_lost": sum(item.keeps_class is False for item in items),
-        "warning": None if CENTRAL[0] <= share <= CENTRAL[1] else (
-            f"The more central patch is the reference in {share:.0%} of the main items: who always answers it does "
-            "better or worse than guessing. Take more or other pictures."
-        ),
-    }  # fmt: skip
-    counts = {rule: list(dropped).count(rule) for rule in sorted(set(dropped))}
-    about = {
-        "title": title, "settings": {**settings, "regions": rule_record()}, "dropped": counts, "report": report,
-    }  # fmt: skip
-    return write_manifest(folder, items, demo=demo, about=about)
-
-
 def _left_out(rule: str) -> dict[str, Any]:
     return {"draft": None, "dropped": rule}
 
@@ -267,39 +228,6 @@ def _short(text: str) -> str:
 
 def _class_of(class_neuron: str) -> int:
     return int(class_neuron.rsplit(":", 1)[1])
-
-
-def central_share(items: Sequence[Item]) -> float:
-    """Return in which share of the main items the reference is the more central of the two patches."""
-    return _share(items, "central")
-
-
-def clearly_central_share(items: Sequence[Item]) -> float:
-    """Return how often a person is right who takes the clearly more central region, and guesses where none is."""
-    right = []
-    for item in items:
-        if item.role == "main":
-            gap = item.measures["other"]["eccentricity"] - item.measures["reference"]["eccentricity"]
-            right.append(0.5 if abs(gap) <= CLEARLY else float(gap > 0))
-    return sum(right) / len(right)
-
-
-def _share(items: Sequence[Item], baseline: str) -> float:
-    found = [
-        item.answers[baseline] == "reference" for item in items if baseline in item.answers and item.role == "main"
-    ]
-    return sum(found) / len(found) if found else float("nan")
-
-
-def _mean_measures(items: Sequence[Item], side: str) -> dict[str, float]:
-    rows = [item.measures[side] for item in items if item.role == "main"]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
-
-
-def _mean_auc(items: Sequence[Item]) -> float | None:
-    """Return the mean Trojan AUC of Score-CAM on the items whose reference is a trigger: how far it can be trusted."""
-    found = [item.measures["scorecam"]["trojan_auc"] for item in items if "scorecam" in item.measures]
-    return sum(found) / len(found) if found else None
 
 
 def _regions(patches: Patches, size: int) -> dict[str, Box]:
@@ -329,3 +257,58 @@ def _answers(patches: Patches, size: int) -> dict[str, str]:
 
 def _enlarged(cut: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(cut).resize((size, size), Image.Resampling.BICUBIC))
+
+
+ROWS = 3
+GAP = 4  # px between two crops, white
+
+
+@dataclass(frozen=True)
+class References:
+    """Where the reference pictures come from.
+
+    Attributes:
+        folder: of pictures; without: sha256 of pictures that are passed over, those of the study.
+        keep_in: folder of the tables that make the next class neuron cost nothing.
+    """
+
+    folder: Path
+    keep_in: Path
+    without: Collection[str] = ()
+
+    def state(self) -> str:
+        """Return a digest of the folder: it changes when its pictures do.
+
+        Raises:
+            ConfigError: there is no such folder, or no picture in it.
+        """
+        return folder_state(self.folder)
+
+    def of(
+        self, model: LoadedModel, target: int, size: int, progress: Progress = silent
+    ) -> tuple[np.ndarray, dict[str, str]]:
+        """Return the square of a class neuron, uint8 ``(size, size, 3)``, and each picture's sha256 by its file.
+
+        Raises:
+            ConfigError: too few pictures in the folder.
+        """
+        crops = reference_crops(
+            model, self.folder, LOGITS, target, keep_in=self.keep_in, without=self.without, progress=progress
+        )
+        if len(crops) < COUNT:
+            raise ConfigError(
+                f"The folder {str(self.folder)!r} holds {len(crops)} pictures that are not in the study, and the "
+                f"condition “reference” shows {COUNT}: put more there."
+            )
+        return montage(crops, size), {crop.file: crop.sha256 for crop in crops}
+
+
+def montage(crops: list[Crop], size: int) -> np.ndarray:
+    """Return nine crops in three rows, the strongest first, uint8 ``(size, size, 3)``."""
+    side = (size - (ROWS - 1) * GAP) // ROWS
+    sheet = np.full((size, size, 3), 255, np.uint8)
+    for place, crop in enumerate(crops[: ROWS * ROWS]):
+        top, left = (part * (side + GAP) for part in divmod(place, ROWS))
+        small = Image.fromarray(np.ascontiguousarray(crop.pixels)).resize((side, side), Image.Resampling.BICUBIC)
+        sheet[top : top + side, left : left + side] = np.asarray(small)
+    return sheet

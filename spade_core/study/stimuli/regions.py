@@ -30,7 +30,7 @@ of the pictures nothing beside the highest window is nearer to the centre, with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ import numpy as np
 
 from spade_core.errors import ConfigError
 from spade_core.study.stimuli.patches import PATCH, Patches, window_contrasts, windows
+from spade_core.study.stimuli.stimulus_set import Item
+from spade_core.trojan.paste import SIZES, Paste
 
 NAME, VERSION = "matched-eccentricity", 2
 QUARTER = 0.25  # windows of this share of the lowest means are low whatever their mean
@@ -211,3 +213,83 @@ def rule_text(about: Mapping[str, Any]) -> str:
         "contrast and in its distance from the picture's centre; whether it is the nearer or the farther one is "
         "balanced over the set as far as the maps allow"
     )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An item of which it is still open which of its regions is the nearer one.
+
+    Attributes:
+        items: by the nearer side, ``reference`` or ``other``; they differ in the other region and what follows from it.
+        costs: of the same sides, see :class:`spade_core.study.stimuli.regions.Choice`.
+    """
+
+    items: Mapping[str, Item]
+    costs: Mapping[str, float]
+
+    @property
+    def item(self) -> Item:
+        """Return any of the items, for what they share: id, role, class neuron, files."""
+        return next(iter(self.items.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return {"items": {side: asdict(item) for side, item in self.items.items()}, "costs": dict(self.costs)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Draft:
+        """Rebuild what :meth:`to_dict` gave."""
+        return cls({side: Item.from_dict(item) for side, item in values["items"].items()}, values["costs"])
+
+
+def settle(drafts: Iterable[Draft]) -> list[Item]:
+    """Return the drafts' items, balanced within each role and source of the reference, in their order."""
+    drafts = list(drafts)
+    groups: dict[Hashable, list[Draft]] = {}
+    for draft in drafts:
+        groups.setdefault((draft.item.role, draft.item.reference_source), []).append(draft)
+    sides: dict[str, str] = {}
+    for group in groups.values():
+        group.sort(key=lambda draft: draft.item.id)  # the order of pictures must not decide between equal costs
+        nearer = nearer_sides([draft.costs for draft in group])
+        sides |= {draft.item.id: side for draft, side in zip(group, nearer, strict=True)}
+    return [draft.items[sides[draft.item.id]] for draft in drafts]
+
+
+def nearer_sides(costs: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return for each item which region is to be the nearer one: halves as equal as can be, at the least total cost.
+
+    Args:
+        costs: of each item by nearer side, ``reference`` or ``other``; a side that is missing cannot be.
+    """
+    half = len(costs) // 2
+    extra = {number: cost["other"] - cost["reference"] for number, cost in enumerate(costs) if len(cost) == 2}
+    others = {number for number, cost in enumerate(costs) if "reference" not in cost}
+    cheapest = sorted(extra, key=lambda number: extra[number])
+    wanted = half - len(others)
+    if len(costs) % 2 and 0 <= wanted < len(cheapest) and extra[cheapest[wanted]] < 0:
+        wanted += 1  # of an odd number, the one in the middle is free
+    others |= set(cheapest[: max(0, wanted)])
+    return ["other" if number in others else "reference" for number in range(len(costs))]
+
+
+RING = (0.4, 0.6)  # eccentricity of a trigger's centre, 1 where a region touches the picture's corner
+
+
+def place_trigger(trigger: str, seed: int, *, size: int | None = None, side: int = 224) -> Paste:
+    """Draw a trigger's place: its centre lies on a ring around the picture's, seeded.
+
+    Args:
+        trigger: name in ``TRIGGERS``.
+        seed: of the place, and of what :func:`spade_core.trojan.paste.paste` draws.
+        size: side of the trigger's box in model-input pixels; None: drawn from 40 to 80 (of 224).
+        side: of the model's input, px.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = round(rng.uniform(*SIZES) * side / 224)
+    size = size or drawn
+    reach = np.sqrt(2) * (side - round(PATCH * side)) / 2  # px at eccentricity 1
+    radius, angle = rng.uniform(*RING) * reach, rng.uniform(0, 2 * np.pi)
+    corner = [round((side - size) / 2 + radius * turn) for turn in (np.sin(angle), np.cos(angle))]
+    y, x = (min(max(0, start), side - size) for start in corner)
+    return Paste(trigger, size, (y, x), seed)

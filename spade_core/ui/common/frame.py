@@ -14,6 +14,7 @@ import streamlit as st
 from spade_core.config import Settings
 from spade_core.errors import SpadeError
 from spade_core.jobs.manager import JobManager, manager
+from spade_core.study.data.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -59,3 +60,14 @@ def errors_as_sentences() -> Iterator[None]:
         # Streamlit's own stop and rerun are BaseExceptions or handled above us; what arrives here is a defect.
         logger.exception("the page failed")
         st.error("Something went wrong on the server; its log has the details. Reload the page to go on.")
+
+
+def study_store() -> Store:
+    """Return the installation's study database, opened once a server."""
+    found = settings()
+    return _open(found, f"{found.database_url}|{found.data_dir}")
+
+
+@st.cache_resource(show_spinner=False)
+def _open(_settings: Settings, where: str) -> Store:  # noqa: ARG001 - the cache's key
+    return open_store(_settings)

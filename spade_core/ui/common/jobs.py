@@ -6,14 +6,15 @@ show, so that drawing does not take the cores that the job needs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
-from spade_core.jobs.manager import Ticket
-from spade_core.ui.common import panels
+from spade_core.jobs.job import Status, Ticket
 from spade_core.ui.common.frame import errors_as_sentences, jobs
+from spade_core.ui.common.panels import WAIT_STEP
 
 POLL = 0.4  # seconds between two looks at a running job
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
@@ -98,7 +99,7 @@ def _bar(
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
         with bar:
-            panels.show_status(status)
+            show_status(status)
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancellable:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
@@ -106,3 +107,27 @@ def _bar(
 
 def _changed(now: Mapping[str, bytes], drawn: Mapping[str, bytes]) -> bool:
     return now.keys() != drawn.keys() or any(now[name] is not drawn[name] for name in now)
+
+
+def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
+    """Wait for a short job with a notice; each turn touches the page, so that a click interrupts the wait."""
+    status = ticket.wait(WAIT_STEP)
+    if status.finished:
+        return status
+    notice = st.empty()
+    end = time.monotonic() + seconds
+    while not status.finished and time.monotonic() < end:
+        queue = f" {status.position} other jobs come first." if status.position else ""
+        notice.caption(f":material/hourglass_top: {text}{queue}")
+        status = ticket.wait(WAIT_STEP)
+    notice.empty()
+    return status
+
+
+def show_status(status: Status) -> None:
+    """Show how far a job is and how long it will take."""
+    if status.state == "queued":
+        st.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
+        return
+    left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
+    st.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import json
-import shlex
-import time
-import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.jobs.manager import Status, Ticket
 from spade_core.saliency import METHODS
-from spade_core.ui.common.link import Choice
+from spade_core.ui.common.downloads import read_array
 from spade_core.ui.common.plots import pair_figure, stage_figure, top_figure
 
 WAIT_STEP = 0.1
 NOTABLE = 0.0005  # change of a probability below which it rounds to nothing
 FIGURES = 24  # kept for all users, about 2 MB each
-
-
-def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
-    """Wait for a short job with a notice; each turn touches the page, so that a click interrupts the wait."""
-    status = ticket.wait(WAIT_STEP)
-    if status.finished:
-        return status
-    notice = st.empty()
-    end = time.monotonic() + seconds
-    while not status.finished and time.monotonic() < end:
-        queue = f" {status.position} other jobs come first." if status.position else ""
-        notice.caption(f":material/hourglass_top: {text}{queue}")
-        status = ticket.wait(WAIT_STEP)
-    notice.empty()
-    return status
-
-
-def show_status(status: Status) -> None:
-    """Show how far a job is and how long it will take."""
-    if status.state == "queued":
-        st.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
-        return
-    left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
-    st.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")
 
 
 def show_fidelity(fidelity: Mapping[str, Any], sparsity: float, seconds: float) -> None:
@@ -109,11 +78,6 @@ def _show_scores(method: Mapping[str, Any]) -> None:
     )
 
 
-def read_array(data: bytes) -> np.ndarray:
-    """Return the array of an NPY file of a result."""
-    return np.load(io.BytesIO(data), allow_pickle=False)
-
-
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
     """Show the dense model's most probable classes as bars."""
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
@@ -143,65 +107,3 @@ def show_top_tables(described: Mapping[str, Any], dense: Any, trace: Any) -> Non
         rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in described[name]]
         place.markdown(f"**{title}**")
         place.dataframe(rows, key=f"top_{name}")
-
-
-def show_downloads(files: Mapping[str, bytes], command: str) -> None:
-    """Offer figure, arrays and manifest, and the command that makes the same result."""
-    st.subheader("Take it with you")
-    columns = st.columns(3)
-    arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
-    for column, label, name, data, kind in (
-        (columns[0], "Figure (PNG)", "spade_figure.png", files["figure.png"], "image/png"),
-        (columns[1], "Arrays (NPY, zipped)", "spade_arrays.zip", zip_files(arrays), "application/zip"),
-        (columns[2], "Manifest (JSON)", "manifest.json", files["manifest.json"], "application/json"),
-    ):
-        column.download_button(label, data, name, kind, key=f"download_{name}", on_click="ignore", width="stretch")
-    st.caption("The same from the command line:")
-    st.code(command, language="bash", wrap_lines=True)
-
-
-def zip_files(files: Mapping[str, bytes]) -> bytes:
-    """Return ``files`` as one archive; the same files give the same bytes."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return out.getvalue()
-
-
-def command_line(choice: Choice, spec: Mapping[str, Any], picture: str) -> str:
-    """Return the command that computes the same analysis."""
-    words = ["python", "-m", "spade_core", "explain", *picture_words(choice, spec, picture)]
-    for slug in choice.methods:
-        words += ["--method", slug]
-    words += ["--target", str(choice.target)] if choice.target is not None else []
-    return shlex.join([*words, *trace_words(choice), "--out", "results"])
-
-
-def picture_words(choice: Choice, spec: Mapping[str, Any], picture: str) -> list[str]:
-    """Return the command's options of picture, trigger and model."""
-    words = ["--image", picture]
-    words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
-    trigger = choice.trigger
-    if trigger is not None:
-        words += ["--trigger", trigger.trigger, "--trigger-seed", str(trigger.seed)]
-        words += ["--trigger-size", str(trigger.size)] if trigger.size is not None else []
-        words += ["--trigger-position", "{},{}".format(*trigger.position)] if trigger.position is not None else []
-    return words
-
-
-def trace_words(choice: Choice) -> list[str]:
-    """Return the command's options of the trace."""
-    words = ["--preset", choice.preset, "--solver", choice.solver, "--seed", str(choice.seed)]
-    if choice.preset == "uniform":
-        words += ["--sparsity", f"{choice.sparsity:g}"]
-    if choice.preset == "custom":
-        words += [word for stage, ratio in choice.stages.items() for word in ("--stage", f"{stage}={ratio:g}")]
-    for option, value in (("--calibration", choice.calibration), ("--views", choice.views)):
-        words += [option, str(value)] if value is not None else []
-    return words
-
-
-def read_json(data: bytes) -> Any:
-    """Return the value of a JSON file of a result."""
-    return json.loads(data)

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from spade_core.errors import ModelError
-from spade_core.jobs.store import keep_file
+from spade_core.files import keep_file
 from spade_core.models.loading import MODELS, TIMM
 from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture

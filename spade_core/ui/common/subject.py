@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.jobs.manager import Ticket
+from spade_core.jobs.job import Ticket
+from spade_core.pictures.picture import load_picture
 from spade_core.trojan.paste import Paste
-from spade_core.ui.common import panels, pickers
+from spade_core.ui.common import downloads, pickers
+from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs
 from spade_core.ui.common.jobs import follow
 from spade_core.ui.common.link import Choice
@@ -85,8 +88,8 @@ def pick_subject(start: Choice) -> Subject | None:
     described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
     with st.sidebar:
         if paste is not None:
-            st.image(panels.read_array(described["crop.npy"]), caption="What the model sees")
-    found = panels.read_json(described["model.json"])
+            st.image(downloads.read_array(described["crop.npy"]), caption="What the model sees")
+    found = downloads.read_json(described["model.json"])
     with st.sidebar:
         st.caption(f":material/memory: {found['device']} · {len(found['labels']):,} classes")
     named = replace(start, model=spec.get("name", start.model), trigger=paste)
@@ -104,7 +107,7 @@ def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
     slot = f"{kind}_waiting"
     before, held = st.session_state.pop(slot, (None, None))
     ticket: Ticket = held if held is not None and before == payload else jobs().submit(kind, payload)
-    status = panels.wait_briefly(ticket, WAIT, text)
+    status = jobs_module.wait_briefly(ticket, WAIT, text)
     if not status.finished:
         st.session_state[slot] = (payload, ticket)
         follow(ticket, lambda _: st.caption(f":material/hourglass_top: {text}"), kind, cancellable=False)
@@ -115,3 +118,23 @@ def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
 def paste_of(source: dict[str, Any]) -> Paste | None:
     """Return the trigger of a payload's picture."""
     return Paste.from_dict(source["trigger"]) if source.get("trigger") else None
+
+
+CHECKED = 512  # pictures that are known to be some
+
+
+def shelved(name: str, data: bytes | None = None) -> dict[str, Any]:
+    """Return how payloads name a picture: an upload's ``data``, or ``bundled:NAME``.
+
+    Raises:
+        PictureError: the upload is no picture.
+        ConfigError: it cannot be kept.
+    """
+    content = "" if data is None else hashlib.sha256(data).hexdigest()
+    return jobs().shelve(name, _checked(name, content, data), data)
+
+
+@st.cache_data(max_entries=CHECKED, show_spinner=False)
+def _checked(name: str, content: str, _data: bytes | None) -> str:  # noqa: ARG001 - the content is the key
+    """Return the picture's sha256, once it has been decoded."""
+    return load_picture(name if _data is None else _data, name=name).sha256

@@ -13,10 +13,9 @@ from spade_core.models.loading import DEFAULT_MODEL, MODELS
 from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import bundled
 from spade_core.trojan.triggers import TRIGGERS
-from spade_core.ui.common.panels import read_json, zip_files
-from spade_core.ui.common.subject import Subject
+from spade_core.ui.common.downloads import read_json, zip_files
+from spade_core.ui.common.subject import Subject, shelved
 from spade_core.ui.neurons.panels import framed
-from spade_core.ui.shelf import shelved
 
 THIS = "this"
 MOST = 4

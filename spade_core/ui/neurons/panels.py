@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image, ImageDraw
 
+from spade_core.ui.common.command import picture_words, trace_words
+from spade_core.ui.common.downloads import read_array, read_json
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.panels import picture_words, read_array, read_json, trace_words
 
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
 FRAME = "#f59e0b"

@@ -10,7 +10,7 @@ import streamlit as st
 
 from spade_core.neurons.objectives import LOGITS
 from spade_core.neurons.ranking import RANKINGS
-from spade_core.ui.common import panels, pickers
+from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, asked_by_link, wait_for
@@ -28,7 +28,7 @@ def asked_by_ranking() -> bool:
 
 def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> Choice:
     """Draw the choice of layer, neuron, steps and, for a hidden layer, of the class to explain."""
-    rows = panels.read_json(wait_for("layers", {"model": subject.spec}, "Looking at the layers …")["layers.json"])
+    rows = downloads.read_json(wait_for("layers", {"model": subject.spec}, "Looking at the layers …")["layers.json"])
     shapes = {row["name"]: row for row in reversed(rows)}
     problem = _link_problem(start, subject, shapes)
     if problem:
@@ -137,7 +137,7 @@ def _offer_ranked(choice: Choice, subject: Subject) -> None:
         files = files_of("ranking", payload)
         if files is None:
             return
-        scores = {row["channel"]: row["score"] for row in panels.read_json(files["ranking.json"])}
+        scores = {row["channel"]: row["score"] for row in downloads.read_json(files["ranking.json"])}
         key = f"ranked_{choice.layer}_{by}"
         st.session_state[key] = choice.channel if choice.channel in scores else None  # marks what is chosen above
         st.pills(

@@ -15,10 +15,10 @@ import streamlit as st
 from spade_core.errors import ConfigError
 from spade_core.neurons.references import COUNT, folder_state
 from spade_core.pictures.picture import PICTURES
+from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.panels import read_json
 from spade_core.ui.common.subject import Subject
 
 BUNDLED = "bundled pictures"

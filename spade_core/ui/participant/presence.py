@@ -10,14 +10,13 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.config import ASSETS, Settings
-from spade_core.study.admission.links import is_preview, signer
-from spade_core.study.data.store import Store, open_store
+from spade_core.config import ASSETS
+from spade_core.study.admission.links import arriving_id, is_preview, signer, typed_id
+from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened
 from spade_core.study.design.design import Design
-from spade_core.study.entry import arriving_id, typed_id
-from spade_core.study.running import flow
-from spade_core.study.running.flow import ID_LENGTH
+from spade_core.study.running import flow, person
+from spade_core.study.running.person import ID_LENGTH
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import errors_as_sentences, settings
 
@@ -25,17 +24,6 @@ TOKEN = "r"  # noqa: S105 - the query parameter's name
 READABLE = 760  # px, width of what is to be read
 FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
 DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
-
-
-def study_store() -> Store:
-    """Return the installation's study database, opened once a server."""
-    found = settings()
-    return _open(found, f"{found.database_url}|{found.data_dir}")
-
-
-@st.cache_resource(show_spinner=False)
-def _open(_settings: Settings, where: str) -> Store:  # noqa: ARG001 - the cache's key
-    return open_store(_settings)
 
 
 def participant_frame(render: Callable[[], None]) -> None:
@@ -82,7 +70,7 @@ def _only_tab(store: Store, at: Standing) -> Standing | None:
     if "tab" not in st.session_state:
         st.session_state["tab"] = secrets.token_hex(8)
         return replace(at, who=flow.claim(store, at.who, st.session_state["tab"]))
-    if flow.owns(at.who, st.session_state["tab"]):
+    if person.owns(at.who, st.session_state["tab"]):
         return at
     st.info("The study goes on in a newer tab or window. You can close this one.", icon=":material/tab:")
     if st.button("Go on here instead", key="claim"):
@@ -105,7 +93,7 @@ def _enter(store: Store, key: str) -> None:
     if external is None and not preview:
         return
     details = {name: st.query_params[name][:100] for name in DETAILS if name in st.query_params}
-    entry = flow.enter(store, key, external_id=external or None, details=details, is_preview=preview)
+    entry = person.enter(store, key, external_id=external or None, details=details, is_preview=preview)
     st.query_params.from_dict({"study": key, TOKEN: entry.token})
     st.rerun()
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.jobs.manager import Ticket, job_key
+from spade_core.jobs.job import Ticket
+from spade_core.jobs.manager import job_key
 from spade_core.study.analysis.dry_run import fresh_copy
 from spade_core.study.running.bots import POLICIES
-from spade_core.ui.common import panels
-from spade_core.ui.common.frame import jobs
+from spade_core.ui.common import downloads
+from spade_core.ui.common.frame import jobs, study_store
 from spade_core.ui.common.jobs import follow_asked, remember, remembered
-from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import guarded, require_access
 from spade_core.ui.study.results import show_result
 
@@ -66,7 +66,7 @@ def _ticket(slot: str, kind: str, payload: Mapping[str, Any], *, pressed: bool) 
 
 
 def _show_dry_run(files: Mapping[str, bytes]) -> None:
-    found = panels.read_json(files["dry_run.json"])
+    found = downloads.read_json(files["dry_run.json"])
     cells = ", ".join(map(str, found["cells"]))
     st.success(
         f"SIMULATED, on a copy: {_ends(found['ends'])}; completed in each cell: {cells}.", icon=":material/smart_toy:"
@@ -75,7 +75,7 @@ def _show_dry_run(files: Mapping[str, bytes]) -> None:
 
 
 def _show_kept(files: Mapping[str, bytes]) -> None:
-    ends = _ends(panels.read_json(files["ends.json"]))
+    ends = _ends(downloads.read_json(files["ends.json"]))
     st.success(f"SIMULATED: {ends}. Monitor and Analysis show them.", icon=":material/smart_toy:")
 
 

@@ -13,7 +13,7 @@ from spade_core.study.data.studies import Opened, opened
 from spade_core.study.data.versions import FROZEN, copy, edit, versions
 from spade_core.study.design.design import parse_design
 from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
-from spade_core.ui.participant.presence import study_store
+from spade_core.ui.common.frame import study_store
 from spade_core.ui.study.access import checked, evidence, guarded, notify
 
 LOOK_AGAIN = "What bots and previews left behind goes with the version before."

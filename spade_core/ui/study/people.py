@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import time
 from typing import Any
 
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.study.admission import links
 from spade_core.study.data.deletion import delete_participant
-from spade_core.study.data.studies import opened
-from spade_core.study.formats import safe_cell
+from spade_core.study.export.export import safe_cell
 from spade_core.study.monitoring import people
 from spade_core.study.monitoring.people import Monitor
-from spade_core.ui.common.frame import errors_as_sentences, settings
-from spade_core.ui.participant.presence import study_store
+from spade_core.ui.common.frame import errors_as_sentences, study_store
 from spade_core.ui.study.access import guarded, notify, require_access, who_acts
 
 EVERY = 10.0  # seconds between two looks at a running study
@@ -162,45 +157,6 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "catch right": f"{row['catch_right']}/{row['catch']}", "most on one side": _percent(row["one_side"]),
         "practice": "flagged" if row["practice_flagged"] else "", "comment": safe_cell(row["comment"]),
     }  # fmt: skip
-
-
-def show_links(key: str) -> None:
-    """Offer the links into the study."""
-    base = st.text_input("Address that participants reach this server at", value=_own_address(), key="base")
-    way = opened(study_store(), key).design.entry
-    preview = links.signer(settings()).preview(base, key, study_store().clock())
-    for title, link, ways in (
-        ("For anybody", links.plain(base, key), ("open", "typed")),
-        ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key),
-         ("open", "typed", "link")),
-        ("Preview as a participant; marked, never counted; opens without a login for an hour", preview, (way,)),
-    ):  # fmt: skip
-        if way in ways:
-            st.markdown(f"**{title}**")
-            st.code(link, language=None, wrap_lines=True)
-    st.link_button("Open the preview", preview, icon=":material/preview:")
-    st.markdown("**Personal links**, signed: each works for one person and until it expires")
-    st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)
-    st.number_input("Days until they expire", 1, 365, 30, key="days")
-    st.button("Make personal links", key="make_links", on_click=guarded(_make_links), args=(key,))
-    made = st.session_state.get(f"links_{key}")
-    if made:
-        st.code(made, language=None, wrap_lines=True)
-
-
-def _make_links(key: str) -> None:
-    labels = list(dict.fromkeys(str(st.session_state["labels"]).split()))
-    if not 0 < len(labels) <= MOST_LINKS:
-        raise ConfigError(f"Give 1 to {MOST_LINKS} codes, one a line.")
-    signer, until = links.signer(settings()), time.time() + int(st.session_state["days"]) * DAY
-    made = [signer.personal(st.session_state["base"], key, label, until) for label in labels]
-    st.session_state[f"links_{key}"] = "\n".join(made)
-
-
-def _own_address() -> str:
-    """Return the address of this page without the page."""
-    found = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")
-    return found.group() if found else LOCAL
 
 
 def _ago(minutes: float | None) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-from spade_core.study.analysis.tables import differences
-from spade_core.study.table3 import NAMES, ROWS
+from spade_core.study.analysis.tables import NAMES, ROWS, differences
 
 COLOURS = {"dense": "#64748b", "spade": "#0f766e", "none": "#d97706", "reference": "#7c3aed"}
 ANSWERS = {  # fill, and a pattern where answers are missing

@@ -16,10 +16,9 @@ from spade_core.study.data.studies import opened
 from spade_core.study.design.design import Design
 from spade_core.study.power.assumed import Assumptions, Spread
 from spade_core.study.power.power import curve
-from spade_core.ui.common import panels
-from spade_core.ui.common.frame import jobs
+from spade_core.ui.common import downloads
+from spade_core.ui.common.frame import jobs, study_store
 from spade_core.ui.common.jobs import follow_asked, remember, remembered
-from spade_core.ui.participant.presence import study_store
 from spade_core.ui.study.access import checked, evidence, guarded, require_access
 from spade_core.ui.study.plots import power_figure
 
@@ -63,8 +62,8 @@ def show_power(key: str) -> None:
         ticket = jobs().find(job_key(KIND, request()))
     if ticket is not None:
         follow_asked(
-            slot, ticket, lambda files: _show(key, panels.read_json(files["power.json"])), cancel=guarded(ticket.cancel)
-        )  # fmt: skip
+            slot, ticket, lambda files: _show(key, downloads.read_json(files["power.json"])),
+        cancel=guarded(ticket.cancel) )  # fmt: skip
 
 
 def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:

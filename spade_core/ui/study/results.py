@@ -9,17 +9,15 @@ from typing import Any
 import streamlit as st
 
 from spade_core.study.admission.access import Evidence
-from spade_core.study.analysis.evaluate import evaluate, unblind
+from spade_core.study.analysis.evaluate import evaluate
 from spade_core.study.analysis.report import methods_text
 from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
-from spade_core.study.blinding import hidden_columns, is_blind
-from spade_core.study.data.studies import opened
-from spade_core.study.export.codebook import STUDY_COLUMNS
-from spade_core.study.export.export import TABLES, bundle, export, trials_of
+from spade_core.study.analysis.tables import table3_rows
+from spade_core.study.data.studies import is_blind, opened, unblind
+from spade_core.study.export.codebook import STUDY_COLUMNS, hidden_columns
+from spade_core.study.export.export import FORMATS, TABLES, bundle, export, safe_text, trials_of
 from spade_core.study.export.rows import read_source
-from spade_core.study.formats import FORMATS, safe_text
-from spade_core.study.table3 import table3_rows
-from spade_core.ui.participant.presence import study_store
+from spade_core.ui.common.frame import study_store
 from spade_core.ui.study.access import checked, evidence, guarded, notify, require_access, who_acts
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.study.blinding import is_blind
-from spade_core.study.data.studies import opened
-from spade_core.study.formats import safe_cell
+from spade_core.study.data.studies import is_blind, opened
+from spade_core.study.export.export import safe_cell
 from spade_core.study.monitoring.free_texts import FreeText, free_texts, review
-from spade_core.ui.participant.presence import study_store
+from spade_core.ui.common.frame import study_store
 from spade_core.ui.study.access import guarded, notify, who_acts
 
 CHOSEN = "texts_chosen"

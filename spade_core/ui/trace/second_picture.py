@@ -12,8 +12,7 @@ from spade_core.pictures.picture import bundled
 from spade_core.trojan.paste import Paste
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import Subject, paste_of
-from spade_core.ui.shelf import shelved
+from spade_core.ui.common.subject import Subject, paste_of, shelved
 
 UPLOAD = "upload"
 SIZE, CORNER = 60, (24, 24)  # px, of a trigger that the first picture does not have

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.study.admission.links import Signer
-from spade_core.study.entry import arriving_id, typed_id
+from spade_core.study.admission.links import Signer, arriving_id, typed_id
 from tests.study.admission.test_links import BASE, KEY, NOW, query_of
 from tests.study.conftest import real_design
 

@@ -14,7 +14,7 @@ from spade_core.study.analysis.analyse import analyse
 from spade_core.study.analysis.coding import Plan
 from spade_core.study.analysis.estimators import risk_difference
 from spade_core.study.analysis.report import methods_text, preregistration, verdict
-from spade_core.study.outcomes import SECONDARY
+from spade_core.study.analysis.secondary import SECONDARY
 from tests.reference import study as slow
 
 SECTIONS = (

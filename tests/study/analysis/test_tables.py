@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spade_core.study.analysis.analyse import analyse
-from spade_core.study.analysis.tables import SENSITIVITY, TABLES, differences, tables_text
+from spade_core.study.analysis.tables import SENSITIVITY, TABLES, differences, markdown_table, tables_text
 from spade_core.study.design.questions import Rating
-from spade_core.study.table3 import markdown_table
 from tests.study.analysis.test_analyse import plan, study
 
 

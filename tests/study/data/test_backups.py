@@ -14,13 +14,12 @@ from sqlalchemy import create_engine, delete, func, inspect, select, text
 
 from spade_core.cli import main
 from spade_core.errors import ConfigError
+from spade_core.study.data import backups, dumps, migrations
 from spade_core.study.data import deletion as care
-from spade_core.study.data import dumps, migrations
 from spade_core.study.data.address import parse
-from spade_core.study.data.backups import restore
+from spade_core.study.data.backups import forget, restore
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Audit, Event, ExternalId, Participant, Tombstone, Trial
-from spade_core.study.forgetting import forget
 from tests.study.conftest import fresh_database
 from tests.study.data.test_migrations import all_rows, first_version
 from tests.study.people import add_person, add_study
@@ -56,7 +55,7 @@ def test_a_backup_holds_committed_rows_that_are_only_in_the_log(tmp_path):
             "a copy lacks it"
         )
     copy.close()
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     store.close()
     with sqlite3.connect(tmp_path / "out") as saved:
         assert saved.execute("SELECT uid FROM participants").fetchall() == [(uid,)]
@@ -67,10 +66,10 @@ def test_a_backup_holds_committed_rows_that_are_only_in_the_log(tmp_path):
 
 
 def test_backup_and_restore_give_all_rows_back(store, populated, tmp_path):
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     before = all_rows(store.engine)
     with pytest.raises(ConfigError, match="exists"):
-        care.backup(store, tmp_path / "out")
+        backups.backup(store, tmp_path / "out")
     store.run(lambda session: [session.delete(row) for row in session.scalars(select(Event))])
     added = add_person(store, "later")
     saved = restore(store, tmp_path / "out")
@@ -87,7 +86,7 @@ def test_backup_and_restore_give_all_rows_back(store, populated, tmp_path):
 
 def test_people_deleted_since_the_backup_stay_deleted(store, populated, tmp_path):
     gone, withdrew, kept = populated
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     care.delete_participant(store, gone, by="test")
     assert care.withdraw(store, care.issue_withdrawal(store, withdrew))
     restore(store, tmp_path / "out")
@@ -110,8 +109,8 @@ def test_people_deleted_since_the_backup_stay_deleted(store, populated, tmp_path
 def test_old_backups_forget_whoever_was_deleted_since(store, populated, tmp_path):
     gone, _other, _last = populated
     file = tmp_path / "old.backup"
-    care.backup(store, file)
-    care.backup(store, tmp_path / "kept.backup")
+    backups.backup(store, file)
+    backups.backup(store, tmp_path / "kept.backup")
     care.delete_participant(store, gone, by="test")
     assert forget(store, [file]) == {str(file): 1}
     assert forget(store, [tmp_path]) == {str(tmp_path / "kept.backup"): 1, str(file): 0}
@@ -131,7 +130,7 @@ def test_old_backups_forget_whoever_was_deleted_since(store, populated, tmp_path
 
 def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store, populated, tmp_path, caplog):
     assert forget(store) == {}
-    care.backup(store, tmp_path / "mine")
+    backups.backup(store, tmp_path / "mine")
     restore(store, tmp_path / "mine")
     care.delete_participant(store, populated[0], by="test")
     before = (tmp_path / "mine").read_bytes()
@@ -157,14 +156,14 @@ def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store
 
 
 def test_rows_can_be_added_after_a_restore(store, populated, tmp_path):
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     restore(store, tmp_path / "out")
     restore(store, tmp_path / "out")
     assert add_person(store, "new") in uids(store)
 
 
 def test_a_restore_is_seen_at_once_by_open_connections(store, populated, tmp_path):
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     care.delete_participant(store, populated[0], by="test")
     stop, seen, errors = threading.Event(), set(), []
 
@@ -202,7 +201,7 @@ def test_a_backup_of_the_first_version_is_upgraded_and_restored(store, pg_tools_
 
 def test_a_newer_backup_is_refused_and_changes_nothing(store, populated, tmp_path):
     store.run(lambda session: session.execute(text("UPDATE alembic_version SET version_num = '0999'")))
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     put_back = text("UPDATE alembic_version SET version_num = :head")
     store.run(lambda session: session.execute(put_back, {"head": migrations.HEAD}))
     before = all_rows(store.engine)
@@ -229,7 +228,7 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(store, populated, tmp_
                 other.execute("CREATE TABLE trials (id)")
         other.close()
     elif kind == "torn":
-        care.backup(store, file)
+        backups.backup(store, file)
         os.truncate(file, file.stat().st_size // 2)
     elif kind == "dump":
         file.write_bytes(b"PGDMP" + bytes(1000))
@@ -247,11 +246,11 @@ def test_a_sqlite_backup_may_fill_postgresql_but_not_the_other_way(postgres, pg_
     large = Store(fresh_database(postgres), backups=tmp_path / "backups")
     add_study(small)
     people = {add_person(small, "a"), add_person(small, "b")}
-    care.backup(small, tmp_path / "small")
+    backups.backup(small, tmp_path / "small")
     restore(large, tmp_path / "small")
     assert uids(large) == people
     add_person(large, "c")
-    care.backup(large, tmp_path / "large")
+    backups.backup(large, tmp_path / "large")
     with pytest.raises(ConfigError, match="backup of PostgreSQL"):
         restore(small, tmp_path / "large")
     assert uids(small) == people
@@ -310,7 +309,7 @@ def _made(folder):
 
 def test_the_copies_made_for_a_restore_are_gone_afterwards(store, populated, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(_made(tmp_path / "temporary")))
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     restore(store, tmp_path / "out")
     assert not list((tmp_path / "temporary").iterdir())
     engine = create_engine(store.engine.url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spade_core.study.cautions import cautions
+from spade_core.study.data.studies import cautions
 from spade_core.study.design.schedule import cells
 from tests.study.conftest import real_design, tiny_set
 

@@ -14,7 +14,7 @@ from spade_core.study.data.studies import MOVES, find, opened, publish, save_dra
 from spade_core.study.data.tables import Audit, Participant, Trial
 from spade_core.study.data.versions import copy, design_of, edit, versions
 from spade_core.study.design.design import TEMPLATE, load_design
-from spade_core.study.running import flow
+from spade_core.study.running import flow, person
 from spade_core.study.running.bots import simulate
 from tests.study.conftest import real_design, tiny_set
 from tests.study.running.test_flow import begun
@@ -31,7 +31,7 @@ def count(store, of):
 def test_a_draft_takes_previews_and_bots_but_no_people_until_it_is_published(store, stimuli):
     key = save_draft(store, load_design(TEMPLATE), stimuli)
     with pytest.raises(ConfigError, match="no new participants"):
-        flow.enter(store, key)
+        person.enter(store, key)
     assert begun(store, key, is_preview=True).row.phase == "practice"
     assert simulate(store, key, 1, "rater", 0) == {"complete": 1}
     with pytest.raises(ConfigError, match="“controller” is still a placeholder"):
@@ -81,9 +81,9 @@ def test_a_published_study_takes_no_edit_that_could_not_be_published(store, key)
 
 
 def test_the_first_real_participant_freezes_the_design_and_a_copy_is_a_new_draft(store, key):
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     assert edit(store, key, real_design(trials=10)) == 2, "entering is no beginning: the consent comes first"
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
     with pytest.raises(ConfigError, match=r"^This study is frozen.*copy it") as caught:
         edit(store, key, real_design(trials=9))
@@ -96,7 +96,7 @@ def test_the_first_real_participant_freezes_the_design_and_a_copy_is_a_new_draft
 
 
 def test_a_consent_to_a_text_that_was_edited_meanwhile_does_not_count(store, key):
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     who = flow.check_device(store, who, width=900, device={})
     edit(store, key, real_design(trials=10))
     with pytest.raises(ConfigError, match="reload the page"):
@@ -107,7 +107,7 @@ def test_a_consent_to_a_text_that_was_edited_meanwhile_does_not_count(store, key
 def test_either_the_edit_or_the_first_participant_wins(store, stimuli):
     for number in range(4):
         key = publish(store, real_design(), stimuli)
-        who = flow.person(store, key, flow.enter(store, key).token)
+        who = person.person(store, key, person.enter(store, key).token)
         who = flow.check_device(store, who, width=900, device={})
         start, ends = threading.Barrier(2), []
 
@@ -139,7 +139,7 @@ def test_a_closed_study_stays_closed_and_who_has_begun_may_finish(store, key):
         with pytest.raises(ConfigError, match=r"^This study is closed for good"):
             set_status(store, key, status)
     with pytest.raises(ConfigError, match="no new participants"):
-        flow.enter(store, key, is_preview=True)
+        person.enter(store, key, is_preview=True)
     assert flow.current_trial(store, who) is not None
     assert actions(store) == ["publish", "closed"]
     other = publish(store, real_design(), opened(store, key).stimuli)

@@ -14,12 +14,13 @@ from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.analyse import analyse
-from spade_core.study.analysis.evaluate import evaluate, report_text, unblind
+from spade_core.study.analysis.evaluate import evaluate, report_text
 from spade_core.study.analysis.report import methods_text, preregistration
 from spade_core.study.analysis.tables import tables_text
+from spade_core.study.data import backups
 from spade_core.study.data import deletion as care
 from spade_core.study.data.backups import restore
-from spade_core.study.data.studies import publish
+from spade_core.study.data.studies import publish, unblind
 from spade_core.study.data.tables import Audit, Participant, Study, TextReview, Trial
 from spade_core.study.design.design import TEMPLATE, parse_design
 from spade_core.study.design.questions import Questions, read_replies
@@ -250,7 +251,7 @@ def test_reviews_outlast_a_backup_and_go_with_their_participant(store, key, pg_t
     finished(store, key, "hello")
     unblind(store, key, by="test")
     review(store, key, [text.id for text in free_texts(store, key)], "shared", by="me")
-    care.backup(store, tmp_path / "out")
+    backups.backup(store, tmp_path / "out")
     count = select(func.count()).select_from(TextReview)
     total = store.run(lambda session: session.scalar(count))
     assert total == 2 * 3

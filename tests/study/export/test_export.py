@@ -10,17 +10,16 @@ import pandas as pd
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.evaluate import evaluate, report_text, unblind
-from spade_core.study.blinding import BLINDED, is_blind
-from spade_core.study.data.studies import opened, publish
+from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.data.studies import is_blind, opened, publish, unblind
 from spade_core.study.data.versions import edit
-from spade_core.study.export.codebook import CODEBOOK, CODEBOOKS
+from spade_core.study.export.codebook import BLINDED, CODEBOOK, CODEBOOKS
 from spade_core.study.export.export import TABLES, bundle, export, trial_table, write
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.people import exclude
 from spade_core.study.monitoring.status import status_of
-from spade_core.study.reading import turn_page
 from spade_core.study.running.bots import POLICIES, simulate
+from spade_core.study.running.standing import turn_page
 from tests.study.conftest import real_design
 from tests.study.running.test_flow import answer_of, flow, in_main, submit
 

@@ -9,9 +9,8 @@ from sqlalchemy import select, update
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.dry_run import dry_run, fresh_copy
-from spade_core.study.analysis.evaluate import unblind
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import set_status
+from spade_core.study.data.studies import set_status, unblind
 from spade_core.study.data.tables import Audit, Participant
 from spade_core.study.export.export import bundle, trial_table
 from spade_core.study.monitoring.free_texts import free_texts

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from spade_core.study.analysis.estimators import risk_difference
-from spade_core.study.batch import risk_differences
-from spade_core.study.power.simulated import hand_out
+from spade_core.study.power.simulated import hand_out, risk_differences
 from tests.study.conftest import real_design
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from spade_core.study.data.studies import publish
-from spade_core.study.deadline import ends_at, is_over, run_out
 from spade_core.study.design.procedure import procedure
 from spade_core.study.export.export import trial_table
 from spade_core.study.monitoring.people import monitor, payments
 from spade_core.study.monitoring.status import status_of
-from spade_core.study.running import flow
+from spade_core.study.running import flow, person
 from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
+from spade_core.study.running.phases import ends_at, is_over, run_out
 from spade_core.study.running.standing import standing_of
 from tests.study.conftest import real_design
 from tests.study.running.test_flow import again, answer_of, events, in_main
@@ -61,15 +61,15 @@ def test_when_the_time_is_over_answers_are_kept_and_the_rest_is_missing(store, k
 
 
 def test_the_clock_runs_over_reloads_and_is_looked_at_once(store, key):
-    entry = flow.enter(store, key, external_id="P1")
-    who = flow.person(store, key, entry.token)
+    entry = person.enter(store, key, external_id="P1")
+    who = person.person(store, key, entry.token)
     store.clock.now += 3600
     assert ends_at(who.design, who.row) is None, "it runs from the consent on"
     who = flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
     store.clock.now += 599
     assert run_out(store, who).row.status == "active"
     store.clock.now += 1
-    who = flow.person(store, key, flow.enter(store, key, external_id="P1").token)
+    who = person.person(store, key, person.enter(store, key, external_id="P1").token)
     assert is_over(who.design, who.row, store.clock())
     ended = run_out(store, who).row.finished
     store.clock.now += 100
@@ -100,7 +100,7 @@ def test_who_never_comes_back_ends_with_the_time_and_frees_the_cell(store, key):
     assert mine["choice"].notna().tolist() == [True] + [False] * (len(mine) - 1)
     assert set(mine["timed_out_by"][1:]) == {"study"}
     assert payments(store, key) == [{"external_id": "P1", "status": "time_over", "code": "OVER1"}]
-    who = flow.person(store, key, flow.enter(store, key, external_id="P1").token)
+    who = person.person(store, key, person.enter(store, key, external_id="P1").token)
     assert (who.code, who.row.finished) == ("OVER1", begun + 600)
 
 

@@ -12,18 +12,16 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.studies import opened, publish, set_status
 from spade_core.study.data.tables import Event, PageTime, Participant, Study, Trial
 from spade_core.study.design.schedule import cells, main_schedule
-from spade_core.study.given import give, remaining_ms
-from spade_core.study.reading import page_of, turn_page
-from spade_core.study.running import flow
-from spade_core.study.running.answers import submit
+from spade_core.study.running import flow, person
+from spade_core.study.running.answers import give, remaining_ms, submit
 from spade_core.study.running.bots import simulate
-from spade_core.study.running.standing import standing_of
+from spade_core.study.running.standing import page_of, standing_of, turn_page
 from tests.study.conftest import real_design
 
 
 def begun(store, key, external_id=None, **options):
     """Bring a person to the first practice trial."""
-    who = flow.person(store, key, flow.enter(store, key, external_id=external_id, **options).token)
+    who = person.person(store, key, person.enter(store, key, external_id=external_id, **options).token)
     who = flow.check_device(store, who, width=1200, device={})
     who = flow.consent(store, who, given=True)
     who = flow.finish_instructions(store, who)
@@ -40,7 +38,7 @@ def answer_of(trial, choice="region_1", **changes):
 
 def again(store, who):
     """Return the person as the database knows them now."""
-    return flow.Person(store.run(lambda session: session.get(Participant, who.row.uid)), who.study)
+    return person.Person(store.run(lambda session: session.get(Participant, who.row.uid)), who.study)
 
 
 def in_main(store, key, **options):
@@ -66,7 +64,7 @@ def test_the_whole_way_ends_with_the_code_and_progress_reaches_one_only_then(sto
         seen.append(standing_of(store, again(store, who)).progress)
     assert seen == sorted(seen)
     assert seen[-1] < 1
-    who = flow.finish_study(store, flow.Person(who.row, who.study))
+    who = flow.finish_study(store, person.Person(who.row, who.study))
     assert (who.row.status, who.code) == ("complete", who.design.codes.complete)
     assert standing_of(store, who).progress == 1
 
@@ -83,7 +81,7 @@ def test_a_break_comes_before_a_block_and_never_within(store, stimuli):
 
 
 def test_turning_pages_of_the_instructions_is_noted_once_and_only_there(store, key):
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     assert turn_page(store, who, 1) == 0, "not there yet"
     who = flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
     turns = [(1, 1), (1, 1), (0, 0), (3, 0), (-1, 0), (1, 1), (2, 2)]
@@ -187,19 +185,19 @@ def test_practice_repeats_up_to_three_rounds_and_then_flags(store, key):
 
 def test_a_phone_is_refused_where_the_design_says_so_and_its_owner_may_come_back(store, key, stimuli):
     phone = {"browser": "Mozilla/5.0 (Linux; Android 13) Mobile Safari/537.36", "touch_points": 5, "refresh_hz": 60.2}
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     for _ in range(2):
         assert flow.check_device(store, who, width=900, device=phone, native=True).row.phase == "device"
     noted = select(Event.kind).where(Event.participant_uid == who.row.uid)
     assert store.run(lambda session: list(session.scalars(noted))) == [flow.MOBILE]
     assert flow.check_device(store, who, width=900, device={"browser": "Firefox"}).row.phase == "consent"
     free = publish(store, real_design(mobile="allowed"), stimuli)
-    who = flow.person(store, free, flow.enter(store, free).token)
+    who = person.person(store, free, person.enter(store, free).token)
     assert flow.check_device(store, who, width=900, device=phone).row.phase == "consent"
 
 
 def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store, key):
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     assert flow.check_device(store, who, width=500, device={}).row.phase == "device"
     who = flow.check_device(store, who, width=1000, device={})
     declined = flow.consent(store, who, given=False)
@@ -208,7 +206,7 @@ def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store
     late = flow.consent(store, declined, given=True)
     assert late.row.status == "declined", "a decision cannot be taken twice"
 
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     who = flow.finish_instructions(
         store, flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
     )
@@ -241,21 +239,21 @@ def test_only_two_failed_attention_checks_change_the_code(store, key):
 
 
 def test_a_newer_tab_takes_over_and_one_id_is_one_participation(store, key):
-    first = flow.enter(store, key, external_id="ABC")
-    second = flow.enter(store, key, external_id="ABC")
+    first = person.enter(store, key, external_id="ABC")
+    second = person.enter(store, key, external_id="ABC")
     assert (first.uid, second.returned) == (second.uid, True)
-    assert flow.person(store, key, first.token) is None
-    assert flow.person(store, key, second.token).row.uid == first.uid
+    assert person.person(store, key, first.token) is None
+    assert person.person(store, key, second.token).row.uid == first.uid
     with pytest.raises(ConfigError, match="participant id"):
-        flow.enter(store, key, external_id="x" * 101)
+        person.enter(store, key, external_id="x" * 101)
 
 
 def test_paused_studies_take_nobody_new_but_let_people_finish(store, key):
     who = begun(store, key, external_id="A")
     set_status(store, key, "paused")
     with pytest.raises(ConfigError, match="takes no new participants"):
-        flow.enter(store, key)
-    assert flow.enter(store, key, external_id="A").uid == who.row.uid
+        person.enter(store, key)
+    assert person.enter(store, key, external_id="A").uid == who.row.uid
     trial = flow.current_trial(store, who)
     assert submit(store, who, answer_of(trial)).fresh
 
@@ -293,7 +291,7 @@ def test_every_seed_replays_to_the_stored_schedule(store, key):
 def test_abandoned_starts_free_their_cell_and_the_quota_holds(store, stimuli):
     key = publish(store, real_design(quota=2, expire_minutes=10), stimuli)
     idle = [begun(store, key) for _ in range(2)]
-    full = flow.person(store, key, flow.enter(store, key).token)
+    full = person.person(store, key, person.enter(store, key).token)
     full = flow.consent(store, flow.check_device(store, full, width=900, device={}), given=True)
     assert full.row.status == "screened_out"
     store.clock.now += 11 * 60
@@ -321,7 +319,7 @@ def test_threads_starting_one_id_make_one_participant_and_many_ids_fill_cells_wi
 
     entered = []
     threads = [
-        threading.Thread(target=lambda: entered.append(flow.enter(store, key, external_id="one").uid))
+        threading.Thread(target=lambda: entered.append(person.enter(store, key, external_id="one").uid))
         for _ in range(20)
     ]
     for thread in threads:

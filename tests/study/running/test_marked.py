@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spade_core.study.data.tables import Trial
-from spade_core.study.marked import COLOURS, HALO, SIZE, marked
-from spade_core.study.running.trial_view import shown
+from spade_core.study.running.trial_view import COLOURS, HALO, SIZE, marked, shown
 from tests.study.conftest import real_design, tiny_set
 
 REGIONS = ((0.1, 0.3, 0.25), (0.6, 0.0, 0.25))

@@ -19,8 +19,6 @@ from spade_core.models.loading import wrap_model
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, silent
 from spade_core.study.analysis.evaluate import evaluate
-from spade_core.study.balance import settle
-from spade_core.study.crops import GAP, References, montage
 from spade_core.study.data.studies import publish
 from spade_core.study.design.procedure import stimuli_text
 from spade_core.study.running import flow
@@ -28,9 +26,9 @@ from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.trial_view import shown
 from spade_core.study.stimuli import build as stimuli
-from spade_core.study.stimuli import demo
-from spade_core.study.stimuli.build import Builder, Candidate
-from spade_core.study.stimuli.regions import rule_record
+from spade_core.study.stimuli import demo, stimulus_report
+from spade_core.study.stimuli.build import GAP, Builder, Candidate, References, montage
+from spade_core.study.stimuli.regions import rule_record, settle
 from spade_core.study.stimuli.stimulus_set import load_set, write_manifest
 from tests.study.conftest import real_design, tiny_set
 from tests.study.running.test_flow import answer_of, in_main
@@ -163,7 +161,7 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
         made = list(builder.drafts(candidates, rows=tmp_path / f"{name}.jsonl", progress=progress))
         drafts.clear()
         drafts.extend(draft for draft, _ in made)
-        return stimuli.finish(tmp_path / name, drafts, demo=False, title="t", settings={}, dropped=[])
+        return stimulus_report.finish(tmp_path / name, drafts, demo=False, title="t", settings={}, dropped=[])
 
     def stop(done, _total, _note):
         if done == 1:
@@ -179,7 +177,7 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
     with pytest.raises(ConfigError, match=r"is missing: delete the rows \(\.jsonl\)"):
         build("set")
     with pytest.raises(ConfigError, match=r"No picture became a main item \(left out: flat\)"):
-        stimuli.finish(tmp_path, drafts[:1], demo=False, title="t", settings={}, dropped=["flat"])
+        stimulus_report.finish(tmp_path, drafts[:1], demo=False, title="t", settings={}, dropped=["flat"])
 
 
 @pytest.fixture
@@ -228,7 +226,7 @@ def test_one_set_mixes_triggers_and_score_cam(build, folder, quick, tmp_path, mo
     monkeypatch.setattr(stimuli.Paste, "apply", lambda *_: (red, mask))
     given = stimuli.plan([folder / "00.png", folder / "01.png"], practice=0, catch=0, triggers=["heart"])
     drafts = [draft for draft, _ in build(*given)]
-    made = stimuli.finish(tmp_path / "set", drafts, demo=False, title="t", settings={}, dropped=[])
+    made = stimulus_report.finish(tmp_path / "set", drafts, demo=False, title="t", settings={}, dropped=[])
     assert [item.reference_source for item in made.items] == ["trigger", "scorecam"]
     assert [item.class_neuron.rsplit(":", 1)[1] for item in made.items] == ["0", "1"]
     assert made.items[0].regions["reference"] != made.items[1].regions["reference"]
@@ -245,14 +243,14 @@ def test_the_reference_is_the_nearer_region_in_half_of_the_items_of_each_role(fo
     builder = Builder(wide, wide, stimuli.RenderConfig(size=32), {}, tmp_path / "set")
     given = stimuli.plan(paths, practice=3, catch=2)
     drafts = [draft for draft, _ in builder.drafts(given, rows=tmp_path / "set.jsonl")]
-    made = stimuli.finish(tmp_path / "set", drafts, demo=False, title="t", settings={}, dropped=[])
+    made = stimulus_report.finish(tmp_path / "set", drafts, demo=False, title="t", settings={}, dropped=[])
     central = {role: [item.answers["central"] for item in made.of(role)] for role in ("main", "practice", "catch")}
     assert {role: len(answers) for role, answers in central.items()} == {"main": 7, "practice": 3, "catch": 2}
     assert all(abs(answers.count("reference") - len(answers) / 2) <= 0.5 for answers in central.values())
     assert made.about["report"]["central_share"] in (3 / 7, 4 / 7)
     assert made.about["report"]["one_side_only"] == 0
     assert made.warning is None
-    turned = stimuli.finish(tmp_path / "set", drafts[::-1], demo=False, title="t", settings={}, dropped=[])
+    turned = stimulus_report.finish(tmp_path / "set", drafts[::-1], demo=False, title="t", settings={}, dropped=[])
     assert turned.items == made.items[::-1], "the order of the pictures decides nothing"
     assert {draft.item.regions["reference"] for draft in drafts} == {
         item.regions["reference"] for draft in drafts for item in draft.items.values()

@@ -7,9 +7,17 @@ import pytest
 
 from spade_core.errors import ConfigError
 from spade_core.pictures.picture import Picture
-from spade_core.study.balance import nearer_sides, settle
-from spade_core.study.placing import RING, place_trigger
-from spade_core.study.stimuli.regions import RULES, Rule, choose_regions, rule_record, rule_text
+from spade_core.study.stimuli.regions import (
+    RING,
+    RULES,
+    Rule,
+    choose_regions,
+    nearer_sides,
+    place_trigger,
+    rule_record,
+    rule_text,
+    settle,
+)
 from spade_core.trojan.paste import paste
 from tests.reference import regions as slow
 

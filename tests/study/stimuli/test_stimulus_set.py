@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.study.balance import Draft
 from spade_core.study.stimuli import build as building
-from spade_core.study.stimuli.build import Candidate, central_share, clearly_central_share, plan
+from spade_core.study.stimuli.build import Candidate, plan
 from spade_core.study.stimuli.patches import Patches
+from spade_core.study.stimuli.regions import Draft
+from spade_core.study.stimuli.stimulus_report import central_share, clearly_central_share
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, MANIFEST, Item, load_set, opposite
 from tests.study.conftest import tiny_set
 

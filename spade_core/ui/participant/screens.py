@@ -1,0 +1,232 @@
+"""The screens of a participation other than the trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import streamlit as st
+
+from spade_core.config import ASSETS
+from spade_core.study.admission.devices import is_mobile, told
+from spade_core.study.data.deletion import issue_withdrawal, withdraw
+from spade_core.study.data.store import Store
+from spade_core.study.running import flow
+from spade_core.study.running.person import Person
+from spade_core.study.running.standing import Standing, turn_page
+
+
+def _render_device(store: Store, at: Standing) -> None:
+    who = at.who
+    st.title(who.design.name, anchor=False)
+    st.markdown(
+        "Welcome. First your browser tells what it is and how large its window; then you read more of the study."
+    )
+    size = _window()
+    plain = st.checkbox(
+        "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)",
+        key="native",
+    )
+    width = None if size is None or size.get("width") is None else int(size["width"])
+    if size is not None and who.design.mobile == "excluded" and is_mobile(size):
+        _refuse_mobile(store, who, size)
+        return
+    if width is not None and width < who.design.min_width and not plain:
+        st.warning(
+            f"Your window is {width} px wide; this study needs {who.design.min_width}. Please enlarge it, turn your "
+            "device, or come back on a computer.",
+            icon=":material/width:",
+        )  # fmt: skip
+        return
+    waiting = width is None and not plain
+    if waiting:
+        st.caption("One moment: looking at your window …")
+    if st.button("Continue", type="primary", key="device", disabled=waiting):
+        flow.check_device(store, who, width=width, device=size or {}, native=plain)
+        st.rerun()
+
+
+def _refuse_mobile(store: Store, who: Person, size: dict[str, Any]) -> None:
+    st.warning(
+        "This study needs a computer: its pictures do not fit on a phone or tablet. Please open the link that you were "
+        "given on a computer. If you cannot, you may close this page; nothing was recorded but this visit.",
+        icon=":material/computer:",
+    )  # fmt: skip
+    if st.session_state.get("refused_device") != who.row.uid:
+        st.session_state["refused_device"] = who.row.uid
+        flow.check_device(store, who, width=size.get("width"), device=size)
+
+
+@cache
+def _window_component() -> Any:
+    script = (ASSETS / "study" / "window.js").read_text(encoding="utf-8")
+    return st.components.v2.component("study_window", js=script)
+
+
+def _window() -> dict[str, Any] | None:
+    """Return what the browser says of itself and its window, or None: not yet."""
+    found = _window_component()(key="window", on_size_change=lambda: None).get("size")
+    return told(found) if isinstance(found, Mapping) else None
+
+
+def _render_consent(store: Store, at: Standing) -> None:
+    who = at.who
+    design, now = who.design, who.study.row.design_sha256
+    same = st.session_state.setdefault("consent_of", now) == now
+    if not same:  # edited since it was drawn: this click was about another text
+        st.session_state.update(consent_of=now, agreed=False)
+        st.warning("This study was changed a moment ago: please read it once more.")
+    st.title("Before you begin", anchor=False)
+    st.markdown(design.texts.consent)
+    rows = [
+        ("Responsible", design.controller), ("Questions", design.contact), ("Ethics", design.ethics),
+        ("Data are kept", design.retention),
+    ]  # fmt: skip
+    if design.minutes_limit is not None:
+        whole = f"{design.minutes_limit:g} minutes from here on; then the study ends, and your answers so far are kept."
+        rows.append(("Time", whole))
+    st.markdown("\n".join(f"- **{name}:** {text}" for name, text in rows))
+    agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
+    if not agreed:
+        st.caption("Tick the box to take part.")
+    yes, no, _ = st.columns([1, 1, 1])
+    if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch") and same:
+        flow.consent(store, who, given=True)
+        st.rerun()
+    if no.button("Do not take part", key="decline", width="stretch") and same:
+        flow.consent(store, who, given=False)
+        st.rerun()
+
+
+def _render_instructions(store: Store, at: Standing) -> None:
+    who, page = at.who, at.page
+    pages = who.design.texts.instructions
+    st.caption(f"Instructions, page {page + 1} of {len(pages)}")
+    st.markdown(pages[page])
+    back, forward, _ = st.columns([1, 1, 1])
+    # Buttons of this page alone: the second click of a double click turns no further page.
+    if back.button("Back", disabled=page == 0, key=f"back_{page}", width="stretch"):
+        turn_page(store, who, page - 1)
+        st.rerun()
+    if forward.button("Next", type="primary", key=f"next_{page}", width="stretch"):
+        if page + 1 < len(pages):
+            turn_page(store, who, page + 1)
+        else:
+            flow.finish_instructions(store, who)
+        st.rerun()
+
+
+def _render_comprehension(store: Store, at: Standing) -> None:
+    who = at.who
+    tries = who.row.comprehension_tries
+    st.title("Questions about the task", anchor=False)
+    if tries == 0:
+        st.markdown(f"They make sure that the instructions were clear. You have {flow.COMPREHENSION_TRIES} attempts.")
+    else:
+        st.warning(
+            "Not quite. Please read the instructions below once more and answer again; this is the last attempt.",
+            icon=":material/replay:",
+        )
+        st.markdown("\n\n".join(who.design.texts.instructions))
+    with st.form(f"comprehension_{tries}"):
+        answers = [
+            st.radio(question.question, range(len(question.options)), index=None, key=f"q{tries}_{number}",
+                     format_func=question.options.__getitem__)
+            for number, question in enumerate(who.design.texts.comprehension)
+        ]  # fmt: skip
+        sent = st.form_submit_button("Check", type="primary")
+    if sent and None in answers:
+        st.info("Please answer every question.")
+    elif sent:
+        flow.comprehend(store, who, tuple(answer for answer in answers if answer is not None))
+        st.rerun()
+
+
+def _render_debrief(store: Store, at: Standing) -> None:
+    who = at.who
+    st.title("Thank you: your answers are saved", anchor=False)
+    st.markdown(who.design.texts.debrief)
+    comment = st.text_area("Is there anything that you want to tell us? (optional)", max_chars=2000, key="comment")
+    st.markdown("Press **Finish** to get your completion code.")
+    if st.button("Finish", type="primary", key="finish"):
+        flow.remark(store, who, comment)
+        flow.finish_study(store, who)
+        st.rerun()
+
+
+def render_end(store: Store, who: Person) -> None:
+    st.title(_ENDS[who.row.status], anchor=False)
+    st.progress(1.0, text="Everything is saved.")
+    if who.row.status == "time_over":
+        st.markdown("The answers that you gave in time are kept. You need not do anything else.")
+        st.markdown(who.design.texts.debrief)
+    url = who.design.codes.return_url
+    how = "press the button, which returns it" if url else "copy it to where you found this study, if you are asked to"
+    st.markdown(f"Your completion code; {how}:")
+    st.code(who.code, language=None)
+    if url:
+        st.link_button("Return", url.replace("{code}", who.code or ""), type="primary")
+
+    if who.row.consented is not None:
+        _render_token(store, who)
+
+
+def _render_token(store: Store, who: Person) -> None:
+    """Show the withdrawal code; whoever comes back later may have a new one, which voids the old one."""
+    if "withdrawal" not in st.session_state and who.row.withdrawal_sha256 is None:
+        st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid)
+    if "withdrawal" in st.session_state:
+        st.markdown(
+            "Your withdrawal code. Keep it: with it, and only with it, you can delete your data later, at "
+            f"{_withdrawal_address()}."
+        )
+        st.code(st.session_state["withdrawal"], language=None)
+        st.markdown("You are done: you can close this page.")
+    elif st.button("Give me a new withdrawal code", key="new_withdrawal"):
+        st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid, replace=True)
+        st.rerun()
+
+
+def _withdrawal_address() -> str:
+    """Return where a code is typed in later, as the participant sees this server."""
+    return f"{(st.context.url or '').partition('?')[0]}?withdraw=1"
+
+
+def render_withdrawal(store: Store) -> None:
+    """Delete a participation by its code; nobody is told whose it was."""
+    st.title("Delete my data", anchor=False)
+    place = st.empty()
+    with place.container():
+        st.markdown(
+            "This deletes your answers, your participant id and all else that the study has recorded of you, for good. "
+            "Nobody is told whose data they were. If you are paid for taking part, hand in your completion code first."
+        )
+        with st.form("withdrawal", border=False):
+            token = st.text_input("Your withdrawal code", max_chars=64).strip()
+            sent = st.form_submit_button("Delete all of it for good", type="primary")
+        if sent and not token:
+            st.error("Type the code that you were given at the end of the study.", icon=":material/error:")
+        elif sent and not withdraw(store, token):
+            st.error(
+                "No data belong to this code. Check it; if it is right, they are deleted already.",
+                icon=":material/error:",
+            )
+        elif sent:
+            place.success("Your data are deleted. You can close this page.", icon=":material/check:")
+
+
+_ENDS = {
+    "complete": "All done, thank you",
+    "declined": "Thank you for your time",
+    "screened_out": "Thank you; you cannot go on in this study",
+    "failed": "Thank you for your time",
+    "time_over": "The time for this study is over, thank you",
+}
+SCREENS = {
+    "device": _render_device,
+    "consent": _render_consent,
+    "instructions": _render_instructions,
+    "comprehension": _render_comprehension,
+    "debrief": _render_debrief,
+}
