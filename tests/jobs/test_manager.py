@@ -183,7 +183,7 @@ def test_the_estimate_is_smooth_and_the_fraction_never_falls(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(job_state.time, "monotonic", lambda: now[0])
     job = Job(1, "k", "kind", {})
-    assert job.status(2) == jobs.Status("queued", 0.0, "", 0.0, None, 2)
+    assert job.status(2) == job_state.Status("queued", 0.0, "", 0.0, None, 2)
     job.begin()
     assert job.status(0).remaining is None
     now[0] += 2
@@ -535,5 +535,5 @@ def test_the_key_is_the_content(monkeypatch):
     assert key == job_key("k", moved)
     assert len({key, job_key("l", payload), job_key("k", other)}) == 3
     assert len(code_version()) == 64
-    monkeypatch.setattr(jobs, "_library_versions", lambda: ("0",))
+    monkeypatch.setattr(jobs, "library_versions", lambda: ("0",))
     assert job_key("k", payload) != key
