@@ -21,6 +21,7 @@ from spade_core.study.monitoring.status import status_of
 from spade_core.study.running import person
 from spade_core.study.running.bots import POLICIES, simulate
 from spade_core.study.running.standing import turn_page
+from spade_core.study.vocabulary import PHASES
 from tests.study.conftest import real_design
 from tests.study.running.test_flow import answer_of, flow, in_main, submit
 
@@ -231,7 +232,7 @@ def test_events_and_pages_are_told_in_their_order(store, key):
     assert (event["participant_uid"], event["kind"], event["reason"]) == (who.row.uid, "refused answer", "foreign")
     assert json.loads(event["details"])["trial_id"] == "from outside"
     pages = [row for row in rows_of(store, key, "pages") if row["participant_uid"] == who.row.uid]
-    assert [row["page"] for row in pages] == list(flow.PHASES[1:])
+    assert [row["page"] for row in pages] == list(PHASES[1:])
     assert all(row["seconds"] >= 0 for row in pages)
 
 
