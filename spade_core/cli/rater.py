@@ -49,9 +49,12 @@ def _rater(options: argparse.Namespace) -> int:
     out, names = Path(options.out), list(TRIGGERS)
     out.mkdir(parents=True, exist_ok=True)
     rater = Rater(
-        load(options), load_model(options.judge, device=options.device),
-        RenderConfig(steps=options.steps, seed=options.seed), {**trace_options(options), "seed": options.seed}, out,
-    )  # fmt: skip
+        load(options),
+        load_model(options.judge, device=options.device),
+        RenderConfig(steps=options.steps, seed=options.seed),
+        {**trace_options(options), "seed": options.seed},
+        out,
+    )
     items = {
         path.name: (path, Paste(names[number % len(names)], seed=number) if options.triggers else None)
         for number, path in enumerate(paths)
@@ -62,9 +65,12 @@ def _rater(options: argparse.Namespace) -> int:
         return None if rating is None else asdict(rating)
 
     settings = {
-        "model": rater.model.sha256, "judge": rater.judge.sha256, "drawing": rater.config.to_dict(),
-        "trace": rater.trace, "triggers": options.triggers,
-    }  # fmt: skip
+        "model": rater.model.sha256,
+        "judge": rater.judge.sha256,
+        "drawing": rater.config.to_dict(),
+        "trace": rater.trace,
+        "triggers": options.triggers,
+    }
     rows = list(resumed(out / "rows.jsonl", items, row, settings=settings, progress=Meter()))
     if not rows:
         raise ConfigError("No picture could be rated: with --triggers the model must answer to them.")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spade_core.cli.common import Meter, add_command, emit, table
 from spade_core.cli.study.common import study_store
 from spade_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from spade_core.study.design.design import Design
+    from spade_core.study.power.assumed import Assumptions
+    from spade_core.study.power.power import PowerReport
 
 CLASS_NEURONS = (12, 24, 60)
 DESIGNED = ("trials", "arrangement", "order")  # options that stand for those of the design
@@ -40,9 +45,7 @@ def _add_assumptions(group: Any) -> None:
         group.add_argument(
             f"--{name}-sd", type=float, nargs=2, metavar=("INTERCEPT", "SLOPE"), help=f"of agreement, over {what}"
         )
-    group.add_argument(
-        "--cannot-tell-sd", type=float, nargs=2, metavar=("PEOPLE", "NEURONS"), help="of “cannot tell”"
-    )  # fmt: skip
+    group.add_argument("--cannot-tell-sd", type=float, nargs=2, metavar=("PEOPLE", "NEURONS"), help="of “cannot tell”")
     group.add_argument("--drift", type=float, metavar="D", help="of agreement from the first trial to the last")
 
 
@@ -52,13 +55,18 @@ def _power(options: argparse.Namespace) -> int:
     design, neurons = _design(options)
     changes = {name: getattr(options, name) for name in DESIGNED if getattr(options, name) is not None}
     found = power_report(
-        design.model_copy(update=changes), options.class_neurons or neurons, options.participants,
-        _assumptions(options), simulations=options.simulations, seed=options.seed, progress=Meter(),
-    )  # fmt: skip
-    return emit(options, found, [*_lines(found), "", *found["texts"]])
+        design.model_copy(update=changes),
+        options.class_neurons or neurons,
+        options.participants,
+        _assumptions(options),
+        simulations=options.simulations,
+        seed=options.seed,
+        progress=Meter(),
+    )
+    return emit(options, found.to_dict(), [*_lines(found), "", *found.texts])
 
 
-def _design(options: argparse.Namespace) -> tuple[Any, list[int]]:
+def _design(options: argparse.Namespace) -> tuple[Design, list[int]]:
     """Return the design and the numbers of class neurons."""
     from spade_core.study.design.design import TEMPLATE, load_design
 
@@ -73,7 +81,7 @@ def _design(options: argparse.Namespace) -> tuple[Any, list[int]]:
     return study.design, [len({item.class_neuron for item in study.stimuli.of("main")})]
 
 
-def _assumptions(options: argparse.Namespace) -> Any:
+def _assumptions(options: argparse.Namespace) -> Assumptions:
     from spade_core.study.power.assumed import Assumptions, Spread
 
     spread: dict[str, float] = {}
@@ -88,25 +96,17 @@ def _assumptions(options: argparse.Namespace) -> Any:
         raise ConfigError("--cannot-tell takes one share, or two: under dense and under SPADE.")
     shares = {name: getattr(options, name) for name in ("effect", "baseline", "drift")}
     shares |= dict(zip(("cannot_tell", "cannot_tell_spade"), undecided, strict=False))
-    return Assumptions(
-        spread=Spread(**spread), **{name: value for name, value in shares.items() if value is not None}
-    )  # fmt: skip
+    return Assumptions(spread=Spread(**spread), **{name: one for name, one in shares.items() if one is not None})
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(found: PowerReport) -> list[str]:
     rows: list[tuple[object, ...]] = [
         ("class neurons", "participants", "agreement", "half credit", "both: “people chose better”")
     ]
-    rows += [
-        (
-            row["class_neurons"], row["participants"] or "endless",
-            *(_share(row[name]["power"], row[name]["power_error"]) for name in ("primary", "half_credit")),
-            _share(row["verdict"], row["verdict_error"]),
-        )
-        for row in found["rows"]
-    ]  # fmt: skip
+    for row in found.rows:
+        shares = [(one.power, one.power_error) for one in (row.primary, row.half_credit)]
+        words = [
+            f"{100 * share:.1f} ± {100 * error:.1f}" for share, error in [*shares, (row.verdict, row.verdict_error)]
+        ]
+        rows.append((row.class_neurons, row.participants or "endless", *words))
     return ["power, % of simulated studies ± Monte Carlo standard error", *table(rows)]
-
-
-def _share(value: float, error: float) -> str:
-    return f"{100 * value:.1f} ± {100 * error:.1f}"

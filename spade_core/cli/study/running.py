@@ -75,13 +75,13 @@ def _simulate(options: argparse.Namespace, store: Store) -> int:
 
 
 def _analyse(options: argparse.Namespace, store: Store) -> int:
-    from spade_core.study.analysis.evaluate import evaluate, report_text
+    from spade_core.study.analysis.evaluation import evaluate, report_text
     from spade_core.study.data.studies import unblind
 
     if options.unblind:
         unblind(store, options.key, by=WHO)
     result = evaluate(store, options.key)
-    return emit(options, result, [report_text(store, options.key, result)])
+    return emit(options, result.to_dict(), [report_text(store, options.key, result)])
 
 
 def _export(options: argparse.Namespace, store: Store) -> int:
