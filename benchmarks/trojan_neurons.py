@@ -21,9 +21,9 @@ import numpy as np
 import spade_core as sc
 from benchmarks.options import folder_parser, given, settings
 from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples
-from spade_core.cli.common import DEFAULT_MODEL, Meter
+from spade_core.cli.common import Meter
 from spade_core.files import resumed
-from spade_core.models.registry import TROJAN_MODEL
+from spade_core.models.registry import DEFAULT_MODEL, TROJAN_MODEL
 from spade_core.neurons import LOGITS, Neuron, RenderConfig
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.splits import split_of, spread

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spade_core.results.comparison import AnalysisConfig, analyse, bundle, replay
     from spade_core.results.drawing import VisualizeConfig, visualize
     from spade_core.results.manifest import save
-    from spade_core.saliency import explain
+    from spade_core.saliency.explanation import explain
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ _HOMES = {
     "analyse": "results.comparison",
     "bundle": "results.comparison",
     "bundled": "pictures.picture",
-    "explain": "saliency",
+    "explain": "saliency.explanation",
     "load_model": "models.loading",
     "load_picture": "pictures.picture",
     "load_trace": "pruning.trace_file",

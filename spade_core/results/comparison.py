@@ -33,7 +33,8 @@ from spade_core.results.manifest import (
     read_manifest,
     reopened,
 )
-from spade_core.saliency import METHODS, Explanation, explain, shared_range
+from spade_core.saliency import METHODS, shared_range
+from spade_core.saliency.explanation import Explanation, explain
 from spade_core.saliency.metrics import pointing_game, trojan_auc
 
 TRACE_SHARE = 0.6  # of the progress bar; the methods share the rest

@@ -30,7 +30,7 @@ from spade_core.neurons.references import COUNT, Crop, folder_state, reference_c
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
-from spade_core.saliency import explain
+from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import trojan_auc
 from spade_core.study.stimuli.patches import Patches
 from spade_core.study.stimuli.rater import rate

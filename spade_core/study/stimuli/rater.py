@@ -28,7 +28,7 @@ from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
-from spade_core.saliency import explain
+from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import Interval, bootstrap_interval
 from spade_core.study.stimuli.patches import Patches, choose_patches
 from spade_core.trojan import TRIGGERS
