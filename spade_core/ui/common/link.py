@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spade_core.errors import ConfigError
-from spade_core.models.loading import DEFAULT_MODEL, MODELS, TIMM
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.calibration import CALIBRATIONS
 from spade_core.pruning.solvers import SOLVERS

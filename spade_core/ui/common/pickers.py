@@ -11,8 +11,7 @@ import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
-from spade_core.models.loading import MODELS, TIMM
-from spade_core.models.registry import TROJAN_MODEL
+from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
