@@ -6,7 +6,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,6 +15,9 @@ from spade_core.config import ASSETS
 from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.weights import read_state
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 DEFAULT_MODEL = "efficientnet_lite0"
 TROJAN_MODEL = "efficientnet_lite0_trojan"
@@ -106,7 +109,7 @@ def find_entry(name: str) -> Entry:
     return MODELS[name]
 
 
-def weights_enum(entry: Entry) -> Any:
+def weights_enum(entry: Entry) -> WeightsEnum:
     """Return torchvision's weights of an entry: their address and preprocessing."""
     from torchvision.models import get_weight
 
