@@ -11,7 +11,6 @@ from pathlib import Path
 
 from spade_core.errors import PictureError
 
-
 STEPS = 100  # at which :func:`follow` is done
 GATE = "JOB_TASKS_GATE"  # environment variable: a file without which workers do not come up
 
