@@ -17,15 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from spade_core import errors
 from spade_core.errors import JobError, SpadeError
-from spade_core.jobs.job import CANCELLED
+from spade_core.jobs.job import CANCELLED, Job
 from spade_core.jobs.worker import Runner, WorkerProcess
-
-if TYPE_CHECKING:
-    from spade_core.jobs.manager import Job
 
 logger = logging.getLogger(__name__)
 

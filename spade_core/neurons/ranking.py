@@ -101,9 +101,8 @@ def rank_channels(
 
 
 def _look(trace: Trace, picture: Picture, layer: str) -> _Seen:
-    model = trace.model
-    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
-    dense, gradient = _maps(model.module, x, layer, trace.fidelity.target)
+    x = trace.input(picture)
+    dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
     spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
     return _Seen(dense, spade, gradient)
 
@@ -126,7 +125,7 @@ def _place(channel: Tensor) -> tuple[int, int]:
 
 def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:
     """Return where the picture excites a neuron most: ``(top, left, bottom, right)`` px of the input, and the value."""
-    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    x = model.input(picture)
     return region_of(maps_of(model.module, x, neuron.layer), neuron, x.shape[-1])
 
 

@@ -151,7 +151,7 @@ def _scan(
             inputs = []
             for path in files[start : start + BATCH]:
                 try:
-                    inputs.append(model.preprocessing(load_picture(path), device=model.device))
+                    inputs.append(model.input(load_picture(path)))
                 except PictureError:
                     continue
                 names.append(path.name)

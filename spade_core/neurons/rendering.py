@@ -306,12 +306,10 @@ def _said(found: Rendering) -> Rendering:
 
 def _fixed_size(model: LoadedModel, size: int) -> int | None:
     """Return the only input size that the network takes, or None where it takes the transforms' sizes."""
-    first = next(model.module.parameters())
     side = size + 25 if size + 25 != model.preprocessing.size else size + 27
-    example = torch.zeros(1, 3, side, side, device=model.device, dtype=first.dtype)
     try:
         with torch.no_grad():
-            model.module(example)
+            model.module(model.grey(side))
     except (AssertionError, RuntimeError, ValueError):
         return model.preprocessing.size
     return None

@@ -127,7 +127,7 @@ def visualize(
         named = neuron is not None and neuron.layer == LOGITS
         target = neuron.channel if named and neuron is not None else int(predict(model, picture).argmax())
     neuron = neuron or Neuron(LOGITS, target)
-    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    x = model.input(picture)
     maps = maps_of(model.module, x, neuron.layer)
     region, value = region_of(maps, neuron, x.shape[-1])
     match = {"dense": maps.mean((1, 2))} if settings.matching else None

@@ -167,8 +167,5 @@ _HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDict
 def _hidden_activations(model: LoadedModel) -> list[str]:
     """Return what :func:`find_shared_activations` says of ``model``, from one forward pass a model."""
     if model not in _HIDDEN:
-        size = model.preprocessing.size
-        first = next(model.module.parameters())
-        example = torch.zeros(1, 3, size, size, device=model.device, dtype=first.dtype)
-        _HIDDEN[model] = find_shared_activations(model.module, example)
+        _HIDDEN[model] = find_shared_activations(model.module, model.grey())
     return _HIDDEN[model]

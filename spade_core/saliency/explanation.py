@@ -13,10 +13,9 @@ from spade_core.errors import ConfigError, LayerError
 from spade_core.isolation import alone
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import share_copy
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
-from spade_core.pruning.trace import Trace
 from spade_core.saliency import METHODS, Method
 from spade_core.saliency.base import Task
 
@@ -44,7 +43,7 @@ class Explanation:
 
 
 def explain(
-    model: LoadedModel | Trace,
+    model: Network,
     picture: Picture,
     *,
     method: str,
@@ -79,25 +78,17 @@ def explain(
     chosen = METHODS[method]
     settings = chosen.complete(options)
     _check(chosen, seed, batch_size, layer)
-    dense = _dense(model)
+    dense = model.dense
     reason = chosen.unsupported(dense)
     if reason:
         raise LayerError(reason)
     start = time.perf_counter()
-    x = _input(dense, picture)
-    index = _top(dense, x) if target is None else resolve_target(dense, target)
+    x = model.input(picture).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        index = int(dense.module(x).argmax()) if target is None else resolve_target(dense, target)
+    twin, pixels = share_copy(model.module), dense.preprocessing.crop(picture)
     task = Task(
-        share_copy(model.module),
-        dense,
-        x.requires_grad_(),
-        dense.preprocessing.crop(picture),
-        index,
-        chosen.title,
-        settings,
-        seed,
-        batch_size,
-        layer,
-        progress,
+        twin, dense, x.requires_grad_(), pixels, index, chosen.title, settings, seed, batch_size, layer, progress
     )
     with alone(seed, progress), torch.enable_grad():
         attribution = chosen.attribute(task).detach().sum(1)[0]
@@ -117,20 +108,6 @@ def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> Non
     if layer is not None and not method.reads_layer:
         readers = ", ".join(other.title for other in METHODS.values() if other.reads_layer)
         raise ConfigError(f"{method.title} reads no layer: leave it out, only {readers} do.")
-
-
-def _dense(model: LoadedModel | Trace) -> LoadedModel:
-    return model if isinstance(model, LoadedModel) else model.model
-
-
-def _input(dense: LoadedModel, picture: Picture) -> torch.Tensor:
-    x = dense.preprocessing(picture, device=dense.device, dtype=next(dense.module.parameters()).dtype)
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def _top(dense: LoadedModel, x: torch.Tensor) -> int:
-    with torch.no_grad():
-        return int(dense.module(x).argmax())
 
 
 def _finite(values: np.ndarray, title: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
@@ -32,10 +31,7 @@ def layers(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device
     """Return ``layers.json``: every layer that can be read, with its kind and shape. Payload: ``model``."""
     progress(0, 1, "looking at the layers")
     model = given_model(payload["model"], device)
-    side = model.preprocessing.size
-    first = next(model.module.parameters())
-    x = torch.zeros(1, 3, side, side, device=model.device, dtype=first.dtype)
-    found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), x)]
+    found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), model.grey())]
     return {"layers.json": json.dumps(found).encode()}
 
 

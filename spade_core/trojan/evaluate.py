@@ -103,7 +103,7 @@ def _classes(
     found: list[Tensor] = []
     for start in range(0, len(items), BATCH):
         progress(start, len(items), "looking at pictures")
-        inputs = [model.preprocessing(make(item), device=model.device) for item in items[start : start + BATCH]]
+        inputs = [model.input(make(item)) for item in items[start : start + BATCH]]
         with torch.no_grad():
             found.append(model.module(torch.cat(inputs)).argmax(1).cpu())
     return torch.cat(found).numpy()

@@ -18,8 +18,10 @@ from spade_core.study.export.export import TABLES, bundle, export, trial_table, 
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.people import exclude
 from spade_core.study.monitoring.status import status_of
+from spade_core.study.running import person
 from spade_core.study.running.bots import POLICIES, simulate
 from spade_core.study.running.standing import turn_page
+from spade_core.study.vocabulary import PHASES
 from tests.study.conftest import real_design
 from tests.study.running.test_flow import answer_of, flow, in_main, submit
 
@@ -164,7 +166,7 @@ def with_all_sorts(store, key):
 
 def ready(store, key):
     """Return somebody who is asked for consent."""
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     return flow.check_device(store, who, width=1200, device={"browser": "Firefox"})
 
 
@@ -210,7 +212,7 @@ def test_the_participants_table_has_everybody_and_how_far_they_came(store, key):
 
 
 def test_the_device_is_exported_and_names_of_browsers_are_not_shared(store, key):
-    who = flow.person(store, key, flow.enter(store, key).token)
+    who = person.person(store, key, person.enter(store, key).token)
     agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0"
     device = {"browser": agent, "height": 800, "dpr": 1.5, "refresh_hz": 59.9, "touch_points": 0, "fine_pointer": True}
     flow.check_device(store, who, width=1200, device=device)
@@ -230,7 +232,7 @@ def test_events_and_pages_are_told_in_their_order(store, key):
     assert (event["participant_uid"], event["kind"], event["reason"]) == (who.row.uid, "refused answer", "foreign")
     assert json.loads(event["details"])["trial_id"] == "from outside"
     pages = [row for row in rows_of(store, key, "pages") if row["participant_uid"] == who.row.uid]
-    assert [row["page"] for row in pages] == list(flow.PHASES[1:])
+    assert [row["page"] for row in pages] == list(PHASES[1:])
     assert all(row["seconds"] >= 0 for row in pages)
 
 
