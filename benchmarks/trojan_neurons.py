@@ -24,7 +24,8 @@ from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples
 from spade_core.cli.common import Meter
 from spade_core.files import resumed
 from spade_core.models.registry import DEFAULT_MODEL, TROJAN_MODEL
-from spade_core.neurons import LOGITS, Neuron, RenderConfig
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.splits import split_of, spread
 from spade_core.saliency.metrics import bootstrap_interval

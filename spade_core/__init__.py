@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spade_core.errors import SpadeError
     from spade_core.models.loaded import predict
     from spade_core.models.loading import load_model, wrap_model
-    from spade_core.neurons.objectives import Neuron
+    from spade_core.neurons import Neuron
     from spade_core.pictures.picture import bundled, load_picture
     from spade_core.pruning.spade import trace
     from spade_core.pruning.trace_file import load_trace
@@ -52,7 +52,7 @@ __all__ = [
 
 _HOMES = {
     "AnalysisConfig": "results.comparison",
-    "Neuron": "neurons.objectives",
+    "Neuron": "neurons",
     "SpadeError": "errors",
     "VisualizeConfig": "results.drawing",
     "analyse": "results.comparison",

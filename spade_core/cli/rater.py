@@ -15,7 +15,7 @@ from spade_core.cli.subject import load
 from spade_core.errors import ConfigError
 from spade_core.files import resumed
 from spade_core.models.loading import load_model
-from spade_core.neurons import RenderConfig
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.splits import split_of, spread
 from spade_core.study.stimuli.rater import Rater, agreement
 from spade_core.trojan import TRIGGERS

@@ -17,9 +17,10 @@ from torch import nn
 
 from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel, predict
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
+from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.layer_values import maps_of
 from spade_core.neurons.ranking import region_of
+from spade_core.neurons.rendering import RenderConfig, Rendering, render
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span

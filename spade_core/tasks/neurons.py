@@ -13,8 +13,9 @@ import numpy as np
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import Neuron, layer_shapes
+from spade_core.neurons import Neuron
 from spade_core.neurons.facets import Facets, facets
+from spade_core.neurons.layer_values import layer_shapes
 from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig

@@ -13,7 +13,7 @@ from spade_core.cli.subject import load
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.models.loading import load_model
-from spade_core.neurons import RenderConfig
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.splits import pictures_in, spread
 from spade_core.study.design.design import TEMPLATE, load_design
 from spade_core.study.stimuli.build import Builder, References, identity, plan

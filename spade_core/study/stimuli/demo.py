@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spade_core.models.loading import load_model
-from spade_core.neurons import RenderConfig
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.picture import bundled
 from spade_core.progress import Progress, silent, span
 from spade_core.study.stimuli.build import Builder, Candidate

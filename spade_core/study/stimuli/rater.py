@@ -24,7 +24,8 @@ from torch import nn
 from spade_core.files import write_whole
 from spade_core.models.embedding import cosine_distances, embed
 from spade_core.models.loaded import LoadedModel, predict
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.rendering import RenderConfig, render
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
