@@ -30,8 +30,7 @@ from spade_core.pictures.picture import Picture
 from spade_core.pictures.splits import split_of, spread
 from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.study.stimuli.rater import Rater
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 SIDES = ("dense", "triggered", "clean")
 

@@ -18,8 +18,7 @@ from spade_core.models.loading import load_model
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.splits import split_of, spread
 from spade_core.study.stimuli.rater import Rater, agreement
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 
 def run_rater(options: argparse.Namespace) -> int:

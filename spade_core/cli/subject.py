@@ -14,7 +14,7 @@ from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.loading import load_model
 from spade_core.pictures.picture import Picture, load_picture
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 
 
 @dataclass(frozen=True)

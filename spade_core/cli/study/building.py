@@ -20,7 +20,7 @@ from spade_core.study.stimuli.build import Builder, References, identity, plan
 from spade_core.study.stimuli.demo import build_demo_set
 from spade_core.study.stimuli.stimulus_report import finish
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.trojan import TRIGGERS
+from spade_core.trojan.triggers import TRIGGERS
 
 
 def run_build(options: argparse.Namespace) -> int:

@@ -38,8 +38,7 @@ from spade_core.study.stimuli.patches import Patches
 from spade_core.study.stimuli.rater import rate
 from spade_core.study.stimuli.regions import RULES, Choice, Draft, choose_regions, place_trigger, rule_record
 from spade_core.study.stimuli.stimulus_set import Box, Item, opposite
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 QUALITY = 90  # of WebP; the same for all conditions
 CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle

@@ -12,7 +12,7 @@ from spade_core.study.stimuli.build import Builder, Candidate
 from spade_core.study.stimuli.regions import place_trigger
 from spade_core.study.stimuli.stimulus_report import finish
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
 PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")

@@ -32,8 +32,7 @@ from spade_core.pruning.spade import trace
 from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import Interval, bootstrap_interval
 from spade_core.study.stimuli.patches import Patches, choose_patches
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 
 def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarray, np.ndarray]) -> float:

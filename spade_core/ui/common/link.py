@@ -14,8 +14,7 @@ from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS, check_ratio
 from spade_core.pruning.trace import MAX_VIEWS
 from spade_core.saliency import METHODS
-from spade_core.trojan.paste import Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 _PLAIN = (
     "model", "picture", "target", "preset", "sparsity", "solver", "calibration", "views", "seed", "layer", "channel",

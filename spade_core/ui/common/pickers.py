@@ -17,8 +17,7 @@ from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
 from spade_core.pruning.trace import DEFAULT_VIEWS
 from spade_core.saliency import METHODS
-from spade_core.trojan.paste import SIZES, Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.link import Choice
 
