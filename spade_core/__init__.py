@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from spade_core.pictures.picture import bundled, load_picture
     from spade_core.pruning.spade import trace
     from spade_core.pruning.trace_file import load_trace
-    from spade_core.results.comparison import AnalysisConfig, analyse, bundle, replay
-    from spade_core.results.drawing import VisualizeConfig, visualize
+    from spade_core.results.comparison import analyse, bundle, replay
+    from spade_core.results.config import AnalysisConfig, VisualizeConfig
+    from spade_core.results.drawing import visualize
     from spade_core.results.manifest import save
     from spade_core.saliency.explanation import explain
 
@@ -51,10 +52,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AnalysisConfig": "results.comparison",
+    "AnalysisConfig": "results.config",
     "Neuron": "neurons",
     "SpadeError": "errors",
-    "VisualizeConfig": "results.drawing",
+    "VisualizeConfig": "results.config",
     "analyse": "results.comparison",
     "bundle": "results.comparison",
     "bundled": "pictures.picture",

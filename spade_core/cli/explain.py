@@ -12,7 +12,8 @@ from typing import Any
 from spade_core.cli.common import Meter, emit
 from spade_core.cli.subject import open_picture
 from spade_core.errors import ConfigError
-from spade_core.results.comparison import AnalysisConfig, TriggerRecord, analyse, bundle, replay
+from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
+from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, save
 

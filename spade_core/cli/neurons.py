@@ -21,7 +21,8 @@ from spade_core.neurons.ranking import rank_channels
 from spade_core.pruning.spade import trace
 from spade_core.pruning.sparsity import stage_of
 from spade_core.pruning.trace_file import trace_bytes
-from spade_core.results.drawing import DIVERSITY, VisualizeConfig, visualization_files, visualize
+from spade_core.results.config import DIVERSITY, VisualizeConfig
+from spade_core.results.drawing import visualization_files, visualize
 from spade_core.results.manifest import save
 
 

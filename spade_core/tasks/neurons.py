@@ -23,7 +23,8 @@ from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, span
 from spade_core.pruning.trace import Trace
-from spade_core.results.drawing import VisualizeConfig, label_of, visualization_files, visualize
+from spade_core.results.config import VisualizeConfig
+from spade_core.results.drawing import label_of, visualization_files, visualize
 from spade_core.results.manifest import SCHEMA_VERSION, environment
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
 
