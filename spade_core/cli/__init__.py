@@ -14,7 +14,9 @@ import time
 from collections.abc import Sequence
 from pkgutil import resolve_name
 
-from spade_core.cli.parser import build_parser
+from spade_core import __version__
+from spade_core.cli.parser import add_commands
+from spade_core.cli.study.parser import add_study
 from spade_core.errors import SpadeError
 from spade_core.memory import keep_freed_memory
 
@@ -35,3 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nspade_core: stopped.\n")
         return 130
+
+
+def build_parser(prog: str = "python -m spade_core") -> argparse.ArgumentParser:
+    """Return the parser of all commands; the options it gives name in ``run`` who runs them."""
+    parser = argparse.ArgumentParser(prog=prog, description="See why a vision model decided what it did on one image.")
+    parser.add_argument("--version", action="version", version=f"SPADE Studio {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_commands(commands)
+    add_study(commands)
+    return parser

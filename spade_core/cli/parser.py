@@ -9,27 +9,19 @@ from __future__ import annotations
 import argparse
 from typing import TypeAlias
 
-from spade_core import __version__
 from spade_core.models.registry import DEFAULT_MODEL
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 DEVICES = "auto, cpu, cuda or cuda:N (default: auto)"
 
 
-def build_parser(prog: str = "python -m spade_core") -> argparse.ArgumentParser:
-    """Return the parser of all commands; the options it gives name in ``run`` who runs them."""
-    from spade_core.cli.study.parser import add_study
-
-    parser = argparse.ArgumentParser(prog=prog, description="See why a vision model decided what it did on one image.")
-    parser.add_argument("--version", action="version", version=f"SPADE Studio {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def add_commands(commands: Commands) -> None:
+    """Add all commands but ``study`` to the parser."""
     _add_lists(commands)
     _add_explain(commands)
     _add_neurons(commands)
     _add_rater(commands)
     _add_trojan(commands)
-    add_study(commands)
-    return parser
 
 
 def add_command(commands: Commands, name: str, run: str, text: str) -> argparse.ArgumentParser:
