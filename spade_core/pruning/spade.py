@@ -153,14 +153,13 @@ def _trace_once(
 
 def views_of(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
     """Return the untouched views and the random ones, normalised, in batches."""
-    dtype = next(model.module.parameters()).dtype
     untouched = min(config.untouched, config.views)
-    views = [model.preprocessing(picture, device=model.device, dtype=dtype)] * untouched
+    views = [model.input(picture)] * untouched
     if config.views > untouched:
         pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
         count, size = config.views - untouched, model.preprocessing.size
         drawn = random_views(pixels, count, size, seed=config.seed, device=model.device)
-        views.append(model.preprocessing.normalize(drawn).to(dtype))
+        views.append(model.preprocessing.normalize(drawn).to(model.dtype))
     return list(torch.cat(views).contiguous(memory_format=torch.channels_last).split(BATCH))
 
 
