@@ -16,7 +16,7 @@ from spade_core.study.analysis.coding import COMPARED, CONDITIONS, contrast
 from spade_core.study.analysis.result import (
     Alpha,
     Answers,
-    Baseline,
+    BaselineShare,
     ByCondition,
     ClassNeuron,
     Counted,
@@ -157,7 +157,7 @@ def repeats(rows: pd.DataFrame, alpha: float) -> ByCondition[Share]:
     )
 
 
-def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, Baseline]:
+def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, BaselineShare]:
     """Return how often each baseline names the reference region, over the stimuli that were shown."""
     stimuli = rows[rows["reference_side"].notna()].drop_duplicates("stimulus_id")
     found = {}
@@ -166,5 +166,5 @@ def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, Baseline]:
             continue  # only sets with reference crops have it
         known = stimuli[stimuli[column].notna()]
         agreed = int((known[column] == known["reference_side"]).sum())
-        found[column] = Baseline(name=name, found=share(agreed, len(known), alpha))
+        found[column] = BaselineShare(name=name, found=share(agreed, len(known), alpha))
     return found

@@ -25,8 +25,8 @@ from spade_core.study.analysis.result import (
     Labelled,
     NoResult,
     Note,
-    Result,
     Stratum,
+    StudyResult,
 )
 from spade_core.study.analysis.secondary import (
     confidence,
@@ -106,7 +106,7 @@ def analyse(
     include_bots: bool = False,
     demo: bool = False,
     completed: int | None = None,
-) -> Result | NoResult:
+) -> StudyResult | NoResult:
     """Return everything that a study shows; notes where there is too little to show.
 
     Args:
@@ -143,7 +143,7 @@ def analyse(
         *([DEMO] if demo else []),
         *others.notes,
     ]
-    return Result(
+    return StudyResult(
         simulated=include_bots,
         demo=demo,
         label=label,

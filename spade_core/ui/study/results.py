@@ -10,7 +10,7 @@ import streamlit as st
 from spade_core.study.admission.access import Evidence
 from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.analysis.report import methods_text
-from spade_core.study.analysis.result import NoResult, Result
+from spade_core.study.analysis.result import NoResult, StudyResult
 from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
 from spade_core.study.analysis.tables import table3_rows
 from spade_core.study.data.studies import is_blind, opened, unblind
@@ -79,7 +79,7 @@ def bundle_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes
     return bundle(study_store(), key, form, shareable=shareable)
 
 
-def figures_bytes(result: Result, shown: Evidence) -> bytes:
+def figures_bytes(result: StudyResult, shown: Evidence) -> bytes:
     """Return the figures as a file, made when the button is pressed, after another look at the door.
 
     Raises:
@@ -146,7 +146,7 @@ def _unblind(key: str) -> None:
     notify("Unblinded, and logged.")
 
 
-def show_result(result: Result | NoResult) -> None:
+def show_result(result: StudyResult | NoResult) -> None:
     """Show the verdict, Table 3, every figure and every further table of an analysis."""
     st.markdown(f"**{result.verdict}**")
     if isinstance(result, NoResult):
