@@ -7,7 +7,6 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from spade_core.cli.common import Meter, emit
 from spade_core.cli.explain import trace_options
@@ -17,7 +16,7 @@ from spade_core.files import resumed
 from spade_core.models.loading import load_model
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.splits import split_of, spread
-from spade_core.study.stimuli.rater import Rater, agreement
+from spade_core.study.stimuli.model_rater import Rater, agreement
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
 
@@ -39,7 +38,7 @@ def run_rater(options: argparse.Namespace) -> int:
         for number, path in enumerate(paths)
     }
 
-    def row(_key: str, item: tuple[Path, Paste | None]) -> dict[str, Any] | None:
+    def row(_key: str, item: tuple[Path, Paste | None]) -> dict[str, object] | None:
         rating = rater.rate(*item)
         return None if rating is None else asdict(rating)
 

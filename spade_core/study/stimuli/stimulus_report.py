@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from spade_core.errors import ConfigError
 from spade_core.study.stimuli.build import CENTRAL, CLEARLY
@@ -13,9 +12,14 @@ from spade_core.study.stimuli.stimulus_set import Item, StimulusSet, write_manif
 
 
 def finish(
-    folder: Path, drafts: Sequence[Draft], *, demo: bool, title: str, settings: Mapping[str, Any],
+    folder: Path,
+    drafts: Sequence[Draft],
+    *,
+    demo: bool,
+    title: str,
+    settings: Mapping[str, object],
     dropped: Sequence[str],
-) -> StimulusSet:  # fmt: skip
+) -> StimulusSet:
     """Settle the drafts and write the manifest with its report: what was left out by which rule, how regions differ.
 
     Raises:
@@ -32,20 +36,26 @@ def finish(
         "one_side_only": sum(len(draft.items) == 1 for draft in drafts if draft.item.role == "main"),
         "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
         "rater_agrees": {
-            side: _share(items, f"rater_{side}") for side in ("dense", "spade", "reference")
+            side: _share(items, f"rater_{side}")
+            for side in ("dense", "spade", "reference")
             if any(f"rater_{side}" in item.answers for item in items)
         },
         "scorecam_finds_trigger": _mean_auc(items),
         "class_lost": sum(item.keeps_class is False for item in items),
-        "warning": None if CENTRAL[0] <= share <= CENTRAL[1] else (
+        "warning": None
+        if CENTRAL[0] <= share <= CENTRAL[1]
+        else (
             f"The more central patch is the reference in {share:.0%} of the main items: who always answers it does "
             "better or worse than guessing. Take more or other pictures."
         ),
-    }  # fmt: skip
+    }
     counts = {rule: list(dropped).count(rule) for rule in sorted(set(dropped))}
     about = {
-        "title": title, "settings": {**settings, "regions": rule_record()}, "dropped": counts, "report": report,
-    }  # fmt: skip
+        "title": title,
+        "settings": {**settings, "regions": rule_record()},
+        "dropped": counts,
+        "report": report,
+    }
     return write_manifest(folder, items, demo=demo, about=about)
 
 
