@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spade_core.study.analysis.evaluation import evaluate
-from spade_core.study.analysis.result import NoResult, StudyResult
+from spade_core.study.analysis.findings import NoResult, StudyResult
 from spade_core.study.analysis.tables import PAPER_NOTE, markdown_table, table3_rows
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish

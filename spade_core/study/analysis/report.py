@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spade_core.study.analysis.coding import fixed_outcomes
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.result import BaselineShare, Estimate, Found, Label, NoResult, Note, StudyResult
+from spade_core.study.analysis.findings import BaselineShare, Estimate, Found, Label, NoResult, Note, StudyResult
 from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
 from spade_core.study.design.design import Analysis, Design
 from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text

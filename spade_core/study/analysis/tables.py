@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.result import Counted, Estimate, Found, Note, Share, StudyResult
+from spade_core.study.analysis.findings import Counted, Estimate, Found, Note, Share, StudyResult
 from spade_core.study.export.codebook import rating_column
 
 Row = dict[str, str]

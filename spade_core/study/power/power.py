@@ -19,7 +19,7 @@ import numpy as np
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent, span
 from spade_core.study.analysis.estimators import Clusters, Test
-from spade_core.study.analysis.result import Value
+from spade_core.study.analysis.findings import Value
 from spade_core.study.design.design import Analysis, Design
 from spade_core.study.power.assumed import Assumptions, class_neuron_means, draw
 from spade_core.study.power.simulated import Estimates, from_standard_errors, hand_out, joined, risk_differences

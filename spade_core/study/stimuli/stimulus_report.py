@@ -8,7 +8,7 @@ from pathlib import Path
 from spade_core.errors import ConfigError
 from spade_core.study.stimuli.build import CENTRAL, CLEARLY
 from spade_core.study.stimuli.regions import Draft, rule_record, settle
-from spade_core.study.stimuli.stimulus_set import Item, StimulusSet, write_manifest
+from spade_core.study.stimuli.stimulus_set import SIDES, Item, StimulusSet, write_manifest
 
 
 def finish(
@@ -26,21 +26,22 @@ def finish(
         ConfigError: no main item is left, or a file is missing.
     """
     items = settle(drafts)
-    if not any(item.role == "main" for item in items):
+    if all(item.role != "main" for item in items):
         why = f" (left out: {'; '.join(sorted(set(dropped)))})" if dropped else ""
         raise ConfigError(f"No picture became a main item{why}: give more pictures, or lower --practice and --catch.")
-    share = central_share(items)
+    share, main = central_share(items), [item for item in items if item.role == "main"]
+    found = [item.measures["scorecam"]["trojan_auc"] for item in items if "scorecam" in item.measures]
     report = {
         "central_share": share,
         "clearly_central_share": clearly_central_share(items),
         "one_side_only": sum(len(draft.items) == 1 for draft in drafts if draft.item.role == "main"),
-        "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
+        "measures": {side: _means([item.measures[side] for item in main]) for side in SIDES},
         "rater_agrees": {
             side: _share(items, f"rater_{side}")
             for side in ("dense", "spade", "reference")
             if any(f"rater_{side}" in item.answers for item in items)
         },
-        "scorecam_finds_trigger": _mean_auc(items),
+        "scorecam_finds_trigger": sum(found) / len(found) if found else None,  # mean AUC: how far it can be trusted
         "class_lost": sum(item.keeps_class is False for item in items),
         "warning": None
         if CENTRAL[0] <= share <= CENTRAL[1]
@@ -81,12 +82,5 @@ def _share(items: Sequence[Item], baseline: str) -> float:
     return sum(found) / len(found) if found else float("nan")
 
 
-def _mean_measures(items: Sequence[Item], side: str) -> dict[str, float]:
-    rows = [item.measures[side] for item in items if item.role == "main"]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
-
-
-def _mean_auc(items: Sequence[Item]) -> float | None:
-    """Return the mean Trojan AUC of Score-CAM on the items whose reference is a trigger: how far it can be trusted."""
-    found = [item.measures["scorecam"]["trojan_auc"] for item in items if "scorecam" in item.measures]
-    return sum(found) / len(found) if found else None
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

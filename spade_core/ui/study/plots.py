@@ -9,7 +9,7 @@ from itertools import cycle
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-from spade_core.study.analysis.result import Estimate, StudyResult
+from spade_core.study.analysis.findings import Estimate, StudyResult
 from spade_core.study.analysis.tables import NAMES, ROWS, differences
 from spade_core.study.power.power import PowerReport
 

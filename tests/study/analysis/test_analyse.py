@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.estimators import risk_difference
 from spade_core.study.analysis.evaluation import analyse
+from spade_core.study.analysis.findings import Estimate, NoResult, Note, StudyResult
 from spade_core.study.analysis.report import methods_text, preregistration, verdict
-from spade_core.study.analysis.result import Estimate, NoResult, Note, StudyResult
 from spade_core.study.analysis.secondary import SECONDARY
 from spade_core.study.design.design import Analysis, parse_design
 from spade_core.study.design.questions import Rating
