@@ -6,11 +6,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture
-from spade_core.errors import ConfigError
+from spade_core.cli.options import add_trace, trace_options
 
 
 def register(commands: Any) -> None:
@@ -31,31 +30,6 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
     add_model(parser)
     add_trace(parser)
-
-
-def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
-    """Add the options of a trace; ``preset``: which one a command takes that is given none and no ratio."""
-    parser.set_defaults(own_preset=preset)
-    group = parser.add_argument_group("trace")
-    group.add_argument(
-        "--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)"
-    )
-    group.add_argument("--calibration", help="independent (the paper) or sequential (default: the preset's)")
-    group.add_argument(
-        "--preset", metavar="P",
-        help=f"default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
-    )  # fmt: skip
-    group.add_argument("--sparsity", type=float, metavar="F", help="one ratio for all layers, 0 to 1")
-    group.add_argument(
-        "--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)"
-    )
-    group.add_argument("--views", type=int, metavar="N", help="number of views (the paper: 1024)")
-    group.add_argument(
-        "--untouched", type=int, metavar="N", help="how many of the views are the untouched picture (the paper: 0)"
-    )
-    group.add_argument("--damping", type=float, metavar="F", help="fraction of the mean diagonal")
-    group.add_argument("--block-size", type=int, metavar="N", help="columns per mask choice")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of views and methods (default: 0)")
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -80,26 +54,6 @@ def _explain(options: argparse.Namespace) -> int:
         if text:
             sys.stderr.write(f"warning: {text}\n")
     return emit(options, _summary(described, str(folder)), _summary_lines(described, folder))
-
-
-def trace_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return keyword arguments of ``spade_core.trace`` but for the seed."""
-    keys = ("solver", "calibration", "preset", "sparsity", "views", "untouched", "damping", "block_size")
-    found = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
-    if options.stage:
-        found["stages"] = _stages(options.stage)
-    return found if found.keys() & {"preset", "sparsity", "stages"} else {"preset": options.own_preset, **found}
-
-
-def _stages(items: Sequence[str]) -> dict[str, float]:
-    found = {}
-    for item in items:
-        name, _, ratio = item.partition("=")
-        try:
-            found[name] = float(ratio)
-        except ValueError:
-            raise ConfigError(f"--stage takes NAME=RATIO, such as blocks.3=0.6, not {item!r}.") from None
-    return found
 
 
 def _summary(described: dict[str, Any], folder: str) -> dict[str, Any]:

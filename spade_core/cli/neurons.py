@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture, pair, table
-from spade_core.cli.explain import add_trace, trace_options
+from spade_core.cli.options import add_trace, trace_options
 from spade_core.errors import ConfigError
 from spade_core.files import write_whole
 

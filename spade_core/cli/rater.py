@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spade_core.cli.common import DEFAULT_MODEL, Meter, add_command, add_model, emit, load
-from spade_core.cli.explain import add_trace, trace_options
+from spade_core.cli.options import add_trace, trace_options
 from spade_core.errors import ConfigError
 
 
