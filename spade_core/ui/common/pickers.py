@@ -196,7 +196,7 @@ def _pick_number(
     if isinstance(option.kind, Ratio):
         return st.slider(widget.label, 0.0, 0.99, begin or widget.begin, 0.01, key=name, help=hint)
     if isinstance(option.kind, Whole) and not widget.counts:
-        return st.number_input(widget.label, option.kind.low, option.kind.high, int(begin or 0), key=name, help=hint)
+        return st.number_input(widget.label, option.kind.low, option.kind.high, begin, key=name, help=hint)
     counts = [None, *sorted({*widget.counts, *([begin] if begin else [])})]
     return st.selectbox(
         widget.label,
