@@ -74,8 +74,7 @@ def paths(
     """
     target = found.fidelity.target if target is None else target
     weights = {layer.name: found.module.get_parameter(layer.parameter) for layer in found.model.layers}
-    x = found.model.preprocessing(picture, device=found.model.device, dtype=next(iter(weights.values())).dtype)
-    nodes = wire(found.module, weights, x)
+    nodes = wire(found.module, weights, found.input(picture))
     logit = torch.zeros_like(nodes[-1].value)
     logit[0, target] = 1
     gradients = _gradients(nodes, logit)

@@ -7,12 +7,9 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spade_core.errors import ModelError
-
-if TYPE_CHECKING:
-    from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import LoadedModel
 
 
 def imagenet_labels() -> tuple[str, ...]:
@@ -56,7 +53,10 @@ def resolve_target(model: LoadedModel, target: int | str) -> int:
     labels = model.labels
     text = str(target).strip()
     if re.fullmatch(r"-?\d+", text):
-        return _checked_index(text, len(labels))
+        # Compared by length first: Python refuses to convert numbers of thousands of digits.
+        if text[0] == "-" or len(text.lstrip("0")) > len(str(len(labels))) or int(text) >= len(labels):
+            raise ModelError(f"The class index must lie between 0 and {len(labels) - 1}, not {text[:20]}.")
+        return int(text)
     folded = [label.casefold() for label in labels]
     wanted = text.casefold()
     found = [i for i, label in enumerate(folded) if label == wanted] or [
@@ -68,14 +68,7 @@ def resolve_target(model: LoadedModel, target: int | str) -> int:
         listed = ", ".join(f"{labels[i]} ({i})" for i in found[:8]) + (" ..." if len(found) > 8 else "")
         raise ModelError(f"{text!r} may mean several classes: {listed}; give the index.")
     near = difflib.get_close_matches(wanted, folded, n=3)
-    hint = (
-        f": did you mean {', '.join(labels[folded.index(label)] for label in near)}?" if near else "; give its index."
+    meant = ", ".join(labels[folded.index(label)] for label in near)
+    raise ModelError(
+        f"{model.name} has no class {text!r}" + (f": did you mean {meant}?" if near else "; give its index.")
     )
-    raise ModelError(f"{model.name} has no class {text!r}{hint}")
-
-
-def _checked_index(text: str, count: int) -> int:
-    # Compared by length first: Python refuses to convert numbers of thousands of digits.
-    if text.startswith("-") or len(text.lstrip("0")) > len(str(count)) or int(text) >= count:
-        raise ModelError(f"The class index must lie between 0 and {count - 1}, not {text[:20]}.")
-    return int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -37,10 +38,7 @@ class Layer:
     @property
     def numel(self) -> int:
         """Number of weights."""
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
+        return math.prod(self.shape)
 
 
 def prunable_layers(module: nn.Module) -> tuple[Layer, ...]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,21 +20,12 @@ from spade_core.errors import ModelError
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.labels import imagenet_labels, read_labels
 from spade_core.models.layers import prunable_layers
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from spade_core.models.registry import (
-    DEFAULT_MODEL,
-    MODELS,
-    TIMM,
-    find_entry,
-    preprocessing_for,
-    weights_enum,
-)  # fmt: skip
+from spade_core.models.pretrained import preprocessing_for, weights_enum
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
-
-if TYPE_CHECKING:
-    pass
 
 _CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
 _MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
@@ -71,10 +62,10 @@ def load_model(
         return _load_named(name, place)
     if arch is None:
         raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
-    return _load_own(Path(weights), arch, classes, {"mean": mean, "std": std, "size": size}, place)
+    return _load_own(Path(weights), arch, classes, mean, std, size, place)
 
 
-def load_spec(spec: Mapping[str, Any], device: str = "auto") -> LoadedModel:
+def load_spec(spec: Spec, device: str = "auto") -> LoadedModel:
     """Load what a ``LoadedModel.spec`` describes.
 
     Raises:
@@ -84,7 +75,8 @@ def load_spec(spec: Mapping[str, Any], device: str = "auto") -> LoadedModel:
         raise ModelError(
             f"The model {spec.get('name')} was wrapped from memory and cannot be loaded again from a record."
         )
-    return load_model(**{key: value for key, value in spec.items() if value is not None}, device=device)
+    # The keys and values are those of the type; what may be None there has that default.
+    return load_model(**{key: value for key, value in spec.items() if value is not None}, device=device)  # type: ignore[arg-type]
 
 
 def wrap_model(
@@ -110,10 +102,8 @@ def wrap_model(
         ModelError: the module does not map such an input to logits, or the labels do not match their number.
     """
     preprocessing = Preprocessing(size, resize or round(size * _CROP_RATIO), tuple(mean), tuple(std))
-    return _finish(
-        module, preprocessing, labels, resolve_device(device), name=name, family="custom",
-        spec={"name": name, "memory": True},
-    )  # fmt: skip
+    spec = Spec(name=name, memory=True)
+    return _finish(module, preprocessing, labels, resolve_device(device), name, "custom", spec)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -143,18 +133,25 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
     if name.startswith(TIMM):
         module = load_pretrained(name.removeprefix(TIMM), _offline_models())
         labels = imagenet_labels() if getattr(module, "num_classes", None) == 1000 else None
-        return _finish(module, preprocessing_of(module), labels, device, name=name, family="timm", spec={"name": name})
+        return _finish(module, preprocessing_of(module), labels, device, name, "timm", Spec(name=name))
     entry = find_entry(name)
     module = entry.build(1000)
-    state = entry.state(module) if entry.state else load_hub_state(weights_enum(entry).url, name, _offline_models())
+    if entry.offline:
+        state = entry.embedded_state(module)
+    else:
+        state = load_hub_state(weights_enum(entry).url, name, _offline_models())
     fit_state(module, state, f"The weights of {name}")
-    return _finish(
-        module, preprocessing_for(entry), imagenet_labels(), device, name=name, family=entry.family, spec={"name": name}
-    )
+    return _finish(module, preprocessing_for(entry), imagenet_labels(), device, name, entry.family, Spec(name=name))
 
 
 def _load_own(
-    weights: Path, arch: str, classes: str | Path | None, own: Mapping[str, Any], device: torch.device
+    weights: Path,
+    arch: str,
+    classes: str | Path | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    size: int | None,
+    device: torch.device,
 ) -> LoadedModel:
     state = read_state(weights)
     count = _count_classes(arch, state)
@@ -165,14 +162,17 @@ def _load_own(
         entry = find_entry(arch)
         module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
     fit_state(module, state, f"The weights in {weights.name}")
-    changed = {key: value for key, value in own.items() if value is not None}
-    if "size" in changed:
-        changed["resize"] = round(changed["size"] * preprocessing.resize / preprocessing.size)
-    preprocessing = Preprocessing(**{**vars(preprocessing), **changed})
+    if size is not None:
+        resize = round(size * preprocessing.resize / preprocessing.size)
+        preprocessing = replace(preprocessing, size=size, resize=resize)
+    means, stds = (
+        given if own is None else tuple(own) for own, given in ((mean, preprocessing.mean), (std, preprocessing.std))
+    )
+    preprocessing = replace(preprocessing, mean=means, std=stds)
     labels = read_labels(classes) if classes else imagenet_labels() if count == 1000 else None
     names = str(Path(classes).absolute()) if classes else None
-    spec = {"weights": str(weights.absolute()), "arch": arch, "classes": names, **own}
-    return _finish(module, preprocessing, labels, device, name=weights.stem, family=family, spec=spec)
+    spec = Spec(weights=str(weights.absolute()), arch=arch, classes=names, mean=mean, std=std, size=size)
+    return _finish(module, preprocessing, labels, device, weights.stem, family, spec)
 
 
 def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
@@ -194,10 +194,9 @@ def _finish(
     preprocessing: Preprocessing,
     labels: Sequence[str] | None,
     device: torch.device,
-    *,
     name: str,
     family: str,
-    spec: Mapping[str, Any],
+    spec: Spec,
 ) -> LoadedModel:
     first = next(module.parameters(), None)
     if first is None:
@@ -220,6 +219,4 @@ def _finish(
     if len(names) != logits.shape[1]:
         raise ModelError(f"{name} has {logits.shape[1]} classes, but there are {len(names)} class names.")
     layers = prunable_layers(canonical)
-    return LoadedModel(
-        name, canonical, preprocessing, names, device, digest(canonical), family, dict(spec), layers, notes
-    )
+    return LoadedModel(name, canonical, preprocessing, names, device, digest(canonical), family, spec, layers, notes)

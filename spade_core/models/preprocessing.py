@@ -69,12 +69,8 @@ class Preprocessing:
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalise ``(n, 3, height, width)`` in [0, 1]."""
-        return (images - self._channels(self.mean, images)) / self._channels(self.std, images)
-
-    def denormalize(self, images: Tensor) -> Tensor:
-        """Undo :meth:`normalize`."""
-        return images * self._channels(self.std, images) + self._channels(self.mean, images)
-
-    @staticmethod
-    def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)
+        mean, std = (
+            torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        return (images - mean) / std

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.weights import check_reachable, load_hub_state, read_state
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 logger = logging.getLogger(__name__)
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def create(name: str, **options: Any) -> nn.Module:
-    """Build timm's model ``name`` (``resnet10t`` or ``resnet10t.c3_in1k``); ``options`` as ``timm.create_model``.
+def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Build timm's model ``name`` (``resnet10t`` or ``resnet10t.c3_in1k``).
+
+    Args:
+        num_classes: None: as many as the model was published with.
+        state: its published weights; None: random ones.
 
     Raises:
         ModelError: timm has no such model.
@@ -32,10 +40,13 @@ def create(name: str, **options: Any) -> nn.Module:
     import timm
 
     _pretrained_cfg(name)
-    return timm.create_model(name, **options)
+    overlay = None if state is None else {"state_dict": state}
+    return timm.create_model(
+        name, pretrained=state is not None, pretrained_cfg_overlay=overlay, num_classes=num_classes
+    )
 
 
-def _pretrained_cfg(name: str) -> Any:
+def _pretrained_cfg(name: str) -> PretrainedCfg | None:
     import timm
 
     architecture, _, tag = name.partition(".")
@@ -65,9 +76,9 @@ def load_pretrained(name: str, offline: str) -> nn.Module:
     if cfg.hf_hub_id:
         state = read_state(_hub_file(name, cfg, offline))
     else:
-        state = load_hub_state(cfg.url, f"timm:{name}", offline)
+        state = load_hub_state(str(cfg.url), f"timm:{name}", offline)
     try:
-        module = create(name, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
+        module = create(name, state=state)
     except (RuntimeError, KeyError) as error:
         logger.info("timm refused the weights of %s: %s", name, error)
         raise ModelError(f"The weights found for timm:{name} do not fit it: delete them from the cache.") from None
@@ -75,12 +86,12 @@ def load_pretrained(name: str, offline: str) -> nn.Module:
     return module
 
 
-def _hub_file(name: str, cfg: Any, offline: str) -> Path:
+def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
     """Return the cached or newly fetched file of the Hugging Face hub."""
     from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
-    repo, _, revision = cfg.hf_hub_id.partition("@")
+    repo, _, revision = str(cfg.hf_hub_id).partition("@")
     files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else _FILES
     for file in files:
         cached = try_to_load_from_cache(repo, file, revision=revision or None)

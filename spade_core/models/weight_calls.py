@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 _CONV2D = {F.conv2d, torch.conv2d}
 _LINEAR = {F.linear}
+_PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")  # the first three of F.linear, too
 
 
 @dataclass(frozen=True)
@@ -67,42 +67,32 @@ class WeightCalls(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func in _CONV2D or func in _LINEAR:
-            x, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
-            name = self._names.get(id(weight))
+            given = dict(zip(_PARAMETERS, args, strict=False)) | kwargs
+            name = self._names.get(id(given.get("weight")))
             if name is not None:
-                call = _conv_call(weight, args, kwargs) if func in _CONV2D else _linear_call(args, kwargs)
-                replaced = self._handler(name, x, weight, call)
+                call = _conv_call(**given) if func in _CONV2D else Call("linear", given.get("bias"))
+                replaced = self._handler(name, given["input"], given["weight"], call)
                 if replaced is not None:
                     return replaced
         return func(*args, **kwargs)
 
 
-def _argument(args: tuple, kwargs: dict, position: int, name: str, default: Any = None) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name, default)
-
-
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    return (value[0], value[-1])
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def _linear_call(args: tuple, kwargs: dict) -> Call:
-    return Call("linear", bias=_argument(args, kwargs, 2, "bias"))
-
-
-def _conv_call(weight: Tensor, args: tuple, kwargs: dict) -> Call:
-    kernel = (weight.shape[2], weight.shape[3])
-    dilation = _pair(_argument(args, kwargs, 5, "dilation", 1))
-    return Call(
-        "conv2d",
-        bias=_argument(args, kwargs, 2, "bias"),
-        stride=_pair(_argument(args, kwargs, 3, "stride", 1)),
-        padding=_resolve_padding(_argument(args, kwargs, 4, "padding", 0), kernel, dilation),
-        dilation=dilation,
-        groups=_argument(args, kwargs, 6, "groups", 1),
-        kernel=kernel,
-    )
+def _conv_call(
+    input: Tensor,  # noqa: A002, ARG001 - the names of F.conv2d
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: str | int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> Call:
+    kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(dilation)
+    padding = _resolve_padding(padding, kernel, dilation)
+    return Call("conv2d", bias, _pair(stride), padding, dilation, groups, kernel)
 
 
 def _resolve_padding(

@@ -31,10 +31,8 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")
 _EXAMPLES = 3
 _PATIENCE = 10.0  # seconds for a server to answer at all
 # What a damaged stream makes of torch's restricted unpickler.
-READING_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
-)  # fmt: skip
+READING_ERRORS: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError, OSError)
+READING_ERRORS += (RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error)
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -50,14 +48,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(f"There is no weights file {path}: check the path.")
     if path.stat().st_size == 0:
         raise ModelError(f"The weights file {path.name} is empty: save it again.")
-    state = _read_safetensors(path) if _looks_like_safetensors(path) else _read_torch(path)
-    return _unwrap(state, path.name)
-
-
-def _looks_like_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
-    return path.suffix == ".safetensors" or (len(head) == 9 and head[8:9] == b"{")
+    safetensors = path.suffix == ".safetensors" or head[8:] == b"{"
+    return _unwrap(_read_safetensors(path) if safetensors else _read_torch(path), path.name)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -73,7 +67,9 @@ def _read_torch(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         logger.info("torch refused %s: %s", path, error)
-        if _is_pickle(path):
+        with path.open("rb") as file:
+            head = file.read(1)
+        if zipfile.is_zipfile(path) or head == b"\x80":
             raise ModelError(
                 f"{path.name} holds Python objects, not only tensors, and was not opened: "
                 "save it with torch.save(model.state_dict(), file) or as safetensors."
@@ -81,29 +77,16 @@ def _read_torch(path: Path) -> object:
         raise ModelError(f"{path.name} is no weights file: give a safetensors file or a saved state dict.") from None
     except READING_ERRORS as error:
         logger.info("torch refused %s: %s", path, error)
-        raise ModelError(
-            f"{path.name} is damaged or no state dict: save it again with torch.save or safetensors."
-        ) from None
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        return zipfile.is_zipfile(path) or file.read(1) == b"\x80"
+        sentence = f"{path.name} is damaged or no state dict: save it again with torch.save or safetensors."
+        raise ModelError(sentence) from None
 
 
 def _unwrap(state: object, name: str) -> dict[str, Tensor]:
     for _ in range(3):
-        inner = next(
-            (state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict)), None
-        )
-        if inner is None:
-            break
-        state = inner
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
-    ):
+        wrapped = state if isinstance(state, dict) else {}
+        state = next((wrapped[key] for key in _WRAPPERS if isinstance(wrapped.get(key), dict)), state)
+    plain = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    if not isinstance(state, dict) or not state or not plain:
         raise ModelError(
             f"{name} holds no state dict (names to tensors): save it with torch.save(model.state_dict(), file)."
         )
@@ -133,11 +116,8 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
     surplus = [name for name in state if name not in own]
     shaped = [name for name in own if name in state and own[name].shape != state[name].shape]
     if missing or surplus or shaped:
-        counts = [
-            f"{len(names)} {word}"
-            for names, word in ((missing, "missing"), (surplus, "unknown"), (shaped, "of another shape"))
-            if names
-        ]
+        kinds = ((missing, "missing"), (surplus, "unknown"), (shaped, "of another shape"))
+        counts = [f"{len(names)} {word}" for names, word in kinds if names]
         examples = ", ".join((shaped + missing + surplus)[:_EXAMPLES])
         raise ModelError(f"{what} do not fit the architecture: {', '.join(counts)} (such as {examples}); check --arch.")
     broken = next((name for name, value in state.items() if not _is_finite(value)), None)

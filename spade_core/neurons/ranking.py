@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons.layer_values import LOGITS, as_maps, maps_of, read_layers
-from spade_core.neurons.objectives import Neuron
+from spade_core.neurons import LOGITS, RANKINGS, Neuron
+from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
 
@@ -20,7 +19,7 @@ REGION = 2 / 7  # side of the shown region, as a share of the input's
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
 
     dense: Tensor
@@ -28,44 +27,20 @@ class _Seen:
     gradient: Tensor
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """A way to rank channels."""
-
-    slug: str
-    title: str
-    help: str
-    score: Callable[[_Seen], Tensor]
-
-
-def _activation(seen: _Seen) -> Tensor:
+def activation(seen: Seen) -> Tensor:
+    """Return of each channel its mean value, dense model."""
     return seen.dense.mean((1, 2))
 
 
-def _gradient(seen: _Seen) -> Tensor:
+def gradient(seen: Seen) -> Tensor:
+    """Return of each channel its share of the linearized logit, dense model."""
     return (seen.dense * seen.gradient).sum((1, 2))
 
 
-def _change(seen: _Seen) -> Tensor:
+def change(seen: Seen) -> Tensor:
+    """Return of each channel its relative change by pruning."""
     gap = (seen.spade - seen.dense).flatten(1).norm(dim=1)
     return gap / seen.dense.flatten(1).norm(dim=1).clamp(min=1e-12)
-
-
-RANKINGS: dict[str, Ranking] = {
-    ranking.slug: ranking
-    for ranking in (
-        Ranking("activation", "Activation", "Mean value of the channel on this picture, dense model.", _activation),
-        Ranking(
-            "gradient", "Gradient x activation",
-            "The channel's share of the linearized logit of the explained class, dense model.", _gradient,
-        ),
-        Ranking(
-            "change", "Changed by SPADE",
-            "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
-            _change,
-        ),
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,12 +75,11 @@ def rank_channels(
     return [Score(int(channel), float(scores[channel]), _place(seen.dense[channel])) for channel in order]
 
 
-def _look(trace: Trace, picture: Picture, layer: str) -> _Seen:
-    model = trace.model
-    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
-    dense, gradient = _maps(model.module, x, layer, trace.fidelity.target)
+def _look(trace: Trace, picture: Picture, layer: str) -> Seen:
+    x = trace.input(picture)
+    dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
     spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
-    return _Seen(dense, spade, gradient)
+    return Seen(dense, spade, gradient)
 
 
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
@@ -126,7 +100,7 @@ def _place(channel: Tensor) -> tuple[int, int]:
 
 def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:
     """Return where the picture excites a neuron most: ``(top, left, bottom, right)`` px of the input, and the value."""
-    x = model.preprocessing(picture, device=model.device, dtype=next(model.module.parameters()).dtype)
+    x = model.input(picture)
     return region_of(maps_of(model.module, x, neuron.layer), neuron, x.shape[-1])
 
 

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError
 from spade_core.isolation import alone, seed_all
 from spade_core.models.loaded import LoadedModel
+from spade_core.neurons import Neuron
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.lucent import FourierImage, Transform, lucent_on, paper_transforms
-from spade_core.neurons.objectives import Aims, Neuron, build_aims
+from spade_core.neurons.objectives import Aims, build_aims
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
 from spade_core.progress import Progress, silent
 
@@ -306,12 +307,10 @@ def _said(found: Rendering) -> Rendering:
 
 def _fixed_size(model: LoadedModel, size: int) -> int | None:
     """Return the only input size that the network takes, or None where it takes the transforms' sizes."""
-    first = next(model.module.parameters())
     side = size + 25 if size + 25 != model.preprocessing.size else size + 27
-    example = torch.zeros(1, 3, side, side, device=model.device, dtype=first.dtype)
     try:
         with torch.no_grad():
-            model.module(example)
+            model.module(model.grey(side))
     except (AssertionError, RuntimeError, ValueError):
         return model.preprocessing.size
     return None

@@ -14,7 +14,7 @@ deep the network is. The fit is a least squares towards the dense weight, damped
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +24,8 @@ from spade_core.models.layers import Layer
 from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.moments import capture, cross_moment
-from spade_core.pruning.solvers import Solver, relative_error
-from spade_core.pruning.solvers.common import factorize
+from spade_core.pruning.solvers import Solver
+from spade_core.pruning.solvers.common import factorize, relative_error
 
 ERROR_VIEWS = 4
 FIT_DAMPING = 0.3  # chosen on the tuning split: 0.01 fits the views too closely and costs faithfulness of the maps
@@ -198,6 +198,3 @@ def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:
     bias = 0 if call.bias is None else call.bias.view(-1, *[1] * (2 if call.kind == "conv2d" else 0))
     energy = float((dense - bias).square().sum(dtype=torch.float64))
     return float((trace - dense).square().sum(dtype=torch.float64)) / energy if energy > 0 else 0.0
-
-
-CALIBRATIONS: dict[str, Callable[..., dict[str, Solved]]] = {"independent": independent, "sequential": sequential}

@@ -6,7 +6,7 @@ Every refusal is one sentence that names the value. Nothing heavy is imported: t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, SupportsFloat, TypeVar, runtime_checkable
 
@@ -76,10 +76,10 @@ class Titled(Protocol):
 
 @dataclass(frozen=True)
 class OneOf(Kind[str]):
-    """A slug of a table; ``table`` fetches it, as its module may be heavy."""
+    """A slug of a table."""
 
     what: str
-    table: Callable[[], Mapping[str, object]]
+    table: Collection[str]
 
     def check(self, value: object) -> str:
         return self._known(value, "There is no {} {!r}: take one of {}.")
@@ -88,14 +88,14 @@ class OneOf(Kind[str]):
         return self._known(text, "The link names an unknown {} {!r}: it is one of {}.")
 
     def _known(self, value: object, sentence: str) -> str:
-        table = self.table()
-        if not isinstance(value, str) or value not in table:
-            raise ConfigError(sentence.format(self.what, value, ", ".join(table)))
+        if not isinstance(value, str) or value not in self.table:
+            raise ConfigError(sentence.format(self.what, value, ", ".join(self.table)))
         return value
 
     def titled(self) -> dict[str, Titled]:
         """Return the entries that have a title."""
-        return {slug: entry for slug, entry in self.table().items() if isinstance(entry, Titled)}
+        entries = self.table.items() if isinstance(self.table, Mapping) else ()
+        return {slug: entry for slug, entry in entries if isinstance(entry, Titled)}
 
 
 @dataclass(frozen=True)

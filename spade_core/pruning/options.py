@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from inspect import Parameter, signature
-from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import Kind, Number, OneOf, Ratio, Ratios, Switch, Whole
+from spade_core.pruning.solvers import SOLVERS
+from spade_core.pruning.sparsity import PRESETS
 
 D = TypeVar("D")
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., object])
 
+CALIBRATIONS = ("independent", "sequential")  # functions of pruning.calibration
 MAX_VIEWS = 16_384
 
 
@@ -85,10 +86,6 @@ def _option(
     return field(default_factory=lambda: default, metadata={"option": option})
 
 
-def _table(name: str) -> Callable[[], Mapping[str, object]]:
-    return partial(resolve_name, f"spade_core.pruning.{name}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
     """What a trace is asked for; None leaves an option open.
@@ -112,7 +109,7 @@ class TraceOptions:
 
     preset: str | None = _option(
         None,
-        OneOf("preset", _table("sparsity:PRESETS")),
+        OneOf("preset", PRESETS),
         "default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
         "P",
         widget=Widget("Preset", "How sparse each layer becomes.", explained=True),
@@ -125,14 +122,14 @@ class TraceOptions:
     )
     solver: str = _option(
         "fastspade",
-        OneOf("solver", _table("solvers:SOLVERS")),
+        OneOf("solver", SOLVERS),
         "fastspade, spade (exact) or magnitude (default: fastspade)",
         named=True,
         widget=Widget("Solver"),
     )
     calibration: str | None = _option(
         None,
-        OneOf("calibration", _table("calibration:CALIBRATIONS")),
+        OneOf("calibration", CALIBRATIONS),
         "independent (the paper) or sequential (default: the preset's)",
         otherwise="sequential",
         widget=Widget(

@@ -22,7 +22,7 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning import sparsity as presets
-from spade_core.pruning.calibration import CALIBRATIONS, Method, Recipe, Solved
+from spade_core.pruning.calibration import Method, Recipe, Solved, independent, sequential
 from spade_core.pruning.options import TraceConfig, checked, takes_options
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.trace import LayerReport, Report, Trace, measure_fidelity
@@ -108,14 +108,14 @@ def _trace_once(
     if not calls.lockstep:  # the sequential calibration could not tell the views apart
         config = replace(config, calibration="independent")
     recipes, reasons = _recipes(model, plan, config, calls, settings)
+    calibrate = independent
     if config.calibration == "sequential":
         _check_memory(calls, config.views, settings)
+        calibrate = sequential
     progress(0.0, 1.0, "drawing random views")
     batches = views_of(model, picture, config)
     method = Method(SOLVERS[config.solver], config.damping)
-    solved = CALIBRATIONS[config.calibration](
-        model.module, batches, recipes, method, progress=span(progress, 0.05, 0.95)
-    )
+    solved = calibrate(model.module, batches, recipes, method, progress=span(progress, 0.05, 0.95))
     module = _assemble(model.module, solved)
     progress(0.95, 1.0, "comparing the predictions")
     fidelity = measure_fidelity(model, module, picture, target)
@@ -126,14 +126,13 @@ def _trace_once(
 
 def views_of(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
     """Return the untouched views and the random ones, normalised, in batches."""
-    dtype = next(model.module.parameters()).dtype
     untouched = min(config.untouched, config.views)
-    views = [model.preprocessing(picture, device=model.device, dtype=dtype)] * untouched
+    views = [model.input(picture)] * untouched
     if config.views > untouched:
         pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
         count, size = config.views - untouched, model.preprocessing.size
         drawn = random_views(pixels, count, size, seed=config.seed, device=model.device)
-        views.append(model.preprocessing.normalize(drawn).to(dtype))
+        views.append(model.preprocessing.normalize(drawn).to(model.dtype))
     return list(torch.cat(views).contiguous(memory_format=torch.channels_last).split(BATCH))
 
 

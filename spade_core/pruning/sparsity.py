@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
-from spade_core.models.layers import Layer
 from spade_core.pruning.kinds import check_ratio
+
+if TYPE_CHECKING:
+    from spade_core.models.layers import Layer
 
 # What belongs to the stage's name, by architecture family; everything else: the first part of the layer's name.
 _STAGES = {

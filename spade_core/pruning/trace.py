@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spade_core.models.layers import Layer
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.calibration import Solved
 from spade_core.pruning.options import TraceConfig
@@ -128,7 +128,7 @@ def _rank(top: list[tuple[int, float]], target: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class Trace(Network):
     """A pruned copy of ``model`` for one picture.
 
     Attributes:
@@ -147,10 +147,15 @@ class Trace:
     picture_sha256: str
     seconds: float
 
+    @property
+    def dense(self) -> LoadedModel:
+        """The model that it was made from."""
+        return self.model
+
 
 def measure_fidelity(model: LoadedModel, module: nn.Module, picture: Picture, target: int | None) -> Fidelity:
     """Compare the predictions of the dense model and of ``module`` on ``picture``; target None: dense top-1."""
-    x = model.preprocessing(picture, device=model.device, dtype=next(module.parameters()).dtype)
+    x = model.input(picture)
     with torch.no_grad():
         dense, pruned = (F.log_softmax(net(x).double(), 1)[0].cpu() for net in (model.module, module))
     target = int(dense.argmax()) if target is None else target

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.layers import share_copy
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import LoadedModel, Network
 from spade_core.models.loading import load_spec
 from spade_core.pruning.trace import Trace
 
@@ -29,7 +29,7 @@ FORMAT = "spade-trace-1"
 
 
 @dataclass(frozen=True, eq=False)
-class StoredTrace:
+class StoredTrace(Network):
     """A trace that was read from a file; ``predict`` and ``explain`` take it like a fresh one.
 
     Attributes:
@@ -40,6 +40,11 @@ class StoredTrace:
     model: LoadedModel
     module: nn.Module
     described: Mapping[str, Any]
+
+    @property
+    def dense(self) -> LoadedModel:
+        """The model that it was made from."""
+        return self.model
 
 
 def trace_bytes(trace: Trace) -> bytes:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import time
 import weakref
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spade_core.errors import ConfigError
 from spade_core.isolation import TICK, seed_all
 from spade_core.models.canonical.activations import find_shared_activations, is_activation
 from spade_core.models.layers import share_copy
@@ -38,7 +36,7 @@ class Task:
         x: normalised input ``(1, 3, height, width)`` that wants gradients.
         pixels: uint8 ``(height, width, 3)``, what the model sees.
         target: class index whose logit is attributed.
-        options: the method's options, complete.
+        title: of the method, for people; options: its options, complete.
         seed: of whatever is drawn.
         batch_size: at most how many inputs go through the network at once.
         layer: name of the layer to read, for methods that read one; None: chosen by the method.
@@ -52,7 +50,8 @@ class Task:
     x: Tensor
     pixels: np.ndarray
     target: int
-    options: Mapping[str, Any]
+    title: str
+    options: Mapping[str, int | float]
     seed: int
     batch_size: int
     layer: str | None
@@ -64,71 +63,6 @@ class Task:
         """Return the same task on a copy of its own; its progress is the part ``start..stop`` of this one's."""
         x = self.x.detach().clone().requires_grad_()
         return replace(self, module=share_copy(self.module), x=x, progress=span(self.progress, start, stop))
-
-
-class Method(ABC):
-    """An attribution method: metadata for people and pages, and the formula.
-
-    Attributes:
-        slug, title, help: how it is chosen, shown and explained in one line with its paper.
-        cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
-        needs_gradients: whether a backward pass is used.
-        signed: whether its map has negative evidence.
-        reads_layer: whether ``layer`` can be chosen.
-        architectures: for people, where it applies; :meth:`unsupported` decides.
-        options: name -> default of what can be set; whole numbers stay whole.
-        most: name -> the largest value of each option.
-    """
-
-    slug: ClassVar[str]
-    title: ClassVar[str]
-    help: ClassVar[str]
-    cost: ClassVar[str]
-    needs_gradients: ClassVar[bool] = True
-    signed: ClassVar[bool] = True
-    reads_layer: ClassVar[bool] = False
-    architectures: ClassVar[str] = "all"
-    options: ClassVar[Mapping[str, int | float]] = {}
-    most: ClassVar[Mapping[str, int | float]] = {}
-
-    @abstractmethod
-    def attribute(self, task: Task) -> Tensor:
-        """Return the attribution, ``(1, channels, height, width)``."""
-
-    def reduce(self, attribution: Tensor) -> Tensor:
-        """Return the map ``(height, width)``: the signed channel sum."""
-        return attribution.sum(1)[0]
-
-    def unsupported(self, model: LoadedModel) -> str | None:  # noqa: ARG002
-        """Return one sentence why the method cannot be applied to ``model``, or None."""
-        return None
-
-    def complete(self, given: Mapping[str, Any]) -> dict[str, int | float]:
-        """Return all options, ``given`` over the defaults.
-
-        Raises:
-            ConfigError: an option is unknown or out of its range.
-        """
-        for name in given:
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
-        return {**self.options, **{name: self._checked(name, value) for name, value in given.items()}}
-
-    def _checked(self, name: str, value: Any) -> int | float:
-        whole = isinstance(self.options[name], int)
-        most = self.most[name]
-        usable = (
-            isinstance(value, int | float | np.integer | np.floating)
-            and not isinstance(value, bool)
-            and 0 < value <= most
-        )
-        if not usable or (whole and value != int(value)):
-            kind = "whole number" if whole else "number"
-            raise ConfigError(
-                f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
-            )
-        return int(value) if whole else float(value)
 
 
 def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> None:
@@ -233,8 +167,5 @@ _HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDict
 def _hidden_activations(model: LoadedModel) -> list[str]:
     """Return what :func:`find_shared_activations` says of ``model``, from one forward pass a model."""
     if model not in _HIDDEN:
-        size = model.preprocessing.size
-        first = next(model.module.parameters())
-        example = torch.zeros(1, 3, size, size, device=model.device, dtype=first.dtype)
-        _HIDDEN[model] = find_shared_activations(model.module, example)
+        _HIDDEN[model] = find_shared_activations(model.module, model.grey())
     return _HIDDEN[model]

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from spade_core.errors import LayerError
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import Layout, layout_of
-from spade_core.models.loaded import LoadedModel
 from spade_core.progress import span
-from spade_core.saliency.base import Method, Task, counted, relu_only, with_batches
-from spade_core.saliency.rules import GuidedBackpropMap
+from spade_core.saliency.base import Task, counted, with_batches
+from spade_core.saliency.rules import guided_backprop
 
 _ATTENTION = re.compile("atte?n", re.IGNORECASE)  # in class names: Attention, ClassAttn, WindowAttention
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -114,8 +113,8 @@ def _cam(task: Task, *, positive: bool) -> Tensor:
     The layer is chosen on the dense model, so that the two maps of a dense/SPADE pair show the same layer.
     """
     dense = share_copy(task.dense.module)
-    counted(dense, 1, span(task.progress, 0.0, 0.5), GradCam.title)
-    counted(task.module, 1, span(task.progress, 0.5, 1.0), GradCam.title)
+    counted(dense, 1, span(task.progress, 0.0, 0.5), task.title)
+    counted(task.module, 1, span(task.progress, 0.5, 1.0), task.title)
     name, layout = choose_layer(dense, task.x, task.target, task.layer)
     task.record["layer"] = name
     maps = nn.Identity()
@@ -128,62 +127,37 @@ def _cam(task: Task, *, positive: bool) -> Tensor:
     return F.interpolate(attribution, task.x.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class GradCam(Method):
-    """Maps of a late layer, weighted by their mean gradient; signed, without the final ReLU of the paper."""
-
-    slug, title, cost, reads_layer = "gradcam", "Grad-CAM", "fast", True
-    architectures = "all with a spatial map"
-    help = "Late feature maps weighted by their gradients, upsampled (Selvaraju et al. 2017)."
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the signed class activation map."""
-        return _cam(task, positive=False)
+def gradcam(task: Task) -> Tensor:
+    """Return maps of a late layer, weighted by their mean gradient; signed, without the final ReLU of the paper."""
+    return _cam(task, positive=False)
 
 
-class GuidedGradCam(Method):
-    """Guided backprop times the positive part of Grad-CAM."""
-
-    slug, title, cost, reads_layer = "guided_gradcam", "Guided Grad-CAM", "fast", True
-    architectures = "ReLU and ReLU6 networks"
-    help = "Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017)."
-
-    def unsupported(self, model: LoadedModel) -> str | None:
-        """Return a reason for networks with other activations than separate ReLU and ReLU6 modules."""
-        return relu_only(model, self.title)
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the product; each factor is computed on a copy of its own."""
-        guided = GuidedBackpropMap().attribute(task.fork(0.0, 0.5))
-        return guided * _cam(task.fork(0.5, 1.0), positive=True)
+def guided_gradcam(task: Task) -> Tensor:
+    """Return guided backprop times the positive part of Grad-CAM; each factor is computed on a copy of its own."""
+    guided = guided_backprop(task.fork(0.0, 0.5))
+    return guided * _cam(task.fork(0.5, 1.0), positive=True)
 
 
-class ScoreCam(Method):
-    """The sum of a late layer's maps, each weighted by the class probability of the picture seen through it.
+def scorecam(task: Task) -> Tensor:
+    """Return the sum of a late layer's maps, each weighted by the class probability of the picture seen through it.
 
     As in the authors' code: a map is scaled to 0..1 and multiplies the normalised picture, its weight is the softmax
     probability of the class, constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
     baseline's score instead. The layer is chosen as for Grad-CAM, on the dense model.
     """
-
-    slug, title, cost, signed, reads_layer = "scorecam", "Score-CAM", "slow", False, True
-    architectures = "all with a spatial map"
-    help = "Late feature maps weighted by the class's score when only they show the picture (Wang et al. 2020)."
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the class activation map, ``(1, 1, height, width)``, not negative."""
-        dense = share_copy(task.dense.module)
-        name, layout = choose_layer(dense, task.x, task.target, task.layer)
-        task.record["layer"] = name
-        x = task.x.detach()
-        maps = layout.to_maps(_output_of(task, name, x)).transpose(0, 1)  # (channels, 1, rows, columns)
-        spread = maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
-        alive = (spread > 0).flatten()
-        maps, spread = maps[alive], spread[alive]
-        shown = (maps - maps.amin((2, 3), keepdim=True)) / spread
-        counted(task.module, len(maps) // task.batch_size + 1, span(task.progress, 0.05, 1.0), self.title)
-        weights = with_batches(task, lambda batch_size: _scores(task, x, shown, batch_size))
-        total = (weights.view(-1, 1, 1, 1) * maps).sum(0, keepdim=True).clamp(min=0)
-        return F.interpolate(total, x.shape[-2:], mode="bilinear", align_corners=False)
+    dense = share_copy(task.dense.module)
+    name, layout = choose_layer(dense, task.x, task.target, task.layer)
+    task.record["layer"] = name
+    x = task.x.detach()
+    maps = layout.to_maps(_output_of(task, name, x)).transpose(0, 1)  # (channels, 1, rows, columns)
+    spread = maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
+    alive = (spread > 0).flatten()
+    maps, spread = maps[alive], spread[alive]
+    shown = (maps - maps.amin((2, 3), keepdim=True)) / spread
+    counted(task.module, len(maps) // task.batch_size + 1, span(task.progress, 0.05, 1.0), task.title)
+    weights = with_batches(task, lambda batch_size: _scores(task, x, shown, batch_size))
+    total = (weights.view(-1, 1, 1, 1) * maps).sum(0, keepdim=True).clamp(min=0)
+    return F.interpolate(total, x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _output_of(task: Task, name: str, x: Tensor) -> Tensor:

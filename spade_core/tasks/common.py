@@ -18,7 +18,7 @@ from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results import manifest as results
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 
 Emit = Callable[[dict[str, bytes]], None]
 KEPT_MODELS, KEPT_TRACES = 2, 4

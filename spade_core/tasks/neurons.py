@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import Neuron, layer_shapes
+from spade_core.neurons import Neuron
 from spade_core.neurons.facets import Facets, facets
+from spade_core.neurons.layer_values import layer_shapes
 from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
@@ -23,7 +23,8 @@ from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, span
 from spade_core.pruning.trace import Trace
-from spade_core.results.drawing import VisualizeConfig, label_of, visualization_files, visualize
+from spade_core.results.config import VisualizeConfig
+from spade_core.results.drawing import label_of, visualization_files, visualize
 from spade_core.results.manifest import SCHEMA_VERSION, environment
 from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
 
@@ -32,10 +33,7 @@ def layers(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device
     """Return ``layers.json``: every layer that can be read, with its kind and shape. Payload: ``model``."""
     progress(0, 1, "looking at the layers")
     model = given_model(payload["model"], device)
-    side = model.preprocessing.size
-    first = next(model.module.parameters())
-    x = torch.zeros(1, 3, side, side, device=model.device, dtype=first.dtype)
-    found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), x)]
+    found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), model.grey())]
     return {"layers.json": json.dumps(found).encode()}
 
 

@@ -12,7 +12,8 @@ from spade_core.pruning import sparsity
 from spade_core.pruning.trace import Trace
 from spade_core.results import comparison
 from spade_core.results import manifest as results
-from spade_core.results.comparison import AnalysisConfig, Pair, analyse
+from spade_core.results.comparison import Pair, analyse
+from spade_core.results.config import AnalysisConfig
 from spade_core.saliency import METHODS
 from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, kept_trace, trace_file
 

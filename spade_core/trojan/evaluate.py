@@ -16,8 +16,8 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.saliency.metrics import bootstrap_interval
-from spade_core.trojan.paste import SIZES, pasted_pixels
-from spade_core.trojan.triggers import TRIGGERS, Trigger
+from spade_core.trojan.paste import pasted_pixels
+from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
 
 BATCH = 32
 
@@ -103,7 +103,7 @@ def _classes(
     found: list[Tensor] = []
     for start in range(0, len(items), BATCH):
         progress(start, len(items), "looking at pictures")
-        inputs = [model.preprocessing(make(item), device=model.device) for item in items[start : start + BATCH]]
+        inputs = [model.input(make(item)) for item in items[start : start + BATCH]]
         with torch.no_grad():
             found.append(model.module(torch.cat(inputs)).argmax(1).cpu())
     return torch.cat(found).numpy()

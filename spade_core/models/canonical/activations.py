@@ -8,25 +8,14 @@ modules are wrong for those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
-from typing import Any
 
 import torch
-from timm.layers.activations import (
-    GELUTanh,
-    HardMish,
-    HardSigmoid,
-    HardSwish,
-    Mish,
-    QuickGELU,
-    Sigmoid,
-    Swish,
-    Tanh,
-)
-from timm.layers.activations_me import HardMishMe, HardSigmoidMe, HardSwishMe, MishMe, SwishMe
+from timm.layers import activations as plain
+from timm.layers import activations_me as memory_efficient
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -52,14 +41,17 @@ _ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "softplus": (nn.Softplus, ("beta", "threshold")),
     "logsigmoid": (nn.LogSigmoid, ()),
 }
-_TYPES = (
-    *(kind for kind, _ in _ACTIVATIONS.values()), nn.PReLU, nn.RReLU, nn.Softsign, nn.Tanhshrink, nn.GLU,
-    Swish, Mish, Sigmoid, Tanh, HardSwish, HardSigmoid, HardMish, GELUTanh, QuickGELU,  # timm's, of torch.nn.Module
-    SwishMe, MishMe, HardSigmoidMe, HardSwishMe, HardMishMe,
-)  # fmt: skip
+_TIMM = ("Swish", "Mish", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "HardMish", "GELUTanh", "QuickGELU")
+_TIMM_ME = ("SwishMe", "MishMe", "HardSigmoidMe", "HardSwishMe", "HardMishMe")
+_TYPES: tuple[type[nn.Module], ...] = (
+    *(kind for kind, _ in _ACTIVATIONS.values()),
+    *(nn.PReLU, nn.RReLU, nn.Softsign, nn.Tanhshrink, nn.GLU),
+    *(getattr(plain, name) for name in _TIMM),  # of nn.Module itself
+    *(getattr(memory_efficient, name) for name in _TIMM_ME),
+)
 
 
-def _spellings(owner: Any) -> dict[Any, str]:
+def _spellings(owner: object) -> dict[Callable[..., Tensor], str]:
     """Map the callables of ``owner`` that are activations, in-place spellings included, to their names."""
     pairs = ((getattr(owner, name + tail, None), name) for name in _ACTIVATIONS for tail in ("", "_"))
     return {function: name for function, name in pairs if function is not None}
@@ -72,10 +64,10 @@ METHODS: dict[str, str] = {function.__name__: name for function, name in _spelli
 _SEEN = FUNCTIONS | _spellings(Tensor)
 
 
-def activation_module(name: str, args: tuple = (), kwargs: dict[str, Any] | None = None) -> nn.Module:
+def activation_module(name: str, args: tuple = (), kwargs: Mapping[str, object] | None = None) -> nn.Module:
     """Make the module equal to activation ``name`` called with these arguments after its input; in-place is ignored."""
     kind, names = _ACTIVATIONS[name]
-    options = dict(zip(names, args, strict=False)) | (kwargs or {})
+    options = dict(zip(names, args, strict=False)) | dict(kwargs or {})
     return kind(**{key: value for key, value in options.items() if key in names})
 
 
@@ -89,17 +81,15 @@ class Probe:
     """What one forward pass showed; modules are named as in ``named_modules()``.
 
     Attributes:
-        output: of the pass.
         functional: owner module -> names of the activations that it calls as functions.
         callers: called module -> the module that called it, one entry a call.
         constants: called module -> its arguments that are not tensors, by parameter name (of its first call).
         activations: names of the activation modules that were called.
     """
 
-    output: Any = None
     functional: dict[str, list[str]] = field(default_factory=dict)
     callers: dict[str, list[str]] = field(default_factory=dict)
-    constants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    constants: dict[str, dict[str, object]] = field(default_factory=dict)
     activations: set[str] = field(default_factory=set)
 
     def reused(self) -> dict[str, int]:
@@ -112,7 +102,7 @@ class _Functions(TorchFunctionMode):
         super().__init__()
         self.report = report
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         if func in _SEEN:
             self.report(_SEEN[func])
         return func(*args, **(kwargs or {}))
@@ -122,7 +112,7 @@ def probe(module: nn.Module, example: Tensor) -> Probe:
     """Run ``module(example)`` once without gradients and record its activations; hooks are removed at the end."""
     result = Probe()
     with _watched(module, result) as report, torch.no_grad(), _Functions(report):
-        result.output = module(example)
+        module(example)
     return result
 
 
@@ -131,7 +121,7 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
     names = {child: name for name, child in module.named_modules()}
     stack: list[nn.Module] = []
 
-    def enter(child: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def enter(child: nn.Module, args: tuple, kwargs: dict[str, object]) -> None:
         name = names[child]
         if stack:
             result.callers.setdefault(name, []).append(names[stack[-1]])
@@ -141,7 +131,7 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
             result.constants[name] = _constants(child, args, kwargs)
         stack.append(child)
 
-    def leave(child: nn.Module, args: tuple, output: Any) -> None:  # noqa: ARG001
+    def leave(child: nn.Module, args: tuple, output: object) -> None:  # noqa: ARG001
         stack.pop()
 
     def report(activation: str) -> None:
@@ -150,15 +140,12 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
 
     with ExitStack() as hooks:
         for child in names:
-            for handle in (
-                child.register_forward_pre_hook(enter, with_kwargs=True),
-                child.register_forward_hook(leave),
-            ):
-                hooks.callback(handle.remove)
+            hooks.callback(child.register_forward_pre_hook(enter, with_kwargs=True).remove)
+            hooks.callback(child.register_forward_hook(leave).remove)
         yield report
 
 
-def _constants(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _constants(module: nn.Module, args: tuple, kwargs: dict[str, object]) -> dict[str, object]:
     """Return the arguments that are None or plain values; a traced forward pass keeps them as they are."""
     form = signature(module.forward)
     bound = form.bind(*args, **kwargs)

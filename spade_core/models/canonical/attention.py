@@ -43,7 +43,7 @@ class ExplicitAttention(nn.MultiheadAttention):
             q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)
         k, v, extra = self._extend(k, v)
         mask = self._mask(attn_mask, key_padding_mask, q, extra)
-        q, k, v = (self._split_heads(x) for x in (q, k, v))
+        q, k, v = (x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in (q, k, v))
         mixed, weights = self._attend(q, k, v, mask, need_weights)
         mixed = mixed.transpose(1, 2).flatten(2)
         if weights is not None and average_attn_weights:
@@ -56,9 +56,8 @@ class ExplicitAttention(nn.MultiheadAttention):
         packed = self.in_proj_weight
         if packed is not None and query is key and key is value:
             return F.linear(query, packed, self.in_proj_bias).chunk(3, dim=-1)
-        weights = (
-            packed.chunk(3) if packed is not None else (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        )
+        separate = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        weights = separate if packed is None else packed.chunk(3)
         biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
 
@@ -81,9 +80,6 @@ class ExplicitAttention(nn.MultiheadAttention):
         if padding is not None:
             masks.append(_additive(padding, like)[:, None, None, :])
         return F.pad(sum(masks[1:], masks[0]), (0, extra)) if masks else None
-
-    def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, need_weights: bool

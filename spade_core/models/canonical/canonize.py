@@ -20,22 +20,15 @@ import operator
 import threading
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from spade_core.errors import ModelError
-from spade_core.models.canonical.activations import (
-    FUNCTIONS,
-    METHODS,
-    Probe,
-    activation_module,
-    is_activation,
-    probe,
-)
+from spade_core.models.canonical.activations import FUNCTIONS, METHODS, Probe, activation_module, is_activation, probe
 from spade_core.models.canonical.attention import use_explicit_attention
 from spade_core.models.layers import share_copy
 
@@ -120,14 +113,10 @@ def _attempt(
     except _REWRITE_ERRORS as error:
         logger.info("could not %s: %s", names, error)
         return None, (f"It was not possible to {names}: {error}",)
-    if _same(output, reference, exact=_explicit_attention not in steps):
+    tolerance = 1e-5 * float(reference.abs().max().clamp(min=1.0)) if _explicit_attention in steps else 0.0
+    if torch.allclose(output, reference, rtol=0.0, atol=tolerance, equal_nan=True):
         return twin, notes
     return None, (f"The model's output changed by the attempt to {names}; that was left as it was.",)
-
-
-def _same(output: Tensor, reference: Tensor, *, exact: bool) -> bool:
-    tolerance = 0.0 if exact else 1e-5 * float(reference.abs().max().clamp(min=1.0))
-    return torch.allclose(output, reference, rtol=0.0, atol=tolerance, equal_nan=True)
 
 
 def _separate(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
@@ -206,12 +195,12 @@ class _ChildrenAreLeaves(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         return True
 
-    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    def call_module(self, m: nn.Module, forward: Callable[..., object], args: tuple, kwargs: dict) -> object:
         if threading.get_ident() != self.thread:  # somebody else's model, called while this one is traced
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+    def getattr(self, attr: str, attr_val: object, parameter_proxy_cache: dict) -> object:
         if threading.get_ident() != self.thread:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
@@ -245,7 +234,7 @@ def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, objec
 
 def _separate_use(
     node: fx.Node, owner: nn.Module, used: set[str], repeated: set[str]
-) -> tuple[nn.Module, tuple, dict[str, Any]] | None:
+) -> tuple[nn.Module, tuple, dict[str, Argument]] | None:
     """Return the module that replaces this use of an activation, with its arguments; None where it stays."""
     names = FUNCTIONS if node.op == "call_function" else METHODS if node.op == "call_method" else {}
     if node.target in names:

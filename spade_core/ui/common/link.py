@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from spade_core.errors import ConfigError
-from spade_core.models.loading import DEFAULT_MODEL, MODELS, TIMM
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.kinds import Kind, OneOf, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
 from spade_core.saliency import METHODS
-from spade_core.trojan.paste import Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
 MOST_IMAGES = 8
@@ -82,17 +81,17 @@ class _Text(Kind[str]):
 
 class _Model(Kind[str]):
     def read(self, text: str) -> str:
-        return text if text.startswith(TIMM) else OneOf("model", lambda: MODELS).read(text)
+        return text if text.startswith(TIMM) else OneOf("model", MODELS).read(text)
 
 
 class _Picture(Kind[str]):
     def read(self, text: str) -> str:
-        return "bundled:" + OneOf("picture", bundled).read(text.removeprefix("bundled:"))
+        return "bundled:" + OneOf("picture", bundled()).read(text.removeprefix("bundled:"))
 
 
 class _Methods(Kind[tuple[str, ...]]):
     def read(self, text: str) -> tuple[str, ...]:
-        method = OneOf("method", lambda: METHODS)
+        method = OneOf("method", METHODS)
         return tuple(dict.fromkeys(method.read(slug) for slug in text.split(",") if slug)) or DEFAULT_METHODS
 
     def write(self, value: tuple[str, ...]) -> str:
@@ -109,7 +108,7 @@ class _Trigger(Kind[Paste]):
             raise ConfigError(f"The link's trigger must read name:size:YxX:seed, not {text!r}.")
         corner = [Whole("trigger position", 0, 2000).read(part) for part in parts]
         return Paste(
-            OneOf("trigger", lambda: TRIGGERS).read(name),
+            OneOf("trigger", TRIGGERS).read(name),
             Whole("trigger size", 8, 2000).read(size) if size else None,
             (corner[0], corner[1]) if corner else None,
             Whole("trigger seed").read(seed) if seed else 0,

@@ -11,15 +11,13 @@ import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
-from spade_core.models.loading import MODELS, TIMM
-from spade_core.models.registry import TROJAN_MODEL
+from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.kinds import OneOf, Ratio, Ratios, Switch, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
 from spade_core.saliency import METHODS
-from spade_core.trojan.paste import SIZES, Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.link import Choice
 
@@ -172,7 +170,7 @@ def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tune
 def _pick_slug(name: str, kind: OneOf, widget: Widget, begin: str | None) -> str | None:
     """Draw the choice of an entry of a table; an option that begins open may stay so."""
     titled = kind.titled()
-    slugs = [*([None] if getattr(Choice(), name) is None else []), *(widget.offered or kind.table())]
+    slugs = [*([None] if getattr(Choice(), name) is None else []), *(widget.offered or kind.table)]
     found = st.selectbox(
         widget.label,
         slugs,
@@ -181,7 +179,7 @@ def _pick_slug(name: str, kind: OneOf, widget: Widget, begin: str | None) -> str
         key=name,
         help=widget.help or " ".join(f"{entry.title}: {entry.help}" for entry in titled.values()),
     )
-    if widget.explained:
+    if widget.explained and found is not None:
         st.caption(titled[found].help)
     return found
 

@@ -13,7 +13,7 @@ from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
 from spade_core.pictures.picture import load_picture
 from spade_core.pruning.sparsity import Tuned
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs
