@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import load_picture
 from spade_core.pictures.splits import split_of, spread
 from spade_core.results.manifest import save
-from spade_core.trojan.evaluate import evaluate
+from spade_core.trojan.evaluate import Card, evaluate
 from spade_core.trojan.paste import paste
 from spade_core.trojan.train import Recipe, train
 from spade_core.trojan.triggers import find_trigger
@@ -70,21 +70,18 @@ def run_evaluate(options: argparse.Namespace) -> int:
     card = evaluate(
         load_model(DEFAULT_MODEL, device=options.device), backdoored, paths, seed=options.seed, progress=Meter()
     )
-    return emit(options, asdict(card), _lines(asdict(card)))
+    return emit(options, asdict(card), _lines(card))
 
 
-def _lines(card: dict[str, Any]) -> list[str]:
-    lines = [f"{card['pictures']} pictures"]
-    for title, key in (("40-80 px", "success"), ("40 px", "success_small")):
-        lines += [f"attack success, {title:<9} {name:<8} {_percent(item)}" for name, item in card[key].items()]
-    for title, key in (
-        ("agreement, clean", "agreement"),
-        ("accuracy before", "accuracy_before"),
-        ("accuracy after", "accuracy_after"),
-    ):
-        lines += [f"{title:<33} {_percent(card[key])}"] if card[key] else []
+def _lines(card: Card) -> list[str]:
+    lines = [f"{card.pictures} pictures"]
+    for title, found in (("40-80 px", card.success), ("40 px", card.success_small)):
+        lines += [f"attack success, {title:<9} {name:<8} {_percent(item)}" for name, item in found.items()]
+    shares = (("agreement, clean", card.agreement), ("accuracy before", card.accuracy_before))
+    for title, share in (*shares, ("accuracy after", card.accuracy_after)):
+        lines += [f"{title:<33} {_percent(share)}"] if share else []
     return lines
 
 
-def _percent(item: dict[str, Any]) -> str:
+def _percent(item: Mapping[str, float]) -> str:
     return f"{item['mean']:5.1f} % [{item['low']:.1f}, {item['high']:.1f}] of {item['pictures']}"

@@ -15,6 +15,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -77,6 +78,15 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+
+
+class Source(TypedDict):
+    """How a job's payload names a picture, an upload by its file; ``trigger`` is a ``Paste`` as a dictionary."""
+
+    path: str
+    name: str
+    sha256: str
+    trigger: NotRequired[dict[str, object]]
 
 
 @dataclass(frozen=True, eq=False)

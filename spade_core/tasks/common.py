@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from spade_core.models.labels import resolve_target
-from spade_core.models.loaded import LoadedModel, predict
+from spade_core.models.loaded import LoadedModel, Spec, predict
 from spade_core.models.loading import load_spec
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import Picture, Source, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
@@ -31,22 +31,20 @@ def _model(spec: str, device: str) -> LoadedModel:
     return load_spec(json.loads(spec), device=device)
 
 
-def given_model(spec: Mapping[str, Any], device: str) -> LoadedModel:
+def given_model(spec: Spec, device: str) -> LoadedModel:
     """Return the model of a spec, loaded once."""
     return _model(json.dumps(spec, sort_keys=True), device)
 
 
-def given_picture(source: Mapping[str, Any], model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
+def given_picture(source: Source, model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
     """Return the picture of a payload, with its trigger pasted if it names one, and the trigger's mask.
 
     Args:
-        source: ``path``, ``name``, and perhaps ``trigger`` (a ``Paste`` as a dictionary).
-        model: whose input the trigger is placed in.
+        source: what to load; model: whose input the trigger is placed in.
     """
     picture = load_picture(source["path"], name=source.get("name"))
-    if not source.get("trigger"):
-        return picture, None
-    return Paste.from_dict(source["trigger"]).apply(picture, model)
+    trigger = source.get("trigger")
+    return Paste.from_dict(trigger).apply(picture, model) if trigger else (picture, None)
 
 
 def given(payload: Mapping[str, Any], device: str) -> tuple[LoadedModel, Picture]:

@@ -48,14 +48,15 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
         "trace_prediction": named(made.fidelity.trace_top5, model.labels),
     }
     return {
-        **trace_file(made), **crop_file(model, picture),
+        **trace_file(made),
+        **crop_file(model, picture),
         "predictions.json": json.dumps(predictions).encode(),
         "layers.json": json.dumps(made.report.to_rows()).encode(),
         "config.json": json.dumps(made.config.to_dict()).encode(),
         "paths.json": json.dumps(found).encode(),
         "maps.npz": out.getvalue(),
         "trace.safetensors": trace_bytes(made),
-    }  # fmt: skip
+    }
 
 
 def curve(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:

@@ -20,8 +20,7 @@ from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
-from spade_core.pictures.picture import Picture
-from spade_core.progress import Progress, span
+from spade_core.progress import Progress
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
 from spade_core.results.drawing import label_of, visualization_files, visualize
@@ -107,15 +106,25 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
     }
     emit(shown)
     found = facets(
-        model, pictures, neuron, RenderConfig(**payload["render"]), trace_options=payload["trace"], judge=judge,
-        seeds=payload["seeds"], make_trace=kept_trace, progress=span(progress, 0.0, 1.0),
+        model,
+        pictures,
+        neuron,
+        RenderConfig(**payload["render"]),
+        trace_options=payload["trace"],
+        judge=judge,
+        seeds=payload["seeds"],
+        make_trace=kept_trace,
+        progress=progress,
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
-    )  # fmt: skip
+    )
     regions = [most_active_region(model, picture, neuron)[0] for picture in pictures]
     described = {
-        **_facets_manifest(found, model, judge, payload),
+        **_facets_manifest(found, model, judge, payload["render"]),
         "regions": [list(region) for region in regions],
-        "pictures": [_picture_entry(*pair) for pair in zip(pictures, payload["pictures"], strict=True)],
+        "pictures": [
+            {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}
+            for picture, source in zip(pictures, payload["pictures"], strict=True)
+        ],
     }
     images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
     seeds = {
@@ -125,8 +134,8 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
 
 
 def _facets_manifest(
-    found: Facets, model: LoadedModel, judge: LoadedModel, payload: Mapping[str, Any]
-) -> dict[str, Any]:
+    found: Facets, model: LoadedModel, judge: LoadedModel, render: Mapping[str, object]
+) -> dict[str, object]:
     neuron = found.neuron
     return {
         "schema_version": SCHEMA_VERSION,
@@ -135,7 +144,7 @@ def _facets_manifest(
         "judge": {"name": judge.name, "sha256": judge.sha256},
         "neuron": neuron.to_dict(),
         "label": label_of(model, neuron),
-        "render": dict(payload["render"]),
+        "render": dict(render),
         "trace": [made.config.to_dict() for made in found.traces],
         "fidelity": [made.fidelity.to_dict() for made in found.traces],
         "sparsity": [made.report.sparsity for made in found.traces],
@@ -147,7 +156,3 @@ def _facets_manifest(
         "within": found.within.tolist(),
         "environment": environment(model.device),
     }
-
-
-def _picture_entry(picture: Picture, source: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}

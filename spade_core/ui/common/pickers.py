@@ -13,7 +13,7 @@ from spade_core.errors import ModelError
 from spade_core.files import keep_file
 from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
-from spade_core.pruning.kinds import OneOf, Ratio, Ratios, Switch, Whole
+from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
 from spade_core.saliency import METHODS
@@ -191,8 +191,9 @@ def _pick_number(
     hint = widget.help or None
     if isinstance(option.kind, Switch):
         return st.toggle(widget.label, bool(begin), key=name, help=hint)
-    if isinstance(option.kind, Ratio):
-        return st.slider(widget.label, 0.0, 0.99, begin or widget.begin, 0.01, key=name, help=hint)
+    if isinstance(option.kind, Number):
+        low, first = float(option.kind.low), begin or widget.begin
+        return st.slider(widget.label, low, widget.most, first, 0.01, key=name, help=hint)
     if isinstance(option.kind, Whole) and not widget.counts:
         return st.number_input(widget.label, option.kind.low, option.kind.high, begin, key=name, help=hint)
     counts = [None, *sorted({*widget.counts, *([begin] if begin else [])})]
