@@ -149,15 +149,17 @@ def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tune
     """Draw what a page offers of the trace's options, and return ``choice`` with what is chosen.
 
     Args:
-        start: where the fields begin.
+        start: where the fields begin, and what is not offered stays.
         stages: of the model; tuned: its table.
     """
     found: dict[str, Any] = {}
     for name, option in TRACE_OPTIONS.items():
-        if option.widget is None or option.preset not in (None, found.get("preset")):
+        if option.preset not in (None, found.get("preset")):
             continue
         begin = getattr(start, name)
-        if isinstance(option.kind, Ratios):
+        if option.widget is None:  # a link may have said it
+            found[name] = begin
+        elif isinstance(option.kind, Ratios):
             found[name] = _stage_sliders(begin, stages, tuned)
         elif isinstance(option.kind, OneOf):
             found[name] = _pick_slug(name, option.kind, option.widget, begin)
