@@ -14,7 +14,11 @@ from typing import Any
 
 from spade_core.errors import ConfigError
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_PACKAGE = Path(__file__).resolve().parent
+INSTALLED = (_PACKAGE / "assets").is_dir()  # from a wheel, which holds inside the package what a checkout has beside it
+ASSETS = _PACKAGE / "assets" if INSTALLED else _PACKAGE.parent / "assets"
+APP = _PACKAGE / "ui" / "app" / "app.py" if INSTALLED else _PACKAGE.parent / "app.py"
+"""The program's own files, and the script of the pages."""
 
 _SUFFIXES = {"K": 2**10, "M": 2**20, "G": 2**30}
 
