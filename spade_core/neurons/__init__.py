@@ -60,7 +60,7 @@ class Neuron:
         if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
             raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""
         return asdict(self)
 
