@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TypeAlias
 
+from spade_core.cli.options import add_trace
 from spade_core.models.registry import DEFAULT_MODEL
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -232,29 +233,3 @@ def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
 
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
-
-
-def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
-    """Add the options of a trace; ``preset``: which one a command takes that is given none and no ratio."""
-    parser.set_defaults(own_preset=preset)
-    group = parser.add_argument_group("trace")
-    group.add_argument(
-        "--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)"
-    )
-    group.add_argument("--calibration", help="independent (the paper) or sequential (default: the preset's)")
-    group.add_argument(
-        "--preset",
-        metavar="P",
-        help=f"default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
-    )
-    group.add_argument("--sparsity", type=float, metavar="F", help="one ratio for all layers, 0 to 1")
-    group.add_argument(
-        "--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)"
-    )
-    group.add_argument("--views", type=int, metavar="N", help="number of views (the paper: 1024)")
-    group.add_argument(
-        "--untouched", type=int, metavar="N", help="how many of the views are the untouched picture (the paper: 0)"
-    )
-    group.add_argument("--damping", type=float, metavar="F", help="fraction of the mean diagonal")
-    group.add_argument("--block-size", type=int, metavar="N", help="columns per mask choice")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of views and methods (default: 0)")

@@ -1,129 +1,20 @@
-"""A trace as a value: its configuration, the report of every layer, and its fidelity to the dense model."""
+"""A trace as a value: the report of every layer, and its fidelity to the dense model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spade_core.errors import ConfigError
 from spade_core.models.layers import Layer
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
-from spade_core.pruning.calibration import CALIBRATIONS, Solved
-from spade_core.pruning.solvers import SOLVERS
-from spade_core.pruning.sparsity import PRESETS, check_ratio
-from spade_core.pruning.usage import Survey
-
-DEFAULT_VIEWS = 16
-DEFAULT_UNTOUCHED = 1
-DEFAULT_POSITIONS = 2048
-MAX_VIEWS = 16_384
-
-
-def _choose(value: str, table: Mapping[str, Any], what: str) -> str:
-    if value not in table:
-        raise ConfigError(f"There is no {what} {value!r}: take one of {', '.join(table)}.")
-    return value
-
-
-@dataclass(frozen=True)
-class TraceConfig:
-    """All options of a trace; JSON-able, and with model and picture all that a replay needs.
-
-    ``calibration``, ``views``, ``untouched``, ``block_size`` and ``damping`` may be open (None, -1) until a preset
-    and a solver fill them; in a finished trace they are always set.
-    """
-
-    solver: str
-    preset: str
-    calibration: str = ""
-    sparsity: float | None = None
-    stages: tuple[tuple[str, float], ...] = ()
-    views: int = 0
-    untouched: int = -1
-    seed: int = 0
-    damping: float = -1.0
-    block_size: int | None = None
-    first_layer: bool = False
-    positions: int = 0
-
-    @classmethod
-    def build(
-        cls,
-        *,
-        solver: str,
-        calibration: str | None,
-        sparsity: float | None,
-        preset: str | None,
-        stages: Mapping[str, float] | None,
-        views: int | None,
-        untouched: int | None,
-        seed: int,
-        damping: float | None,
-        block_size: int | None,
-        first_layer: bool,
-        positions: int,
-    ) -> TraceConfig:
-        """Check the options of ``trace`` and fill what follows from others.
-
-        Raises:
-            ConfigError: an option cannot be used; the sentence names it.
-        """
-        _choose(solver, SOLVERS, "solver")
-        implied = "uniform" if sparsity is not None else "custom" if stages else "default"
-        preset = _choose(preset or implied, PRESETS, "preset")
-        if sparsity is not None and preset != "uniform":
-            raise ConfigError(f"The preset {preset!r} has its own ratios: leave the sparsity out or take 'uniform'.")
-        if calibration is not None:
-            _choose(calibration, CALIBRATIONS, "calibration")
-        if views is not None and not 1 <= int(views) <= MAX_VIEWS:
-            raise ConfigError(f"The number of views must lie between 1 and {MAX_VIEWS:,}, not {views}.")
-        if untouched is not None and untouched < 0:
-            raise ConfigError(f"The number of untouched views must be 0 or more, not {untouched}.")
-        if damping is not None and not 0 <= damping <= 10:
-            raise ConfigError(f"The damping is a fraction of the mean diagonal, 0 to 10, not {damping}.")
-        if block_size is not None and block_size < 1:
-            raise ConfigError(f"The block size must be at least 1 column, not {block_size}.")
-        if positions < 0:
-            raise ConfigError(f"The number of positions must be 0 (all) or more, not {positions}.")
-        return cls(
-            solver=solver,
-            preset=preset,
-            calibration=calibration or "",
-            sparsity=None if sparsity is None else check_ratio(sparsity),
-            stages=tuple(sorted((stages or {}).items())),
-            views=int(views or 0),
-            untouched=-1 if untouched is None else int(untouched),
-            seed=int(seed),
-            damping=SOLVERS[solver].damping if damping is None else float(damping),
-            block_size=block_size,
-            first_layer=first_layer,
-            positions=int(positions),
-        )
-
-    def with_preferences(self, options: Mapping[str, Any]) -> TraceConfig:
-        """Fill what is open from a preset's preferences."""
-        return replace(
-            self,
-            calibration=self.calibration or options.get("calibration", "sequential"),
-            views=self.views or options.get("views", DEFAULT_VIEWS),
-            untouched=self.untouched if self.untouched >= 0 else options.get("untouched", DEFAULT_UNTOUCHED),
-            block_size=self.block_size or options.get("block_size"),
-        )
-
-    def for_model(self, calls: Survey) -> TraceConfig:
-        """Fill what is still open, and fall back to independent calibration where views cannot be told apart."""
-        config = self.with_preferences({})
-        return config if calls.lockstep else replace(config, calibration="independent")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able form."""
-        return {**asdict(self), "stages": dict(self.stages)}
+from spade_core.pruning.calibration import Solved
+from spade_core.pruning.options import TraceConfig
 
 
 @dataclass(frozen=True)
@@ -156,11 +47,8 @@ class LayerReport:
     @classmethod
     def solved(cls, layer: Layer, stage: str, requested: float, result: Solved, note: str) -> LayerReport:
         """Report a pruned layer."""
-        realised = _zeros(result.weight)
-        return cls(
-            layer.name, stage, layer.shape, "pruned", note, requested, realised, result.error, result.damping,
-            result.seconds,
-        )  # fmt: skip
+        how = result.error, result.damping, result.seconds
+        return cls(layer.name, stage, layer.shape, "pruned", note, requested, _zeros(result.weight), *how)
 
     @classmethod
     def unsolved(cls, layer: Layer, stage: str, status: str, reason: str, weight: Tensor) -> LayerReport:
@@ -207,6 +95,11 @@ class Fidelity:
     dense_top5: list[tuple[int, float]]
     trace_top5: list[tuple[int, float]]
     kl: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Fidelity:
+        """Rebuild what :meth:`to_dict` gave."""
+        return cls(**{one.name: values[one.name] for one in fields(cls)})
 
     @property
     def keeps_class(self) -> bool:
