@@ -9,7 +9,7 @@ import streamlit as st
 from spade_core.config import ASSETS
 from spade_core.jobs.job import CANCELLED
 from spade_core.neurons import LOGITS, Neuron
-from spade_core.pruning.trace import Fidelity
+from spade_core.pruning.report import Fidelity
 from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from spade_core.pruning.trace import Fidelity, LayerReport
+from spade_core.pruning.report import Fidelity, LayerReport
 from spade_core.results.config import AnalysisConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame

@@ -10,8 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.inspection.survivors import Point
-from spade_core.pruning.trace import LayerReport
+from spade_core.inspection import Point
+from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, panels, pickers
 from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import frame

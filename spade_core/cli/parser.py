@@ -18,6 +18,7 @@ DEVICES = "auto, cpu, cuda or cuda:N (default: auto)"
 
 def add_commands(commands: Commands) -> None:
     """Add all commands but ``study`` to the parser."""
+    _add_app(commands)
     _add_lists(commands)
     _add_explain(commands)
     _add_neurons(commands)
@@ -31,6 +32,17 @@ def add_command(commands: Commands, name: str, run: str, text: str) -> argparse.
     parser.add_argument("--json", action="store_true", help="print one JSON value")
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_app(commands: Commands) -> None:
+    text = "serve the pages, from any folder"
+    parser = commands.add_parser("app", help=text, description=f"{text.capitalize()}, at http://127.0.0.1:8501.")
+    parser.set_defaults(run="app:run_app")
+    parser.add_argument("--port", type=int, metavar="N", help="default: 8501, or the next that is free")
+    parser.add_argument("--address", metavar="A", help="that the server binds (default: 127.0.0.1, this machine only)")
+    parser.add_argument(
+        "streamlit", nargs="*", metavar="OPTION", help="after --: of “streamlit run”, as --server.baseUrlPath=studio"
+    )
 
 
 def _add_lists(commands: Commands) -> None:

@@ -24,8 +24,9 @@ from spade_core.progress import Progress, silent, span
 from spade_core.pruning import sparsity as presets
 from spade_core.pruning.calibration import Method, Recipe, Solved, independent, sequential
 from spade_core.pruning.options import TraceConfig, checked, takes_options
+from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
-from spade_core.pruning.trace import LayerReport, Report, Trace, measure_fidelity
+from spade_core.pruning.trace import Trace, measure_fidelity
 from spade_core.pruning.usage import Survey, survey
 from spade_core.pruning.views import random_views
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from spade_core.pruning.trace import Fidelity, LayerReport
+from spade_core.pruning.report import Fidelity, LayerReport
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_array, read_json
 from spade_core.ui.common.plots import pair_figure, stage_figure, top_figure

@@ -13,7 +13,7 @@ from PIL import Image
 from plotly.colors import get_colorscale, sample_colorscale, sequential
 from plotly.subplots import make_subplots
 
-from spade_core.pruning.trace import LayerReport
+from spade_core.pruning.report import LayerReport
 from spade_core.saliency import shared_range
 
 DIVERGING, DIFFERENCE = "RdBu_r", "PuOr_r"

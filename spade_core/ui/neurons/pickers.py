@@ -8,8 +8,7 @@ from typing import Literal
 
 import streamlit as st
 
-from spade_core.neurons import LOGITS, RANKINGS
-from spade_core.neurons.layer_values import LayerShape
+from spade_core.neurons import LOGITS, RANKINGS, LayerShape
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice

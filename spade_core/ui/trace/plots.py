@@ -9,8 +9,7 @@ from typing import Any, TypeAlias, TypedDict
 import numpy as np
 import plotly.graph_objects as go
 
-from spade_core.inspection.paths import Edge, End, Paths
-from spade_core.inspection.survivors import Point
+from spade_core.inspection import Edge, End, Paths, Point
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
