@@ -30,23 +30,30 @@ class _Seen:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A way to rank channels."""
+    """A way to rank channels; what its function says of itself is its help."""
 
     slug: str
     title: str
-    help: str
     score: Callable[[_Seen], Tensor]
+
+    @property
+    def help(self) -> str:
+        """One line for people."""
+        return self.score.__doc__ or ""
 
 
 def _activation(seen: _Seen) -> Tensor:
+    """Mean value of the channel on this picture, dense model."""
     return seen.dense.mean((1, 2))
 
 
 def _gradient(seen: _Seen) -> Tensor:
+    """The channel's share of the linearized logit of the explained class, dense model."""
     return (seen.dense * seen.gradient).sum((1, 2))
 
 
 def _change(seen: _Seen) -> Tensor:
+    """Relative change of the channel's pre-activation output, all pruned inputs and own weights included."""
     gap = (seen.spade - seen.dense).flatten(1).norm(dim=1)
     return gap / seen.dense.flatten(1).norm(dim=1).clamp(min=1e-12)
 
@@ -54,18 +61,11 @@ def _change(seen: _Seen) -> Tensor:
 RANKINGS: dict[str, Ranking] = {
     ranking.slug: ranking
     for ranking in (
-        Ranking("activation", "Activation", "Mean value of the channel on this picture, dense model.", _activation),
-        Ranking(
-            "gradient", "Gradient x activation",
-            "The channel's share of the linearized logit of the explained class, dense model.", _gradient,
-        ),
-        Ranking(
-            "change", "Changed by SPADE",
-            "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
-            _change,
-        ),
+        Ranking("activation", "Activation", _activation),
+        Ranking("gradient", "Gradient x activation", _gradient),
+        Ranking("change", "Changed by SPADE", _change),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -94,17 +94,13 @@ def rank_channels(
     """
     if by not in RANKINGS:
         raise ConfigError(f"There is no ranking {by!r}: take one of {', '.join(RANKINGS)}.")
-    seen = _look(trace, picture, layer)
-    scores = RANKINGS[by].score(seen)
-    order = scores.argsort(descending=True)[: len(scores) if top is None else top]
-    return [Score(int(channel), float(scores[channel]), _place(seen.dense[channel])) for channel in order]
-
-
-def _look(trace: Trace, picture: Picture, layer: str) -> _Seen:
     x = trace.input(picture)
     dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
     spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
-    return _Seen(dense, spade, gradient)
+    scores = RANKINGS[by].score(_Seen(dense, spade, gradient))
+    order = scores.argsort(descending=True)[: len(scores) if top is None else top]
+    places = [divmod(int(dense[channel].argmax()), dense.shape[2]) for channel in order]
+    return [Score(int(channel), float(scores[channel]), place) for channel, place in zip(order, places, strict=True)]
 
 
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
@@ -116,11 +112,6 @@ def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tenso
         (gradient,) = torch.autograd.grad(logits[0, target].sum(), value, allow_unused=True)
     value = value.detach()
     return as_maps(value)[0], as_maps(torch.zeros_like(value) if gradient is None else gradient)[0]
-
-
-def _place(channel: Tensor) -> tuple[int, int]:
-    index = int(channel.argmax())
-    return index // channel.shape[1], index % channel.shape[1]
 
 
 def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:

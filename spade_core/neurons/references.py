@@ -23,14 +23,13 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.objectives import Neuron
 from spade_core.neurons.ranking import region_around
-from spade_core.pictures.picture import FORMATS, Picture, load_picture
+from spade_core.pictures.picture import SUFFIXES, Picture, load_picture
 from spade_core.progress import Progress, silent
 
 COUNT = 9
 BATCH = 16
 TABLE_BYTES = 2**28
 TABLES = 2  # of what a table holds: another number where the same layer and pictures would give other values
-_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +97,8 @@ def reference_crops(
         LayerError: there is no such layer or place.
     """
     files = _files(Path(folder))
-    name = _table_name(model, layer, position, Path(folder))
+    content = [TABLES, model.sha256, str(model.preprocessing), layer, position, folder_state(folder)]
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest() + ".npz"
     kept = keep_in / name
     table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, position, progress)
     if not kept.is_file():
@@ -128,15 +128,10 @@ def folder_state(folder: str | Path) -> str:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {str(folder)!r}: give a folder of pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise ConfigError(f"The folder {str(folder)!r} holds no pictures: put JPEG or PNG files into it.")
     return files
-
-
-def _table_name(model: LoadedModel, layer: str, position: tuple[int, int] | None, folder: Path) -> str:
-    text = json.dumps([TABLES, model.sha256, str(model.preprocessing), layer, position, folder_state(folder)])
-    return hashlib.sha256(text.encode()).hexdigest() + ".npz"
 
 
 def _scan(
@@ -168,9 +163,8 @@ def _scan(
                 values.append(found.float().cpu().numpy())
                 places.append(index.cpu().numpy())
     if not names:
-        raise ConfigError(
-            f"The folder {str(files[0].parent)!r} holds no readable pictures: put JPEG or PNG files there."
-        )
+        where = str(files[0].parent)
+        raise ConfigError(f"The folder {where!r} holds no readable pictures: put JPEG or PNG files there.")
     return _Table(tuple(names), np.concatenate(values), np.concatenate(places), grid)
 
 

@@ -36,6 +36,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "TIFF": (".tif", ".tiff"),
 }
 """Pillow's name of each accepted format, and the file extensions that announce it."""
+SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 _PREFIX = "bundled:"
 PICTURES = ASSETS / "pictures"

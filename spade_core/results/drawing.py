@@ -9,17 +9,16 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
-from spade_core.neurons.layer_values import maps_of
-from spade_core.neurons.ranking import region_of
+from spade_core.neurons.ranking import most_active_region
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span
@@ -121,44 +120,35 @@ def visualize(
         ConfigError: an option cannot be used.
     """
     config, start = config or VisualizeConfig(), time.perf_counter()
-    settings = _render_config(config.render)
+    settings = RenderConfig.from_dict(config.render)
     neuron, target = config.neuron, config.target
     if target is None:
         named = neuron is not None and neuron.layer == LOGITS
         target = neuron.channel if named and neuron is not None else int(predict(model, picture).argmax())
     neuron = neuron or Neuron(LOGITS, target)
-    x = model.input(picture)
-    maps = maps_of(model.module, x, neuron.layer)
-    region, value = region_of(maps, neuron, x.shape[-1])
-    match = {"dense": maps.mean((1, 2))} if settings.matching else None
-    traces: list[Trace] = []
+    region, value = most_active_region(model, picture, neuron)
     progress = rising(progress)
-    before, after = span(progress, 0.0, TRACE_SHARE), span(progress, TRACE_SHARE, 1.0)
 
-    def pruned() -> nn.Module:
-        if not traces:  # a retry draws on the same trace
-            traces.append(make_trace(model, picture, **config.trace, target=target, progress=before))
-            on_trace(traces[0])
-        if match is not None:
-            match["spade"] = maps_of(traces[0].module, x, neuron.layer).mean((1, 2))
-        return traces[0].module
+    @cache  # a retry draws on the same trace
+    def pruned() -> Trace:
+        part = span(progress, 0.0, TRACE_SHARE)
+        made = make_trace(model, picture, **config.trace, target=target, progress=part)
+        on_trace(made)
+        return made
 
     found = render(
-        model, {"dense": model.module, "spade": pruned}, [neuron] * config.images, settings, match=match,
-        progress=lambda *state: (after if traces else before)(*state),
+        model,
+        {"dense": model.module, "spade": lambda: pruned().module},
+        [neuron] * config.images,
+        settings,
+        match=model.input(picture) if settings.matching else None,
+        late=TRACE_SHARE,
+        progress=progress,
         on_image=lambda name, images, step: on_image(name, images[0], step),
-    )  # fmt: skip
-    made = traces[0]
+    )
     seconds = time.perf_counter() - start
     (first, *more) = zip(found["dense"], found["spade"], strict=True)
-    return Visualization(picture, config, made, *first, region, value, seconds, tuple(more))
-
-
-def _render_config(values: Mapping[str, Any]) -> RenderConfig:
-    try:
-        return RenderConfig(**values)
-    except TypeError as error:
-        raise ConfigError(f"An option of the visualization is unknown: {error}.") from error
+    return Visualization(picture, config, pruned(), *first, region, value, seconds, tuple(more))
 
 
 def visualization_files(

@@ -72,10 +72,8 @@ class Method(ABC):
     Attributes:
         slug, title, help: how it is chosen, shown and explained in one line with its paper.
         cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
-        needs_gradients: whether a backward pass is used.
         signed: whether its map has negative evidence.
         reads_layer: whether ``layer`` can be chosen.
-        architectures: for people, where it applies; :meth:`unsupported` decides.
         options: name -> default of what can be set; whole numbers stay whole.
         most: name -> the largest value of each option.
     """
@@ -84,10 +82,8 @@ class Method(ABC):
     title: ClassVar[str]
     help: ClassVar[str]
     cost: ClassVar[str]
-    needs_gradients: ClassVar[bool] = True
     signed: ClassVar[bool] = True
     reads_layer: ClassVar[bool] = False
-    architectures: ClassVar[str] = "all"
     options: ClassVar[Mapping[str, int | float]] = {}
     most: ClassVar[Mapping[str, int | float]] = {}
 
@@ -103,7 +99,7 @@ class Method(ABC):
         """Return one sentence why the method cannot be applied to ``model``, or None."""
         return None
 
-    def complete(self, given: Mapping[str, Any]) -> dict[str, int | float]:
+    def complete(self, given: Mapping[str, float]) -> dict[str, int | float]:
         """Return all options, ``given`` over the defaults.
 
         Raises:
@@ -115,19 +111,14 @@ class Method(ABC):
                 raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
         return {**self.options, **{name: self._checked(name, value) for name, value in given.items()}}
 
-    def _checked(self, name: str, value: Any) -> int | float:
+    def _checked(self, name: str, value: float) -> int | float:
         whole = isinstance(self.options[name], int)
         most = self.most[name]
-        usable = (
-            isinstance(value, int | float | np.integer | np.floating)
-            and not isinstance(value, bool)
-            and 0 < value <= most
-        )
-        if not usable or (whole and value != int(value)):
+        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if not number or not 0 < value <= most or (whole and value != int(value)):
             kind = "whole number" if whole else "number"
-            raise ConfigError(
-                f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
-            )
+            sentence = f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
+            raise ConfigError(sentence)
         return int(value) if whole else float(value)
 
 
@@ -172,18 +163,16 @@ def with_batches(task: Task, compute: Callable[[int], Tensor]) -> Tensor:
         try:
             return compute(batch_size)
         except RuntimeError as error:
-            if batch_size == 1 or not _out_of_memory(error):
+            # The CPU has no error type of its own.
+            phrases = ("out of memory", "not enough memory", "can't allocate memory")
+            scarce = isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
+            if batch_size == 1 or not scarce:
                 raise
         # Outside the handler: the error's traceback holds the tensors of the failed attempt.
         batch_size //= 2
         task.record["batch_size"] = batch_size
         torch.cuda.empty_cache()
         seed_all(task.seed)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    phrases = ("out of memory", "not enough memory", "can't allocate memory")  # the CPU has no error type of its own
-    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
 
 
 def note_gap(task: Task, attribution: Tensor, remedy: str) -> None:
@@ -213,25 +202,22 @@ def clip_relus(module: nn.Module) -> None:
                 setattr(parent, name, clipped)
 
 
-def relu_only(model: LoadedModel, title: str) -> str | None:
-    """Return why a rule for ReLU and ReLU6 modules cannot be applied to ``model``, or None."""
-    activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
-    others = activations - {"ReLU", "ReLU6"}
-    if others:
-        return f"{title} has a rule for ReLU and ReLU6 only, but {model.name} uses {', '.join(sorted(others))}."
-    hidden = _hidden_activations(model)
-    if hidden:
-        return f"{title} must see every activation as a module of its own, but in {model.name} {hidden[0]}."
-    if not activations:
-        return f"{title} changes the rule of ReLU modules, but {model.name} has none."
-    return None
-
-
 _HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDictionary()
+"""What :func:`find_shared_activations` says of a model, from one forward pass a model."""
 
 
-def _hidden_activations(model: LoadedModel) -> list[str]:
-    """Return what :func:`find_shared_activations` says of ``model``, from one forward pass a model."""
-    if model not in _HIDDEN:
-        _HIDDEN[model] = find_shared_activations(model.module, model.grey())
-    return _HIDDEN[model]
+class ReluMethod(Method):
+    """A method whose rule is that of ReLU and ReLU6 modules, each of which has to be one of its own."""
+
+    def unsupported(self, model: LoadedModel) -> str | None:
+        """Return a reason for networks with other activations than separate ReLU and ReLU6 modules, or None."""
+        activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
+        others = ", ".join(sorted(activations - {"ReLU", "ReLU6"}))
+        if others:
+            return f"{self.title} has a rule for ReLU and ReLU6 only, but {model.name} uses {others}."
+        if model not in _HIDDEN:
+            _HIDDEN[model] = find_shared_activations(model.module, model.grey())
+        hidden = _HIDDEN[model]
+        if hidden:
+            return f"{self.title} must see every activation as a module of its own, but in {model.name} {hidden[0]}."
+        return None if activations else f"{self.title} changes the rule of ReLU modules, but {model.name} has none."

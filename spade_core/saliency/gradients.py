@@ -77,13 +77,12 @@ class GradientShapMap(Method):
         counted(task.module, -(-samples // task.batch_size), task.progress, self.title)
 
         def compute(batch_size: int) -> Tensor:
-            total = torch.zeros_like(task.x)
+            total, grey = torch.zeros_like(task.x), torch.zeros_like(task.x)
             for start in range(0, samples, batch_size):
                 count = min(batch_size, samples - start)
                 part = GradientShap(task.module).attribute(
-                    task.x, baselines=torch.zeros_like(task.x), target=task.target, n_samples=count,
-                    stdevs=task.options["noise"],
-                )  # fmt: skip
+                    task.x, grey, n_samples=count, stdevs=task.options["noise"], target=task.target
+                )
                 total += part.detach() * (count / samples)
             return total
 

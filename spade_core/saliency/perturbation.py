@@ -17,7 +17,7 @@ from spade_core.saliency.base import Method, Task, counted, with_batches
 class Occlusion(Method):
     """What the logit loses when a grey square covers a place."""
 
-    slug, title, cost, needs_gradients = "occlusion", "Occlusion", "slow", False
+    slug, title, cost = "occlusion", "Occlusion", "slow"
     help = "What the logit loses when a grey square covers a place (Zeiler & Fergus 2014)."
     options: ClassVar = {"window": 1 / 7, "stride": 1 / 14}  # shares of the side: 32 and 16 of 224 px
     most: ClassVar = {"window": 1.0, "stride": 1.0}
@@ -32,10 +32,10 @@ class Occlusion(Method):
 
         def compute(batch_size: int) -> Tensor:
             with torch.no_grad():
+                square, strides = (3, window, window), (3, stride, stride)
                 return CaptumOcclusion(task.module).attribute(
-                    task.x, target=task.target, baselines=0, strides=(3, stride, stride),
-                    sliding_window_shapes=(3, window, window), perturbations_per_eval=batch_size,
-                )  # fmt: skip
+                    task.x, square, strides, baselines=0, target=task.target, perturbations_per_eval=batch_size
+                )
 
         return with_batches(task, compute)
 
@@ -43,7 +43,7 @@ class Occlusion(Method):
 class LimeMap(Method):
     """A ridge regression of the logit on which superpixels are visible."""
 
-    slug, title, cost, needs_gradients = "lime", "LIME", "slow", False
+    slug, title, cost = "lime", "LIME", "slow"
     help = "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016)."
     options: ClassVar = {"samples": 400, "segments": 60, "ridge": 1.0}
     most: ClassVar = {"samples": 100_000, "segments": 10_000, "ridge": 1e6}
@@ -56,11 +56,9 @@ class LimeMap(Method):
         counted(task.module, samples // task.batch_size + 1, task.progress, self.title)
 
         def compute(batch_size: int) -> Tensor:
+            given = {"baselines": 0, "target": task.target, "feature_mask": mask, "n_samples": samples}
             with torch.no_grad():
                 lime = Lime(task.module, interpretable_model=SkLearnRidge(alpha=task.options["ridge"]))
-                return lime.attribute(
-                    task.x, target=task.target, baselines=0, feature_mask=mask, n_samples=samples,
-                    perturbations_per_eval=batch_size,
-                )  # fmt: skip
+                return lime.attribute(task.x, **given, perturbations_per_eval=batch_size)
 
         return with_batches(task, compute)

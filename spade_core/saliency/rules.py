@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 
-from spade_core.models.loaded import LoadedModel
-from spade_core.saliency.base import Method, Task, clip_relus, counted, note_gap, relu_only
+from spade_core.saliency.base import ReluMethod, Task, clip_relus, counted, note_gap
 
 PADDING = -1e4  # below any activation; minus infinity would turn differences into NaN
 
@@ -35,13 +34,9 @@ class MaxOfRelus(nn.Module):
             (side - d * (k - 1) - 1) // s + 1
             for side, d, k, s in zip(x.shape[2:], self.dilation, self.kernel, self.stride, strict=True)
         )
-        taps = [
-            x[:, :, i * dy :, j * dx :][:, :, : (rows - 1) * self.stride[0] + 1 : self.stride[0]][
-                :, :, :, : (columns - 1) * self.stride[1] + 1 : self.stride[1]
-            ]
-            for i in range(self.kernel[0])
-            for j in range(self.kernel[1])
-        ]
+        down, across = ((count - 1) * step + 1 for count, step in zip((rows, columns), self.stride, strict=True))
+        places = [(i * dy, j * dx) for i in range(self.kernel[0]) for j in range(self.kernel[1])]
+        taps = [x[:, :, i : i + down : self.stride[0], j : j + across : self.stride[1]] for i, j in places]
         # The central tap is never padding, so no large number is ever added to an activation and taken off again.
         best = taps.pop(len(taps) // 2)
         for tap, relu in zip(taps, self.relus, strict=True):
@@ -49,45 +44,33 @@ class MaxOfRelus(nn.Module):
         return best
 
 
-class DeepLiftMap(Method):
+class DeepLiftMap(ReluMethod):
     """DeepLift with the rescale rule against the mean-grey picture."""
 
-    slug, title, cost, architectures = "deeplift", "DeepLift", "fast", "ReLU and ReLU6 networks"
+    slug, title, cost = "deeplift", "DeepLift", "fast"
     help = "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017)."
     # Captum divides by input differences; below this one the quotient is rounding noise and the gradient is taken.
     EPSILON = 1e-6
-
-    def unsupported(self, model: LoadedModel) -> str | None:
-        """Return a reason for networks with other activations than separate ReLU and ReLU6 modules."""
-        return relu_only(model, self.title)
 
     def attribute(self, task: Task) -> Tensor:
         """Return (x - baseline) times multiplier."""
         counted(task.module, 2, task.progress, self.title)
         clip_relus(task.module)
-        _replace_max_pools(task.module)
+        for parent in list(task.module.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
+                    setattr(parent, name, MaxOfRelus(child))
         lift = DeepLift(task.module, eps=self.EPSILON)
         attribution = lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
         note_gap(task, attribution, "this network has operations for which DeepLift has no rule")
         return attribution
 
 
-def _replace_max_pools(module: nn.Module) -> None:
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
-                setattr(parent, name, MaxOfRelus(child))
-
-
-class GuidedBackpropMap(Method):
+class GuidedBackpropMap(ReluMethod):
     """The gradient, with negative gradients stopped at every ReLU."""
 
-    slug, title, cost, architectures = "guided_backprop", "Guided backprop", "fast", "ReLU and ReLU6 networks"
+    slug, title, cost = "guided_backprop", "Guided backprop", "fast"
     help = "Gradient with negative parts cut at every ReLU (Springenberg et al. 2015)."
-
-    def unsupported(self, model: LoadedModel) -> str | None:
-        """Return a reason for networks with other activations than separate ReLU and ReLU6 modules."""
-        return relu_only(model, self.title)
 
     def attribute(self, task: Task) -> Tensor:
         """Return the guided gradient."""
