@@ -24,7 +24,7 @@ from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
-from spade_core.results.manifest import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
+from spade_core.results.manifest import Comparison, digest, manifest, outcome, picture_record, read_manifest, reopened
 
 TRACE_SHARE = 0.1  # of the progress bar
 MOST_IMAGES = 8
@@ -53,7 +53,7 @@ class VisualizeConfig:
         if not 1 <= self.images <= MOST_IMAGES:
             raise ConfigError(f"The number of images must lie between 1 and {MOST_IMAGES}, not {self.images}.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""
         neuron = None if self.neuron is None else self.neuron.to_dict()
         return {**vars(self), "neuron": neuron, "render": dict(self.render), "trace": dict(self.trace)}
@@ -152,7 +152,7 @@ def visualize(
 
 
 def visualization_files(
-    found: Visualization, source: str | None = None, trigger: Mapping[str, Any] | None = None
+    found: Visualization, source: str | None = None, trigger: Mapping[str, object] | None = None
 ) -> dict[str, bytes]:
     """Return ``dense.png``, ``spade.png``, those of more drawings, ``picture.png``, ``values.json`` and
     ``manifest.json``.
@@ -167,33 +167,20 @@ def visualization_files(
     }
 
 
-def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, Any] | None) -> dict[str, Any]:
-    model, fidelity = found.trace.model, found.trace.fidelity
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "visualization",
-        "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
-        "picture": {
-            "name": found.picture.name,
-            "sha256": found.picture.sha256,
-            "notes": list(found.picture.notes),
-            "source": source or found.picture.name,
-            "trigger": None if trigger is None else dict(trigger),
-        },
+def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, object] | None) -> dict[str, object]:
+    model = found.trace.model
+    own = {
+        "picture": picture_record(found.picture, source, trigger),
         "config": found.config.to_dict(),
         "trace": found.trace.config.to_dict(),
         "neuron": {**found.dense.neuron.to_dict(), "label": label_of(model, found.dense.neuron)},
-        "target": {"index": fidelity.target, "label": fidelity.label},
-        "prediction": named(fidelity.dense_top5, model.labels),
-        "trace_prediction": named(fidelity.trace_top5, model.labels),
-        "fidelity": fidelity.to_dict(),
-        "sparsity": found.trace.report.sparsity,
+        **outcome(found.trace),
         "region": list(found.region),
         "value": found.value,
         "images": {name: _describe(item) for name, item in found.drawings.items()},
         "seconds": {"trace": found.trace.seconds, "total": found.seconds},
-        "environment": environment(model.device),
     }
+    return manifest(model, own, "visualization")
 
 
 def label_of(model: LoadedModel, neuron: Neuron) -> str:
@@ -203,7 +190,7 @@ def label_of(model: LoadedModel, neuron: Neuron) -> str:
     return str(neuron)
 
 
-def _describe(item: Rendering) -> dict[str, Any]:
+def _describe(item: Rendering) -> dict[str, object]:
     return {
         "sha256": digest(item.image),
         "seed": item.seed,
