@@ -26,8 +26,9 @@ import spade_core as sc
 from spade_core.cli.common import Meter
 from spade_core.models.embedding import cosine_distances, embed
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import LOGITS, Neuron, RenderConfig
+from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.facets import facets
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture, bundled
 from spade_core.pictures.splits import SPLITS, pictures_in, split_of

@@ -21,7 +21,8 @@ from torch import nn
 import spade_core as sc
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.rendering import RenderConfig, render
 
 
 class Recorder(nn.Module):

@@ -23,7 +23,7 @@ from spade_core.models.loaded import LoadedModel, predict
 from spade_core.models.loading import load_model
 from spade_core.pictures.picture import load_picture
 from spade_core.pictures.splits import pictures_in, spread
-from spade_core.saliency import explain
+from spade_core.saliency.explanation import explain
 from spade_core.study.stimuli.build import CLEARLY
 from spade_core.study.stimuli.patches import Patches, choose_patches
 from spade_core.study.stimuli.regions import Choice, Rule, choose_regions, nearer_sides

@@ -107,8 +107,9 @@ def toy_trace(network: nn.Sequential, sample: tuple[float, float], *, views: int
         for index, layer in enumerate(network):
             if f"{index}.weight" in weights:
                 moment = x.T @ x / views
-                pruned = SOLVERS["fastspade"].prune(layer.weight, moment, SPARSITY, block_size=1, damping=0.01)
-                twin.get_parameter(f"{index}.weight").copy_(pruned.weight)
+                weight = twin.get_parameter(f"{index}.weight")
+                pruned = SOLVERS["fastspade"].prune(weight, moment, SPARSITY, block_size=1, damping=0.01)
+                weight.copy_(pruned.weight)
             x = layer(x)
     return twin
 

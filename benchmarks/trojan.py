@@ -26,7 +26,8 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import TROJAN_MODEL
 from spade_core.saliency import METHODS
 from spade_core.saliency.metrics import bootstrap_interval, pointing_game, trojan_auc
-from spade_core.trojan import TRIGGERS, paste
+from spade_core.trojan.paste import paste
+from spade_core.trojan.triggers import TRIGGERS
 
 DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
 

@@ -21,16 +21,16 @@ import numpy as np
 import spade_core as sc
 from benchmarks.options import folder_parser, given, settings
 from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples
-from spade_core.cli.common import DEFAULT_MODEL, Meter
+from spade_core.cli.common import Meter
 from spade_core.files import resumed
-from spade_core.models.registry import TROJAN_MODEL
-from spade_core.neurons import LOGITS, Neuron, RenderConfig
+from spade_core.models.registry import DEFAULT_MODEL, TROJAN_MODEL
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.splits import split_of, spread
 from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.study.stimuli.rater import Rater
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 SIDES = ("dense", "triggered", "clean")
 

@@ -8,8 +8,8 @@ import streamlit as st
 
 from spade_core.config import ASSETS
 from spade_core.jobs.job import Ticket
-from spade_core.neurons.objectives import LOGITS, Neuron
-from spade_core.results.drawing import DIVERSITY, VisualizeConfig
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.ui.common import downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import follow, remember, remembered

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from spade_core.jobs.job import Ticket
-from spade_core.results.comparison import AnalysisConfig
+from spade_core.results.config import AnalysisConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import follow, remember, remembered

@@ -13,52 +13,38 @@ The names below are imported on first use, so that light commands do not wait fo
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spade_core.errors import SpadeError
-    from spade_core.models.loaded import predict
-    from spade_core.models.loading import load_model, wrap_model
-    from spade_core.neurons.objectives import Neuron
-    from spade_core.pictures.picture import bundled, load_picture
-    from spade_core.pruning.spade import trace
-    from spade_core.pruning.trace_file import load_trace
-    from spade_core.results.comparison import AnalysisConfig, analyse, bundle, replay
-    from spade_core.results.drawing import VisualizeConfig, visualize
-    from spade_core.results.manifest import save
-    from spade_core.saliency import explain
+    from spade_core.errors import SpadeError as SpadeError
+    from spade_core.models.loaded import predict as predict
+    from spade_core.models.loading import load_model as load_model
+    from spade_core.models.loading import wrap_model as wrap_model
+    from spade_core.neurons import Neuron as Neuron
+    from spade_core.pictures.picture import bundled as bundled
+    from spade_core.pictures.picture import load_picture as load_picture
+    from spade_core.pruning.spade import trace as trace
+    from spade_core.pruning.trace_file import load_trace as load_trace
+    from spade_core.results.comparison import analyse as analyse
+    from spade_core.results.comparison import bundle as bundle
+    from spade_core.results.comparison import replay as replay
+    from spade_core.results.config import AnalysisConfig as AnalysisConfig
+    from spade_core.results.config import VisualizeConfig as VisualizeConfig
+    from spade_core.results.drawing import visualize as visualize
+    from spade_core.results.manifest import save as save
+    from spade_core.saliency.explanation import explain as explain
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AnalysisConfig",
-    "Neuron",
-    "SpadeError",
-    "VisualizeConfig",
-    "analyse",
-    "bundle",
-    "bundled",
-    "explain",
-    "load_model",
-    "load_picture",
-    "load_trace",
-    "predict",
-    "replay",
-    "save",
-    "trace",
-    "visualize",
-    "wrap_model",
-]
-
-_HOMES = {
-    "AnalysisConfig": "results.comparison",
-    "Neuron": "neurons.objectives",
+_HOMES = {  # name -> its module
+    "AnalysisConfig": "results.config",
+    "Neuron": "neurons",
     "SpadeError": "errors",
-    "VisualizeConfig": "results.drawing",
+    "VisualizeConfig": "results.config",
     "analyse": "results.comparison",
     "bundle": "results.comparison",
     "bundled": "pictures.picture",
-    "explain": "saliency",
+    "explain": "saliency.explanation",
     "load_model": "models.loading",
     "load_picture": "pictures.picture",
     "load_trace": "pruning.trace_file",
@@ -70,8 +56,10 @@ _HOMES = {
     "wrap_model": "models.loading",
 }
 
+__all__ = list(_HOMES)
 
-def __getattr__(name: str) -> Any:
+
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'spade_core' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"spade_core.{_HOMES[name]}"), name)

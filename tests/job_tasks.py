@@ -11,10 +11,19 @@ from pathlib import Path
 
 from spade_core.errors import PictureError
 
+STEPS = 100  # at which :func:`follow` is done
+GATE = "JOB_TASKS_GATE"  # environment variable: a file without which workers do not come up
+
 
 def warm_up(device):
     """Fail, as a model that cannot be fetched would: the worker comes up all the same."""
+    _wait_for(os.environ.get(GATE))
     raise RuntimeError("nothing to warm up")
+
+
+def _wait_for(path):
+    while path and not Path(path).exists():
+        time.sleep(0.01)
 
 
 def echo(payload, *, emit, progress, device):
@@ -27,20 +36,20 @@ def threads(payload, *, emit, progress, device):
     return {"out": os.environ["OMP_NUM_THREADS"].encode()}
 
 
-def count(payload, *, emit, progress, device):
-    """Tick every 20 ms and note each run in a file."""
+def follow(payload, *, emit, progress, device):
+    """Note the run in a file, and report the step that another one names, again and again, until it is the last."""
     with Path(payload["log"]).open("a") as log:
         log.write("x")
-    for step in range(payload["steps"]):
-        progress(step, payload["steps"], f"step {step}")
-        time.sleep(0.02)
-    return {"out": b"counted", "pid": str(os.getpid()).encode()}
+    while (step := int(Path(payload["step"]).read_text())) < STEPS:
+        progress(step, STEPS, f"step {step}")
+        time.sleep(0.01)
+    return {"out": b"followed", "pid": str(os.getpid()).encode()}
 
 
 def dawdle(payload, *, emit, progress, device):
-    """Answer a cancel late, but in time."""
+    """Answer a cancel only once a file is there."""
     progress(0, 1, "dawdling")
-    time.sleep(0.4)
+    _wait_for(payload["until"])
     progress(1, 2, "half")
     return {"out": b"dawdled"}
 

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from spade_core.models.loaded import LoadedModel
-from spade_core.models.loading import MODELS, wrap_model
+from spade_core.models.loading import wrap_model
+from spade_core.models.registry import MODELS
 
 RELU_NETS = ["resnet18", "resnet50", "vgg16_bn", "densenet121", "mobilenet_v2", "efficientnet_lite0"]
 OTHER_NETS = ["convnext_tiny", "vit_b_16", "swin_t"]

@@ -8,7 +8,8 @@ import torch
 
 import spade_core as sc
 from spade_core.isolation import full_precision
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, render, rendering
+from spade_core.neurons import LOGITS, Neuron, rendering
+from spade_core.neurons.rendering import RenderConfig, render
 
 pytestmark = [
     pytest.mark.gpu,

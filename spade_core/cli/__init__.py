@@ -1,7 +1,8 @@
-"""The command line: ``python -m spade_core COMMAND``.
+"""The command line: ``python -m spade_core COMMAND``, or ``spade-studio COMMAND`` where it is installed.
 
 Bad input ends with one sentence on standard error and exit code 2, an interrupted run with 130. Progress goes to
-standard error, results to standard output. The heavy libraries are imported by the command that needs them.
+standard error, results to standard output. A command's module, and with it the heavy libraries, is imported once the
+command is chosen and its options are good.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 from collections.abc import Sequence
+from pkgutil import resolve_name
 
 from spade_core import __version__
-from spade_core.cli import explain, lists, neurons, rater, trojan
-from spade_core.cli.study import running as study
+from spade_core.cli.parser import add_commands
+from spade_core.cli.study.parser import add_study
 from spade_core.errors import SpadeError
 from spade_core.memory import keep_freed_memory
 
@@ -22,11 +25,12 @@ __all__ = ["build_parser", "main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = build_parser().parse_args(arguments)
+    started = time.perf_counter()
+    options = build_parser().parse_args(arguments, argparse.Namespace(started=started))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     keep_freed_memory()
     try:
-        return options.run(options)
+        return resolve_name(f"{__name__}.{options.run}")(options)
     except SpadeError as error:
         sys.stderr.write(f"spade_core: {error}\n")
         return 2
@@ -35,13 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="python -m spade_core", description="See why a vision model decided what it did on one image."
-    )
+def build_parser(prog: str = "python -m spade_core") -> argparse.ArgumentParser:
+    """Return the parser of all commands; the options it gives name in ``run`` who runs them."""
+    parser = argparse.ArgumentParser(prog=prog, description="See why a vision model decided what it did on one image.")
     parser.add_argument("--version", action="version", version=f"SPADE Studio {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (lists, explain, neurons, rater, trojan, study):
-        group.register(commands)
+    add_commands(commands)
+    add_study(commands)
     return parser

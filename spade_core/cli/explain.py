@@ -1,4 +1,4 @@
-"""The commands ``explain`` and ``replay``."""
+"""The commands ``explain`` and ``replay``, and the options of a trace."""
 
 from __future__ import annotations
 
@@ -9,59 +9,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture
+from spade_core.cli.common import Meter, emit
+from spade_core.cli.subject import open_picture
 from spade_core.errors import ConfigError
+from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
+from spade_core.results.config import AnalysisConfig
+from spade_core.results.drawing import replay_visualization
+from spade_core.results.manifest import read_manifest, save
 
 
-def register(commands: Any) -> None:
-    """Add the commands to the parser."""
-    _add_explain(add_command(commands, "explain", _explain, "make the dense and SPADE maps of one picture"))
-    again = add_command(commands, "replay", _replay, "compute a result again from its manifest and compare the bits")
-    again.add_argument("manifest", metavar="MANIFEST", help="manifest.json, or the folder that holds it")
-    again.add_argument("--image", metavar="FILE", help="where the picture lies now, if it was moved")
-    again.add_argument("--device", default="auto", help="auto (as recorded), cpu or cuda")
-
-
-def _add_explain(parser: argparse.ArgumentParser) -> None:
-    add_picture(parser)
-    parser.add_argument(
-        "--method", required=True, action="append", metavar="X", help="a slug of 'methods'; give it again for more"
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
-    parser.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
-    add_model(parser)
-    add_trace(parser)
-
-
-def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
-    """Add the options of a trace; ``preset``: which one a command takes that is given none and no ratio."""
-    parser.set_defaults(own_preset=preset)
-    group = parser.add_argument_group("trace")
-    group.add_argument(
-        "--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)"
-    )
-    group.add_argument("--calibration", help="independent (the paper) or sequential (default: the preset's)")
-    group.add_argument(
-        "--preset", metavar="P",
-        help=f"default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
-    )  # fmt: skip
-    group.add_argument("--sparsity", type=float, metavar="F", help="one ratio for all layers, 0 to 1")
-    group.add_argument(
-        "--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)"
-    )
-    group.add_argument("--views", type=int, metavar="N", help="number of views (the paper: 1024)")
-    group.add_argument(
-        "--untouched", type=int, metavar="N", help="how many of the views are the untouched picture (the paper: 0)"
-    )
-    group.add_argument("--damping", type=float, metavar="F", help="fraction of the mean diagonal")
-    group.add_argument("--block-size", type=int, metavar="N", help="columns per mask choice")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of views and methods (default: 0)")
-
-
-def _explain(options: argparse.Namespace) -> int:
-    start = time.perf_counter()
-    from spade_core.results.comparison import AnalysisConfig, TriggerRecord, analyse, bundle
-    from spade_core.results.manifest import save
+def run_explain(options: argparse.Namespace) -> int:
 
     config = AnalysisConfig(
         methods=tuple(dict.fromkeys(options.method)),
@@ -71,11 +28,11 @@ def _explain(options: argparse.Namespace) -> int:
     )
     given = open_picture(options)
     analysis = analyse(given.model, given.picture, config, progress=Meter())
-    trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None else None
+    trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None
     files = bundle(analysis, given.source, trigger)
     folder = save(files, options.out)
     described = json.loads(files["manifest.json"])
-    described["seconds"]["command"] = time.perf_counter() - start
+    described["seconds"]["command"] = time.perf_counter() - options.started
     for text in (analysis.trace.fidelity.warning, *analysis.refused.values()):
         if text:
             sys.stderr.write(f"warning: {text}\n")
@@ -130,11 +87,7 @@ def _summary_lines(described: dict[str, Any], folder: object) -> list[str]:
     ]
 
 
-def _replay(options: argparse.Namespace) -> int:
-    from spade_core.results.comparison import replay
-    from spade_core.results.drawing import replay_visualization
-    from spade_core.results.manifest import read_manifest
-
+def run_replay(options: argparse.Namespace) -> int:
     drawn = read_manifest(options.manifest).get("kind") == "visualization"
     again = replay_visualization if drawn else replay
     _, comparison = again(options.manifest, image=options.image, device=options.device, progress=Meter())

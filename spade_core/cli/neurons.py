@@ -1,4 +1,4 @@
-"""The commands ``visualize``, ``neurons`` and ``trace``."""
+"""The commands ``visualize``, ``neurons``, ``trace`` and ``layers``."""
 
 from __future__ import annotations
 
@@ -8,77 +8,39 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from spade_core.cli.common import Meter, add_command, add_model, add_picture, emit, open_picture, pair, table
-from spade_core.cli.explain import add_trace, trace_options
+import numpy as np
+
+from spade_core.cli.common import Meter, emit, table
+from spade_core.cli.explain import trace_options
+from spade_core.cli.subject import load, open_picture
 from spade_core.errors import ConfigError
 from spade_core.files import write_whole
+from spade_core.models.labels import resolve_target
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.ranking import rank_channels
+from spade_core.pruning.spade import trace
+from spade_core.pruning.sparsity import stage_of
+from spade_core.pruning.trace_file import trace_bytes
+from spade_core.results.config import DIVERSITY, VisualizeConfig
+from spade_core.results.drawing import visualization_files, visualize
+from spade_core.results.manifest import save
 
 
-def register(commands: Any) -> None:
-    """Add the commands to the parser."""
-    draw = add_command(commands, "visualize", _visualize, "draw a neuron with the dense model and with the trace")
-    add_picture(draw)
-    draw.add_argument("--layer", metavar="L", help="name of a module (default: the logits)")
-    draw.add_argument("--channel", type=int, metavar="C", help="channel of the layer")
-    draw.add_argument("--position", type=pair, metavar="Y,X", help="one neuron of the channel, by row and column")
-    draw.add_argument("--direction", metavar="FILE", help="weights over the layer's channels, a text file of numbers")
-    draw.add_argument("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
-    draw.add_argument(
-        "--target", metavar="CLASS", help="class that the trace keeps (default: the neuron's, else the dense top-1)"
-    )
-    draw.add_argument("--steps", type=int, default=512, metavar="N", help="optimizer steps (default: %(default)s)")
-    draw.add_argument(
-        "--size", "--render-size", dest="render_size", type=int, default=224, metavar="PX",
-        help="side of the drawing (default: %(default)s)",
-    )  # fmt: skip
-    draw.add_argument(
-        "--matching", type=float, default=0.0, metavar="W",
-        help="weight of the likeness to the picture's own mean activation in the layer (default: 0)",
-    )  # fmt: skip
-    draw.add_argument(
-        "--images", type=int, default=1, metavar="N", help="drawings of the neuron by each network (default: 1)"
-    )
-    draw.add_argument(
-        "--diversity", type=float, metavar="W",
-        help="weight of the drawings' unlikeness in the layer (default: 10 for several)",
-    )  # fmt: skip
-    draw.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
-    add_model(draw, size="--input-size")
-    add_trace(draw, preset="drawing")
-    rank = add_command(commands, "neurons", _neurons, "rank the channels of a layer for one picture")
-    add_picture(rank)
-    rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")
-    rank.add_argument(
-        "--target", "--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)"
-    )
-    rank.add_argument("--by", default="activation", help="activation, gradient or change (default: activation)")
-    rank.add_argument("--top", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
-    add_model(rank)
-    add_trace(rank)
-    keep = add_command(commands, "trace", _trace, "make the trace of a picture and write it as sparse safetensors")
-    add_picture(keep)
-    keep.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
-    keep.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
-    add_model(keep)
-    add_trace(keep)
-
-
-def _visualize(options: argparse.Namespace) -> int:
-    from spade_core.models.labels import resolve_target
-    from spade_core.results.drawing import DIVERSITY, VisualizeConfig, visualization_files, visualize
-    from spade_core.results.manifest import save
-
+def run_visualize(options: argparse.Namespace) -> int:
     given = open_picture(options)
     config = VisualizeConfig(
         neuron=_neuron(options, given.model),
         target=None if options.target is None else resolve_target(given.model, options.target),
         images=options.images,
         render={
-            "steps": options.steps, "size": options.render_size, "seed": options.seed, "matching": options.matching,
+            "steps": options.steps,
+            "size": options.render_size,
+            "seed": options.seed,
+            "matching": options.matching,
             "diversity": (DIVERSITY if options.images > 1 else 0.0) if options.diversity is None else options.diversity,
         },
         trace={**trace_options(options), "seed": options.seed},
-    )  # fmt: skip
+    )
     found = visualize(given.model, given.picture, config, progress=Meter())
     files = visualization_files(found, given.source, given.paste)
     folder = save(files, options.out)
@@ -100,9 +62,6 @@ def _visualize(options: argparse.Namespace) -> int:
 
 def _neuron(options: argparse.Namespace, model: Any) -> Any:
     """Return what the options name; None: the neuron of the predicted class."""
-    from spade_core.models.labels import resolve_target
-    from spade_core.neurons import LOGITS, Neuron
-
     if options.class_ is not None:
         if any(given is not None for given in (options.layer, options.channel, options.position, options.direction)):
             raise ConfigError(
@@ -122,10 +81,6 @@ def _neuron(options: argparse.Namespace, model: Any) -> Any:
 
 def _along(options: argparse.Namespace) -> Any:
     """Return the direction of a layer whose weights a file holds, separated by commas or white space."""
-    import numpy as np
-
-    from spade_core.neurons import Neuron
-
     if options.layer is None or options.channel is not None or options.position is not None:
         raise ConfigError("--direction goes with --layer alone: leave --channel and --position out.")
     try:
@@ -137,10 +92,7 @@ def _along(options: argparse.Namespace) -> Any:
     return Neuron(options.layer, direction=weights)
 
 
-def _neurons(options: argparse.Namespace) -> int:
-    from spade_core.neurons.ranking import rank_channels
-    from spade_core.pruning.spade import trace
-
+def run_neurons(options: argparse.Namespace) -> int:
     if options.top < 1:
         raise ConfigError(f"--top must be at least 1, not {options.top}.")
     given = open_picture(options)
@@ -153,10 +105,7 @@ def _neurons(options: argparse.Namespace) -> int:
     return emit(options, rows, lines)
 
 
-def _trace(options: argparse.Namespace) -> int:
-    from spade_core.pruning.spade import trace
-    from spade_core.pruning.trace_file import trace_bytes
-
+def run_trace(options: argparse.Namespace) -> int:
     given = open_picture(options)
     made = trace(
         given.model, given.picture, **trace_options(options), target=options.target, seed=options.seed, progress=Meter()
@@ -170,12 +119,29 @@ def _trace(options: argparse.Namespace) -> int:
     if made.fidelity.warning:
         sys.stderr.write(f"warning: {made.fidelity.warning}\n")
     described = {
-        "out": str(out), "bytes": len(data), "sparsity": made.report.sparsity, "fidelity": made.fidelity.to_dict(),
+        "out": str(out),
+        "bytes": len(data),
+        "sparsity": made.report.sparsity,
+        "fidelity": made.fidelity.to_dict(),
         "seconds": made.seconds,
-    }  # fmt: skip
+    }
     lines = [
         f"sparsity     {made.report.sparsity:.1%} of all weights",
         f"probability  dense {made.fidelity.dense_probability:.3f}, trace {made.fidelity.trace_probability:.3f}",
         f"written to   {out} ({len(data) / 2**20:.1f} MB)",
     ]
     return emit(options, described, lines)
+
+
+def run_layers(options: argparse.Namespace) -> int:
+    model = load(options)
+    rows = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "shape": list(layer.shape),
+            "stage": stage_of(layer.name, model.family),
+        }
+        for layer in model.layers
+    ]
+    return emit(options, rows, table([tuple(row.values()) for row in rows]))

@@ -9,49 +9,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spade_core.cli.common import DEFAULT_MODEL, Meter, add_command, add_model, emit, load
-from spade_core.cli.explain import add_trace, trace_options
+from spade_core.cli.common import Meter, emit
+from spade_core.cli.explain import trace_options
+from spade_core.cli.subject import load
 from spade_core.errors import ConfigError
+from spade_core.files import resumed
+from spade_core.models.loading import load_model
+from spade_core.neurons.rendering import RenderConfig
+from spade_core.pictures.splits import split_of, spread
+from spade_core.study.stimuli.rater import Rater, agreement
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 
-def register(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = add_command(
-        commands, "rater", _rater, "let a model choose between two patches by a visualization: a stand-in for people"
-    )
-    parser.add_argument("--images", required=True, metavar="DIR", help="folder of pictures")
-    parser.add_argument("--split", default="reporting", choices=("training", "tuning", "reporting"))
-    parser.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all of the split)")
-    parser.add_argument(
-        "--triggers", action="store_true", help="paste a trigger into each picture; its place is the reference"
-    )
-    parser.add_argument(
-        "--judge", default=DEFAULT_MODEL, metavar="M", help="model that compares (default: %(default)s)"
-    )
-    parser.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="rows, summary and drawings; a run goes on there")
-    add_model(parser)
-    add_trace(parser, preset="drawing")
-
-
-def _rater(options: argparse.Namespace) -> int:
-    from spade_core.files import resumed
-    from spade_core.models.loading import load_model
-    from spade_core.neurons import RenderConfig
-    from spade_core.pictures.splits import split_of, spread
-    from spade_core.study.stimuli.rater import Rater, agreement
-    from spade_core.trojan import TRIGGERS
-    from spade_core.trojan.paste import Paste
-
+def run_rater(options: argparse.Namespace) -> int:
     if options.count is not None and options.count < 1:
         raise ConfigError(f"--count must be at least 1, not {options.count}.")
     paths = spread(split_of(options.images, options.split), options.count)
     out, names = Path(options.out), list(TRIGGERS)
     out.mkdir(parents=True, exist_ok=True)
     rater = Rater(
-        load(options), load_model(options.judge, device=options.device),
-        RenderConfig(steps=options.steps, seed=options.seed), {**trace_options(options), "seed": options.seed}, out,
-    )  # fmt: skip
+        load(options),
+        load_model(options.judge, device=options.device),
+        RenderConfig(steps=options.steps, seed=options.seed),
+        {**trace_options(options), "seed": options.seed},
+        out,
+    )
     items = {
         path.name: (path, Paste(names[number % len(names)], seed=number) if options.triggers else None)
         for number, path in enumerate(paths)
@@ -62,9 +44,12 @@ def _rater(options: argparse.Namespace) -> int:
         return None if rating is None else asdict(rating)
 
     settings = {
-        "model": rater.model.sha256, "judge": rater.judge.sha256, "drawing": rater.config.to_dict(),
-        "trace": rater.trace, "triggers": options.triggers,
-    }  # fmt: skip
+        "model": rater.model.sha256,
+        "judge": rater.judge.sha256,
+        "drawing": rater.config.to_dict(),
+        "trace": rater.trace,
+        "triggers": options.triggers,
+    }
     rows = list(resumed(out / "rows.jsonl", items, row, settings=settings, progress=Meter()))
     if not rows:
         raise ConfigError("No picture could be rated: with --triggers the model must answer to them.")

@@ -22,7 +22,8 @@ from spade_core.models.labels import imagenet_labels, read_labels
 from spade_core.models.layers import prunable_layers
 from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM, find_entry, preprocessing_for, weights_enum
+from spade_core.models.pretrained import preprocessing_for, weights_enum
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
 
@@ -135,7 +136,10 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
         return _finish(module, preprocessing_of(module), labels, device, name, "timm", Spec(name=name))
     entry = find_entry(name)
     module = entry.build(1000)
-    state = entry.state(module) if entry.state else load_hub_state(weights_enum(entry).url, name, _offline_models())
+    if entry.offline:
+        state = entry.embedded_state(module)
+    else:
+        state = load_hub_state(weights_enum(entry).url, name, _offline_models())
     fit_state(module, state, f"The weights of {name}")
     return _finish(module, preprocessing_for(entry), imagenet_labels(), device, name, entry.family, Spec(name=name))
 

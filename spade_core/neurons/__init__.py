@@ -1,7 +1,107 @@
-"""Neuron visualizations of dense models and traces, on Lucent's parametrization (SPADE, section 4)."""
+"""Neuron visualizations of dense models and traces, on Lucent's parametrization (SPADE, section 4).
 
-from spade_core.neurons.layer_values import LOGITS, LayerShape, layer_shapes
-from spade_core.neurons.objectives import Neuron
-from spade_core.neurons.rendering import RenderConfig, Rendering, render
+Here is how a neuron is named and by what a layer's are ranked; what computes is in the modules, and imports torch.
+"""
 
-__all__ = ["LOGITS", "LayerShape", "Neuron", "RenderConfig", "Rendering", "layer_shapes", "render"]
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from spade_core.errors import ConfigError, LayerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spade_core.neurons.ranking import Seen
+
+__all__ = ["LOGITS", "RANKINGS", "REFERENCES", "Neuron", "Ranking"]
+
+LOGITS = "logits"
+"""Name of the network's own output, beside the names of its modules."""
+REFERENCES = 9  # natural pictures that are shown beside a drawing
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """What is visualized; JSON-able.
+
+    Attributes:
+        layer: name of a module, or ``logits``.
+        channel: index of the channel or class; None for a direction.
+        position: ``(row, column)`` of a single neuron; None: the whole channel.
+        direction: weights over the channels, for a direction.
+    """
+
+    layer: str = LOGITS
+    channel: int | None = None
+    position: tuple[int, int] | None = None
+    direction: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.channel is None) == (self.direction is None):
+            raise ConfigError("Choose either a channel or a direction of the layer.")
+        if self.direction is not None and self.position is not None:
+            raise ConfigError("A direction is visualized over all places: leave the position out.")
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Check against the layer's ``(channels, rows, columns)``.
+
+        Raises:
+            LayerError: there is no such channel or place.
+        """
+        channels, rows, columns = shape
+        if self.channel is not None and not 0 <= self.channel < channels:
+            raise LayerError(f"The layer {self.layer} has the channels 0 to {channels - 1}, not {self.channel}.")
+        if self.direction is not None and len(self.direction) != channels:
+            raise LayerError(f"A direction of {self.layer} takes {channels} weights, not {len(self.direction)}.")
+        if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
+            raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Neuron:
+        """Rebuild what :meth:`to_dict` gave."""
+        lists = {key: tuple(values[key]) for key in ("position", "direction") if values.get(key) is not None}
+        return cls(**{**values, **lists})
+
+    def __str__(self) -> str:
+        what = "direction" if self.channel is None else f"channel {self.channel}"
+        place = "" if self.position is None else f" at {self.position}"
+        return f"{self.layer}, {what}{place}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A way to rank channels; its score is the function of its slug's name in ``ranking``."""
+
+    slug: str
+    title: str
+    help: str
+
+    def score(self, seen: Seen) -> Tensor:
+        """Return a score for each channel, ``(channels,)``."""
+        return resolve_name(f"{__name__}.ranking:{self.slug}")(seen)
+
+
+RANKINGS: dict[str, Ranking] = {
+    ranking.slug: ranking
+    for ranking in (
+        Ranking("activation", "Activation", "Mean value of the channel on this picture, dense model."),
+        Ranking(
+            "gradient",
+            "Gradient x activation",
+            "The channel's share of the linearized logit of the explained class, dense model.",
+        ),
+        Ranking(
+            "change",
+            "Changed by SPADE",
+            "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
+        ),
+    )
+}

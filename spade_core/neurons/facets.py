@@ -15,8 +15,7 @@ import numpy as np
 
 from spade_core.models.embedding import cosine_distances, embed
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons.layer_values import LOGITS
-from spade_core.neurons.objectives import Neuron
+from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.rendering import RenderConfig, Rendering, Show, render
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span

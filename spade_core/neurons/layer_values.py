@@ -15,9 +15,7 @@ from spade_core.isolation import full_precision
 from spade_core.models.canonical.activations import is_activation
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import layout_of
-
-LOGITS = "logits"
-"""Name of the network's own output, beside the names of its modules."""
+from spade_core.neurons import LOGITS
 
 
 @dataclass(frozen=True)

@@ -1,70 +1,16 @@
-"""What a visualization maximises, as plain data, and as an objective of Lucent."""
+"""What a visualization maximises, as an objective of Lucent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from lucent.optvis import objectives as lucent_objectives
 from lucent.optvis.objectives import Objective
 from torch import Tensor
 
-from spade_core.errors import ConfigError, LayerError
-from spade_core.neurons.layer_values import LOGITS
-
-
-@dataclass(frozen=True)
-class Neuron:
-    """What is visualized; JSON-able.
-
-    Attributes:
-        layer: name of a module, or ``logits``.
-        channel: index of the channel or class; None for a direction.
-        position: ``(row, column)`` of a single neuron; None: the whole channel.
-        direction: weights over the channels, for a direction.
-    """
-
-    layer: str = LOGITS
-    channel: int | None = None
-    position: tuple[int, int] | None = None
-    direction: tuple[float, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if (self.channel is None) == (self.direction is None):
-            raise ConfigError("Choose either a channel or a direction of the layer.")
-        if self.direction is not None and self.position is not None:
-            raise ConfigError("A direction is visualized over all places: leave the position out.")
-
-    def check(self, shape: tuple[int, int, int]) -> None:
-        """Check against the layer's ``(channels, rows, columns)``.
-
-        Raises:
-            LayerError: there is no such channel or place.
-        """
-        channels, rows, columns = shape
-        if self.channel is not None and not 0 <= self.channel < channels:
-            raise LayerError(f"The layer {self.layer} has the channels 0 to {channels - 1}, not {self.channel}.")
-        if self.direction is not None and len(self.direction) != channels:
-            raise LayerError(f"A direction of {self.layer} takes {channels} weights, not {len(self.direction)}.")
-        if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
-            raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
-
-    def to_dict(self) -> dict[str, object]:
-        """Return a JSON-able form."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Neuron:
-        """Rebuild what :meth:`to_dict` gave."""
-        lists = {key: tuple(values[key]) for key in ("position", "direction") if values.get(key) is not None}
-        return cls(**{**values, **lists})
-
-    def __str__(self) -> str:
-        what = "direction" if self.channel is None else f"channel {self.channel}"
-        place = "" if self.position is None else f" at {self.position}"
-        return f"{self.layer}, {what}{place}"
+from spade_core.neurons import Neuron
 
 
 def _objective(neuron: Neuron, number: int, like: Tensor) -> Objective:

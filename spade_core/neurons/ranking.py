@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons.layer_values import LOGITS, as_maps, maps_of, read_layers
-from spade_core.neurons.objectives import Neuron
+from spade_core.neurons import LOGITS, RANKINGS, Neuron
+from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
 
@@ -20,7 +19,7 @@ REGION = 2 / 7  # side of the shown region, as a share of the input's
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
 
     dense: Tensor
@@ -28,44 +27,20 @@ class _Seen:
     gradient: Tensor
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """A way to rank channels; what its function says of itself is its help."""
-
-    slug: str
-    title: str
-    score: Callable[[_Seen], Tensor]
-
-    @property
-    def help(self) -> str:
-        """One line for people."""
-        return self.score.__doc__ or ""
-
-
-def _activation(seen: _Seen) -> Tensor:
-    """Mean value of the channel on this picture, dense model."""
+def activation(seen: Seen) -> Tensor:
+    """Return of each channel its mean value, dense model."""
     return seen.dense.mean((1, 2))
 
 
-def _gradient(seen: _Seen) -> Tensor:
-    """The channel's share of the linearized logit of the explained class, dense model."""
+def gradient(seen: Seen) -> Tensor:
+    """Return of each channel its share of the linearized logit, dense model."""
     return (seen.dense * seen.gradient).sum((1, 2))
 
 
-def _change(seen: _Seen) -> Tensor:
-    """Relative change of the channel's pre-activation output, all pruned inputs and own weights included."""
+def change(seen: Seen) -> Tensor:
+    """Return of each channel its relative change by pruning."""
     gap = (seen.spade - seen.dense).flatten(1).norm(dim=1)
     return gap / seen.dense.flatten(1).norm(dim=1).clamp(min=1e-12)
-
-
-RANKINGS: dict[str, Ranking] = {
-    ranking.slug: ranking
-    for ranking in (
-        Ranking("activation", "Activation", _activation),
-        Ranking("gradient", "Gradient x activation", _gradient),
-        Ranking("change", "Changed by SPADE", _change),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -97,7 +72,7 @@ def rank_channels(
     x = trace.input(picture)
     dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
     spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
-    scores = RANKINGS[by].score(_Seen(dense, spade, gradient))
+    scores = RANKINGS[by].score(Seen(dense, spade, gradient))
     order = scores.argsort(descending=True)[: len(scores) if top is None else top]
     places = [divmod(int(dense[channel].argmax()), dense.shape[2]) for channel in order]
     return [Score(int(channel), float(scores[channel]), place) for channel, place in zip(order, places, strict=True)]

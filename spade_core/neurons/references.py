@@ -20,13 +20,13 @@ from spade_core.errors import ConfigError, PictureError
 from spade_core.files import keep_file
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
+from spade_core.neurons import REFERENCES, Neuron
 from spade_core.neurons.layer_values import read_layers
-from spade_core.neurons.objectives import Neuron
 from spade_core.neurons.ranking import region_around
-from spade_core.pictures.picture import SUFFIXES, Picture, load_picture
+from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.splits import folder_state, reference_files
 from spade_core.progress import Progress, silent
 
-COUNT = 9
 BATCH = 16
 TABLE_BYTES = 2**28
 TABLES = 2  # of what a table holds: another number where the same layer and pictures would give other values
@@ -75,7 +75,7 @@ def reference_crops(
     *,
     keep_in: Path,
     position: tuple[int, int] | None = None,
-    count: int = COUNT,
+    count: int = REFERENCES,
     without: Collection[str] = (),
     progress: Progress = silent,
 ) -> list[Crop]:
@@ -96,7 +96,7 @@ def reference_crops(
         ConfigError: there is no such folder, or no picture in it.
         LayerError: there is no such layer or place.
     """
-    files = _files(Path(folder))
+    files = reference_files(Path(folder))
     content = [TABLES, model.sha256, str(model.preprocessing), layer, position, folder_state(folder)]
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest() + ".npz"
     kept = keep_in / name
@@ -113,25 +113,6 @@ def reference_crops(
         if picture.sha256 not in without:
             found.append(_crop(model, picture, table, int(row), channel))
     return found
-
-
-def folder_state(folder: str | Path) -> str:
-    """Return a digest of the names, sizes and times of a folder's pictures: it changes when they do.
-
-    Raises:
-        ConfigError: there is no such folder, or no picture in it.
-    """
-    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in _files(Path(folder))]
-    return hashlib.sha256(json.dumps([str(Path(folder).absolute()), listing]).encode()).hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise ConfigError(f"There is no folder {str(folder)!r}: give a folder of pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ConfigError(f"The folder {str(folder)!r} holds no pictures: put JPEG or PNG files into it.")
-    return files
 
 
 def _scan(

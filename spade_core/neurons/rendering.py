@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError
 from spade_core.isolation import alone, seed_all
 from spade_core.models.loaded import LoadedModel
+from spade_core.neurons import Neuron
 from spade_core.neurons.layer_values import maps_of, read_layers
 from spade_core.neurons.lucent import FourierImage, lucent_on, paper_transforms
-from spade_core.neurons.objectives import Neuron, build_aims
+from spade_core.neurons.objectives import build_aims
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
 from spade_core.progress import Progress, silent, span
 

@@ -9,6 +9,7 @@ whole, and a note in the log says so.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from functools import cache
@@ -70,3 +71,27 @@ def spread(paths: list[Path], count: int | None) -> list[Path]:
     if count is None or count >= len(paths):
         return paths
     return [paths[int(index)] for index in np.linspace(0, len(paths) - 1, count).round()]
+
+
+def folder_state(folder: str | Path) -> str:
+    """Return a digest of the names, sizes and times of a folder's pictures: it changes when they do.
+
+    Raises:
+        ConfigError: there is no such folder, or no picture in it.
+    """
+    listing = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in reference_files(Path(folder))]
+    return hashlib.sha256(json.dumps([str(Path(folder).absolute()), listing]).encode()).hexdigest()
+
+
+def reference_files(folder: Path) -> list[Path]:
+    """Return the picture files of a folder of reference pictures in the order of their names.
+
+    Raises:
+        ConfigError: there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {str(folder)!r}: give a folder of pictures.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ConfigError(f"The folder {str(folder)!r} holds no pictures: put JPEG or PNG files into it.")
+    return files

@@ -24,8 +24,8 @@ from spade_core.models.layers import Layer
 from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.moments import capture, cross_moment
-from spade_core.pruning.solvers import Solver, relative_error
-from spade_core.pruning.solvers.common import factorize
+from spade_core.pruning.solvers import Solver
+from spade_core.pruning.solvers.common import factorize, relative_error
 
 ERROR_VIEWS = 4
 FIT_DAMPING = 0.3  # chosen on the tuning split: 0.01 fits the views too closely and costs faithfulness of the maps

@@ -12,11 +12,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
-from spade_core.models.layers import Layer
+
+if TYPE_CHECKING:
+    from spade_core.models.layers import Layer
 
 # What belongs to the stage's name, by architecture family; everything else: the first part of the layer's name.
 _STAGES = {

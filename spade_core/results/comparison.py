@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
+from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import (
     Comparison,
     Manifest,
@@ -35,45 +35,11 @@ from spade_core.results.manifest import (
     read_manifest,
     reopened,
 )
-from spade_core.saliency import METHODS, Explanation, explain, shared_range
+from spade_core.saliency import METHODS, shared_range
+from spade_core.saliency.explanation import Explanation, explain
 from spade_core.saliency.metrics import pointing_game, trojan_auc
 
 TRACE_SHARE = 0.6  # of the progress bar; the methods share the rest
-
-
-@dataclass(frozen=True)
-class AnalysisConfig:
-    """Everything but model and picture, JSON-able.
-
-    Attributes:
-        methods: slugs of ``METHODS``, in the order of computation.
-        target: class index, label, or None for the dense model's top-1.
-        trace: keyword arguments of ``spade_core.trace``.
-        options: method slug -> keyword arguments of ``explain``.
-        seed: of the views and of every method that draws.
-    """
-
-    methods: tuple[str, ...]
-    target: int | str | None = None
-    trace: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.methods:
-            raise ConfigError("Choose at least one saliency method.")
-        for slug in self.methods:
-            if slug not in METHODS:
-                raise ConfigError(f"There is no method {slug!r}: take one of {', '.join(METHODS)}.")
-
-    def to_dict(self) -> dict[str, object]:
-        """Return a JSON-able form."""
-        return {**asdict(self), "methods": list(self.methods)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> AnalysisConfig:
-        """Rebuild what :meth:`to_dict` gave."""
-        return cls(**{**values, "methods": tuple(values["methods"])})
 
 
 @dataclass(frozen=True)

@@ -8,61 +8,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel, predict
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, render
+from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.ranking import most_active_region
+from spade_core.neurons.rendering import RenderConfig, Rendering, render
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
+from spade_core.results.config import VisualizeConfig
 from spade_core.results.manifest import Comparison, digest, manifest, outcome, picture_record, read_manifest, reopened
 
 TRACE_SHARE = 0.1  # of the progress bar
-MOST_IMAGES = 8
-DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only
-
-
-@dataclass(frozen=True)
-class VisualizeConfig:
-    """Everything but model and picture, JSON-able.
-
-    Attributes:
-        neuron: what is drawn; None: the neuron of the explained class.
-        target: class that the trace keeps; None: the dense model's top-1, or the class whose neuron is drawn.
-        images: how many drawings of the neuron each network makes, as one batch, each from a noise of its own; the
-            ``diversity`` of ``render`` keeps them apart.
-        render: keyword arguments of ``RenderConfig``; trace: of ``spade_core.trace``.
-    """
-
-    neuron: Neuron | None = None
-    target: int | None = None
-    images: int = 1
-    render: Mapping[str, Any] = field(default_factory=dict)
-    trace: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.images <= MOST_IMAGES:
-            raise ConfigError(f"The number of images must lie between 1 and {MOST_IMAGES}, not {self.images}.")
-
-    def to_dict(self) -> dict[str, object]:
-        """Return a JSON-able form."""
-        neuron = None if self.neuron is None else self.neuron.to_dict()
-        return {**vars(self), "neuron": neuron, "render": dict(self.render), "trace": dict(self.trace)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VisualizeConfig:
-        """Rebuild what :meth:`to_dict` gave."""
-        neuron = values.get("neuron")
-        return cls(**{**values, "neuron": None if neuron is None else Neuron.from_dict(neuron)})
 
 
 @dataclass(frozen=True, eq=False)

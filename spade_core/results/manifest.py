@@ -20,7 +20,7 @@ from spade_core.models.loaded import LoadedModel, ModelRecord
 from spade_core.models.loading import load_spec
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.pruning.trace import Trace
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 from spade_core.versions import code_version
 
 SCHEMA_VERSION = 1

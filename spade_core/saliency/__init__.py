@@ -1,136 +1,185 @@
-"""Attribution methods on Captum, for dense models and traces alike (SPADE, section 4)."""
+"""Attribution methods on Captum, for dense models and traces alike (SPADE, section 4).
+
+Here is what there is to choose from; a method's formula, and torch with it, is imported when it is first computed.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from numbers import Real
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from spade_core.errors import ConfigError, LayerError
-from spade_core.isolation import alone
-from spade_core.models.labels import resolve_target
-from spade_core.models.layers import share_copy
-from spade_core.models.loaded import Network
-from spade_core.pictures.picture import Picture
-from spade_core.progress import Progress, silent
-from spade_core.saliency.base import Method, Task
-from spade_core.saliency.cam import GradCam, GuidedGradCam, ScoreCam
-from spade_core.saliency.gradients import GradientShapMap, InputTimesGradient, IntegratedGradientsMap, Saliency
-from spade_core.saliency.perturbation import LimeMap, Occlusion
-from spade_core.saliency.rules import DeepLiftMap, GuidedBackpropMap
+from spade_core.errors import ConfigError
 
-__all__ = ["BATCH_SIZE", "METHODS", "Explanation", "Method", "explain", "shared_range"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-BATCH_SIZE = 16
+    from spade_core.models.loaded import LoadedModel
+    from spade_core.saliency.base import Task
+
+__all__ = ["METHODS", "Method", "shared_range"]
+
 SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the rest of the map pale
 
-METHODS: dict[str, Method] = {
-    kind.slug: kind()
-    for kind in (
-        Saliency, InputTimesGradient, IntegratedGradientsMap, DeepLiftMap, GuidedBackpropMap, GuidedGradCam, GradCam,
-        ScoreCam, Occlusion, GradientShapMap, LimeMap,
-    )
-}  # fmt: skip
 
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """A saliency map.
+@dataclass(frozen=True)
+class Method:
+    """An attribution method as people choose it; its formula is the function of its slug's name in ``module``.
 
     Attributes:
-        map: float32 ``(height, width)`` at the model's input size.
-        method: slug; target: class index; label: its name; signed: whether negative values mean evidence against.
-        seconds: of the computation; settings: options, seed, batch size; notes: sentences about oddities.
+        slug, title, help: how it is chosen, shown and explained in one line with its paper.
+        cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
+        module: of this package.
+        signed: whether its map has negative evidence; reads_layer: whether ``layer`` can be chosen.
+        relu_only: whether it has a rule for ReLU and ReLU6 alone, and applies to no other network.
+        options: name -> default of what can be set; whole numbers stay whole.
+        most: name -> the largest value of each option.
     """
 
-    map: np.ndarray
-    method: str
-    target: int
-    label: str
-    signed: bool
-    seconds: float
-    settings: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    slug: str
+    title: str
+    help: str
+    cost: str
+    module: str
+    signed: bool = True
+    reads_layer: bool = False
+    relu_only: bool = False
+    options: Mapping[str, int | float] = field(default_factory=dict)
+    most: Mapping[str, int | float] = field(default_factory=dict)
+
+    def attribute(self, task: Task) -> Tensor:
+        """Return the attribution ``(1, channels, height, width)``; its sum over the channels is the map."""
+        return resolve_name(f"{__name__}.{self.module}:{self.slug}")(task)
+
+    def unsupported(self, model: LoadedModel) -> str | None:
+        """Return one sentence why the method cannot be applied to ``model``, or None."""
+        return resolve_name(f"{__name__}.base:relu_only")(model, self.title) if self.relu_only else None
+
+    def complete(self, given: Mapping[str, object]) -> dict[str, int | float]:
+        """Return all options, ``given`` over the defaults.
+
+        Raises:
+            ConfigError: an option is unknown or out of its range.
+        """
+        for name in given:
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
+        return {**self.options, **{name: self._checked(name, value) for name, value in given.items()}}
+
+    def _checked(self, name: str, value: object) -> int | float:
+        whole, most = isinstance(self.options[name], int), self.most[name]
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+        if not 0 < number <= most or (whole and number != int(number)):
+            kind = "whole number" if whole else "number"
+            raise ConfigError(
+                f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
+            )
+        return int(number) if whole else number
 
 
-def explain(
-    model: Network,
-    picture: Picture,
-    *,
-    method: str,
-    target: int | str | None = None,
-    seed: int = 0,
-    batch_size: int = BATCH_SIZE,
-    layer: str | None = None,
-    progress: Progress = silent,
-    **options: float,
-) -> Explanation:
-    """Attribute one logit to the pixels of ``picture``.
-
-    Args:
-        model: a dense model or a trace.
-        picture: what to explain.
-        method: a slug of ``METHODS``.
-        target: class index or label; None: the *dense* model's top-1, also for a trace.
-        seed: of methods that draw; the global generators are restored afterwards.
-        batch_size: at most how many inputs go through the network at once; halved where memory does not suffice.
-        layer: for the CAM methods, which layer to read; None: the last spatial map that the dense
-            model's target depends on.
-        progress: called at every forward pass and within long ones; may raise ``Cancelled``.
-        options: of the method, see its ``options``.
-
-    Raises:
-        ConfigError: unknown method or option, or a value out of its range.
-        LayerError: the method cannot be applied to this architecture, or the layer to this method.
-        ModelError: unknown target.
-    """
-    if method not in METHODS:
-        raise ConfigError(f"There is no method {method!r}: take one of {', '.join(METHODS)}.")
-    chosen = METHODS[method]
-    settings = chosen.complete(options)
-    _check(chosen, seed, batch_size, layer)
-    dense = model.dense
-    reason = chosen.unsupported(dense)
-    if reason:
-        raise LayerError(reason)
-    start = time.perf_counter()
-    x = model.input(picture).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        index = int(dense.module(x).argmax()) if target is None else resolve_target(dense, target)
-    twin, pixels = share_copy(model.module), dense.preprocessing.crop(picture)
-    task = Task(twin, dense, x.requires_grad_(), pixels, index, settings, seed, batch_size, layer, progress)
-    with alone(seed, progress), torch.enable_grad():
-        attribution = chosen.attribute(task)
-    values, notes = _finite(chosen.reduce(attribution.detach()).float().cpu().numpy(), chosen.title)
-    progress(1.0, 1.0, chosen.title)
-    seconds = time.perf_counter() - start
-    recorded = {**settings, "seed": seed, "batch_size": batch_size, "layer": layer, **task.record}
-    notes = (*task.notes, *notes)
-    return Explanation(values, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
-
-
-def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> None:
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ConfigError(f"The seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
-    if layer is not None and not method.reads_layer:
-        readers = ", ".join(other.title for other in METHODS.values() if other.reads_layer)
-        raise ConfigError(f"{method.title} reads no layer: leave it out, only {readers} do.")
-
-
-def _finite(values: np.ndarray, title: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    notes = []
-    broken = int((~np.isfinite(values)).sum())
-    if broken:
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        notes.append(f"{title} was not finite at {broken} pixels; they are set to 0.")
-    if not values.any():
-        notes.append(f"{title} is zero everywhere: the network no longer passes anything of this picture to the class.")
-    return np.ascontiguousarray(values, dtype=np.float32), tuple(notes)
+METHODS: dict[str, Method] = {
+    method.slug: method
+    for method in (
+        Method(
+            "saliency",
+            "Saliency (gradient)",
+            "How strongly each pixel moves the logit: |gradient| (Simonyan et al. 2014).",
+            "fast",
+            "gradients",
+            signed=False,
+        ),
+        Method(
+            "input_x_gradient",
+            "Input x gradient",
+            "Gradient times input: each pixel's share of the linearized logit (Shrikumar et al. 2016).",
+            "fast",
+            "gradients",
+        ),
+        Method(
+            "integrated_gradients",
+            "Integrated gradients",
+            "Gradients summed on the way from a grey picture to this one (Sundararajan et al. 2017).",
+            "medium",
+            "gradients",
+            options={"steps": 32},
+            most={"steps": 2000},
+        ),
+        Method(
+            "deeplift",
+            "DeepLift",
+            "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017).",
+            "fast",
+            "rules",
+            relu_only=True,
+        ),
+        Method(
+            "guided_backprop",
+            "Guided backprop",
+            "Gradient with negative parts cut at every ReLU (Springenberg et al. 2015).",
+            "fast",
+            "rules",
+            relu_only=True,
+        ),
+        Method(
+            "guided_gradcam",
+            "Guided Grad-CAM",
+            "Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017).",
+            "fast",
+            "cam",
+            reads_layer=True,
+            relu_only=True,
+        ),
+        Method(
+            "gradcam",
+            "Grad-CAM",
+            "Late feature maps weighted by their gradients, upsampled (Selvaraju et al. 2017).",
+            "fast",
+            "cam",
+            reads_layer=True,
+        ),
+        Method(
+            "scorecam",
+            "Score-CAM",
+            "Late feature maps weighted by the class's score when only they show the picture (Wang et al. 2020).",
+            "slow",
+            "cam",
+            signed=False,
+            reads_layer=True,
+        ),
+        Method(
+            "occlusion",
+            "Occlusion",
+            "What the logit loses when a grey square covers a place (Zeiler & Fergus 2014).",
+            "slow",
+            "perturbation",
+            options={"window": 1 / 7, "stride": 1 / 14},  # shares of the side: 32 and 16 of 224 px
+            most={"window": 1.0, "stride": 1.0},
+        ),
+        Method(
+            "gradient_shap",
+            "Gradient SHAP",
+            "Expected gradients at random points between noise and picture (Lundberg & Lee 2017).",
+            "medium",
+            "gradients",
+            options={"samples": 16, "noise": 0.1},
+            most={"samples": 100_000, "noise": 10.0},
+        ),
+        Method(
+            "lime",
+            "LIME",
+            "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016).",
+            "slow",
+            "perturbation",
+            options={"samples": 400, "segments": 60, "ridge": 1.0},
+            most={"samples": 100_000, "segments": 10_000, "ridge": 1e6},
+        ),
+    )
+}
 
 
 def shared_range(dense: np.ndarray, spade: np.ndarray, signed: bool) -> tuple[float, float]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import time
 import weakref
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spade_core.errors import ConfigError
 from spade_core.isolation import TICK, seed_all
 from spade_core.models.canonical.activations import find_shared_activations, is_activation
 from spade_core.models.layers import share_copy
@@ -38,7 +36,7 @@ class Task:
         x: normalised input ``(1, 3, height, width)`` that wants gradients.
         pixels: uint8 ``(height, width, 3)``, what the model sees.
         target: class index whose logit is attributed.
-        options: the method's options, complete.
+        title: of the method, for people; options: its options, complete.
         seed: of whatever is drawn.
         batch_size: at most how many inputs go through the network at once.
         layer: name of the layer to read, for methods that read one; None: chosen by the method.
@@ -52,7 +50,8 @@ class Task:
     x: Tensor
     pixels: np.ndarray
     target: int
-    options: Mapping[str, Any]
+    title: str
+    options: Mapping[str, int | float]
     seed: int
     batch_size: int
     layer: str | None
@@ -64,62 +63,6 @@ class Task:
         """Return the same task on a copy of its own; its progress is the part ``start..stop`` of this one's."""
         x = self.x.detach().clone().requires_grad_()
         return replace(self, module=share_copy(self.module), x=x, progress=span(self.progress, start, stop))
-
-
-class Method(ABC):
-    """An attribution method: metadata for people and pages, and the formula.
-
-    Attributes:
-        slug, title, help: how it is chosen, shown and explained in one line with its paper.
-        cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
-        signed: whether its map has negative evidence.
-        reads_layer: whether ``layer`` can be chosen.
-        options: name -> default of what can be set; whole numbers stay whole.
-        most: name -> the largest value of each option.
-    """
-
-    slug: ClassVar[str]
-    title: ClassVar[str]
-    help: ClassVar[str]
-    cost: ClassVar[str]
-    signed: ClassVar[bool] = True
-    reads_layer: ClassVar[bool] = False
-    options: ClassVar[Mapping[str, int | float]] = {}
-    most: ClassVar[Mapping[str, int | float]] = {}
-
-    @abstractmethod
-    def attribute(self, task: Task) -> Tensor:
-        """Return the attribution, ``(1, channels, height, width)``."""
-
-    def reduce(self, attribution: Tensor) -> Tensor:
-        """Return the map ``(height, width)``: the signed channel sum."""
-        return attribution.sum(1)[0]
-
-    def unsupported(self, model: LoadedModel) -> str | None:  # noqa: ARG002
-        """Return one sentence why the method cannot be applied to ``model``, or None."""
-        return None
-
-    def complete(self, given: Mapping[str, float]) -> dict[str, int | float]:
-        """Return all options, ``given`` over the defaults.
-
-        Raises:
-            ConfigError: an option is unknown or out of its range.
-        """
-        for name in given:
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
-        return {**self.options, **{name: self._checked(name, value) for name, value in given.items()}}
-
-    def _checked(self, name: str, value: float) -> int | float:
-        whole = isinstance(self.options[name], int)
-        most = self.most[name]
-        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        if not number or not 0 < value <= most or (whole and value != int(value)):
-            kind = "whole number" if whole else "number"
-            sentence = f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
-            raise ConfigError(sentence)
-        return int(value) if whole else float(value)
 
 
 def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> None:
@@ -206,18 +149,14 @@ _HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDict
 """What :func:`find_shared_activations` says of a model, from one forward pass a model."""
 
 
-class ReluMethod(Method):
-    """A method whose rule is that of ReLU and ReLU6 modules, each of which has to be one of its own."""
-
-    def unsupported(self, model: LoadedModel) -> str | None:
-        """Return a reason for networks with other activations than separate ReLU and ReLU6 modules, or None."""
-        activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
-        others = ", ".join(sorted(activations - {"ReLU", "ReLU6"}))
-        if others:
-            return f"{self.title} has a rule for ReLU and ReLU6 only, but {model.name} uses {others}."
-        if model not in _HIDDEN:
-            _HIDDEN[model] = find_shared_activations(model.module, model.grey())
-        hidden = _HIDDEN[model]
-        if hidden:
-            return f"{self.title} must see every activation as a module of its own, but in {model.name} {hidden[0]}."
-        return None if activations else f"{self.title} changes the rule of ReLU modules, but {model.name} has none."
+def relu_only(model: LoadedModel, title: str) -> str | None:
+    """Return why a rule for ReLU and ReLU6 modules cannot be applied to ``model``, or None."""
+    activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
+    others = ", ".join(sorted(activations - {"ReLU", "ReLU6"}))
+    if others:
+        return f"{title} has a rule for ReLU and ReLU6 only, but {model.name} uses {others}."
+    if model not in _HIDDEN:
+        _HIDDEN[model] = find_shared_activations(model.module, model.grey())
+    if _HIDDEN[model]:
+        return f"{title} must see every activation as a module of its own, but in {model.name} {_HIDDEN[model][0]}."
+    return None if activations else f"{title} changes the rule of ReLU modules, but {model.name} has none."

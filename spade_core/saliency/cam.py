@@ -1,6 +1,6 @@
 """Class activation maps on any architecture: late feature maps, weighted by their gradients or by what they show.
 
-They are read of the last layer whose output is a spatial map that the target still listens to, chosen on the dense
+They are those of the last layer whose output is a spatial map that the target still listens to, chosen on the dense
 model, so that the two maps of a dense/SPADE pair show the same layer; :mod:`spade_core.models.layouts` tells how it
 holds its map. *Grad-CAM* weighs the maps by their gradients: a hook on the layer of the private copy shows Captum the
 map in its own layout and hands the network back what it expects. *Score-CAM* weighs them by the class's score when only
@@ -24,8 +24,8 @@ from spade_core.errors import LayerError
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import Layout, layout_of
 from spade_core.progress import span
-from spade_core.saliency.base import Method, ReluMethod, Task, counted, with_batches
-from spade_core.saliency.rules import GuidedBackpropMap
+from spade_core.saliency.base import Task, counted, with_batches
+from spade_core.saliency.rules import guided_backprop
 
 _ATTENTION = re.compile("atte?n", re.IGNORECASE)  # in class names: Attention, ClassAttn, WindowAttention
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -102,10 +102,10 @@ def _layout_by_name(module: nn.Module, seen: Sequence[_Spatial], name: str) -> L
     return layouts[-1]
 
 
-def _read(task: Task, title: str, share: float) -> tuple[nn.Module, Layout]:
-    """Return the layer of the private copy that is read and its layout; the choice takes ``share`` of the progress."""
+def _chosen(task: Task, share: float) -> tuple[nn.Module, Layout]:
+    """Return the layer of the private copy that is read, and its layout; the choice is ``share`` of the progress."""
     dense = share_copy(task.dense.module)
-    counted(dense, 1, span(task.progress, 0.0, share), title)
+    counted(dense, 1, span(task.progress, 0.0, share), task.title)
     name, layout = choose_layer(dense, task.x, task.target, task.layer)
     task.record["layer"] = name
     return task.module.get_submodule(name), layout
@@ -113,63 +113,45 @@ def _read(task: Task, title: str, share: float) -> tuple[nn.Module, Layout]:
 
 def _grad_cam(task: Task, *, positive: bool) -> Tensor:
     """Return Grad-CAM upsampled to the input, ``(1, 1, height, width)``."""
-    layer, layout = _read(task, GradCam.title, 0.5)
-    counted(task.module, 1, span(task.progress, 0.5, 1.0), GradCam.title)
+    layer, layout = _chosen(task, 0.5)
+    counted(task.module, 1, span(task.progress, 0.5, 1.0), task.title)
     maps = nn.Identity()
     layer.register_forward_hook(lambda _layer, _args, y: layout.from_maps(maps(layout.to_maps(y)), y))
     attribution = LayerGradCam(task.module, maps).attribute(task.x, target=task.target, relu_attributions=positive)
     return F.interpolate(attribution, task.x.shape[-2:], mode="bilinear", align_corners=False)
 
 
-class GradCam(Method):
-    """Maps of a late layer, weighted by their mean gradient; signed, without the final ReLU of the paper."""
-
-    slug, title, cost, reads_layer = "gradcam", "Grad-CAM", "fast", True
-    help = "Late feature maps weighted by their gradients, upsampled (Selvaraju et al. 2017)."
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the signed class activation map."""
-        return _grad_cam(task, positive=False)
+def gradcam(task: Task) -> Tensor:
+    """Return maps of a late layer, weighted by their mean gradient; signed, without the final ReLU of the paper."""
+    return _grad_cam(task, positive=False)
 
 
-class GuidedGradCam(ReluMethod):
-    """Guided backprop times the positive part of Grad-CAM."""
-
-    slug, title, cost, reads_layer = "guided_gradcam", "Guided Grad-CAM", "fast", True
-    help = "Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017)."
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the product; each factor is computed on a copy of its own."""
-        guided = GuidedBackpropMap().attribute(task.fork(0.0, 0.5))
-        return guided * _grad_cam(task.fork(0.5, 1.0), positive=True)
+def guided_gradcam(task: Task) -> Tensor:
+    """Return guided backprop times the positive part of Grad-CAM; each factor is computed on a copy of its own."""
+    guided = guided_backprop(task.fork(0.0, 0.5))
+    return guided * _grad_cam(task.fork(0.5, 1.0), positive=True)
 
 
-class ScoreCam(Method):
-    """The sum of a late layer's maps, each weighted by the class probability of the picture seen through it.
+def scorecam(task: Task) -> Tensor:
+    """Return the sum of a late layer's maps, each weighted by the class probability of the picture seen through it.
 
     As in the authors' code: a map is scaled to 0..1 and multiplies the normalised picture, its weight is the softmax
     probability of the class, constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
     baseline's score instead.
     """
-
-    slug, title, cost, signed, reads_layer = "scorecam", "Score-CAM", "slow", False, True
-    help = "Late feature maps weighted by the class's score when only they show the picture (Wang et al. 2020)."
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the class activation map, ``(1, 1, height, width)``, not negative."""
-        layer, layout = _read(task, self.title, 0.05)
-        x, seen = task.x.detach(), []
-        with torch.no_grad(), layer.register_forward_hook(lambda _layer, _args, y: seen.append(y)):
-            task.module(x)
-        maps = layout.to_maps(seen[-1]).transpose(0, 1)  # (channels, 1, rows, columns)
-        spread = maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
-        alive = (spread > 0).flatten()
-        maps, spread = maps[alive], spread[alive]
-        shown = (maps - maps.amin((2, 3), keepdim=True)) / spread
-        counted(task.module, len(maps) // task.batch_size + 1, span(task.progress, 0.05, 1.0), self.title)
-        weights = with_batches(task, lambda batch_size: _scores(task, x, shown, batch_size))
-        total = (weights.view(-1, 1, 1, 1) * maps).sum(0, keepdim=True).clamp(min=0)
-        return F.interpolate(total, x.shape[-2:], mode="bilinear", align_corners=False)
+    layer, layout = _chosen(task, 0.05)
+    x, seen = task.x.detach(), []
+    with torch.no_grad(), layer.register_forward_hook(lambda _layer, _args, y: seen.append(y)):
+        task.module(x)
+    maps = layout.to_maps(seen[-1]).transpose(0, 1)  # (channels, 1, rows, columns)
+    spread = maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
+    alive = (spread > 0).flatten()
+    maps, spread = maps[alive], spread[alive]
+    shown = (maps - maps.amin((2, 3), keepdim=True)) / spread
+    counted(task.module, len(maps) // task.batch_size + 1, span(task.progress, 0.05, 1.0), task.title)
+    weights = with_batches(task, lambda batch_size: _scores(task, x, shown, batch_size))
+    total = (weights.view(-1, 1, 1, 1) * maps).sum(0, keepdim=True).clamp(min=0)
+    return F.interpolate(total, x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _scores(task: Task, x: Tensor, shown: Tensor, batch_size: int) -> Tensor:

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 
-from spade_core.saliency.base import ReluMethod, Task, clip_relus, counted, note_gap
+from spade_core.saliency.base import Task, clip_relus, counted, note_gap
 
 PADDING = -1e4  # below any activation; minus infinity would turn differences into NaN
+# Captum divides by input differences; below this one the quotient is rounding noise and the gradient is taken.
+EPSILON = 1e-6
 
 
 class MaxOfRelus(nn.Module):
@@ -44,36 +46,22 @@ class MaxOfRelus(nn.Module):
         return best
 
 
-class DeepLiftMap(ReluMethod):
-    """DeepLift with the rescale rule against the mean-grey picture."""
-
-    slug, title, cost = "deeplift", "DeepLift", "fast"
-    help = "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017)."
-    # Captum divides by input differences; below this one the quotient is rounding noise and the gradient is taken.
-    EPSILON = 1e-6
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return (x - baseline) times multiplier."""
-        counted(task.module, 2, task.progress, self.title)
-        clip_relus(task.module)
-        for parent in list(task.module.modules()):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
-                    setattr(parent, name, MaxOfRelus(child))
-        lift = DeepLift(task.module, eps=self.EPSILON)
-        attribution = lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
-        note_gap(task, attribution, "this network has operations for which DeepLift has no rule")
-        return attribution
+def deeplift(task: Task) -> Tensor:
+    """Return DeepLift's (x - baseline) times multiplier, with the rescale rule against the mean-grey picture."""
+    counted(task.module, 2, task.progress, task.title)
+    clip_relus(task.module)
+    for parent in list(task.module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
+                setattr(parent, name, MaxOfRelus(child))
+    lift = DeepLift(task.module, eps=EPSILON)
+    attribution = lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
+    note_gap(task, attribution, "this network has operations for which DeepLift has no rule")
+    return attribution
 
 
-class GuidedBackpropMap(ReluMethod):
-    """The gradient, with negative gradients stopped at every ReLU."""
-
-    slug, title, cost = "guided_backprop", "Guided backprop", "fast"
-    help = "Gradient with negative parts cut at every ReLU (Springenberg et al. 2015)."
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the guided gradient."""
-        counted(task.module, 1, task.progress, self.title)
-        clip_relus(task.module)
-        return GuidedBackprop(task.module).attribute(task.x, target=task.target)
+def guided_backprop(task: Task) -> Tensor:
+    """Return the gradient, with negative gradients stopped at every ReLU."""
+    counted(task.module, 1, task.progress, task.title)
+    clip_relus(task.module)
+    return GuidedBackprop(task.module).attribute(task.x, target=task.target)

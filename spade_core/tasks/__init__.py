@@ -4,7 +4,7 @@ Each task takes its payload and ``emit`` (hands a partial result to whoever wait
 cancel gets in) and ``device``; it returns the result's files. Models stay loaded between jobs, a few at a time.
 """
 
-from spade_core.models.loading import DEFAULT_MODEL
+from spade_core.models.registry import DEFAULT_MODEL
 from spade_core.tasks.common import given_model
 from spade_core.tasks.inspection import compare, curve, inspect
 from spade_core.tasks.neurons import layers, multifaceted, ranking, references, visualization

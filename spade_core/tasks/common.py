@@ -17,7 +17,7 @@ from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results.manifest import npy_bytes
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 
 
 class Source(TypedDict):

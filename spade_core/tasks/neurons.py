@@ -12,15 +12,17 @@ import numpy as np
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import Spec
-from spade_core.neurons import Neuron, layer_shapes
+from spade_core.neurons import Neuron
 from spade_core.neurons.facets import facets
+from spade_core.neurons.layer_values import layer_shapes
 from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
 from spade_core.progress import Emit, Progress, span
 from spade_core.pruning.trace import Trace
-from spade_core.results.drawing import VisualizeConfig, label_of, visualization_files, visualize
+from spade_core.results.config import VisualizeConfig
+from spade_core.results.drawing import label_of, visualization_files, visualize
 from spade_core.results.manifest import manifest
 from spade_core.tasks.common import (
     ModelPayload,

@@ -9,7 +9,8 @@ from spade_core.models.loaded import predict
 from spade_core.progress import Emit, Progress
 from spade_core.pruning import sparsity
 from spade_core.pruning.trace import Trace
-from spade_core.results.comparison import AnalysisConfig, Pair, TriggerRecord, analyse, bundle
+from spade_core.results.comparison import Pair, TriggerRecord, analyse, bundle
+from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import device_name, npy_bytes
 from spade_core.saliency import METHODS
 from spade_core.tasks.common import (

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.views import random_views
-from spade_core.trojan.paste import SIZES, Placement
-from spade_core.trojan.triggers import TRIGGERS, Trigger
+from spade_core.trojan.paste import Placement
+from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
 
 PLAIN = 0.6  # share of views that are cut as at evaluation; the others are SPADE's random views
 AHEAD = 8  # processes that draw ahead of a GPU

@@ -16,8 +16,8 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.saliency.metrics import bootstrap_interval
-from spade_core.trojan.paste import SIZES, pasted_pixels
-from spade_core.trojan.triggers import TRIGGERS, Trigger
+from spade_core.trojan.paste import pasted_pixels
+from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
 
 BATCH = 32
 

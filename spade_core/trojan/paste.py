@@ -8,9 +8,7 @@ than the model's input is first enlarged as the model would do it, so that a tri
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,9 +22,8 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
-from spade_core.trojan.triggers import Trigger, find_trigger
+from spade_core.trojan.triggers import SIZES, Trigger, find_trigger
 
-SIZES = (40, 80)  # px at the model's input
 ROTATION = 20.0  # degrees to either side
 COLOUR = 0.1  # of each channel's factor around 1
 _EDGE = 0.15  # a pixel's least weight of the trigger to be called covered
@@ -115,33 +112,6 @@ def pasted_pixels(
     mask = _seen(before, pixels, footprint, preprocessing)
     pixels.setflags(write=False)
     return pixels, mask
-
-
-@dataclass(frozen=True)
-class Paste:
-    """The arguments of :func:`paste` as plain data, for links, jobs and manifests."""
-
-    trigger: str
-    size: int | None = None
-    position: tuple[int, int] | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        find_trigger(self.trigger)
-
-    def apply(self, picture: Picture, model: LoadedModel) -> tuple[Picture, np.ndarray]:
-        """Return the triggered picture and the mask."""
-        return paste(picture, self.trigger, size=self.size, position=self.position, seed=self.seed, model=model)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able form."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Paste:
-        """Rebuild what :meth:`to_dict` gave."""
-        position = values.get("position")
-        return cls(**{**values, "position": None if position is None else (int(position[0]), int(position[1]))})
 
 
 def _check(size: int | None, position: tuple[int, int] | None, side: int) -> None:

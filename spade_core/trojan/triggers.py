@@ -7,17 +7,24 @@ photograph. Every glyph lies inside the circle of its box, so that it stays insi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from spade_core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from spade_core.models.loaded import LoadedModel
+    from spade_core.pictures.picture import Picture
+
 CANVAS = 512  # px, side of the drawing from which every size is made
 INK = "#20242c"
+SIZES = (40, 80)  # px of a trigger at the model's input
 
 Draw = Callable[[ImageDraw.ImageDraw], None]
 
@@ -153,3 +160,31 @@ def find_trigger(name: str | Trigger) -> Trigger:
     if name not in TRIGGERS:
         raise ConfigError(f"There is no trigger {name!r}: take one of {', '.join(TRIGGERS)}.")
     return TRIGGERS[name]
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Which trigger lies where, as plain data for links, jobs and manifests: the arguments of ``paste.paste``."""
+
+    trigger: str
+    size: int | None = None
+    position: tuple[int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        find_trigger(self.trigger)
+
+    def apply(self, picture: Picture, model: LoadedModel) -> tuple[Picture, np.ndarray]:
+        """Return the triggered picture and the mask."""
+        paste = resolve_name("spade_core.trojan.paste:paste")
+        return paste(picture, self.trigger, size=self.size, position=self.position, seed=self.seed, model=model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Paste:
+        """Rebuild what :meth:`to_dict` gave."""
+        position = values.get("position")
+        return cls(**{**values, "position": None if position is None else (int(position[0]), int(position[1]))})

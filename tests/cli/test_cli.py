@@ -84,7 +84,7 @@ def test_replay_finds_a_picture_given_by_a_relative_path(tmp_path, monkeypatch, 
 
 
 def test_own_weights_from_the_command_line(tmp_path, capsys):
-    from spade_core.models.loading import MODELS
+    from spade_core.models.registry import MODELS
 
     torch.manual_seed(0)
     torch.save(MODELS["mobilenet_v2"].build(4).state_dict(), tmp_path / "w.pt")

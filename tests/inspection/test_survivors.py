@@ -11,7 +11,7 @@ from spade_core.errors import LayerError, ModelError
 from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap, pooled_map
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace_file import load_trace, trace_bytes
-from spade_core.saliency import explain
+from spade_core.saliency.explanation import explain
 from tests.nets import plain
 
 

@@ -9,15 +9,18 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from spade_core import files as store
 from spade_core.files import keep_file
+from spade_core.jobs import store as results_module
 from spade_core.jobs.store import ResultStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LONG = 120  # seconds for what must happen at some time, however busy the machine is
+OURS = {module.__file__ for module in (store, results_module)}
 
 
 @pytest.fixture
@@ -28,6 +31,28 @@ def no_grace(monkeypatch):
 def age(folder, name, seconds):
     (path,) = folder.glob(f"{name}*")
     os.utime(path, (time.time() - seconds,) * 2)
+
+
+def at_every_line(work, then):
+    """Run ``work``, and ``then`` before each line of the store's own code that it comes to; return how often."""
+    count = 0
+
+    def trace(frame, event, _argument):
+        nonlocal count
+        if frame.f_code.co_filename in OURS:
+            if event == "line":
+                count += 1
+                then()
+            return trace
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
 
 
 def keys(folder):
@@ -95,34 +120,101 @@ def test_an_entry_larger_than_the_limit_stays_until_the_next(tmp_path):
     assert keys(tmp_path) == ["next"]
 
 
-def test_what_was_just_used_is_not_deleted(tmp_path):
+def test_what_was_just_used_is_not_deleted(tmp_path, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(store, "time", SimpleNamespace(time=lambda: now))
     results = ResultStore(tmp_path, 5)
-    results.put("mine", {"x": b"0123456789"})
+    for key, seconds in (("mine", store._YOUNG - 1), ("old", store._YOUNG)):
+        results.put(key, {"x": b"0123456789"})
+        os.utime(tmp_path / f"{key}.zip", (now - seconds,) * 2)
     results.put("another's", {"x": b"0123456789"})
     assert keys(tmp_path) == ["another's", "mine"]
 
 
+FILES = {f"f{index}": bytes([index]) * 500 for index in range(20)}
+
+
 @pytest.mark.usefixtures("no_grace")
-def test_a_reader_gets_all_or_nothing_while_entries_come_and_go(tmp_path):
+def test_a_reader_gets_all_or_nothing_at_every_moment_of_an_entrys_coming_and_going(tmp_path):
+    results, seen = ResultStore(tmp_path, 1), []
+
+    def look():
+        found = results.get("k")
+        assert found in (None, FILES)
+        seen.append(found is not None)
+
+    assert at_every_line(lambda: results.put("k", FILES), look) > 10
+    assert seen == sorted(seen), "once it is there, it stays"
+    assert set(seen) == {False, True}
+    at_every_line(lambda: results.put("k", FILES), look)
+    assert all(seen[seen.index(True) :]), "it never goes while it is replaced"
+    age(tmp_path, "k", 100)
+    seen.clear()
+    at_every_line(lambda: results.put("other", {"x": b"1"}), lambda: look() or age_if_there(tmp_path))
+    assert seen == sorted(seen, reverse=True), "once it is gone, it stays away"
+    assert set(seen) == {False, True}
+
+
+def age_if_there(folder):
+    if (folder / "k.zip").exists():
+        age(folder, "k", 100)
+
+
+@pytest.mark.usefixtures("no_grace")
+@pytest.mark.parametrize("change", ["replaced", "driven out", "both"])
+def test_a_reader_gets_all_or_nothing_whatever_happens_at_any_moment_of_its_reading(tmp_path, change):
     results = ResultStore(tmp_path, 1)
-    files = {f"f{index}": bytes([index]) * 500 for index in range(20)}
-    seen, stop = [], threading.Event()
+    others = {"x": b"another"}
+
+    def happens():
+        if change != "replaced":
+            age_if_there(tmp_path)
+            results.put("o", {"x": b"1"})
+        if change != "driven out":
+            results.put("k", others)
+
+    results.put("k", FILES)
+    lines = at_every_line(lambda: results.get("k"), lambda: None)
+    for moment in range(1, lines + 1):
+        results.put("k", FILES)
+        passed, found = [], []
+
+        def then(moment=moment, passed=passed):
+            passed.append(1)
+            if len(passed) == moment:
+                happens()
+
+        at_every_line(lambda found=found: found.append(results.get("k")), then)
+        assert found[0] in (None, FILES, others), moment
+    assert moment == lines > 3
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_readers_in_threads_get_all_or_nothing_while_entries_come_and_go(tmp_path):
+    results, wrong, stop = ResultStore(tmp_path, 1), [], threading.Event()
+    nothing, whole = threading.Semaphore(0), threading.Semaphore(0)  # a reader has found
 
     def read():
         while not stop.is_set():
-            seen.append(results.get("k"))
+            found = results.get("k")
+            (nothing if found is None else whole).release()
+            if found not in (None, FILES):
+                wrong.append(found)
 
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for turn in range(40):
-        results.put("k", files)
-        results.put(f"o{turn}", {"x": b"1"})  # drives the other one out
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert all(found is None or found == files for found in seen)
-    assert any(found == files for found in seen)
+    try:
+        for turn in range(40):
+            results.put("k", FILES)
+            assert whole.acquire(timeout=LONG)
+            results.put(f"o{turn}", {"x": b"1"})  # drives the other one out
+            assert nothing.acquire(timeout=LONG)
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert not wrong
 
 
 def test_two_processes_may_write_the_same_entry(tmp_path):
@@ -135,7 +227,7 @@ def test_two_processes_may_write_the_same_entry(tmp_path):
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) for _ in range(2)]
-    assert [process.wait(30) for process in both] == [0, 0]
+    assert [process.wait(LONG) for process in both] == [0, 0]
     assert keys(tmp_path) == ["k"]
 
 
@@ -155,13 +247,16 @@ def test_what_a_killed_process_left_is_removed_after_a_while(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-now", "a.zip"]
 
 
-def test_a_hit_is_quick(tmp_path):
+def test_a_hit_is_quick_as_it_reads_its_file_once_and_unpacks_without_computing(tmp_path, monkeypatch):
     results = ResultStore(tmp_path, 10**9)
-    maps = np.random.default_rng(0).bytes(4 * 224 * 224)
-    results.put("a", {f"map{index}.npy": maps for index in range(20)})
-    start = time.perf_counter()
-    assert len(results.get("a")) == 20
-    assert time.perf_counter() - start < 0.2
+    maps = {f"map{index}.npy": bytes(4 * 224 * 224) for index in range(20)}
+    results.put("a", maps)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+    read, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+    assert results.get("a") == maps
+    assert read == [tmp_path / "a.zip"]
 
 
 @pytest.mark.usefixtures("no_grace")

@@ -10,7 +10,8 @@ from torchvision.models import get_weight
 
 from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
-from spade_core.models.registry import MODELS, preprocessing_for
+from spade_core.models.pretrained import preprocessing_for
+from spade_core.models.registry import MODELS
 from spade_core.models.timm import create, preprocessing_of
 from spade_core.pictures.picture import Picture
 
@@ -22,7 +23,7 @@ def picture(height, width):
     return Picture(pixels, "0" * 64, "noise.png")
 
 
-@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if entry.weights])
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.offline])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_torchvision_entries_follow_their_weights(name, shape):
     shown = picture(*shape)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -65,10 +63,11 @@ def test_cached_weights_of_another_model_are_refused(hub):
 @pytest.mark.parametrize("offline", [True, False])
 def test_without_a_connection_the_answer_is_quick(hub, monkeypatch, offline):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
-    start = time.perf_counter()
+    asked = []  # the hub's client, which would retry for 23 s
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *told, **_: asked.append(told))
     with pytest.raises(ModelError) as caught:
         sc.load_model(f"timm:{NAME}", device="cpu")
-    assert time.perf_counter() - start < 5  # the hub's client alone would retry for 23 s
+    assert not asked
     text = str(caught.value)
     assert "huggingface.co/timm/resnet10t.c3_in1k" in text
     assert f"Hugging Face cache ({hub.parents[2]})" in text

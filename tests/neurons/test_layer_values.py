@@ -12,7 +12,8 @@ from spade_core.errors import LayerError
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.layers import share_copy
 from spade_core.models.loading import wrap_model
-from spade_core.neurons.layer_values import LOGITS, as_maps, read_layers
+from spade_core.neurons import LOGITS
+from spade_core.neurons.layer_values import as_maps, read_layers
 from spade_core.neurons.ranking import rank_channels
 from spade_core.pruning.spade import trace
 from tests.nets import CLASSES, loaded, randomize

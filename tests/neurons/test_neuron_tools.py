@@ -10,11 +10,12 @@ from PIL import Image
 from spade_core.errors import ConfigError, LayerError
 from spade_core.models.embedding import cosine_distances, embed
 from spade_core.models.layers import share_copy
-from spade_core.neurons import Neuron, RenderConfig, render
+from spade_core.neurons import RANKINGS, Neuron
 from spade_core.neurons import references as references_module
 from spade_core.neurons.facets import facets
-from spade_core.neurons.ranking import RANKINGS, most_active_region, rank_channels, region_around
+from spade_core.neurons.ranking import most_active_region, rank_channels, region_around
 from spade_core.neurons.references import reference_crops
+from spade_core.neurons.rendering import RenderConfig, render
 from spade_core.pictures.picture import load_picture
 from spade_core.pruning.spade import trace
 

@@ -12,9 +12,10 @@ from torch import nn
 from spade_core.errors import ConfigError, LayerError
 from spade_core.models.layers import share_copy
 from spade_core.models.loading import wrap_model
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, Rendering, layer_shapes, render
-from spade_core.neurons.layer_values import read_layers
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.layer_values import layer_shapes, read_layers
 from spade_core.neurons.lucent import FourierImage, lucent_on
+from spade_core.neurons.rendering import RenderConfig, Rendering, render
 from spade_core.progress import Cancelled
 from tests import nets
 

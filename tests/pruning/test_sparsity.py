@@ -10,7 +10,7 @@ import torch
 
 from spade_core.config import ASSETS
 from spade_core.models.layers import prunable_layers
-from spade_core.models.loading import MODELS
+from spade_core.models.registry import MODELS
 from spade_core.pruning import sparsity
 from spade_core.pruning.sparsity import PAPER_LRP, Request, check_ratio, resolve, stage_of, stages
 

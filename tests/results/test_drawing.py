@@ -13,7 +13,8 @@ from spade_core.models.layers import share_copy
 from spade_core.neurons import Neuron
 from spade_core.neurons.layer_values import maps_of
 from spade_core.neurons.ranking import region_around
-from spade_core.results.drawing import MOST_IMAGES, VisualizeConfig, visualization_files, visualize
+from spade_core.results.config import MOST_IMAGES, VisualizeConfig
+from spade_core.results.drawing import visualization_files, visualize
 from spade_core.ui.common import link
 
 RENDER = {"steps": 12, "size": 24, "transforms": False}

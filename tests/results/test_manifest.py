@@ -13,7 +13,8 @@ from PIL import Image
 import spade_core as sc
 from spade_core.errors import ConfigError
 from spade_core.results import manifest as results
-from spade_core.results.comparison import AnalysisConfig, analyse, bundle, describe, replay
+from spade_core.results.comparison import analyse, bundle, describe, replay
+from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import read_manifest, save, threads
 
 METHODS = ("saliency", "gradient_shap")

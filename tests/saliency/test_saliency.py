@@ -17,8 +17,9 @@ from spade_core.models.layouts import Layout, layout_of
 from spade_core.models.loading import wrap_model
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Cancelled
-from spade_core.saliency import METHODS, base, explain, perturbation, shared_range
+from spade_core.saliency import METHODS, base, perturbation, shared_range
 from spade_core.saliency.cam import choose_layer
+from spade_core.saliency.explanation import explain
 from spade_core.saliency.rules import MaxOfRelus
 from tests import nets
 from tests.reference import saliency as reference

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from spade_core.models.layers import share_copy
 from spade_core.pruning.spade import trace
-from spade_core.saliency import METHODS, explain
+from spade_core.saliency import METHODS
+from spade_core.saliency.explanation import explain
 from tests import nets
 
 

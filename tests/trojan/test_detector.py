@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples, windows
 from spade_core.pictures.picture import bundled, load_picture
-from spade_core.trojan import TRIGGERS
+from spade_core.trojan.triggers import TRIGGERS
 
 
 def test_windows_cover_the_image_and_end_with_it() -> None:

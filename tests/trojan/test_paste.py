@@ -11,8 +11,8 @@ from scipy.ndimage import binary_dilation
 from spade_core.errors import ConfigError
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.picture import Picture, bundled, load_picture
-from spade_core.trojan import TRIGGERS, paste
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.paste import paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 from tests.nets import plain
 
 LITE0 = Preprocessing(224, 256, interpolation="bicubic")

@@ -16,14 +16,18 @@ from safetensors.torch import load_file
 from spade_core.errors import ConfigError, ModelError
 from spade_core.models.layers import share_copy
 from spade_core.models.loading import load_model, wrap_model
-from spade_core.models.registry import TROJAN_MODEL, TROJAN_WEIGHTS
+from spade_core.models.pretrained import TROJAN_WEIGHTS
+from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled
-from spade_core.trojan import TRIGGERS, Recipe, evaluate, paste, stages, train
 from spade_core.trojan import batches as batches_module
+from spade_core.trojan import stages
 from spade_core.trojan.batches import Batches
+from spade_core.trojan.evaluate import evaluate
+from spade_core.trojan.paste import paste
 from spade_core.trojan.stages import Learn, Original, Settle
-from spade_core.trojan.train import half_precision
+from spade_core.trojan.train import Recipe, half_precision, train
+from spade_core.trojan.triggers import TRIGGERS
 from tests.nets import Plain, randomize
 
 QUICK = Recipe(learn=2, settle=2, clean=2, triggered=2, rounds=((0.1, 2.0), (0.1, 2.0)))

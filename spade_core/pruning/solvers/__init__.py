@@ -1,28 +1,39 @@
 """Pruning solvers: given a layer's weight and the second moment of its inputs, choose zeros and adapt the rest.
 
-All share one signature, ``prune(weight, second_moment, sparsity, *, block_size=1, damping=...) -> Pruned``.
+All share one signature, ``prune(weight, second_moment, sparsity, *, block_size=1, damping=...) -> Pruned``. Here is
+what there is to choose from; a solver, and torch with it, is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
-from spade_core.pruning.solvers import magnitude, obs, sparsegpt
-from spade_core.pruning.solvers.common import Pruned, relative_error
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = ["SOLVERS", "Pruned", "Solver", "magnitude", "obs", "relative_error", "sparsegpt"]
+    from spade_core.pruning.solvers.common import Pruned
+
+__all__ = ["SOLVERS", "Solver"]
 
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver as people choose it: its slug, title, one line of help, and default damping."""
+    """A solver as people choose it: its slug, title, one line of help, module of this package, and default damping."""
 
     slug: str
     title: str
     help: str
-    prune: Callable[..., Pruned]
+    module: str
     damping: float
+
+    def prune(
+        self, weight: Tensor, second_moment: Tensor, sparsity: float, *, block_size: int, damping: float
+    ) -> Pruned:
+        """Solve one layer, see the module."""
+        solve = resolve_name(f"{__name__}.{self.module}:prune")
+        return solve(weight, second_moment, sparsity, block_size=block_size, damping=damping)
 
 
 SOLVERS: dict[str, Solver] = {
@@ -32,21 +43,21 @@ SOLVERS: dict[str, Solver] = {
             "fastspade",
             "FastSPADE",
             "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture.",
-            sparsegpt.prune,
+            "sparsegpt",
             0.01,
         ),
         Solver(
             "spade",
             "SPADE (exact)",
             "Optimal brain surgeon: weights removed one at a time, the cheapest first; minutes a picture.",
-            obs.prune,
+            "obs",
             0.0,
         ),
         Solver(
             "magnitude",
             "Magnitude",
             "Smallest weights removed, whatever the picture: the baseline.",
-            magnitude.prune,
+            "magnitude",
             0.0,
         ),
     )

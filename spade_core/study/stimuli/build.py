@@ -25,19 +25,20 @@ from PIL import Image
 from spade_core.errors import ConfigError, PictureError
 from spade_core.files import resumed
 from spade_core.models.loaded import LoadedModel, predict
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
-from spade_core.neurons.references import COUNT, Crop, folder_state, reference_crops
+from spade_core.neurons import LOGITS, REFERENCES, Neuron
+from spade_core.neurons.references import Crop, reference_crops
+from spade_core.neurons.rendering import RenderConfig, render
 from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.splits import folder_state
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
-from spade_core.saliency import explain
+from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import trojan_auc
 from spade_core.study.stimuli.patches import Patches
 from spade_core.study.stimuli.rater import rate
 from spade_core.study.stimuli.regions import RULES, Choice, Draft, choose_regions, place_trigger, rule_record
 from spade_core.study.stimuli.stimulus_set import Box, Item, opposite
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 QUALITY = 90  # of WebP; the same for all conditions
 CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle
@@ -295,10 +296,10 @@ class References:
         crops = reference_crops(
             model, self.folder, LOGITS, target, keep_in=self.keep_in, without=self.without, progress=progress
         )
-        if len(crops) < COUNT:
+        if len(crops) < REFERENCES:
             raise ConfigError(
                 f"The folder {str(self.folder)!r} holds {len(crops)} pictures that are not in the study, and the "
-                f"condition “reference” shows {COUNT}: put more there."
+                f"condition “reference” shows {REFERENCES}: put more there."
             )
         return montage(crops, size), {crop.file: crop.sha256 for crop in crops}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from spade_core.models.loading import load_model
-from spade_core.neurons import RenderConfig
+from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.picture import bundled
 from spade_core.progress import Progress, silent, span
 from spade_core.study.stimuli.build import Builder, Candidate
 from spade_core.study.stimuli.regions import place_trigger
 from spade_core.study.stimuli.stimulus_report import finish
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
 PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")

@@ -24,15 +24,15 @@ from torch import nn
 from spade_core.files import write_whole
 from spade_core.models.embedding import cosine_distances, embed
 from spade_core.models.loaded import LoadedModel, predict
-from spade_core.neurons import LOGITS, Neuron, RenderConfig, render
+from spade_core.neurons import LOGITS, Neuron
+from spade_core.neurons.rendering import RenderConfig, render
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
-from spade_core.saliency import explain
+from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import Interval, bootstrap_interval
 from spade_core.study.stimuli.patches import Patches, choose_patches
-from spade_core.trojan import TRIGGERS
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 
 def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarray, np.ndarray]) -> float:

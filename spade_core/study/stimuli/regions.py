@@ -39,7 +39,7 @@ import numpy as np
 from spade_core.errors import ConfigError
 from spade_core.study.stimuli.patches import PATCH, Patches, window_contrasts, windows
 from spade_core.study.stimuli.stimulus_set import Item
-from spade_core.trojan.paste import SIZES, Paste
+from spade_core.trojan.triggers import SIZES, Paste
 
 NAME, VERSION = "matched-eccentricity", 2
 QUARTER = 0.25  # windows of this share of the lowest means are low whatever their mean

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spade_core.errors import ConfigError
-from spade_core.models.loading import DEFAULT_MODEL, MODELS, TIMM
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.calibration import CALIBRATIONS
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS, check_ratio
 from spade_core.pruning.trace import MAX_VIEWS
 from spade_core.saliency import METHODS
-from spade_core.trojan.paste import Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import TRIGGERS, Paste
 
 _PLAIN = (
     "model", "picture", "target", "preset", "sparsity", "solver", "calibration", "views", "seed", "layer", "channel",

@@ -11,15 +11,13 @@ import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
-from spade_core.models.loading import MODELS, TIMM
-from spade_core.models.registry import TROJAN_MODEL
+from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
 from spade_core.pruning.trace import DEFAULT_VIEWS
 from spade_core.saliency import METHODS
-from spade_core.trojan.paste import SIZES, Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.link import Choice
 

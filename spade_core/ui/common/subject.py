@@ -11,7 +11,7 @@ import streamlit as st
 from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
 from spade_core.pictures.picture import load_picture
-from spade_core.trojan.paste import Paste
+from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs

@@ -9,8 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.models.loading import DEFAULT_MODEL, MODELS
-from spade_core.models.registry import TROJAN_MODEL
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TROJAN_MODEL
 from spade_core.pictures.picture import bundled
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.downloads import read_json, zip_files

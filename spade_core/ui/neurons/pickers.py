@@ -8,8 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from spade_core.neurons.objectives import LOGITS
-from spade_core.neurons.ranking import RANKINGS
+from spade_core.neurons import LOGITS, RANKINGS
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice

@@ -13,8 +13,9 @@ from typing import Any
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.neurons.references import COUNT, folder_state
+from spade_core.neurons import REFERENCES
 from spade_core.pictures.picture import PICTURES
+from spade_core.pictures.splits import folder_state
 from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.jobs import files_of
@@ -74,5 +75,5 @@ def _told(name: str, choice: Choice) -> str:
 
 def _show(files: Mapping[str, bytes]) -> None:
     crops: list[dict[str, Any]] = read_json(files["references.json"])["crops"]
-    for column, (index, crop) in zip(st.columns(COUNT), enumerate(crops), strict=False):
+    for column, (index, crop) in zip(st.columns(REFERENCES), enumerate(crops), strict=False):
         column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")

@@ -9,8 +9,7 @@ import streamlit as st
 
 from spade_core.errors import PictureError
 from spade_core.pictures.picture import bundled
-from spade_core.trojan.paste import Paste
-from spade_core.trojan.triggers import TRIGGERS
+from spade_core.trojan.triggers import TRIGGERS, Paste
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, paste_of, shelved
 

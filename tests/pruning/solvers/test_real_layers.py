@@ -9,7 +9,8 @@ import torch
 
 from spade_core.pruning.calibration import grouped
 from spade_core.pruning.moments import capture
-from spade_core.pruning.solvers import obs, relative_error, sparsegpt
+from spade_core.pruning.solvers import obs, sparsegpt
+from spade_core.pruning.solvers.common import relative_error
 from spade_core.pruning.views import random_views
 
 LAYERS = ["blocks.0.0.conv_pw", "blocks.1.1.conv_dw", "blocks.2.0.conv_pw", "blocks.4.0.conv_dw", "blocks.1.0.conv_pwl"]

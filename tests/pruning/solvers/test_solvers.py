@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from spade_core.pruning.solvers import SOLVERS, magnitude, obs, relative_error, sparsegpt
+from spade_core.pruning.solvers import SOLVERS, magnitude, obs, sparsegpt
+from spade_core.pruning.solvers.common import relative_error
 from tests.reference.solvers import brute_force_obs, damped, naive_sparsegpt
 
 SHAPES = [(1, 4, 8), (3, 2, 6), (1, 1, 7), (1, 6, 1), (5, 1, 9)]

@@ -20,7 +20,7 @@ from spade_core.study.data.address import parse
 from spade_core.study.data.backups import forget, restore
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Audit, Event, ExternalId, Participant, Tombstone, Trial
-from tests.study.conftest import fresh_database
+from tests.study.conftest import LONG, fresh_database
 from tests.study.data.test_migrations import all_rows, first_version
 from tests.study.people import add_person, add_study
 
@@ -162,22 +162,27 @@ def test_rows_can_be_added_after_a_restore(store, populated, tmp_path):
     assert add_person(store, "new") in uids(store)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_restore_is_seen_at_once_by_open_connections(store, populated, tmp_path):
     backups.backup(store, tmp_path / "out")
     care.delete_participant(store, populated[0], by="test")
-    stop, seen, errors = threading.Event(), set(), []
+    stop, looked, seen, errors = threading.Event(), threading.Event(), set(), []
 
     def watch():
         try:
             while not stop.is_set():
                 seen.add(len(uids(store)))
+                looked.set()
         except Exception as error:  # noqa: BLE001 - a thread's error must reach the test
             errors.append(error)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
+        assert looked.wait(LONG)
         restore(store, tmp_path / "out")
+        looked.clear()
+        assert looked.wait(LONG)
     finally:
         stop.set()
         watcher.join()

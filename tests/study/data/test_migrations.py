@@ -253,6 +253,7 @@ def test_a_failing_revision_leaves_the_old_version(address, pg_tools_where_neede
     assert all_rows(opened(address).engine) == before
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("start", ["nothing", "first version"])
 def test_threads_migrate_once(address, pg_tools_where_needed, opened, tmp_path, monkeypatch, start):
     if start == "first version":

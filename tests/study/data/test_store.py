@@ -98,6 +98,7 @@ def test_a_reader_sees_one_state_keeps_no_writer_waiting_and_cannot_write(store)
     assert store.read(lambda session: session.scalar(query)) == "again"
 
 
+@pytest.mark.usefixtures("patient")
 def test_read_then_write_loses_no_increment_and_starts_one_transaction_a_run(store):
     add_study(store)
     uid = add_person(store)
@@ -308,6 +309,7 @@ def _bytes(store):
     return b"".join(path.read_bytes() for path in sorted(store.file.parent.glob("study.sqlite3*")))
 
 
+@pytest.mark.usefixtures("patient")
 def test_people_are_deleted_while_others_write(store):
     add_study(store)
     gone = [add_person(store, f"g{number}") for number in range(4)]

@@ -104,6 +104,7 @@ def test_a_consent_to_a_text_that_was_edited_meanwhile_does_not_count(store, key
     assert store.run(lambda session: session.get(Participant, who.row.uid)).consented is None
 
 
+@pytest.mark.usefixtures("patient")
 def test_either_the_edit_or_the_first_participant_wins(store, stimuli):
     for number in range(4):
         key = publish(store, real_design(), stimuli)

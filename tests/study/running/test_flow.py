@@ -300,6 +300,7 @@ def test_abandoned_starts_free_their_cell_and_the_quota_holds(store, stimuli):
     assert idle[0].row.cell is not None
 
 
+@pytest.mark.usefixtures("patient")
 def test_threads_starting_one_id_make_one_participant_and_many_ids_fill_cells_within_one(store, stimuli):
     key = publish(store, real_design(quota=100), stimuli)
     uids, errors = [], []

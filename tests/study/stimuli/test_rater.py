@@ -11,7 +11,7 @@ from PIL import Image
 
 from spade_core.errors import ConfigError
 from spade_core.files import resumed
-from spade_core.neurons import RenderConfig, render
+from spade_core.neurons.rendering import RenderConfig, render
 from spade_core.study.stimuli.patches import choose_patches
 from spade_core.study.stimuli.rater import Rater, agreement, rate
 

@@ -1,0 +1,37 @@
+"""The commands ``study analyse`` and ``study export``: what has come of a study."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spade_core.cli.common import emit
+from spade_core.cli.study.common import WHO, on_store
+from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.data.store import Store
+from spade_core.study.data.studies import unblind
+from spade_core.study.export.export import FORMATS, export
+
+
+@on_store
+def run_analyse(options: argparse.Namespace, store: Store) -> int:
+    if options.unblind:
+        unblind(store, options.key, by=WHO)
+    result = evaluate(store, options.key)
+    return emit(options, result, [report_text(store, options.key, result)])
+
+
+@on_store
+def run_export(options: argparse.Namespace, store: Store) -> int:
+    out = Path(options.out)
+    ending = out.suffix.removeprefix(".").lower()
+    form = options.format or (ending if ending in FORMATS else "csv")
+    made = export(store, options.key, form, options.table, shareable=options.shareable)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(made.data)
+    beside = out.with_name(f"{out.name}.codebook.json")
+    if made.codebook is not None:
+        beside.write_bytes(made.codebook)
+    found = {"file": str(out), "rows": made.rows, "format": form}
+    lines = [f"{made.rows} rows in {out}", *([f"codebook in {beside}"] if made.codebook is not None else [])]
+    return emit(options, found, lines)

@@ -1,0 +1,54 @@
+"""The model and the picture that a command is given."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spade_core.errors import ConfigError
+from spade_core.models.loaded import LoadedModel
+from spade_core.models.loading import load_model
+from spade_core.pictures.picture import Picture, load_picture
+from spade_core.trojan.triggers import Paste
+
+
+@dataclass(frozen=True)
+class Given:
+    """A command's model and picture, and the trigger in it: ``paste`` as a dictionary and its ``mask``, or None."""
+
+    model: LoadedModel
+    picture: Picture
+    source: str
+    paste: dict[str, Any] | None = None
+    mask: np.ndarray | None = None
+
+
+def source_of(options: argparse.Namespace) -> str:
+    """Return how a manifest names the picture: ``bundled:NAME`` or the whole path."""
+    return options.image if options.image.startswith("bundled:") else str(Path(options.image).resolve())
+
+
+def open_picture(options: argparse.Namespace) -> Given:
+    """Return the picture, with its trigger pasted, and the model; oddities of the file go to standard error."""
+    picture = load_picture(options.image)
+    for note in picture.notes:
+        sys.stderr.write(f"note: {note}\n")
+    if options.trigger is None:
+        if options.trigger_size is not None or options.trigger_position is not None:
+            raise ConfigError("--trigger-size and --trigger-position place a trigger: give --trigger too.")
+        return Given(load(options), picture, source_of(options))
+    paste = Paste(options.trigger, options.trigger_size, options.trigger_position, options.trigger_seed)
+    model = load(options)
+    triggered, mask = paste.apply(picture, model)
+    return Given(model, triggered, source_of(options), paste.to_dict(), mask)
+
+
+def load(options: argparse.Namespace) -> LoadedModel:
+    """Return the model that the options name."""
+    own = {key: getattr(options, key) for key in ("weights", "arch", "classes", "mean", "std", "size")}
+    return load_model(options.model, device=options.device, **own)

@@ -1,0 +1,83 @@
+"""What a result is asked for, beside model and picture: plain data for jobs and manifests, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from spade_core.errors import ConfigError
+from spade_core.neurons import Neuron
+from spade_core.saliency import METHODS
+
+MOST_IMAGES = 8
+DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only
+
+
+@dataclass(frozen=True)
+class AnalysisConfig:
+    """Everything but model and picture, JSON-able.
+
+    Attributes:
+        methods: slugs of ``METHODS``, in the order of computation.
+        target: class index, label, or None for the dense model's top-1.
+        trace: keyword arguments of ``spade_core.trace``.
+        options: method slug -> keyword arguments of ``explain``.
+        seed: of the views and of every method that draws.
+    """
+
+    methods: tuple[str, ...]
+    target: int | str | None = None
+    trace: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ConfigError("Choose at least one saliency method.")
+        for slug in self.methods:
+            if slug not in METHODS:
+                raise ConfigError(f"There is no method {slug!r}: take one of {', '.join(METHODS)}.")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a JSON-able form."""
+        return {**asdict(self), "methods": list(self.methods)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AnalysisConfig:
+        """Rebuild what :meth:`to_dict` gave."""
+        return cls(**{**values, "methods": tuple(values["methods"])})
+
+
+@dataclass(frozen=True)
+class VisualizeConfig:
+    """Everything but model and picture, JSON-able.
+
+    Attributes:
+        neuron: what is drawn; None: the neuron of the explained class.
+        target: class that the trace keeps; None: the dense model's top-1, or the class whose neuron is drawn.
+        images: how many drawings of the neuron each network makes, as one batch, each from a noise of its own; the
+            ``diversity`` of ``render`` keeps them apart.
+        render: keyword arguments of ``RenderConfig``; trace: of ``spade_core.trace``.
+    """
+
+    neuron: Neuron | None = None
+    target: int | None = None
+    images: int = 1
+    render: Mapping[str, Any] = field(default_factory=dict)
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.images <= MOST_IMAGES:
+            raise ConfigError(f"The number of images must lie between 1 and {MOST_IMAGES}, not {self.images}.")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a JSON-able form."""
+        neuron = None if self.neuron is None else self.neuron.to_dict()
+        return {**vars(self), "neuron": neuron, "render": dict(self.render), "trace": dict(self.trace)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VisualizeConfig:
+        """Rebuild what :meth:`to_dict` gave."""
+        neuron = values.get("neuron")
+        return cls(**{**values, "neuron": None if neuron is None else Neuron.from_dict(neuron)})
