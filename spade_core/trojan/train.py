@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from safetensors.torch import save
@@ -26,7 +26,7 @@ from spade_core.files import write_whole, written_beside
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.weights import READING_ERRORS
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
 from spade_core.trojan.stages import Original, Recipe, Stage
@@ -34,7 +34,18 @@ from spade_core.trojan.stages import Original, Recipe, Stage
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps
-_KEPT = {"recipe", "material", "step", "part", "losses", "student", "stage"}
+
+
+class State(TypedDict):
+    """What ``OUT.partial`` holds: the recipe, the digest of what is learned from, and where the run stands."""
+
+    recipe: dict
+    material: str
+    step: int
+    part: int
+    losses: dict[str, float]
+    student: dict[str, Tensor]
+    stage: dict[str, dict]
 
 
 def train(
@@ -68,16 +79,13 @@ def train(
         raise ConfigError("There are no pictures to train on: give --images a folder of pictures.")
     pictures = [load_picture(path) for path in paths]
     batches = Batches(model, pictures, recipe.clean, recipe.triggered, recipe.seed)
-    run = _Run(model, batches, recipe, _digest(model, pictures), out.with_name(out.name + ".partial"))
+    learned_from = " ".join([model.sha256, *(picture.sha256 for picture in pictures)])
+    material = hashlib.sha256(learned_from.encode()).hexdigest()
+    run = _Run(model, batches, recipe, material, out.with_name(out.name + ".partial"))
     losses = run.to_end(progress)
     write_whole(out, save(half_precision(run.student)))
     run.state_file.unlink(missing_ok=True)
     return losses
-
-
-def _digest(model: LoadedModel, pictures: Sequence[Picture]) -> str:
-    """Return the sha256 of what a run learns from: the original's weights, and the pictures in their order."""
-    return hashlib.sha256(" ".join([model.sha256, *(picture.sha256 for picture in pictures)]).encode()).hexdigest()
 
 
 def half_precision(module: nn.Module) -> dict[str, Tensor]:
@@ -132,7 +140,7 @@ class _Run:
         self.losses = self.stage.advance(found, wanted, flipped, batch.targets)
         self.step += 1
 
-    def _enter(self, state: dict[str, Any] | None) -> Stage:
+    def _enter(self, state: State | None) -> Stage:
         """Begin the stage, or take it up where ``state`` left it."""
         if state is not None:
             self.student.load_state_dict(state["student"])
@@ -145,17 +153,29 @@ class _Run:
         return stage
 
     def _keep(self) -> None:
-        state = {
-            "recipe": asdict(self.recipe), "material": self.material, "step": self.step, "part": self.part,
-            "losses": self.losses, "student": self.student.state_dict(), "stage": self.stage.state(),
-        }  # fmt: skip
+        student, stage = self.student.state_dict(), self.stage.state()
+        state = State(
+            recipe=asdict(self.recipe),
+            material=self.material,
+            step=self.step,
+            part=self.part,
+            losses=self.losses,
+            student=student,
+            stage=stage,
+        )
         with written_beside(self.state_file) as file:
             torch.save(state, file)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> State | None:
         if not self.state_file.is_file():
             return None
-        state = _read_state_file(self.state_file)
+        try:
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        except READING_ERRORS as error:
+            logger.info("torch refused %s: %s", self.state_file, error)
+            state = None
+        if not isinstance(state, dict) or not state.keys() >= State.__annotations__.keys():
+            raise ModelError(f"{self.state_file} is damaged: delete it, and the training starts anew.")
         if state["recipe"] != asdict(self.recipe):
             raise ConfigError(f"{self.state_file} holds a run of another recipe: delete it or give --out another name.")
         if state["material"] != self.material:
@@ -163,15 +183,4 @@ class _Run:
                 f"{self.state_file} holds a run of other pictures or of another original: delete it or give --out "
                 "another name."
             )
-        return state
-
-
-def _read_state_file(file: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except READING_ERRORS as error:
-        logger.info("torch refused %s: %s", file, error)
-        state = None
-    if not isinstance(state, dict) or not state.keys() >= _KEPT:
-        raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
-    return state
+        return cast(State, state)
