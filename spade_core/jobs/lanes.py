@@ -188,11 +188,16 @@ class WorkerLane:
         return WorkerProcess(self._tasks, self._device)
 
     def _advance(self) -> None:
-        if self._turn is None:
-            self._take_next()
+        with self._lock:
+            if self._turn is None and self._queue:
+                self._turn = _Turn(self._queue.popleft())
+                self._turn.job.begin()
         turn = self._turn
         if turn is None:
-            self._prepare_reserve()
+            due = time.monotonic() - self._idle_since >= RESERVE_AFTER
+            if self._wants_reserve and due and self.worker is not None and self.worker.ready:
+                self._wants_reserve = False
+                self.reserve = self._new_process()
         elif turn.job.cancelling:
             self._cancel(turn)
         elif self.worker is None:
@@ -200,18 +205,6 @@ class WorkerLane:
         elif self.worker.ready and not turn.sent:
             turn.sent = True
             self.worker.send("run", turn.job.serial, turn.job.kind, turn.job.payload)
-
-    def _take_next(self) -> None:
-        with self._lock:
-            if self._queue:
-                self._turn = _Turn(self._queue.popleft())
-                self._turn.job.begin()
-
-    def _prepare_reserve(self) -> None:
-        due = time.monotonic() - self._idle_since >= RESERVE_AFTER
-        if self._wants_reserve and due and self.worker is not None and self.worker.ready:
-            self._wants_reserve = False
-            self.reserve = self._new_process()
 
     def _cancel(self, turn: _Turn) -> None:
         if not turn.sent:  # a worker that is still starting keeps its head start

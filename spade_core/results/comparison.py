@@ -129,6 +129,11 @@ class TriggerRecord:
     paste: Mapping[str, object]
     mask: np.ndarray
 
+    def scores(self, values: np.ndarray) -> dict[str, float | bool]:
+        """Return how well a map shows it; a signed map's evidence against the class is a use of the pixel, too."""
+        strength = np.abs(values)
+        return {"trojan_auc": trojan_auc(strength, self.mask), "pointing_game": pointing_game(strength, self.mask)}
+
 
 def describe(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, object]:
     """Return the manifest of an analysis, JSON-able.
@@ -163,16 +168,11 @@ def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str,
                 "sha256": digest(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
-                **({} if trigger is None else _scores(item.map, trigger.mask)),
+                **({} if trigger is None else trigger.scores(item.map)),
             }
             for side, item in pair.sides.items()
         },
     }
-
-
-def _scores(values: np.ndarray, mask: np.ndarray) -> dict[str, float | bool]:
-    strength = np.abs(values)  # a signed map's evidence against the class is a use of the pixel, too
-    return {"trojan_auc": trojan_auc(strength, mask), "pointing_game": pointing_game(strength, mask)}
 
 
 def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, bytes]:
