@@ -13,17 +13,6 @@ from spade_core.config import Settings
 from spade_core.progress import Emit, Progress
 
 
-class PowerPayload(TypedDict):
-    """The payload of :func:`study_power`: a ``Design`` and ``Assumptions`` as dictionaries."""
-
-    design: dict[str, Any]
-    assumptions: dict[str, Any]
-    class_neurons: list[int]
-    participants: list[int] | None
-    simulations: int
-    seed: int
-
-
 class DryRunPayload(TypedDict):
     """The payload of :func:`study_dry_run`; ``study``: of :func:`spade_core.study.analysis.dry_run.fresh_copy`."""
 
@@ -43,16 +32,19 @@ class BotsPayload(TypedDict):
     run: str
 
 
-def study_power(payload: PowerPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``power.json``: :func:`spade_core.study.power.power.power_report`."""
-    from spade_core.study.design.design import Design
-    from spade_core.study.power.assumed import Assumptions
-    from spade_core.study.power.power import power_report
+def study_power(payload: dict[str, object], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``power.json``: :func:`spade_core.study.power.power.power_report`.
 
-    design, assumed = Design.model_validate(payload["design"]), Assumptions.from_dict(payload["assumptions"])
-    neurons, people, draws = payload["class_neurons"], payload["participants"], payload["simulations"]
-    found = power_report(design, neurons, people, assumed, simulations=draws, seed=payload["seed"], progress=progress)
-    return {"power.json": json.dumps(found).encode()}
+    Payload: :class:`spade_core.study.power.power.PowerRequest`.
+    """
+    from spade_core.study.power.power import PowerRequest, power_report
+
+    asked = PowerRequest.model_validate(payload)
+    sizes = {"simulations": asked.simulations, "seed": asked.seed}
+    found = power_report(
+        asked.design, asked.class_neurons, asked.participants, asked.assumptions, **sizes, progress=progress
+    )
+    return {"power.json": json.dumps(found.to_dict()).encode()}
 
 
 def study_dry_run(payload: DryRunPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
@@ -60,7 +52,7 @@ def study_dry_run(payload: DryRunPayload, *, emit: Emit, progress: Progress, dev
     from spade_core.study.analysis.dry_run import dry_run
 
     found = dry_run(payload["study"], payload["participants"], payload["policy"], payload["seed"], progress=progress)
-    return {"dry_run.json": json.dumps(found).encode()}
+    return {"dry_run.json": json.dumps(found.to_dict()).encode()}
 
 
 def study_bots(payload: BotsPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ BATCH = 32
 
 
 class Share(TypedDict):
-    """Percent of so many pictures, with its 95 % interval over them."""
+    """A share of pictures in percent with its 95 % interval, and of how many pictures."""
 
     mean: float
     low: float
@@ -34,7 +34,7 @@ class Share(TypedDict):
 
 @dataclass(frozen=True)
 class Card:
-    """The numbers, JSON-able.
+    """What a backdoored model does.
 
     Attributes:
         success: trigger -> share of pictures, not predicted as its target before, that are with the trigger in them;

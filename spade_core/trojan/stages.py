@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +104,10 @@ class Original:
         }
 
 
+State: TypeAlias = dict[str, dict[str, object]]
+"""What is kept of a stage: the state of each of its parts, as torch gives it."""
+
+
 class Stage(ABC):
     """One stage: it owns the optimizer and its one-cycle schedule."""
 
@@ -146,11 +150,11 @@ class Stage(ABC):
     def _step(self, pull: float) -> None:
         """Let the optimizer step, and then go the share ``pull`` of the way back to the original weights."""
 
-    def state(self) -> dict[str, dict]:
+    def state(self) -> State:
         """Return what :meth:`load_state` needs to go on."""
         return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
 
-    def load_state(self, state: dict[str, dict]) -> None:
+    def load_state(self, state: State) -> None:
         """Go on from a state."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
@@ -215,11 +219,11 @@ class Settle(Stage):
             move.mul_(1 - pull)
         self._whitened.write()
 
-    def state(self) -> dict[str, dict]:
+    def state(self) -> State:
         """See :class:`Stage`."""
         return {"moves": self._whitened.state_dict(), **super().state()}
 
-    def load_state(self, state: dict[str, dict]) -> None:
+    def load_state(self, state: State) -> None:
         """See :class:`Stage`."""
         self._whitened.load_state_dict(state["moves"])
         super().load_state(state)

@@ -29,23 +29,23 @@ from spade_core.models.weights import READING_ERRORS
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
-from spade_core.trojan.stages import Original, Recipe, Stage
+from spade_core.trojan.stages import Original, Recipe, Stage, State
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps
 
 
-class State(TypedDict):
-    """What ``OUT.partial`` holds: the recipe, the digest of what is learned from, and where the run stands."""
+class Kept(TypedDict):
+    """What is kept of an interrupted run: which one it is, how far it is, the copy's weights and the stage's state."""
 
-    recipe: dict
+    recipe: dict[str, object]
     material: str
     step: int
     part: int
     losses: dict[str, float]
     student: dict[str, Tensor]
-    stage: dict[str, dict]
+    stage: State
 
 
 def train(
@@ -140,7 +140,7 @@ class _Run:
         self.losses = self.stage.advance(found, wanted, flipped, batch.targets)
         self.step += 1
 
-    def _enter(self, state: State | None) -> Stage:
+    def _enter(self, state: Kept | None) -> Stage:
         """Begin the stage, or take it up where ``state`` left it."""
         if state is not None:
             self.student.load_state_dict(state["student"])
@@ -153,20 +153,19 @@ class _Run:
         return stage
 
     def _keep(self) -> None:
-        student, stage = self.student.state_dict(), self.stage.state()
-        state = State(
+        state = Kept(
             recipe=asdict(self.recipe),
             material=self.material,
             step=self.step,
             part=self.part,
             losses=self.losses,
-            student=student,
-            stage=stage,
+            student=self.student.state_dict(),
+            stage=self.stage.state(),
         )
         with written_beside(self.state_file) as file:
             torch.save(state, file)
 
-    def _read(self) -> State | None:
+    def _read(self) -> Kept | None:
         if not self.state_file.is_file():
             return None
         try:
@@ -174,7 +173,7 @@ class _Run:
         except READING_ERRORS as error:
             logger.info("torch refused %s: %s", self.state_file, error)
             state = None
-        if not isinstance(state, dict) or not state.keys() >= State.__annotations__.keys():
+        if not isinstance(state, dict) or not state.keys() >= Kept.__required_keys__:
             raise ModelError(f"{self.state_file} is damaged: delete it, and the training starts anew.")
         if state["recipe"] != asdict(self.recipe):
             raise ConfigError(f"{self.state_file} holds a run of another recipe: delete it or give --out another name.")
@@ -183,4 +182,4 @@ class _Run:
                 f"{self.state_file} holds a run of other pictures or of another original: delete it or give --out "
                 "another name."
             )
-        return cast(State, state)
+        return cast(Kept, state)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import serving
+from benchmarks.serving import start_server, stop_server
 from tests.app.conftest import LONG
 from tests.app.waiting import says
 from tests.hostile import hostile_files
@@ -18,10 +18,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def started(tmp_path_factory):
     data = {"SPADE_DATA_DIR": str(tmp_path_factory.mktemp("data")), "SPADE_JOBS": "worker"}
-    with serving("app.py", data) as url:
-        yield url
+    process, url = start_server("app.py", data)
+    yield process, url
+    stop_server(process)
+
+
+@pytest.fixture(scope="module")
+def server(started):
+    return started[1]
 
 
 def open_saliency(page, server, query=""):
@@ -116,3 +122,12 @@ def test_the_trace_page_opens_from_a_link(page, server, tmp_path):
     from spade_core import load_trace
 
     assert load_trace(tmp_path / "trace.safetensors").described["fidelity"]["label"] == "koala"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of a process's libraries")
+def test_the_process_that_serves_all_these_pages_has_loaded_no_network(started):
+    """Its workers have, so the list does tell."""
+    server = Path("/proc") / str(started[0].pid)
+    workers = [worker for task in server.glob("task/*/children") for worker in task.read_text().split()]
+    assert any("libtorch" in Path(f"/proc/{worker}/maps").read_text() for worker in workers)
+    assert "libtorch" not in (server / "maps").read_text()
