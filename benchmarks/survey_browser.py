@@ -17,7 +17,7 @@ from spade_core.study.running.person import Person
 OPEN_MS = 650  # an answer counts from 500 ms on
 BOUNCE_MS = 350  # a second press within 250 ms is a double click
 LONG = 120_000
-PATIENCE = 60.0  # seconds until an answer has to be in the database
+PATIENCE = 300.0  # seconds until an answer has to be in the database
 # What scripts, extensions and screen readers can read; of a picture's address, which is its pixels, the length. Begins
 # at the component, since the document does not look into its root.
 READ = """(trial) => {

@@ -13,7 +13,7 @@ from benchmarks.serving import FLAGS, stop_server
 from benchmarks.study_kills import Server
 from spade_core.study.data.store import Store
 
-LONG = 120_000  # ms; generous, for machines that do other things too
+LONG = 300_000  # ms; generous, for machines that do other things too
 # One process for all pages of this computer, so that the next page finds the app's scripts compiled.
 SHARED = "--process-per-site"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -66,6 +66,16 @@ def page(context):
             opened.evaluate("localStorage.clear()")
         opened.close()
     context.clear_cookies()
+
+
+@pytest.fixture
+def clocked(browser):
+    """Yield a page with a clock of its own, which goes on by itself and can be turned, and frames in its time."""
+    alone = browser.new_context(viewport={"width": 1400, "height": 1000})
+    alone.set_default_timeout(LONG)
+    alone.clock.install()
+    yield alone.new_page()
+    alone.close()
 
 
 @pytest.fixture(scope="module")
