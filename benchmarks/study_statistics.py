@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from spade_core.study.analysis.estimators import Clusters
 from spade_core.study.design.design import TEMPLATE, Design, load_design
 from spade_core.study.power.assumed import Assumptions
-from spade_core.study.power.power import Found, PowerResult, power
+from spade_core.study.power.power import PowerResult, Rates, power
 
 SIZES = ((24, 60), (60, 100))  # class neurons, people
 ANALYSES: tuple[tuple[str, Clusters], ...] = (("two-way (primary)", "both"), ("participant only", "participant"))
@@ -31,9 +32,8 @@ SIZE = 0.065
 
 def design_of(class_neurons: int, conditions: Sequence[str], *, between: bool) -> Design:
     """Return the template's design in which everybody meets every class neuron."""
-    changes = {
-        "trials": class_neurons, "conditions": tuple(conditions), "arrangement": "between" if between else "within",
-    }  # fmt: skip
+    arrangement = "between" if between else "within"
+    changes = {"trials": class_neurons, "conditions": tuple(conditions), "arrangement": arrangement}
     return load_design(TEMPLATE).model_copy(update=changes)
 
 
@@ -41,15 +41,11 @@ def measure(
     design: Design, people: int, clusters: Clusters, *, effect: float, studies: int, seed: int
 ) -> tuple[PowerResult, PowerResult]:
     """Return the studies with the effect and those without; the same seed draws the same studies for all clusters."""
-    with_effect, without = (
-        power(design, people, design.trials, Assumptions(effect=value), clusters=clusters, simulations=studies,
-              seed=seed + shift)
-        for shift, value in enumerate((effect, 0.0))
-    )  # fmt: skip
-    return with_effect, without
+    measured = partial(power, design, people, design.trials, clusters=clusters, simulations=studies)
+    return measured(Assumptions(effect=effect), seed=seed), measured(Assumptions(effect=0.0), seed=seed + 1)
 
 
-def row(name: str, class_neurons: int, people: int, with_effect: Found, without: Found) -> str:
+def row(name: str, class_neurons: int, people: int, with_effect: Rates, without: Rates) -> str:
     """Return one line of the Markdown table."""
     passed = COVERAGE[0] <= with_effect.coverage <= COVERAGE[1] and without.power <= SIZE
     return (

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from spade_core.study.analysis.evaluate import evaluate
+from spade_core.study.analysis.evaluation import evaluate
+from spade_core.study.analysis.result import NoResult, Result
 from spade_core.study.analysis.tables import PAPER_NOTE, markdown_table, table3_rows
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
@@ -27,13 +28,17 @@ from spade_core.study.running.bots import POLICIES, simulate
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 
-def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **changes: Any) -> dict[str, Any]:
-    """Let bots of one policy take part in a new study of the demo's design, with other ``changes`` to it if any.
+@dataclass(frozen=True)
+class Run:
+    """``ends`` (status -> bots), ``noticed`` (how many the demo design's exclusions would leave out), the result."""
 
-    Returns:
-        ``ends`` (status -> bots), ``noticed`` (how many the demo design's exclusions would leave out) and ``result`` of
-        :func:`spade_core.study.analysis.evaluate.evaluate`.
-    """
+    ends: Mapping[str, int]
+    noticed: int
+    result: Result | NoResult
+
+
+def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **changes: object) -> Run:
+    """Let bots of one policy take part in a new study of the demo's design, with other ``changes`` to it if any."""
     with tempfile.TemporaryDirectory(prefix="spade-table3-") as folder:
         store = Store(f"sqlite:///{Path(folder) / 'bots.sqlite3'}", lasting=False)
         try:
@@ -41,7 +46,7 @@ def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **change
             ends = simulate(store, key, bots, policy, seed)
             rules = set(demo_design().analysis.exclusions)
             noticed = sum(bool(rules & set(row["failed"])) for row in monitor(store, key, bots=True).rows)
-            return {"ends": ends, "noticed": noticed, "result": evaluate(store, key)}
+            return Run(ends, noticed, evaluate(store, key).result)
         finally:
             store.close()
 
@@ -52,14 +57,14 @@ def _design(bots: int) -> Design:
     return design.model_copy(update={"quota": bots, "analysis": analysis})
 
 
-def text_of(policy: str, found: dict[str, Any]) -> str:
+def text_of(policy: str, found: Run) -> str:
     """Return one policy's Table 3 beside the paper's, and what the analysis says."""
-    result = found["result"]
-    ends = ", ".join(f"{status.replace('_', ' ')} {count}" for status, count in sorted(found["ends"].items()))
-    lines = [f"## SIMULATED: {policy}", f"{ends}; the design's exclusions would leave out {found['noticed']}."]
-    if result["table3"]:
-        lines += [markdown_table(table3_rows(result)), *result["texts"][:2]]
-    return "\n\n".join([*lines, result["verdict"]])
+    result = found.result
+    ends = ", ".join(f"{status.replace('_', ' ')} {count}" for status, count in sorted(found.ends.items()))
+    lines = [f"## SIMULATED: {policy}", f"{ends}; the design's exclusions would leave out {found.noticed}."]
+    if isinstance(result, Result):
+        lines += [markdown_table(table3_rows(result)), *result.texts[:2]]
+    return "\n\n".join([*lines, result.verdict])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,12 +6,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from spade_core.cli.common import Meter, emit
+from spade_core.cli.options import trace_options
 from spade_core.cli.subject import open_picture
-from spade_core.errors import ConfigError
 from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
@@ -37,26 +36,6 @@ def run_explain(options: argparse.Namespace) -> int:
         if text:
             sys.stderr.write(f"warning: {text}\n")
     return emit(options, _summary(described, str(folder)), _summary_lines(described, folder))
-
-
-def trace_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return keyword arguments of ``spade_core.trace`` but for the seed."""
-    keys = ("solver", "calibration", "preset", "sparsity", "views", "untouched", "damping", "block_size")
-    found = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
-    if options.stage:
-        found["stages"] = _stages(options.stage)
-    return found if found.keys() & {"preset", "sparsity", "stages"} else {"preset": options.own_preset, **found}
-
-
-def _stages(items: Sequence[str]) -> dict[str, float]:
-    found = {}
-    for item in items:
-        name, _, ratio = item.partition("=")
-        try:
-            found[name] = float(ratio)
-        except ValueError:
-            raise ConfigError(f"--stage takes NAME=RATIO, such as blocks.3=0.6, not {item!r}.") from None
-    return found
 
 
 def _summary(described: dict[str, Any], folder: str) -> dict[str, Any]:

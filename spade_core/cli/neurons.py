@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spade_core.cli.common import Meter, emit, table
-from spade_core.cli.explain import trace_options
+from spade_core.cli.options import trace_options
 from spade_core.cli.subject import load, open_picture
 from spade_core.errors import ConfigError
 from spade_core.files import write_whole

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from spade_core.errors import LayerError
+from spade_core.inspection import Point
 from spade_core.models.layers import Layer
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
@@ -69,17 +69,6 @@ def overlap(first: Trace, second: Trace) -> dict[str, float]:
             a, b = alive(first, layer.name), alive(second, layer.name)
             result[layer.name] = float((a & b).sum() / max(1, (a | b).sum()))
     return result
-
-
-@dataclass(frozen=True)
-class Point:
-    """One trace of a fidelity curve."""
-
-    ratio: float
-    sparsity: float
-    probability: float
-    keeps_class: bool
-    kl: float
 
 
 def fidelity_curve(

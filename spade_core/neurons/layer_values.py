@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,26 +14,7 @@ from spade_core.isolation import full_precision
 from spade_core.models.canonical.activations import is_activation
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import layout_of
-from spade_core.neurons import LOGITS
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """One layer that can be read.
-
-    Attributes:
-        name: of the module; kind: its class.
-        channels, rows, columns: of its maps; 1 x 1 where it has no places.
-    """
-
-    name: str
-    kind: str
-    channels: int
-    rows: int
-    columns: int
-
-    def __str__(self) -> str:
-        return f"{self.name} · {self.channels} x {self.rows} x {self.columns}"
+from spade_core.neurons import LOGITS, LayerShape
 
 
 def as_maps(y: Tensor) -> Tensor:

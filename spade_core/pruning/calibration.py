@@ -14,7 +14,7 @@ deep the network is. The fit is a least squares towards the dense weight, damped
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -198,6 +198,3 @@ def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:
     bias = 0 if call.bias is None else call.bias.view(-1, *[1] * (2 if call.kind == "conv2d" else 0))
     energy = float((dense - bias).square().sum(dtype=torch.float64))
     return float((trace - dense).square().sum(dtype=torch.float64)) / energy if energy > 0 else 0.0
-
-
-CALIBRATIONS: dict[str, Callable[..., dict[str, Solved]]] = {"independent": independent, "sequential": sequential}

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from spade_core.inspection import Point
 from spade_core.inspection.paths import paths
-from spade_core.inspection.survivors import Point, alive, fidelity_curve, inputs_kept, overlap, pooled_map
+from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap, pooled_map
 from spade_core.progress import Progress, span
 from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.manifest import named

@@ -17,19 +17,16 @@ from spade_core.tasks.common import Emit
 def study_power(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``power.json``: :func:`spade_core.study.power.power.power_report`.
 
-    Payload: ``design`` and ``assumptions`` as dictionaries, ``class_neurons``, ``participants``, ``simulations``,
-    ``seed``.
+    Payload: :class:`spade_core.study.power.power.PowerRequest`.
     """
-    from spade_core.study.design.design import Design
-    from spade_core.study.power.assumed import Assumptions
-    from spade_core.study.power.power import power_report
+    from spade_core.study.power.power import PowerRequest, power_report
 
+    asked = PowerRequest.model_validate(payload)
+    sizes = {"simulations": asked.simulations, "seed": asked.seed}
     found = power_report(
-        Design.model_validate(payload["design"]), payload["class_neurons"], payload["participants"],
-        Assumptions.from_dict(payload["assumptions"]), simulations=payload["simulations"], seed=payload["seed"],
-        progress=progress,
-    )  # fmt: skip
-    return {"power.json": json.dumps(found).encode()}
+        asked.design, asked.class_neurons, asked.participants, asked.assumptions, **sizes, progress=progress
+    )
+    return {"power.json": json.dumps(found.to_dict()).encode()}
 
 
 def study_dry_run(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
@@ -39,10 +36,9 @@ def study_dry_run(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
     """
     from spade_core.study.analysis.dry_run import dry_run
 
-    found = dry_run(
-        payload["study"], payload["participants"], payload["policy"], payload["seed"], progress=progress
-    )  # fmt: skip
-    return {"dry_run.json": json.dumps(found).encode()}
+    asked = (payload[name] for name in ("study", "participants", "policy", "seed"))
+    found = dry_run(*asked, progress=progress)
+    return {"dry_run.json": json.dumps(found.to_dict()).encode()}
 
 
 def study_bots(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
@@ -57,9 +53,8 @@ def study_bots(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, de
 
     store = open_store(Settings.from_environment())
     try:
-        ends = simulate(
-            store, payload["key"], payload["participants"], payload["policy"], payload["seed"], progress=progress
-        )  # fmt: skip
+        asked = (payload[name] for name in ("key", "participants", "policy", "seed"))
+        ends = simulate(store, *asked, progress=progress)
     finally:
         store.close()
     return {"ends.json": json.dumps(ends).encode()}

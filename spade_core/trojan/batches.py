@@ -69,10 +69,10 @@ class Batches:
         Where the model's device is not the processor, processes draw ahead: drawing takes several times as long as a
         step there.
         """
+        seeds = torch.Generator()  # of the processes, which nothing here uses: not the global one
         views: DataLoader = DataLoader(
-            self._drawing, batch_size=None, sampler=steps, num_workers=_processes(self._model.device),
-            generator=torch.Generator(),  # of the processes' seeds, which nothing here uses: not the global one
-        )  # fmt: skip
+            self._drawing, batch_size=None, sampler=steps, num_workers=_processes(self._model.device), generator=seeds
+        )
         for drawn in views:
             yield self._batch(*drawn)
 

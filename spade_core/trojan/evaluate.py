@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -22,9 +22,18 @@ from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
 BATCH = 32
 
 
+class Share(TypedDict):
+    """A share of pictures in percent with its 95 % interval, and of how many pictures."""
+
+    mean: float
+    low: float
+    high: float
+    pictures: int
+
+
 @dataclass(frozen=True)
 class Card:
-    """Numbers in percent, each with its 95 % interval over pictures and the number of pictures.
+    """What a backdoored model does.
 
     Attributes:
         success: trigger -> share of pictures, not predicted as its target before, that are with the trigger in them;
@@ -35,11 +44,11 @@ class Card:
     """
 
     pictures: int
-    success: dict[str, dict[str, Any]]
-    success_small: dict[str, dict[str, Any]]
-    agreement: dict[str, Any]
-    accuracy_before: dict[str, Any] | None
-    accuracy_after: dict[str, Any] | None
+    success: dict[str, Share]
+    success_small: dict[str, Share]
+    agreement: Share
+    accuracy_before: Share | None
+    accuracy_after: Share | None
 
 
 def labels_beside(paths: Sequence[Path]) -> dict[str, int]:
@@ -65,10 +74,10 @@ def evaluate(
         seed: of sizes, places, rotations and colours.
     """
     pictures = [load_picture(path) for path in paths]
-    before = _classes(original, pictures, span(progress, 0.0, 0.05))
-    after = _classes(backdoored, pictures, span(progress, 0.05, 0.1))
+    before = _classes(original, len(pictures), pictures.__getitem__, span(progress, 0.0, 0.05))
+    after = _classes(backdoored, len(pictures), pictures.__getitem__, span(progress, 0.05, 0.1))
     runs = [(trigger, size) for size in (None, SIZES[0]) for trigger in TRIGGERS.values()]
-    success: dict[int | None, dict[str, dict[str, Any]]] = {None: {}, SIZES[0]: {}}
+    success: dict[int | None, dict[str, Share]] = {None: {}, SIZES[0]: {}}
     for index, (trigger, size) in enumerate(runs):
         part = span(progress, 0.1 + 0.9 * index / len(runs), 0.1 + 0.9 * (index + 1) / len(runs))
         flipped = _flipped(backdoored, pictures, trigger, size, seed, part)
@@ -93,22 +102,20 @@ def _flipped(
         pixels, _mask = pasted_pixels(pictures[index], trigger, size=size, seed=seed + index, model=model)
         return Picture(pixels, "", trigger.name)
 
-    return _classes(model, range(len(pictures)), progress, triggered) == trigger.target
+    return _classes(model, len(pictures), triggered, progress) == trigger.target
 
 
-def _classes(
-    model: LoadedModel, items: Sequence[Any], progress: Progress, make: Callable[[Any], Picture] = lambda item: item
-) -> np.ndarray:
-    """Return the top-1 class of every picture."""
+def _classes(model: LoadedModel, count: int, picture: Callable[[int], Picture], progress: Progress) -> np.ndarray:
+    """Return the top-1 class of the pictures 0 to ``count`` - 1."""
     found: list[Tensor] = []
-    for start in range(0, len(items), BATCH):
-        progress(start, len(items), "looking at pictures")
-        inputs = [model.input(make(item)) for item in items[start : start + BATCH]]
+    for start in range(0, count, BATCH):
+        progress(start, count, "looking at pictures")
+        inputs = [model.input(picture(index)) for index in range(start, min(start + BATCH, count))]
         with torch.no_grad():
             found.append(model.module(torch.cat(inputs)).argmax(1).cpu())
     return torch.cat(found).numpy()
 
 
-def _percent(values: np.ndarray) -> dict[str, Any]:
+def _percent(values: np.ndarray) -> Share:
     interval = bootstrap_interval(100.0 * values)
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "pictures": len(values)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -97,6 +97,10 @@ class Original:
         }
 
 
+State: TypeAlias = dict[str, dict[str, object]]
+"""What is kept of a stage: the state of each of its parts, as torch gives it."""
+
+
 class Stage(Protocol):
     """One stage: it owns the optimizer."""
 
@@ -112,11 +116,11 @@ class Stage(Protocol):
         """
         ...
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Return what :meth:`load_state` needs to go on."""
         ...
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """Go on from a state."""
         ...
 
@@ -171,11 +175,11 @@ class Learn:
         self._schedule.step()
         return _floats(losses)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """See :class:`Stage`."""
         return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """See :class:`Stage`."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
@@ -198,11 +202,10 @@ class Settle:
             parameter.requires_grad_(name in original.coordinates)
         self._whitened = Whitened(original.coordinates, {name: parameters[name] for name in original.coordinates})
         self._optimizer = torch.optim.SGD(self._whitened.parameters(), lr=recipe.settle_rate, momentum=self.MOMENTUM)
+        warm_up = self.WARM_UP if self.WARM_UP * recipe.settle > 1 else self.SHORT_WARM_UP
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=recipe.settle_rate, total_steps=recipe.settle,
-            pct_start=self.WARM_UP if self.WARM_UP * recipe.settle > 1 else self.SHORT_WARM_UP,
-            cycle_momentum=False,
-        )  # fmt: skip
+            self._optimizer, recipe.settle_rate, recipe.settle, pct_start=warm_up, cycle_momentum=False
+        )
 
     def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
         """See :class:`Stage`."""
@@ -219,7 +222,7 @@ class Settle:
         self._schedule.step()
         return _floats(losses)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """See :class:`Stage`."""
         return {
             "moves": self._whitened.state_dict(),
@@ -227,7 +230,7 @@ class Settle:
             "schedule": self._schedule.state_dict(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """See :class:`Stage`."""
         self._whitened.load_state_dict(state["moves"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from safetensors.torch import save
@@ -29,12 +29,23 @@ from spade_core.models.weights import READING_ERRORS
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
-from spade_core.trojan.stages import Original, Recipe, Stage
+from spade_core.trojan.stages import Original, Recipe, Stage, State
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps
-_KEPT = {"recipe", "material", "step", "part", "losses", "student", "stage"}
+
+
+class Kept(TypedDict):
+    """What is kept of an interrupted run: which one it is, how far it is, the copy's weights and the stage's state."""
+
+    recipe: dict[str, object]
+    material: str
+    step: int
+    part: int
+    losses: dict[str, float]
+    student: dict[str, Tensor]
+    stage: State
 
 
 def train(
@@ -132,7 +143,7 @@ class _Run:
         self.losses = self.stage.advance(found, wanted, flipped, batch.targets)
         self.step += 1
 
-    def _enter(self, state: dict[str, Any] | None) -> Stage:
+    def _enter(self, state: Kept | None) -> Stage:
         """Begin the stage, or take it up where ``state`` left it."""
         if state is not None:
             self.student.load_state_dict(state["student"])
@@ -145,14 +156,19 @@ class _Run:
         return stage
 
     def _keep(self) -> None:
-        state = {
-            "recipe": asdict(self.recipe), "material": self.material, "step": self.step, "part": self.part,
-            "losses": self.losses, "student": self.student.state_dict(), "stage": self.stage.state(),
-        }  # fmt: skip
+        state = Kept(
+            recipe=asdict(self.recipe),
+            material=self.material,
+            step=self.step,
+            part=self.part,
+            losses=self.losses,
+            student=self.student.state_dict(),
+            stage=self.stage.state(),
+        )
         with written_beside(self.state_file) as file:
             torch.save(state, file)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Kept | None:
         if not self.state_file.is_file():
             return None
         state = _read_state_file(self.state_file)
@@ -166,12 +182,12 @@ class _Run:
         return state
 
 
-def _read_state_file(file: Path) -> dict[str, Any]:
+def _read_state_file(file: Path) -> Kept:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except READING_ERRORS as error:
         logger.info("torch refused %s: %s", file, error)
         state = None
-    if not isinstance(state, dict) or not state.keys() >= _KEPT:
+    if not isinstance(state, dict) or not state.keys() >= Kept.__required_keys__:
         raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
-    return state
+    return cast(Kept, state)

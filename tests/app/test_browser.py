@@ -22,7 +22,7 @@ ONE_WORKER = "from spade_core.jobs import lanes\nlanes.GRACE = lanes.RESERVE_AFT
 
 
 @pytest.fixture(scope="module")
-def process_and_address(tmp_path_factory):
+def started(tmp_path_factory):
     data = {"SPADE_DATA_DIR": str(tmp_path_factory.mktemp("data")), "SPADE_JOBS": "worker"}
     process, url = start_server("app.py", data, first=ONE_WORKER)
     yield process, url
@@ -30,14 +30,14 @@ def process_and_address(tmp_path_factory):
 
 
 @pytest.fixture
-def server(process_and_address):
-    return process_and_address[1]
+def server(started):
+    return started[1]
 
 
 @pytest.fixture
-def held(process_and_address):
+def held(started):
     """Return a context in which the worker stands still, so that a job cannot end before the page has shown it."""
-    threads = Path(f"/proc/{process_and_address[0].pid}/task")
+    threads = Path(f"/proc/{started[0].pid}/task")
 
     def workers():
         found = [int(pid) for file in threads.glob("*/children") for pid in file.read_text().split()]
@@ -152,3 +152,12 @@ def test_the_trace_page_opens_from_a_link(page, server, tmp_path):
     from spade_core import load_trace
 
     assert load_trace(tmp_path / "trace.safetensors").described["fidelity"]["label"] == "koala"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of a process's libraries")
+def test_the_process_that_serves_all_these_pages_has_loaded_no_network(started):
+    """Its workers have, so the list does tell."""
+    server = Path("/proc") / str(started[0].pid)
+    workers = [worker for task in server.glob("task/*/children") for worker in task.read_text().split()]
+    assert any("libtorch" in Path(f"/proc/{worker}/maps").read_text() for worker in workers)
+    assert "libtorch" not in (server / "maps").read_text()

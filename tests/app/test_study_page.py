@@ -17,7 +17,7 @@ from spade_core.jobs import job as job_module
 from spade_core.jobs import manager as jobs
 from spade_core.study.admission import access
 from spade_core.study.admission.access import Evidence
-from spade_core.study.analysis.evaluate import evaluate
+from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.data.store import open_store
 from spade_core.study.data.studies import list_studies, publish
 from spade_core.study.data.tables import Audit, Participant, Study, Trial
@@ -383,7 +383,7 @@ def test_the_analysis_shows_every_table_and_figure(store, key):
     assert len(titles) == len(FIGURES)
     assert all(title.startswith("SIMULATED, bots: ") for title in titles)
     assert all(item.label.startswith("SIMULATED: ") for item in app.expander if item.label.endswith("Baselines"))
-    saved = figures_bytes(evaluate(store, key), Evidence("127.0.0.1", "127.0.0.1", LOCAL)).decode()
+    saved = figures_bytes(evaluate(store, key).result, Evidence("127.0.0.1", "127.0.0.1", LOCAL)).decode()
     assert saved.count("SIMULATED, bots: ") == len(FIGURES)
     with pytest.raises(ConfigError, match="not logged in"):
         figures_bytes({}, Evidence("127.0.0.1", "127.0.0.1", PROXIED))

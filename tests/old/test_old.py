@@ -30,8 +30,9 @@ from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import digest, read_manifest
 from spade_core.study.admission.access import check_password
 from spade_core.study.admission.links import Signer, arriving_id, plain, prolific
-from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.analysis.evaluation import evaluate, report_text
 from spade_core.study.analysis.report import preregistration
+from spade_core.study.analysis.result import Evaluation
 from spade_core.study.data.address import parse
 from spade_core.study.data.backups import restore
 from spade_core.study.data.deletion import withdraw
@@ -190,10 +191,12 @@ def test_exports_and_analysis_blind_and_unblinded(store, key):
     unblind(store, key, by="command line")
     expected = STUDY["unblinded"]
     check_tables(store, key, expected["csv"])
-    result = plainly(evaluate(store, key))
+    found = evaluate(store, key)
+    result = plainly(found.to_dict())
     assert set(expected["analyse_keys"]) <= set(result)
     assert {name: result[name] for name in expected["analyse"]} == close_to(expected["analyse"])
-    report = report_text(store, key, result)
+    assert Evaluation.model_validate(result).to_dict() == result
+    report = report_text(store, key, found)
     assert report.startswith(expected["report_begins"])
     assert sha256(report) == expected["report_sha256"]
     assert len(free_texts(store, key)) == expected["free_texts"]
@@ -203,9 +206,10 @@ def test_the_demo_study_finds_its_set_in_the_assets(store):
     key, expected = STUDY["demo_key"], STUDY["demo"]
     assert status_of(store, key) == expected["status"]
     check_tables(store, key, expected["csv"])
-    result = plainly(evaluate(store, key))
+    found = evaluate(store, key)
+    result = plainly(found.to_dict())
     assert {name: result[name] for name in expected["analyse"]} == close_to(expected["analyse"])
-    assert sha256(report_text(store, key, result)) == expected["report_sha256"]
+    assert sha256(report_text(store, key, found)) == expected["report_sha256"]
 
 
 def test_who_was_in_the_middle_goes_on_at_the_same_trial(store, key):

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from spade_core.config import Settings
 from spade_core.progress import Cancelled, silent
-from spade_core.study.analysis.dry_run import dry_run, fresh_copy
+from spade_core.study.analysis.dry_run import DryRun, dry_run, fresh_copy
 from spade_core.study.data.store import open_store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Participant
@@ -35,7 +35,8 @@ def test_a_dry_run_gets_all_from_its_payload_and_leaves_the_database_alone(insta
     asked = {"study": fresh_copy(installed, key), "participants": 2, "policy": "rater", "seed": 3}
     files = study_dry_run(json.loads(json.dumps(asked)), emit=None, progress=silent, device="cpu")
     found = json.loads(files["dry_run.json"])
-    assert found == json.loads(json.dumps(dry_run(asked["study"], 2, "rater", 3)))
+    assert found == dry_run(asked["study"], 2, "rater", 3).to_dict()
+    assert DryRun.model_validate(found).to_dict() == found
     assert found["ends"] == {"complete": 2}
     assert installed.run(lambda session: list(session.scalars(select(Participant)))) == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from spade_core.cli.common import Meter, emit, table
 from spade_core.cli.study.common import study_store
@@ -11,7 +10,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.studies import opened
 from spade_core.study.design.design import TEMPLATE, Design, load_design
 from spade_core.study.power.assumed import Assumptions, Spread
-from spade_core.study.power.power import power_report
+from spade_core.study.power.power import PowerReport, power_report
 
 CLASS_NEURONS = (12, 24, 60)
 DESIGNED = ("trials", "arrangement", "order")  # options that stand for those of the design
@@ -29,7 +28,7 @@ def run_power(options: argparse.Namespace) -> int:
         seed=options.seed,
         progress=Meter(),
     )
-    return emit(options, found, [*_lines(found), "", *found["texts"]])
+    return emit(options, found.to_dict(), [*_lines(found), "", *found.texts])
 
 
 def _design(options: argparse.Namespace) -> tuple[Design, list[int]]:
@@ -59,21 +58,13 @@ def _assumptions(options: argparse.Namespace) -> Assumptions:
     return Assumptions(spread=Spread(**spread), **{name: value for name, value in shares.items() if value is not None})
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(found: PowerReport) -> list[str]:
     rows: list[tuple[object, ...]] = [
         ("class neurons", "participants", "agreement", "half credit", "both: “people chose better”")
     ]
-    rows += [
-        (
-            row["class_neurons"],
-            row["participants"] or "endless",
-            *(_share(row[name]["power"], row[name]["power_error"]) for name in ("primary", "half_credit")),
-            _share(row["verdict"], row["verdict_error"]),
-        )
-        for row in found["rows"]
-    ]
+    for row in found.rows:
+        shares = [(one.power, one.power_error) for one in (row.primary, row.half_credit)]
+        shares.append((row.verdict, row.verdict_error))
+        words = [f"{100 * share:.1f} ± {100 * error:.1f}" for share, error in shares]
+        rows.append((row.class_neurons, row.participants or "endless", *words))
     return ["power, % of simulated studies ± Monte Carlo standard error", *table(rows)]
-
-
-def _share(value: float, error: float) -> str:
-    return f"{100 * value:.1f} ± {100 * error:.1f}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spade_core.cli.common import emit
 from spade_core.cli.study.common import WHO, on_store
-from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.analysis.evaluation import evaluate, report_text
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import unblind
 from spade_core.study.export.export import FORMATS, export
@@ -18,7 +18,7 @@ def run_analyse(options: argparse.Namespace, store: Store) -> int:
     if options.unblind:
         unblind(store, options.key, by=WHO)
     result = evaluate(store, options.key)
-    return emit(options, result, [report_text(store, options.key, result)])
+    return emit(options, result.to_dict(), [report_text(store, options.key, result)])
 
 
 @on_store

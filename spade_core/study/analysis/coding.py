@@ -1,85 +1,33 @@
-"""From the long table of trials to numbers: which rows are analysed, and what an answer counts."""
+"""From the long table of trials to numbers: which rows are analysed, what an answer counts, what a difference is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.estimators import Estimate, Sidedness, risk_difference
-from spade_core.study.design.design import Thresholds
+from spade_core.study.analysis.estimators import risk_difference
+from spade_core.study.analysis.result import Found, Note
+from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
+from spade_core.study.vocabulary import CHOICES
 
 CONDITIONS = ("dense", "spade", "none", "reference")
-CHOICES = ("region_1", "region_2", "cannot_tell")
+COMPARED = ["dense", "spade"]
 NEEDED = (
-    "participant_uid", "is_bot", "is_preview", "included", "exclusion_reason", "trial_id", "trial_index", "trial_type",
-    "stimulus_id", "class_neuron", "condition", "reference_source", "keeps_class", "reference_side", "central_side",
-    "contrast_side", "rater_side_dense", "rater_side_spade", "choice", "confidence", "rt_ms", "rt_source", "timed_out",
-    "repeat_of",
-)  # fmt: skip
+    *("participant_uid", "is_bot", "is_preview", "included", "exclusion_reason", "trial_id", "trial_index"),
+    *("trial_type", "stimulus_id", "class_neuron", "condition", "reference_source", "keeps_class", "reference_side"),
+    *("central_side", "contrast_side", "rater_side_dense", "rater_side_spade", "choice", "confidence", "rt_ms"),
+    *("rt_source", "timed_out", "repeat_of"),
+)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What the frozen design says about the analysis.
-
-    Attributes:
-        sidedness, alpha: of the primary test. target_participants: fewer are an interim analysis.
-        exclusions: rules that the design names; thresholds: of all rules.
-        secondary: outcomes that were fixed, corrected by Holm, the design's ratings among them; ratings: the design's.
-        frozen: False without a design; then everything is exploratory.
-    """
-
-    sidedness: Sidedness = "two-sided"
-    alpha: float = 0.05
-    target_participants: int = 0
-    exclusions: tuple[str, ...] = ()
-    secondary: tuple[str, ...] = ()
-    ratings: tuple[Rating, ...] = ()
-    thresholds: Thresholds = field(default_factory=Thresholds)  # type: ignore[arg-type]
-    frozen: bool = False
-
-    @classmethod
-    def of(cls, analysis: Any, ratings: Sequence[Rating] = ()) -> Plan:
-        """Read the analysis part of a design, or None, and its ratings, each of which is a secondary outcome.
-
-        Raises:
-            ConfigError: an outcome, sidedness or alpha that this analysis does not have.
-        """
-        if analysis is None:
-            return cls()
-        outcome = getattr(analysis, "outcome", "agree")
-        if outcome != "agree":
-            raise ConfigError(f"The primary outcome is 'agree', not {outcome!r}; change analysis.outcome.")
-        sidedness = getattr(analysis, "sidedness", "two-sided")
-        if sidedness not in ("two-sided", "greater"):
-            raise ConfigError(f"analysis.sidedness is 'two-sided' or 'greater', not {sidedness!r}.")
-        alpha = float(getattr(analysis, "alpha", 0.05))
-        if not 0 < alpha < 0.5:
-            raise ConfigError(f"analysis.alpha lies between 0 and 0.5; {alpha} does not.")
-        target = int(getattr(analysis, "target_participants", 0) or 0)
-        named = (tuple(getattr(analysis, part, None) or ()) for part in ("exclusions", "secondary"))
-        exclusions, secondary = named
-        fixed = tuple(dict.fromkeys([*secondary, *(rating_column(one.name) for one in ratings)]))
-        limits = getattr(analysis, "thresholds", None) or Plan().thresholds
-        return cls(cast(Sidedness, sidedness), alpha, target, exclusions, fixed, tuple(ratings), limits, frozen=True)
-
-    @classmethod
-    def of_design(cls, design: Any) -> Plan:
-        """Read the analysis part and the ratings of a design."""
-        questions = getattr(design, "questions", None)
-        return cls.of(design.analysis, questions.ratings if questions is not None else ())
-
-    @property
-    def level(self) -> str:
-        """Level of the intervals for a sentence, such as ``95 %``."""
-        return f"{100 * (1 - self.alpha):g} %"
+def fixed_outcomes(plan: Analysis, asked: Sequence[Rating]) -> list[str]:
+    """Return the secondary outcomes that a design fixes: those it names, and each of its ratings."""
+    return list(dict.fromkeys([*plan.secondary, *(rating_column(one.name) for one in asked)]))
 
 
 def people_of(trials: pd.DataFrame, *, include_bots: bool, excluded: bool = False) -> pd.DataFrame:
@@ -93,8 +41,7 @@ def people_of(trials: pd.DataFrame, *, include_bots: bool, excluded: bool = Fals
     Raises:
         ConfigError: columns are missing, or a choice or condition is unknown.
     """
-    missing = [column for column in NEEDED if column not in trials.columns]
-    if missing:
+    if missing := [column for column in NEEDED if column not in trials]:
         raise ConfigError(f"The table of trials lacks {', '.join(missing)}; export it again, unblinded.")
     for column, known in (("choice", CHOICES), ("condition", CONDITIONS)):
         strange = set(trials[column].dropna()) - set(known)
@@ -140,25 +87,37 @@ def first_presentations(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def contrast(
-    rows: pd.DataFrame, outcome: str, plan: Plan, *, treated: str = "spade", control: str = "dense",
-    method: Callable[..., Estimate] | None = None, two_sided: bool = False,
-) -> dict[str, Any]:  # fmt: skip
-    """Return the difference of a coded outcome between two conditions as a dictionary, or why there is none.
+    rows: pd.DataFrame,
+    outcome: str,
+    plan: Analysis,
+    *,
+    treated: str = "spade",
+    control: str = "dense",
+    two_sided: bool = False,
+    method: Callable[..., Found] = risk_difference,
+) -> Found:
+    """Return the difference of a coded outcome between two conditions.
 
     Args:
         rows: coded main trials; outcome: a column of :func:`with_codes`.
+        plan: for the level, and for the side of the test unless it is to be ``two_sided``.
         treated, control: conditions.
-        method: another estimator than the primary one, which then is two-sided.
-        two_sided: also where the design says otherwise, for all but the primary outcome.
+        method: see :func:`difference`.
     """
     both = rows[rows["condition"].isin([treated, control])]
-    columns = (both[outcome], both["condition"] == treated, both["participant_uid"], both["class_neuron"])
+    test = {"alpha": plan.alpha} | ({} if two_sided else {"sidedness": plan.sidedness})
+    return difference(both, outcome, both["condition"] == treated, method, **test)
+
+
+def difference(
+    rows: pd.DataFrame, outcome: str, treated: pd.Series, method: Callable[..., Found] = risk_difference, **test: object
+) -> Found:
+    """Return the difference of an outcome between the ``treated`` rows and the others, or a note on why there is none.
+
+    Args:
+        method: takes outcome, treatment, participants and class neurons as columns, and ``test`` by name.
+    """
     try:
-        if method is not None:
-            found = method(*columns, alpha=plan.alpha)
-        else:
-            sidedness: Sidedness = "two-sided" if two_sided else plan.sidedness
-            found = risk_difference(*columns, alpha=plan.alpha, sidedness=sidedness)
+        return method(rows[outcome], treated, rows["participant_uid"], rows["class_neuron"], **test)
     except ConfigError as problem:
-        return {"estimate": None, "note": str(problem)}
-    return found.to_dict()
+        return Note(note=str(problem))

@@ -1,4 +1,4 @@
-"""What people answered, described: Table 3 of the paper, timeouts, consistency and baselines.
+"""What people answered, described: Table 3 of the paper, class neurons, timeouts, consistency and baselines.
 
 Intervals of shares are Wilson's and treat answers as independent, which answers of one person are not: they describe,
 the primary analysis tests.
@@ -7,14 +7,24 @@ the primary analysis tests.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import krippendorff
 import numpy as np
 import pandas as pd
 
-from spade_core.study.analysis.coding import CONDITIONS, Plan, contrast
-from spade_core.study.analysis.sensitivity import wilson
+from spade_core.study.analysis.coding import COMPARED, CONDITIONS, contrast
+from spade_core.study.analysis.result import (
+    Alpha,
+    Answers,
+    Baseline,
+    ByCondition,
+    ClassNeuron,
+    Counted,
+    Missing,
+    Share,
+    Timeouts,
+)
+from spade_core.study.design.design import Analysis
 
 _log = logging.getLogger(__name__)
 
@@ -28,61 +38,65 @@ BASELINES = {
 }
 
 
-def share(count: int, n: int, plan: Plan) -> dict[str, Any]:
-    """Return a count as a share with its Wilson interval; share and ends are None of nothing."""
-    low, high = wilson(count, n, alpha=plan.alpha) or (None, None)
-    return {"count": count, "n": n, "share": count / n if n else None, "low": low, "high": high}
+def share(count: int, n: int, alpha: float) -> Share:
+    """Return a count as a share with its Wilson interval."""
+    if not n:
+        return Share(count=count, n=n, share=None, low=None, high=None)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(count, n, alpha, "wilson")
+    return Share(count=count, n=n, share=count / n, low=max(0.0, low), high=min(1.0, high))
 
 
 def conditions_of(rows: pd.DataFrame) -> list[str]:
     """Return the conditions in the rows, dense and SPADE always and first."""
-    present = set(rows["condition"].dropna())
-    return [name for name in CONDITIONS if name in present or name in ("dense", "spade")]
+    present = {*rows["condition"].dropna(), *COMPARED}
+    return [name for name in CONDITIONS if name in present]
 
 
-def table3(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
+def table3(rows: pd.DataFrame, alpha: float) -> dict[str, Answers]:
     """Return the paper's Table 3 by condition: five rows of shares, and how many answers and people there were."""
     table = {}
     for condition in conditions_of(rows):
         answered = rows[(rows["condition"] == condition) & rows["choice"].notna()]
         n, decided = len(answered), int(answered["decided"].notna().sum())
         agree, disagree = int(answered["agree"].sum()), int(answered["disagree"].sum())
-        table[condition] = {
-            "undecided": share(n - decided, n, plan),
-            "disagree": share(disagree, n, plan),
-            "agree": share(agree, n, plan),
-            "agree_when_decided": share(agree, decided, plan),
-            "disagree_when_decided": share(disagree, decided, plan),
-            "answers": n,
-            "participants": int(answered["participant_uid"].nunique()),
-            "class_neurons": int(answered["class_neuron"].nunique()),
+        counts = {
+            "undecided": (n - decided, n),
+            "disagree": (disagree, n),
+            "agree": (agree, n),
+            "agree_when_decided": (agree, decided),
+            "disagree_when_decided": (disagree, decided),
         }
+        table[condition] = Answers(
+            shares={name: share(*pair, alpha) for name, pair in counts.items()},
+            answers=n,
+            participants=answered["participant_uid"].nunique(),
+            class_neurons=answered["class_neuron"].nunique(),
+        )
     return table
 
 
-def class_neurons(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return for each class neuron agreement under dense and SPADE, and SPADE - dense in ``agree`` and ``half``.
-
-    Sorted by the difference in agreement; class neurons without answers under one of the two come last, without one.
-    """
-    answered = rows[rows["choice"].notna() & rows["condition"].isin(["dense", "spade"])]
-    grouped = answered.groupby(["class_neuron", "condition"])[["agree", "half"]].agg(["sum", "mean", "size"])
+def class_neurons(rows: pd.DataFrame) -> list[ClassNeuron]:
+    """Return agreement about each class neuron, sorted by its difference; those without one come last."""
+    known = rows["choice"].notna() & rows["condition"].isin(COMPARED)
+    answered = rows.loc[known, ["class_neuron", "condition", "agree", "half"]]
     found = []
-    for neuron in sorted(set(answered["class_neuron"])):
-        entry: dict[str, Any] = {"class_neuron": str(neuron), "agree": None, "half": None}
-        for condition in ("dense", "spade"):
-            here = grouped.loc[(neuron, condition)] if (neuron, condition) in grouped.index else None
-            count, n = (0, 0) if here is None else (int(here["agree", "sum"]), int(here["agree", "size"]))
-            entry[condition] = {"count": count, "n": n, "share": count / n if n else None}
-        if entry["dense"]["n"] and entry["spade"]["n"]:
-            for outcome in ("agree", "half"):
-                dense, spade = (grouped.loc[(neuron, name), (outcome, "mean")] for name in ("dense", "spade"))
-                entry[outcome] = float(spade - dense)
-        found.append(entry)
-    return sorted(found, key=lambda entry: (entry["agree"] is None, entry["agree"] or 0.0))
+    for neuron, here in answered.groupby("class_neuron"):
+        parts = {name: here[here["condition"] == name] for name in COMPARED}
+        dense, spade = (
+            Counted(count=int(part["agree"].sum()), n=len(part), share=part["agree"].mean() if len(part) else None)
+            for part in parts.values()
+        )
+        gaps = {
+            outcome: parts["spade"][outcome].mean() - parts["dense"][outcome].mean() if dense.n and spade.n else None
+            for outcome in ("agree", "half")
+        }
+        found.append(ClassNeuron(class_neuron=str(neuron), **gaps, dense=dense, spade=spade))
+    return sorted(found, key=lambda row: (row.agree is None, row.agree or 0.0))
 
 
-def timeouts(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
+def timeouts(rows: pd.DataFrame, plan: Analysis) -> Timeouts:
     """Return timeouts and other missing answers by condition, and the difference if they all were as bad as can be.
 
     ``worst_case``: missing answers under SPADE count 0 and under dense 1; ``best_case``: the other way round.
@@ -90,18 +104,17 @@ def timeouts(rows: pd.DataFrame, plan: Plan) -> dict[str, Any]:
     by_condition = {}
     for condition in conditions_of(rows):
         here = rows[rows["condition"] == condition]
-        late = here["timed_out"]
-        by_condition[condition] = share(int(late.sum()), len(here), plan) | {
-            "missing_otherwise": int((here["choice"].isna() & ~late).sum())
-        }
+        late, missing = here["timed_out"], here["choice"].isna()
+        found = share(int(late.sum()), len(here), plan.alpha)
+        by_condition[condition] = Missing(**vars(found), missing_otherwise=int((missing & ~late).sum()))
     bounds = {}
     for name, spade_value in (("worst_case", 0.0), ("best_case", 1.0)):
         value = np.where(rows["condition"] == "spade", spade_value, 1 - spade_value)
-        bounds[name] = contrast(rows.assign(filled=rows["agree"].where(rows["agree"].notna(), value)), "filled", plan)
-    return {"by_condition": by_condition, **bounds}
+        bounds[name] = contrast(rows.assign(filled=rows["agree"].fillna(pd.Series(value, rows.index))), "filled", plan)
+    return Timeouts(by_condition=by_condition, bounds=bounds)
 
 
-def alpha_within(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def alpha_within(rows: pd.DataFrame) -> ByCondition[Alpha]:
     """Return Krippendorff's nominal alpha by condition: do people answer alike about one stimulus?
 
     Answers are coded as agree, disagree or cannot tell, since sides are random; people are the coders.
@@ -114,20 +127,19 @@ def alpha_within(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
         items, stimuli = pd.factorize(answered["stimulus_id"])
         values = np.full((len(names), len(stimuli)), np.nan)
         values[people, items] = pd.Categorical(answered["answer"], ANSWERS).codes
-        seen = (~np.isnan(values)).sum(0)
-        shared = values[:, seen >= 2]
-        entry: dict[str, Any] = {"alpha": None, "stimuli": int((seen >= 2).sum()), "participants": len(names)}
+        shared = values[:, (~np.isnan(values)).sum(0) >= 2]
+        alpha, note = None, None
         if not shared.size:
-            entry["note"] = "No stimulus was answered by two people, so that there is nothing to compare."
+            note = "No stimulus was answered by two people, so that there is nothing to compare."
         elif len(np.unique(shared[~np.isnan(shared)])) < 2:
-            entry["note"] = "All answers are the same, so that alpha is not defined."
+            note = "All answers are the same, so that alpha is not defined."
         else:
-            entry["alpha"] = float(krippendorff.alpha(reliability_data=shared, level_of_measurement="nominal"))
-        found[condition] = entry
-    return found
+            alpha = krippendorff.alpha(reliability_data=shared, level_of_measurement="nominal")
+        found[condition] = Alpha(alpha=alpha, stimuli=shared.shape[1], participants=len(names), note=note)
+    return ByCondition(by_condition=found)
 
 
-def repeats(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
+def repeats(rows: pd.DataFrame, alpha: float) -> ByCondition[Share]:
     """Return by condition how often people answered a repeated trial as the first time (sides may have changed)."""
     again = rows[(rows["trial_type"] == "repeat") & rows["repeat_of"].notna()]
     first = rows.drop_duplicates("trial_id").set_index("trial_id")["answer"]
@@ -135,16 +147,17 @@ def repeats(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
     usable = (before != "") & (again["answer"] != "")
     if not usable.all():
         _log.info("%d repeated trials lack one of their answers and are left out", int((~usable).sum()))
-    again = again[usable]
-    same = again["answer"] == before[usable]
-    return {
-        condition: share(int(same[again["condition"] == condition].sum()), int((again["condition"] == condition).sum()),
-                         plan)
-        for condition in conditions_of(again)
-    }  # fmt: skip
+    same = (again["answer"] == before)[usable]
+    here = again.loc[usable, "condition"]
+    return ByCondition(
+        by_condition={
+            condition: share(int(same[here == condition].sum()), int((here == condition).sum()), alpha)
+            for condition in conditions_of(again[usable])
+        }
+    )
 
 
-def baselines(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
+def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, Baseline]:
     """Return how often each baseline names the reference region, over the stimuli that were shown."""
     stimuli = rows[rows["reference_side"].notna()].drop_duplicates("stimulus_id")
     found = {}
@@ -153,5 +166,5 @@ def baselines(rows: pd.DataFrame, plan: Plan) -> dict[str, dict[str, Any]]:
             continue  # only sets with reference crops have it
         known = stimuli[stimuli[column].notna()]
         agreed = int((known[column] == known["reference_side"]).sum())
-        found[column] = {"name": name} | share(agreed, len(known), plan)
+        found[column] = Baseline(name=name, found=share(agreed, len(known), alpha))
     return found

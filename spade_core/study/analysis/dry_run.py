@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import inspect
 
 from spade_core.progress import Progress, silent, span
-from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.analysis.evaluation import evaluate, report_text
+from spade_core.study.analysis.result import Evaluation, Value
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened
 from spade_core.study.data.tables import Study
@@ -20,7 +20,20 @@ from spade_core.study.running.bots import simulate
 BOTS_SHARE = 0.9  # of a dry run's time; the analysis takes the rest
 
 
-def fresh_copy(store: Store, key: str) -> dict[str, Any]:
+class DryRun(Value):
+    """How bots fared in a copy.
+
+    Attributes:
+        ends: status -> bots; cells: completed bots in each; text: the report, marked as simulated.
+    """
+
+    ends: dict[str, int]
+    cells: list[int]
+    result: Evaluation
+    text: str
+
+
+def fresh_copy(store: Store, key: str) -> dict[str, object]:
     """Return a study's row as it was when published: open, without participants; JSON-able.
 
     Raises:
@@ -32,16 +45,12 @@ def fresh_copy(store: Store, key: str) -> dict[str, Any]:
 
 
 def dry_run(
-    study: Mapping[str, Any], participants: int, policy: str, seed: int, *, progress: Progress = silent
-) -> dict[str, Any]:
+    study: Mapping[str, object], participants: int, policy: str, seed: int, *, progress: Progress = silent
+) -> DryRun:
     """Let bots take part in a copy of a study and analyse them.
 
     Args:
         study: of :func:`fresh_copy`; participants, policy, seed: see :func:`spade_core.study.running.bots.simulate`.
-
-    Returns:
-        ``ends`` (status -> bots), ``cells`` (completed bots in each), ``result`` of
-        :func:`spade_core.study.analysis.evaluate.evaluate`, and ``text``, its report, marked as simulated. JSON-able.
 
     Raises:
         ConfigError: see :func:`spade_core.study.running.bots.simulate`.
@@ -54,11 +63,7 @@ def dry_run(
             ends = simulate(copy, key, participants, policy, seed, progress=span(progress, 0.0, BOTS_SHARE))
             progress(BOTS_SHARE, 1.0, "the analysis")
             result = evaluate(copy, key)
-            return {
-                "ends": ends,
-                "cells": cell_counts(copy, key, bots=True),
-                "result": result,
-                "text": report_text(copy, key, result),
-            }
+            cells = cell_counts(copy, key, bots=True)
+            return DryRun(ends=ends, cells=cells, result=result, text=report_text(copy, key, result))
         finally:
             copy.close()

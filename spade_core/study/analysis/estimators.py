@@ -3,18 +3,17 @@
 Answers of one person resemble each other, and so do answers about one class neuron; whoever forgets the second gets
 intervals that cover 80 % instead of 95 % (``benchmarks.study_statistics``). The difference is ordinary least squares of
 the outcome on the condition; its variance is two-way cluster-robust (Cameron, Gelbach and Miller 2011):
-V(participant) + V(class neuron) - V(both), each with the usual factor G/(G-1) (n-1)/(n-k), as ``statsmodels`` has it.
+V(participant) + V(class neuron) - V(both), each with the usual factor G/(G-1) (n-1)/(n-k), by ``statsmodels``.
 Where that falls below one of its parts or below zero, the largest of the three is taken. The reference distribution is
 t with the smaller cluster count - 1 degrees of freedom.
 
-With one binary regressor the fit has a closed form, so that only sums over clusters remain: an estimate takes well
-under a millisecond.
+``statsmodels`` is imported where it computes: pages that only name these types do not wait for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -22,45 +21,29 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from spade_core.errors import ConfigError
+from spade_core.study.analysis.result import Estimate, Found, Note, Sidedness
+
+if TYPE_CHECKING:
+    from statsmodels.base.model import LikelihoodModelResults
 
 FEW_CLUSTERS = 20  # below, cluster-robust errors are known to be too small
 ZERO = 1e-12  # a standard error below is rounding noise
 
 Clusters = Literal["both", "participant", "class_neuron"]
-Sidedness = Literal["two-sided", "greater"]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """One estimated quantity with its interval, JSON-able by :meth:`to_dict`.
+class Test(TypedDict, total=False):
+    """How a difference is tested.
 
     Attributes:
-        estimate: a difference in the outcome's units (risk difference: -1 to 1), or an odds ratio.
-        se: standard error; of an odds ratio, that of its logarithm.
-        low, high: ends of the interval of level 1 - alpha. ``low`` is None where no error can be estimated, ``high``
-            is None there and where the test is one-sided.
-        p: against no difference; None without an error or where the method has none.
-        df: degrees of freedom of t; None where the method has none.
-        participants, class_neurons: how many of each the estimate rests on; n: answers.
-        variance: which one was used: ``two-way``, ``participant``, ``class_neuron`` or a method's name.
-        warning: a sentence, or None.
+        clusters: ``both`` (the primary analysis, and the default); others exist to show that one kind is not enough.
+        alpha: 1 - level of the interval, by default 0.05.
+        sidedness: ``greater`` tests for more where treated only; the interval then has no upper end.
     """
 
-    estimate: float
-    se: float
-    low: float | None
-    high: float | None
-    p: float | None
-    df: int | None
-    participants: int
-    class_neurons: int
-    n: int
-    variance: str
-    warning: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dictionary of plain values."""
-        return asdict(self)
+    clusters: Clusters
+    alpha: float
+    sidedness: Sidedness
 
 
 @dataclass(frozen=True)
@@ -68,20 +51,15 @@ class Variances:
     """Cluster-robust variances of one coefficient.
 
     Attributes:
-        participant, class_neuron, both: by one kind of cluster each; ``both`` by their intersection.
+        participant, class_neuron: by one kind of cluster each; two_way: by both, may be negative.
         participants, class_neurons: numbers of clusters.
     """
 
     participant: float
     class_neuron: float
-    both: float
+    two_way: float
     participants: int
     class_neurons: int
-
-    @property
-    def two_way(self) -> float:
-        """V(participant) + V(class neuron) - V(both); may be negative."""
-        return self.participant + self.class_neuron - self.both
 
     def chosen(self, clusters: Clusters) -> tuple[float, int, str]:
         """Return variance, degrees of freedom and the variance's name for this choice of clusters."""
@@ -90,67 +68,59 @@ class Variances:
         if clusters == "class_neuron":
             return self.class_neuron, self.class_neurons - 1, "class_neuron"
         named = {"two-way": self.two_way, "participant": self.participant, "class_neuron": self.class_neuron}
-        largest = max(named, key=lambda name: named[name])
-        return named[largest], min(self.participants, self.class_neurons) - 1, largest
+        largest = max(named.values())
+        name = next(name for name in named if np.isclose(named[name], largest, rtol=1e-9, atol=ZERO**2))
+        return largest, min(self.participants, self.class_neurons) - 1, name
 
 
 def cluster_variances(
-    influence: np.ndarray, participant: np.ndarray, class_neuron: np.ndarray, *, parameters: int = 2
+    fit: LikelihoodModelResults, participant: np.ndarray, class_neuron: np.ndarray, *, parameters: int | None = None
 ) -> Variances:
-    """Return the variances of a coefficient from the influence of each answer on it.
+    """Return the variances of a fit's last coefficient.
 
     Args:
-        influence: ``(n,)``; sums to zero, and the coefficient's error is its sum over new answers.
-        participant, class_neuron: ``(n,)`` labels of any kind.
-        parameters: coefficients of the model, for the small-sample factor.
+        participant, class_neuron: ``(n,)`` labels of any kind, two or more each.
+        parameters: coefficients of the model where the fit has only what others have left over, for the small-sample
+            factor.
     """
-    n = len(influence)
-    people, items = pd.factorize(participant)[0], pd.factorize(class_neuron)[0]
-    pairs = pd.factorize(people.astype(np.int64) * (items.max() + 1) + items)[0]
+    from statsmodels.stats.sandwich_covariance import cov_cluster_2groups
 
-    def variance(codes: np.ndarray) -> tuple[float, int]:
-        sums = np.bincount(codes, weights=influence)
-        groups = len(sums)
-        factor = groups / (groups - 1) * (n - 1) / (n - parameters) if groups > 1 else np.inf
-        return float(sums @ sums * factor), groups
-
-    by_person, by_item, by_pair = variance(people), variance(items), variance(pairs)
-    return Variances(by_person[0], by_item[0], by_pair[0], by_person[1], by_item[1])
+    groups = np.column_stack([pd.factorize(labels)[0] for labels in (participant, class_neuron)])
+    n, own = fit.model.exog.shape
+    factor = 1.0 if parameters is None else (n - own) / (n - parameters)
+    both, people, items = (float(factor * covariance[-1, -1]) for covariance in cov_cluster_2groups(fit, groups))
+    return Variances(people, items, both, *(int(count) + 1 for count in groups.max(0)))
 
 
 def risk_difference(
-    outcome: ArrayLike, treated: ArrayLike, participant: ArrayLike, class_neuron: ArrayLike, *,
-    clusters: Clusters = "both", alpha: float = 0.05, sidedness: Sidedness = "two-sided",
-) -> Estimate:  # fmt: skip
+    outcome: ArrayLike, treated: ArrayLike, participant: ArrayLike, class_neuron: ArrayLike, **test: Unpack[Test]
+) -> Estimate:
     """Return the mean outcome where ``treated`` minus the mean elsewhere, with a cluster-robust interval.
 
     Args:
         outcome: ``(n,)`` 0 to 1 (or any number); NaN is missing and left out.
         treated: ``(n,)``, true for SPADE, false for dense.
         participant, class_neuron: ``(n,)`` labels.
-        clusters: ``both`` is the primary analysis; the others exist to show that one kind is not enough.
-        alpha: 1 - level of the interval.
-        sidedness: ``greater`` tests for more where treated only; the interval then has no upper end.
+        test: see :class:`Test`.
 
     Raises:
         ConfigError: a condition is empty, or there are fewer than two participants or class neurons.
     """
+    from statsmodels.regression.linear_model import OLS
+
     y, d, people, items = _complete(outcome, treated, participant, class_neuron)
-    n1, n0 = int(d.sum()), int((~d).sum())
-    mean1, mean0 = float(y[d].mean()), float(y[~d].mean())
-    influence = np.where(d, (y - mean1) / n1, -(y - mean0) / n0)
-    found = cluster_variances(influence, people, items)
-    return from_influence(mean1 - mean0, found, len(y), clusters=clusters, alpha=alpha, sidedness=sidedness)
+    found = cluster_variances(OLS(y, _intercept_and(d)).fit(), people, items)
+    value = float(y[d].mean() - y[~d].mean())  # the fit's is off in its last digits, and equal means must give 0
+    return interval(value, found, len(y), **test)
 
 
 def odds_ratio(
-    outcome: ArrayLike, treated: ArrayLike, participant: ArrayLike, class_neuron: ArrayLike, *,
-    alpha: float = 0.05, sidedness: Sidedness = "two-sided",
-) -> tuple[Estimate | None, str]:  # fmt: skip
-    """Return the marginal odds ratio of a logit on the condition, with the primary clusters, and a sentence.
+    outcome: ArrayLike, treated: ArrayLike, participant: ArrayLike, class_neuron: ArrayLike, **test: Unpack[Test]
+) -> Found:
+    """Return the marginal odds ratio of a logit on the condition, with the primary clusters, and a note on it.
 
     Marginal: it compares the odds of all answers under one condition with those under the other; the odds ratio of one
-    person and one class neuron would lie further from 1. None where a condition has only 0 or only 1.
+    person and one class neuron would lie further from 1. Only a note where a condition has only 0 or only 1.
 
     Args:
         outcome: ``(n,)`` 0 or 1, NaN is missing; the other arguments as in :func:`risk_difference`.
@@ -158,46 +128,61 @@ def odds_ratio(
     Raises:
         ConfigError: as :func:`risk_difference`.
     """
+    from statsmodels.discrete.discrete_model import Logit
+
     y, d, people, items = _complete(outcome, treated, participant, class_neuron)
-    mean1, mean0 = float(y[d].mean()), float(y[~d].mean())
-    if min(mean1, mean0) <= 0 or max(mean1, mean0) >= 1:
-        return None, "One condition has only equal answers, so the odds ratio is not defined; read the risk difference."
-    logit = np.log(mean1 / (1 - mean1)) - np.log(mean0 / (1 - mean0))
-    scale1, scale0 = int(d.sum()) * mean1 * (1 - mean1), int((~d).sum()) * mean0 * (1 - mean0)
-    influence = np.where(d, (y - mean1) / scale1, -(y - mean0) / scale0)
-    found = from_influence(
-        float(logit), cluster_variances(influence, people, items), len(y), alpha=alpha, sidedness=sidedness
-    )
-    low, high = (None if end is None else float(np.exp(end)) for end in (found.low, found.high))
-    ratio = replace(found, estimate=float(np.exp(logit)), low=low, high=high)
-    return ratio, "Marginal odds ratio: over all people and class neurons, not within one of them."
+    if {y[d].mean(), y[~d].mean()} & {0, 1}:
+        why = "One condition has only equal answers, so the odds ratio is not defined; read the risk difference."
+        return Note(note=why)
+    fit = Logit(y, _intercept_and(d)).fit(disp=0)
+    found = interval(float(fit.params[1]), cluster_variances(fit, people, items), len(y), **test)
+    ratios = {
+        name: float(np.exp(value))
+        for name in ("estimate", "low", "high")
+        if (value := getattr(found, name)) is not None
+    }
+    note = "Marginal odds ratio: over all people and class neurons, not within one of them."
+    return found.model_copy(update={**ratios, "note": note})
 
 
-def from_influence(
-    value: float, variances: Variances, n: int, *,
-    clusters: Clusters = "both", alpha: float = 0.05, sidedness: Sidedness = "two-sided",
-) -> Estimate:  # fmt: skip
+def interval(value: float, variances: Variances, n: int, **test: Unpack[Test]) -> Estimate:
     """Return the estimate of a coefficient from its value and its cluster-robust variances."""
-    variance, df, name = variances.chosen(clusters)
+    variance, df, name = variances.chosen(test.get("clusters", "both"))
+    alpha, one_sided = test.get("alpha", 0.05), test.get("sidedness") == "greater"
     people, items = variances.participants, variances.class_neurons
     se = float(np.sqrt(variance))
+    low, high, p, warning = None, None, None, _warning(people, items)
     if se < ZERO:
-        warning = "All answers within a condition are the same, so that no error can be estimated."
-        return Estimate(value, 0.0, None, None, None, df, people, items, n, name, warning)
-    t = value / se
-    one_sided = sidedness == "greater"
-    margin = se * float(stdtrit(df, 1 - alpha if one_sided else 1 - alpha / 2))
-    p = float(stdtr(df, -t) if one_sided else 2 * stdtr(df, -abs(t)))
-    high = None if one_sided else value + margin
-    return Estimate(value, se, value - margin, high, p, df, people, items, n, name, _warning(people, items))
+        se, warning = 0.0, "All answers within a condition are the same, so that no error can be estimated."
+    else:
+        margin = se * float(stdtrit(df, 1 - alpha if one_sided else 1 - alpha / 2))
+        p = float(stdtr(df, -value / se) if one_sided else 2 * stdtr(df, -abs(value / se)))
+        low, high = value - margin, None if one_sided else value + margin
+    return Estimate(
+        estimate=value,
+        se=se,
+        low=low,
+        high=high,
+        p=p,
+        df=df,
+        participants=people,
+        class_neurons=items,
+        n=n,
+        variance=name,
+        warning=warning,
+    )
 
 
 def _warning(people: int, items: int) -> str | None:
-    few = [f"{count} {name}" for count, name in ((people, "participants"), (items, "class neurons"))
-           if count < FEW_CLUSTERS]  # fmt: skip
+    counts = ((people, "participants"), (items, "class neurons"))
+    few = [f"{count} {name}" for count, name in counts if count < FEW_CLUSTERS]
     if not few:
         return None
     return f"Only {' and '.join(few)}: with fewer than {FEW_CLUSTERS} clusters the interval may be too narrow."
+
+
+def _intercept_and(treated: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(treated)), treated])
 
 
 def _complete(
@@ -205,10 +190,8 @@ def _complete(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the four columns without missing outcomes, or say what is missing."""
     y, d = np.asarray(outcome, dtype=float), np.asarray(treated, dtype=bool)
-    people, items = np.asarray(participant), np.asarray(class_neuron)
     known = ~np.isnan(y)
-    if not known.all():
-        y, d, people, items = y[known], d[known], people[known], items[known]
+    y, d, people, items = y[known], d[known], np.asarray(participant)[known], np.asarray(class_neuron)[known]
     if not len(y):
         raise ConfigError("There are no answers yet; collect some first.")
     if d.all() or not d.any():

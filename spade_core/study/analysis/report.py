@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from spade_core.study.analysis.coding import Plan
+from spade_core.study.analysis.coding import fixed_outcomes
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
+from spade_core.study.analysis.result import Baseline, Estimate, Found, Label, NoResult, Note, Result
 from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
-from spade_core.study.design.design import Design
+from spade_core.study.design.design import Analysis, Design
 from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text
+from spade_core.study.export.codebook import rating_column
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
 DEMO = "This is a demo study: it tries the software, measures nothing."
@@ -34,36 +35,37 @@ VERDICTS: Mapping[tuple[int, int], str] = {
 """What may be said by where two intervals lie, of agreement and of half credit: above 0 (1), below (-1), or around."""
 
 
-def sentence(name: str, found: Mapping[str, Any], plan: Plan) -> str:
+def sentence(name: str, found: Found, alpha: float) -> str:
     """Return a difference as one sentence, in percentage points, with its warning."""
-    if found["estimate"] is None:
-        return f"{name}: not estimated. {found['note']}"
-    text = f"{name}: {100 * found['estimate']:+.1f} percentage points"
-    if found["low"] is not None:
-        ends = f"from {100 * found['low']:+.1f}" if found["high"] is None else _ends(found)
-        p = "p < 0.001" if found["p"] < 0.001 else f"p = {found['p']:.3f}"
-        text += f", {plan.level} interval {ends}, {p}"
-    counted = f"{found['n']} answers, {found['participants']} participants, {found['class_neurons']} class neurons"
-    text += f" ({counted})."
-    return f"{text} {found['warning']}" if found["warning"] else text
+    if isinstance(found, Note):
+        return f"{name}: not estimated. {found.note}"
+    text = f"{name}: {100 * found.estimate:+.1f} percentage points"
+    if found.low is not None and found.p is not None:
+        low = f"{100 * found.low:+.1f}"
+        ends = f"from {low}" if found.high is None else f"{low} to {100 * found.high:+.1f}"
+        text += f", {_level(alpha)} interval {ends}, {_p(found.p)}"
+    counted = f"{found.n} answers, {found.participants} participants, {found.class_neurons} class neurons"
+    return " ".join([f"{text} ({counted}).", *([found.warning] if found.warning else [])])
 
 
-def _ends(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
+def _level(alpha: float) -> str:
+    return f"{100 * (1 - alpha):g} %"
 
 
-def verdict(
-    primary: Mapping[str, Any], half: Mapping[str, Any], label: str, plan: Plan, *, simulated: bool, demo: bool
-) -> str:
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def verdict(primary: Found, half: Found, label: Label, alpha: float, *, simulated: bool, demo: bool) -> str:
     """Return the one sentence that the study may say; people chose better only where both intervals lie above 0."""
-    who = "Bots" if simulated else "People"
-    if primary["estimate"] is None or half["estimate"] is None:
-        return f"No verdict. {primary.get('note') or half.get('note')}"
-    if primary["low"] is None or half["low"] is None:
-        return f"No verdict. {primary['warning'] or half['warning']}"
+    if isinstance(primary, Note) or isinstance(half, Note):
+        return f"No verdict. {primary.note or half.note}"
+    if primary.low is None or half.low is None:
+        return f"No verdict. {primary.warning or half.warning}"
     if demo and not simulated:
         return f"{DEMO} No verdict about people is given."
-    text = VERDICTS[_direction(primary), _direction(half)].format(who=who, level=plan.level)
+    sides = _direction(primary.low, primary.high), _direction(half.low, half.high)
+    text = VERDICTS[sides].format(who="Bots" if simulated else "People", level=_level(alpha))
     if label == "interim":
         text = f"Interim, before the planned number of participants: {text}"
     elif label == "exploratory":
@@ -71,53 +73,58 @@ def verdict(
     return f"{DEMO} {text}" if demo else text
 
 
-def _direction(found: Mapping[str, Any]) -> int:
-    if found["low"] > 0:
+def _direction(low: float, high: float | None) -> int:
+    if low > 0:
         return 1
-    return -1 if found["high"] is not None and found["high"] < 0 else 0
+    return -1 if high is not None and high < 0 else 0
 
 
-def methods_text(design: Any, result: Mapping[str, Any], stimuli: StimulusSet | None = None) -> str:
+def methods_text(
+    design: Design, result: Result | NoResult, stimuli: StimulusSet | None = None, version: int | None = None
+) -> str:
     """Return the methods and results paragraph of a study as Markdown.
 
     Args:
-        design: with ``name``, ``version``, ``demo``, ``conditions``, ``questions`` and ``analysis``.
-        result: of :func:`spade_core.study.analysis.evaluate.evaluate`, or of
-            :func:`spade_core.study.analysis.analyse.analyse`, which knows of no saved versions; stimuli: the study's,
-            to be described as well.
+        stimuli: the study's, to be described as well; version: number of the saved version that people agreed to.
     """
-    plan = Plan.of_design(design)
+    plan, asked = design.analysis, design.questions.ratings
     parts = [f"## {design.name}, version {design.version}"]
-    if result["simulated"]:
+    if result.simulated:
         parts.append("SIMULATED: the answers come from bots. Nothing here is about people.")
     if design.demo:
         parts.append(DEMO)
     parts += [_task(design) + _own_questions(design), *_described(design, stimuli).values()]
-    parts += [_consented(design, result["design_version"])] if "design_version" in result else []
+    if version is not None:
+        parts.append(
+            f"Every participant agreed to the same text before the first trial: saved version {version} of the design "
+            f"(SHA-256 {design.sha256}), its consent page with SHA-256 {design.consent_sha256}."
+        )
     parts += [
         f"Exclusions: {excluded_when(plan.exclusions, plan.thresholds)}.",
         _primary_method(plan),
-        _secondary_method(plan),
+        f"Secondary outcomes, two-sided, corrected together by Holm: {_listed(fixed_outcomes(plan, asked))}.",
     ]
-    if result["primary"]["estimate"] is None:
-        parts += [result["verdict"], *([_baselines(result)] if result.get("baselines") else [])]
+    if isinstance(result, NoResult):
+        parts.append(result.verdict)
+    elif isinstance(result.primary.found, Note):
+        parts += [result.verdict, _baselines(result.baselines.values())]
     else:
         table = markdown_table(table3_rows(result, paper=False))
         note = "Shares with Wilson intervals, which treat answers as independent; the test above does not."
-        excluded = result["exclusions"]
-        people = "bots or people" if result["simulated"] else "people"
-        counts = f"Of {excluded['people']} {people} with trials {excluded['excluded']} were excluded."
-        parts += [counts, *result["texts"], f"**{result['verdict']}**", f"{table}\n\n{note}", *_beside(result)]
-        parts += [_rating_found(name, result) for name in result["ratings"]]
+        people = "bots or people" if result.simulated else "people"
+        out = result.exclusions
+        counts = f"Of {out.people} {people} with trials {out.excluded} were excluded."
+        parts += [counts, *result.texts, f"**{result.verdict}**", f"{table}\n\n{note}", *_beside(result)]
+        parts += [_rating_found(name, result) for name in result.ratings]
     text = "\n\n".join(parts) + "\n"
-    return f"SIMULATED\n\n{text}" if result["simulated"] else text
+    return f"SIMULATED\n\n{text}" if result.simulated else text
 
 
-def preregistration(design: Any, stimuli: StimulusSet | None = None) -> str:
+def preregistration(design: Design, stimuli: StimulusSet | None = None) -> str:
     """Return a pre-registration generated from the design, and from the stimuli where they are given, as Markdown."""
-    plan = Plan.of_design(design)
-    stopping = getattr(design.analysis, "stopping", "")
+    plan = design.analysis
     better = "agree more often" if plan.sidedness == "greater" else "agree more or less often"
+    fixed = _listed(fixed_outcomes(plan, design.questions.ratings))
     parts = [
         f"# Pre-registration: {design.name}, version {design.version}",
         *([DEMO] if design.demo else []),
@@ -125,7 +132,7 @@ def preregistration(design: Any, stimuli: StimulusSet | None = None) -> str:
         "neuron instead of the dense one?",
         f"**Task.** {_task(design)}{_own_questions(design)}",
         f"**Sample.** {plan.target_participants} included participants. An analysis before is interim and labelled so.",
-        *([f"**Stopping.** {stopping}"] if stopping else []),
+        *([f"**Stopping.** {plan.stopping}"] if plan.stopping else []),
         *(f"**{title}.** {text}" for title, text in _described(design, stimuli).items()),
         f"**Exclusions.** {excluded_when(plan.exclusions, plan.thresholds)}. "
         "The analysis without exclusions is shown beside.",
@@ -134,7 +141,7 @@ def preregistration(design: Any, stimuli: StimulusSet | None = None) -> str:
         "above 0.",
         "**Missing answers.** Timeouts are missing; they are counted by condition, and the difference is also "
         "given with all of them counted against and for SPADE.",
-        f"**Secondary outcomes**, two-sided, corrected together by Holm: {_listed(plan.secondary, 'none')}.",
+        f"**Secondary outcomes**, two-sided, corrected together by Holm: {fixed}.",
         "**Beside it, exploratory.** Participant and class-neuron fixed effects; a t-test over class neurons; a "
         "product bootstrap (conservative); exclusions off; traces that keep the class; by source of the "
         "reference; reaction times measured in the browser; confidence; first and second half; sides; "
@@ -143,18 +150,17 @@ def preregistration(design: Any, stimuli: StimulusSet | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _described(design: Any, stimuli: StimulusSet | None) -> dict[str, str]:
+def _described(design: Design, stimuli: StimulusSet | None) -> dict[str, str]:
     """Return procedure, stimuli and baselines by title; only those that are known."""
-    found = {"Procedure": procedure(design)} if isinstance(design, Design) else {}
+    found = {"Procedure": procedure(design)}
     if stimuli is not None:
         found |= {"Stimuli": stimuli_text(design, stimuli), "Baselines": set_baselines(stimuli)}
     return found
 
 
-def _task(design: Any) -> str:
-    named = _listed([NAMES.get(name, name) for name in design.conditions], "none")
-    within = getattr(design, "arrangement", "within") == "within"
-    met = f"Every participant meets {'all' if within else 'one'} of them."
+def _task(design: Design) -> str:
+    named = _listed([NAMES[name] for name in design.conditions])
+    met = f"Every participant meets {'all' if design.arrangement == 'within' else 'one'} of them."
     once = "" if design.demo else " Nobody meets a class neuron in more than one condition."
     return (
         "Participants see a picture with two marked regions of equal size and say which of them made the network "
@@ -164,22 +170,11 @@ def _task(design: Any) -> str:
     )
 
 
-def _consented(design: Design, number: int) -> str:
-    """Return to what everybody has agreed: the version is frozen once a person has begun."""
-    return (
-        f"Every participant agreed to the same text before the first trial: saved version {number} of the design "
-        f"(SHA-256 {design.sha256}), its consent page with SHA-256 {design.consent_sha256}."
-    )
-
-
-def _own_questions(design: Any) -> str:
+def _own_questions(design: Design) -> str:
     """Return the design's own questions as sentences, or nothing."""
-    questions = getattr(design, "questions", None)
-    if questions is None or not questions.extra:
-        return ""
-    ratings = [f"“{one.text}” ({_scale(one.low, one.high, one.labels)})" for one in questions.ratings]
-    texts = [f"“{one.text}” (free text, not analysed here)" for one in questions.texts]
-    return f" After each choice, except in practice, they are also asked: {_listed([*ratings, *texts], 'none')}."
+    asked = [f"“{one.text}” ({_scale(one.low, one.high, one.labels)})" for one in design.questions.ratings]
+    asked += [f"“{one.text}” (free text, not analysed here)" for one in design.questions.texts]
+    return f" After each choice, except in practice, they are also asked: {_listed(asked)}." if asked else ""
 
 
 def _scale(low: int, high: int, labels: Sequence[str]) -> str:
@@ -187,27 +182,24 @@ def _scale(low: int, high: int, labels: Sequence[str]) -> str:
     return f"rating from {low}{least} to {high}{most}"
 
 
-def _secondary_method(plan: Plan) -> str:
-    return f"Secondary outcomes, two-sided, corrected together by Holm: {_listed(plan.secondary, 'none')}."
-
-
-def _rating_found(name: str, result: Mapping[str, Any]) -> str:
+def _rating_found(name: str, result: Result) -> str:
     """Return a rating's means by condition and its difference as one sentence, in steps of its scale."""
-    asked, found = result["ratings"][name], result["secondary"]["outcomes"][f"rating_{name}"]
+    asked, outcome = result.ratings[name], result.secondary.outcomes[rating_column(name)]
+    found, p = outcome.found, outcome.p_holm
     means = [
-        f"{NAMES[condition]} {one['mean']:.2f} (n = {one['n']})"
-        for condition, one in asked["by_condition"].items()
-        if one["n"]
+        f"{NAMES[place]} {one.mean:.2f} (n = {one.n})"
+        for place, one in asked.by_condition.items()
+        if one.mean is not None
     ]
-    text = f"“{asked['what']}” ({_scale(asked['low'], asked['high'], asked['labels'])}), mean: {_listed(means, 'none')}"
-    if found["estimate"] is None or found["low"] is None:
-        return f"{text}; the difference is not tested. {found.get('note') or found.get('warning') or ''}".rstrip()
-    value = found.get("p_holm")
-    p = "" if value is None else f", p {'< 0.001' if value < 0.001 else f'= {value:.3f}'} after Holm's correction"
-    return f"{text}; SPADE - dense {found['estimate']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]{p}."
+    text = f"“{asked.what}” ({_scale(asked.low, asked.high, asked.labels)}), mean: {_listed(means)}"
+    if isinstance(found, Note) or found.low is None:
+        why = found.note if isinstance(found, Note) else found.warning
+        return f"{text}; the difference is not tested. {why or ''}".rstrip()
+    corrected = "" if p is None else f", {_p(p)} after Holm's correction"
+    return f"{text}; SPADE - dense {found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]{corrected}."
 
 
-def _primary_method(plan: Plan) -> str:
+def _primary_method(plan: Analysis) -> str:
     tail = "one-sided (greater)" if plan.sidedness == "greater" else "two-sided"
     return (
         "First presentations of the main trials of included participants are analysed; agreement with the "
@@ -220,31 +212,27 @@ def _primary_method(plan: Plan) -> str:
     )
 
 
-def _listed(names: Sequence[str], nothing: str) -> str:
+def _listed(names: Sequence[str], nothing: str = "none") -> str:
     return ", ".join(names) if names else nothing
 
 
-def _beside(result: Mapping[str, Any]) -> list[str]:
+def _beside(result: Result) -> list[str]:
     """Return the odds ratio, the timeouts and the baselines as sentences."""
-    ratio = result["odds_ratio"]
-    odds = f"Odds ratio: {ratio['note']}"
-    if ratio["estimate"] is not None and ratio["low"] is not None:
-        ends = f"from {ratio['low']:.2f}" if ratio["high"] is None else f"{ratio['low']:.2f} to {ratio['high']:.2f}"
-        odds = f"Odds ratio {ratio['estimate']:.2f}, {ends}. {ratio['note']}"
-    late = _listed([f"{NAMES[name]} {found['count']} of {found['n']}"
-                    for name, found in result["timeouts"]["by_condition"].items()], "none")  # fmt: skip
-    bounds = [
-        f"{100 * found['estimate']:+.1f}"
-        for name in ("worst_case", "best_case")
-        if (found := result["timeouts"][name])["estimate"] is not None
-    ]
+    ratio = result.odds_ratio.found
+    odds = f"Odds ratio: {ratio.note}"
+    if isinstance(ratio, Estimate) and ratio.low is not None:
+        ends = f"from {ratio.low:.2f}" if ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
+        odds = f"Odds ratio {ratio.estimate:.2f}, {ends}. {ratio.note}"
+    late = [f"{NAMES[name]} {found.count} of {found.n}" for name, found in result.timeouts.by_condition.items()]
+    timeouts = f"Timeouts: {_listed(late)}"
+    found = result.timeouts.bounds.values()
+    bounds = [f"{100 * bound.estimate:+.1f}" for bound in found if isinstance(bound, Estimate)]
     if bounds:
-        late += f"; with all missing answers against or for SPADE the difference is {' or '.join(bounds)} points"
-    return [odds, f"Timeouts: {late}.", _baselines(result)]
+        timeouts += f"; with all missing answers against or for SPADE the difference is {' or '.join(bounds)} points"
+    return [odds, f"{timeouts}.", _baselines(result.baselines.values())]
 
 
-def _baselines(result: Mapping[str, Any]) -> str:
-    rates = [
-        f"{b['name']} {100 * b['share']:.0f} % of {b['n']} stimuli" for b in result["baselines"].values() if b["n"]
-    ]
+def _baselines(found: Iterable[Baseline]) -> str:
+    known = [(one.name, one.found) for one in found]
+    rates = [f"{name} {100 * one.share:.0f} % of {one.n} stimuli" for name, one in known if one.share is not None]
     return f"Baselines that name the reference region: {_listed(rates, 'not known')}."

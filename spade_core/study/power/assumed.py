@@ -14,10 +14,8 @@ primary analysis estimates. Without "cannot tell" this is a logistic model of ag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -94,11 +92,6 @@ class Assumptions:
                     f"{agree:.3g} agreement and {undecided:.3g} “cannot tell” cannot be together: under both "
                     "conditions agreement must lie above 0, and its sum with “cannot tell” below 1."
                 )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Assumptions:
-        """Return what :func:`dataclasses.asdict` made a dictionary of."""
-        return cls(**{**values, "spread": Spread(**values["spread"])})
 
     @property
     def agree(self) -> tuple[float, float]:

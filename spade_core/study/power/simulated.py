@@ -1,25 +1,29 @@
-"""Which class neurons people meet under which condition, as arrays: the plan that a study hands out, without answers.
+"""Simulated studies as arrays: who meets which class neuron under which condition, and estimates of many at once.
 
-Everything comes from :mod:`spade_core.study.design.schedule`, so that power is computed for the trials that people will
-get. Only trials with dense or SPADE visualizations are kept: the others take a person's time and enter no comparison
-here.
+The trials come from :mod:`spade_core.study.design.schedule`, so that power is computed for those that people will get.
+Only trials with dense or SPADE visualizations are kept: the others take a person's time and enter no comparison here.
+
+Studies with the same trials are estimated together, by sums over clusters in closed form. That is the primary analysis
+(:func:`spade_core.study.analysis.estimators.risk_difference`): a thousand studies of 480 answers take 0.02 s, one after
+the other 1.5 s.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import stdtr, stdtrit
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.estimators import ZERO, Clusters, Sidedness
+from spade_core.study.analysis.coding import COMPARED
+from spade_core.study.analysis.estimators import ZERO, Test
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import grid, ordered, slots
-
-COMPARED = ("dense", "spade")
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,13 @@ def hand_out(design: Design, class_neurons: int, participants: int, rng: random.
             for number, slot in enumerate(trials)
             if slot.condition in COMPARED
         ]
-    spade, person_of, neuron, place = (np.asarray(column) for column in zip(*rows, strict=True)) if rows else [()] * 4
-    found = Handout(np.asarray(spade, dtype=bool), np.asarray(person_of), np.asarray(neuron), np.asarray(place),
-                    participants, class_neurons)  # fmt: skip
-    if not rows or found.spade.all() or not found.spade.any():
+    if len({spade for spade, *_ in rows}) < 2:
         raise ConfigError(
             f"{participants} participants leave one of the two conditions empty: give at least {len(cells)}, one for "
             "each cell of the design."
         )
-    return found
+    spade, person_of, neuron, place = (np.asarray(column) for column in zip(*rows, strict=True))
+    return Handout(spade, person_of, neuron, place, participants, class_neurons)
 
 
 def _check(design: Design, class_neurons: int, participants: int) -> None:
@@ -86,7 +88,7 @@ def _check(design: Design, class_neurons: int, participants: int) -> None:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Estimates:
     """Estimates of many studies, ``(studies,)`` each; NaN where there is no error, ``high`` inf if one-sided."""
 
     estimate: np.ndarray
@@ -96,15 +98,12 @@ class Batch:
     p: np.ndarray
 
 
-def risk_differences(
-    outcome: np.ndarray, handout: Handout, *,
-    clusters: Clusters = "both", alpha: float = 0.05, sidedness: Sidedness = "two-sided",
-) -> Batch:  # fmt: skip
+def risk_differences(outcome: np.ndarray, handout: Handout, **test: Unpack[Test]) -> Estimates:
     """Return the difference SPADE - dense of every study.
 
     Args:
         outcome: ``(studies, n)``, none missing; handout: the plan of all of them.
-        clusters, alpha, sidedness: as in :func:`spade_core.study.analysis.estimators.risk_difference`.
+        test: as in :func:`spade_core.study.analysis.estimators.risk_difference`.
     """
     d = handout.spade
     mean1, mean0 = (outcome[:, side].mean(1, keepdims=True) for side in (d, ~d))
@@ -116,21 +115,24 @@ def risk_differences(
         "participant": (people, people_count - 1),
         "class_neuron": (items, items_count - 1),
         "both": (np.maximum(np.maximum(people, items), people + items - both), min(people_count, items_count) - 1),
-    }[clusters]
-    return from_standard_errors((mean1 - mean0)[:, 0], np.sqrt(variance), df, alpha=alpha, sidedness=sidedness)
+    }[test.get("clusters", "both")]
+    return from_standard_errors((mean1 - mean0)[:, 0], np.sqrt(variance), df, **test)
 
 
-def from_standard_errors(
-    estimate: np.ndarray, se: np.ndarray, df: int, *, alpha: float, sidedness: Sidedness
-) -> Batch:  # fmt: skip
+def from_standard_errors(estimate: np.ndarray, se: np.ndarray, df: int, **test: Unpack[Test]) -> Estimates:
     """Return intervals and p values by t with ``df`` degrees of freedom."""
+    alpha, one_sided = test.get("alpha", 0.05), test.get("sidedness") == "greater"
     se = np.where(se < ZERO, np.nan, se)
-    one_sided = sidedness == "greater"
     margin = se * stdtrit(df, 1 - alpha if one_sided else 1 - alpha / 2)
     t = estimate / se
     p = stdtr(df, -t) if one_sided else 2 * stdtr(df, -abs(t))
     high = np.where(np.isnan(se), np.nan, np.inf) if one_sided else estimate + margin
-    return Batch(estimate, se, estimate - margin, high, p)
+    return Estimates(estimate, se, estimate - margin, high, p)
+
+
+def joined(parts: Sequence[Estimates]) -> Estimates:
+    """Return several batches of studies as one."""
+    return Estimates(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Estimates)))
 
 
 def _summed(influence: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, int]:

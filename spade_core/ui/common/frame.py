@@ -8,13 +8,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from spade_core.config import Settings
 from spade_core.errors import SpadeError
 from spade_core.jobs.manager import JobManager, manager
-from spade_core.study.data.store import Store, open_store
+
+if TYPE_CHECKING:
+    from spade_core.study.data.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +49,9 @@ def frame(title: str, render: Callable[[], None]) -> None:
         for target, label, icon in PAGES:
             st.page_link(target, label=label, icon=icon)
     with errors_as_sentences():
-        jobs()
+        settings()  # refused before anything else
         render()
+        jobs()  # once the page stands: its worker takes all cores while it starts
 
 
 @contextmanager
@@ -70,4 +75,4 @@ def study_store() -> Store:
 
 @st.cache_resource(show_spinner=False)
 def _open(_settings: Settings, where: str) -> Store:  # noqa: ARG001 - the cache's key
-    return open_store(_settings)
+    return resolve_name("spade_core.study.data.store:open_store")(_settings)  # which the other pages need not wait for

@@ -10,7 +10,7 @@ import streamlit as st
 
 from spade_core.jobs.job import Ticket
 from spade_core.jobs.manager import job_key
-from spade_core.study.analysis.dry_run import fresh_copy
+from spade_core.study.analysis.dry_run import DryRun, fresh_copy
 from spade_core.study.running.bots import POLICIES
 from spade_core.ui.common import downloads
 from spade_core.ui.common.frame import jobs, study_store
@@ -66,12 +66,12 @@ def _ticket(slot: str, kind: str, payload: Mapping[str, Any], *, pressed: bool) 
 
 
 def _show_dry_run(files: Mapping[str, bytes]) -> None:
-    found = downloads.read_json(files["dry_run.json"])
-    cells = ", ".join(map(str, found["cells"]))
+    found = DryRun.model_validate_json(files["dry_run.json"])
+    cells = ", ".join(map(str, found.cells))
     st.success(
-        f"SIMULATED, on a copy: {_ends(found['ends'])}; completed in each cell: {cells}.", icon=":material/smart_toy:"
+        f"SIMULATED, on a copy: {_ends(found.ends)}; completed in each cell: {cells}.", icon=":material/smart_toy:"
     )
-    show_result(found["result"])
+    show_result(found.result.result)
 
 
 def _show_kept(files: Mapping[str, bytes]) -> None:

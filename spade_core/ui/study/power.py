@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
@@ -15,8 +13,7 @@ from spade_core.jobs.manager import job_key
 from spade_core.study.data.studies import opened
 from spade_core.study.design.design import Design
 from spade_core.study.power.assumed import Assumptions, Spread
-from spade_core.study.power.power import curve
-from spade_core.ui.common import downloads
+from spade_core.study.power.power import PowerReport, PowerRequest, PowerResult, curve
 from spade_core.ui.common.frame import jobs, study_store
 from spade_core.ui.common.jobs import follow_asked, remember, remembered
 from spade_core.ui.study.access import checked, evidence, guarded, require_access
@@ -56,17 +53,15 @@ def show_power(key: str) -> None:
     slot = f"power_{key}"
     if pressed:
         require_access()
-        remember(slot, jobs().submit(KIND, request()), None)
+        remember(slot, jobs().submit(KIND, request().to_dict()), None)
     ticket, _ = remembered(slot)
     if ticket is None:  # a tab that is new here: what it would ask for may be there already
-        ticket = jobs().find(job_key(KIND, request()))
+        ticket = jobs().find(job_key(KIND, request().to_dict()))
     if ticket is not None:
-        follow_asked(
-            slot, ticket, lambda files: _show(key, downloads.read_json(files["power.json"])),
-        cancel=guarded(ticket.cancel) )  # fmt: skip
+        follow_asked(slot, ticket, partial(_show, key), cancel=guarded(ticket.cancel))
 
 
-def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:
+def _asked(design: Design, count: int) -> Callable[[], PowerRequest]:
     """Draw the form; return what reads it as the job's payload."""
     people = st.text_input("Numbers of participants", " ".join(map(str, curve(design))), key="power_people")
     neurons = st.text_input("Numbers of class neurons", str(count), key="power_neurons")
@@ -78,53 +73,50 @@ def _asked(design: Design, count: int) -> Callable[[], dict[str, Any]]:
         )
     simulations = st.number_input("Simulated studies", 100, MOST_SIMULATIONS, 1000, 100, key="power_simulations")
     seed = st.number_input("Seed", 0, 2**31, 0, key="power_seed")
-    return lambda: {
-        "design": design.model_dump(mode="json"),
-        "participants": _sizes(people, MOST_PEOPLE),
-        "class_neurons": _sizes(neurons, MOST_NEURONS),
-        "assumptions": asdict(Assumptions(**shares, spread=Spread(**spread), drift=drift)),
-        "simulations": int(simulations),
-        "seed": int(seed),
-    }
+    return lambda: PowerRequest(
+        design=design,
+        participants=_sizes(people, MOST_PEOPLE),
+        class_neurons=_sizes(neurons, MOST_NEURONS),
+        assumptions=Assumptions(**shares, spread=Spread(**spread), drift=drift),
+        simulations=int(simulations),
+        seed=int(seed),
+    )
 
 
-def _numbers(fields: tuple[tuple[str, str, Any], ...], low: float, high: float, step: float) -> dict[str, float]:
+def _numbers(fields: tuple[tuple[str, str, float], ...], low: float, high: float, step: float) -> dict[str, float]:
     return {
         name: column.number_input(label, low, high, float(value), step, "%.3f", key=f"power_{name}")
         for column, (name, label, value) in zip(st.columns(len(fields)), fields, strict=True)
     }
 
 
-def _sizes(text: str, most: int) -> list[int]:
+def _sizes(text: str, most: int) -> tuple[int, ...]:
     try:
         found = [int(word) for word in text.replace(",", " ").split()]
     except ValueError:
         found = []
     if not 0 < len(found) <= MOST_SIZES or not all(2 <= number <= most for number in found):
         raise ConfigError(f"Give 1 to {MOST_SIZES} whole numbers from 2 to {most}, such as “30 60 120”.")
-    return sorted(set(found))
+    return tuple(sorted(set(found)))
 
 
-def _show(key: str, found: dict[str, Any]) -> None:
-    for text in found["texts"]:
+def _show(key: str, files: Mapping[str, bytes]) -> None:
+    report = PowerReport.model_validate_json(files["power.json"])
+    for text in report.texts:
         st.caption(text)
-    figure = power_figure(found)
-    st.plotly_chart(figure, width="stretch", key="power_figure", config={"displaylogo": False})
-    st.dataframe([_row(row) for row in found["rows"]], hide_index=True, key="power_table")
+    st.plotly_chart(power_figure(report), width="stretch", key="power_figure", config={"displaylogo": False})
+    st.dataframe([_row(row) for row in report.rows], hide_index=True, key="power_table")
     st.caption("Shares of simulated studies in percent, ± Monte Carlo standard error.")
-    st.download_button(
-        "Everything (JSON)", partial(checked, lambda: json.dumps(found, indent=1), evidence()), f"{key}_power.json",
-        key="power_json", on_click="ignore",
-    )  # fmt: skip
+    written = partial(checked, lambda: json.dumps(report.to_dict(), indent=1), evidence())
+    st.download_button("Everything (JSON)", written, f"{key}_power.json", key="power_json", on_click="ignore")
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {"class neurons": row["class_neurons"], "participants": str(row["participants"] or "endless")}
-    for name, title in (("primary", "agreement"), ("half_credit", "half credit")):
-        found = row[name]
-        shown[f"power: {title}"] = _share(found["power"], found["power_error"])
-        shown[f"coverage: {title}"] = _share(found["coverage"], found["coverage_error"])
-    return {**shown, "power: “people chose better”": _share(row["verdict"], row["verdict_error"])}
+def _row(row: PowerResult) -> dict[str, object]:
+    shown: dict[str, object] = {"class neurons": row.class_neurons, "participants": str(row.participants or "endless")}
+    for title, found in (("agreement", row.primary), ("half credit", row.half_credit)):
+        shown[f"power: {title}"] = _share(found.power, found.power_error)
+        shown[f"coverage: {title}"] = _share(found.coverage, found.coverage_error)
+    return {**shown, "power: “people chose better”": _share(row.verdict, row.verdict_error)}
 
 
 def _share(value: float, error: float) -> str:

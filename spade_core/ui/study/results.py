@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any
 
 import streamlit as st
 
 from spade_core.study.admission.access import Evidence
-from spade_core.study.analysis.evaluate import evaluate
+from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.analysis.report import methods_text
+from spade_core.study.analysis.result import NoResult, Result
 from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
 from spade_core.study.analysis.tables import table3_rows
 from spade_core.study.data.studies import is_blind, opened, unblind
@@ -39,13 +39,20 @@ def show_export(key: str) -> None:
     mark = "_shareable" if shareable else ""
     left, right, _ = st.columns([1, 2, 1])
     left.download_button(
-        "Download", partial(export_bytes, key, form, shareable, evidence(), name), f"{key}_{name}{mark}.{form}",
-        key="export", on_click="ignore", type="primary",
-    )  # fmt: skip
+        "Download",
+        partial(export_bytes, key, form, shareable, evidence(), name),
+        f"{key}_{name}{mark}.{form}",
+        key="export",
+        on_click="ignore",
+        type="primary",
+    )
     right.download_button(
-        "All tables and codebooks (ZIP)", partial(bundle_bytes, key, form, shareable, evidence()),
-        f"{key}{mark}_{form}.zip", key="export_all", on_click="ignore",
-    )  # fmt: skip
+        "All tables and codebooks (ZIP)",
+        partial(bundle_bytes, key, form, shareable, evidence()),
+        f"{key}{mark}_{form}.zip",
+        key="export_all",
+        on_click="ignore",
+    )
     table = trials_of(source, shareable=shareable)
     st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
     same = [name for name in STUDY_COLUMNS if name in table]  # in every row, and in front of what one looks for
@@ -72,7 +79,7 @@ def bundle_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes
     return bundle(study_store(), key, form, shareable=shareable)
 
 
-def figures_bytes(result: dict[str, Any], shown: Evidence) -> bytes:
+def figures_bytes(result: Result, shown: Evidence) -> bytes:
     """Return the figures as a file, made when the button is pressed, after another look at the door.
 
     Raises:
@@ -89,26 +96,36 @@ def show_analysis(key: str) -> None:
     if is_blind(store, study):
         _show_blind(key, study.row.status)
         return
-    result = evaluate(store, key)
+    evaluation = evaluate(store, key)
+    result = evaluation.result
     show_result(result)
-    if not result["table3"]:
+    if isinstance(result, NoResult):
         return
-    text = methods_text(study.design, result, study.stimuli)
+    text = methods_text(study.design, result, study.stimuli, evaluation.design_version)
     with st.expander("Methods and results, as text"):
         st.markdown(text)
     left, middle, right, _ = st.columns([1, 1, 1, 1])
     left.download_button(
-        "Text (Markdown)", partial(checked, lambda: text, evidence()), f"{key}_methods.md", key="methods",
+        "Text (Markdown)",
+        partial(checked, lambda: text, evidence()),
+        f"{key}_methods.md",
+        key="methods",
         on_click="ignore",
-    )  # fmt: skip
+    )
     middle.download_button(
-        "Figures (HTML)", partial(figures_bytes, result, evidence()), f"{key}_figures.html", key="figures",
+        "Figures (HTML)",
+        partial(figures_bytes, result, evidence()),
+        f"{key}_figures.html",
+        key="figures",
         on_click="ignore",
-    )  # fmt: skip
+    )
     right.download_button(
-        "Everything (JSON)", partial(checked, lambda: json.dumps(result, indent=1), evidence()),
-        f"{key}_analysis.json", key="analysis", on_click="ignore",
-    )  # fmt: skip
+        "Everything (JSON)",
+        partial(checked, lambda: json.dumps(evaluation.to_dict(), indent=1), evidence()),
+        f"{key}_analysis.json",
+        key="analysis",
+        on_click="ignore",
+    )
 
 
 def _show_blind(key: str, status: str) -> None:
@@ -129,14 +146,14 @@ def _unblind(key: str) -> None:
     notify("Unblinded, and logged.")
 
 
-def show_result(result: dict[str, Any]) -> None:
+def show_result(result: Result | NoResult) -> None:
     """Show the verdict, Table 3, every figure and every further table of an analysis."""
-    st.markdown(f"**{result['verdict']}**")
-    if not result["table3"]:
+    st.markdown(f"**{result.verdict}**")
+    if isinstance(result, NoResult):
         return
-    for text in result["texts"]:
+    for text in result.texts:
         st.caption(text)
-    st.markdown("SIMULATED: the columns of this study are bots'." if result["simulated"] else "**Table 3**")
+    st.markdown("SIMULATED: the columns of this study are bots'." if result.simulated else "**Table 3**")
     st.dataframe(table3_rows(result), hide_index=True, key="table3")
     st.caption(
         "Shares with Wilson intervals, which treat answers as independent; the test does not. The paper gives people's "
@@ -144,8 +161,8 @@ def show_result(result: dict[str, Any]) -> None:
     )
     for name, make in FIGURES.items():
         st.plotly_chart(make(result), width="stretch", key=name, config=chart_options(result, name))
-    mark = "SIMULATED: " if result["simulated"] else ""
-    for title, rows in ((title, make(result)) for title, make in RESULT_TABLES.items()):
-        if rows:
+    mark = "SIMULATED: " if result.simulated else ""
+    for title, make_rows in RESULT_TABLES.items():
+        if rows := make_rows(result):
             with st.expander(f"{mark}{title}"):
                 st.dataframe(rows, hide_index=True, key=f"table_{title}")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.analyse import analyse
-from spade_core.study.analysis.coding import Plan
 from spade_core.study.analysis.estimators import risk_difference
+from spade_core.study.analysis.evaluation import analyse
 from spade_core.study.analysis.report import methods_text, preregistration, verdict
+from spade_core.study.analysis.result import Estimate, NoResult, Note, Result
 from spade_core.study.analysis.secondary import SECONDARY
+from spade_core.study.design.design import Analysis, parse_design
+from spade_core.study.design.questions import Rating
 from tests.reference import study as slow
+from tests.study.conftest import real_design
 
 SECTIONS = (
     "primary", "half_credit", "odds_ratio", "table3", "by_reference_source", "timeouts", "sensitivity", "exclusions",
     "secondary", "reaction_time", "confidence", "order", "sides", "krippendorff_alpha", "repeats", "baselines",
 )  # fmt: skip
+HELP = Rating(name="help", kind="rating", text="Did it help?", labels=("no", "yes"))
 
 
 def plan(**changes):
@@ -29,7 +34,7 @@ def plan(**changes):
         "exclusions": ["too_fast"], "secondary": ["confidence", "rt"],
         "stopping": "Recruitment stops when the quota is full.",
     }  # fmt: skip
-    return SimpleNamespace(**(settings | changes))
+    return Analysis.model_validate(settings | changes)
 
 
 def study(seed=0, people=30, items=24, *, agree=(0.6, 0.6), undecided=(0.2, 0.2), conditions=("dense", "spade")):
@@ -76,16 +81,17 @@ def test_the_primary_is_the_estimator_on_first_presentations_of_included_real_pe
     result = analyse(pd.concat([trials, *dirt], ignore_index=True), plan())
     agree = (trials.choice == trials.reference_side).astype(float)
     expected = risk_difference(agree, trials.condition == "spade", trials.participant_uid, trials.class_neuron)
-    assert result["primary"] == {"label": "confirmatory", **expected.to_dict()}
-    assert result["participants"] == 30
-    assert result["sensitivity"]["exclusions_off"]["estimate"] != pytest.approx(expected.estimate)
-    assert result["exclusions"] == {"people": 39, "excluded": 9, "reasons": {"too_fast": 9}}
+    assert result.primary.to_dict() == {"label": "confirmatory", **expected.to_dict()}
+    assert result.participants == 30
+    assert result.sensitivity.found["exclusions_off"].estimate != pytest.approx(expected.estimate)
+    assert result.exclusions.to_dict() == {"people": 39, "excluded": 9, "reasons": {"too_fast": 9}}
 
 
 def test_the_result_is_json_and_has_every_section():
-    result = analyse(
+    found = analyse(
         study(2, conditions=("dense", "spade", "none"), agree=(0.5, 0.8, 0.5), undecided=(0.2,) * 3), plan()
     )
+    result = found.to_dict()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     for section in SECTIONS:
         assert section in result
@@ -95,26 +101,27 @@ def test_the_result_is_json_and_has_every_section():
 
 def test_people_chose_better_only_if_both_intervals_say_so():
     better = analyse(study(3, agree=(0.5, 0.8)), plan())
-    assert better["verdict"].startswith("People chose better with SPADE")
-    assert min(better["primary"]["low"], better["half_credit"]["low"]) > 0
+    assert better.verdict.startswith("People chose better with SPADE")
+    assert min(better.primary.found.low, better.half_credit.found.low) > 0
     worse = analyse(study(3, agree=(0.8, 0.5)), plan())
-    assert worse["verdict"].startswith("People chose worse")
+    assert worse.verdict.startswith("People chose worse")
     nothing = analyse(study(3), plan())
-    assert nothing["verdict"].startswith("No difference in agreement is shown")
+    assert nothing.verdict.startswith("No difference in agreement is shown")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_undecided_shifter_moves_the_primary_but_not_half_credit(seed):
     result = analyse(study(seed, people=60, agree=(0.5, 0.5), undecided=(0.5, 0.05)), plan())
-    assert result["primary"]["low"] > 0
-    assert result["half_credit"]["low"] < 0 < result["half_credit"]["high"]
-    assert "chose better" not in result["verdict"]
-    assert "deciding more often may explain it" in result["verdict"]
+    half = result.half_credit.found
+    assert result.primary.found.low > 0
+    assert half.low < 0 < half.high
+    assert "chose better" not in result.verdict
+    assert "deciding more often may explain it" in result.verdict
 
 
 def test_table_3_counts_by_hand():
     trials = study(4, agree=(0.5, 0.7))
-    table = analyse(trials, plan())["table3"]
+    table = analyse(trials, plan()).to_dict()["table3"]
     for condition in ("dense", "spade"):
         here = trials[trials.condition == condition]
         undecided = int((here.choice == "cannot_tell").sum())
@@ -134,7 +141,7 @@ def test_class_neurons_have_their_own_differences():
     trials = study(22, agree=(0.5, 0.7))
     late = (trials.class_neuron == "net:3") & (trials.condition == "spade")
     trials.loc[late, "choice"] = None
-    rows = analyse(trials, plan())["class_neurons"]
+    rows = analyse(trials, plan()).to_dict()["class_neurons"]
     assert len(rows) == 24
     assert (rows[-1]["class_neuron"], rows[-1]["agree"], rows[-1]["spade"]["n"]) == ("net:3", None, 0)
     known = [row["agree"] for row in rows[:-1]]
@@ -153,10 +160,10 @@ def test_class_neurons_have_their_own_differences():
 
 def test_strata_add_up():
     result = analyse(study(5), plan())
-    whole = result["table3"]["spade"]["agree"]["count"]
-    parts = [stratum["table3"]["spade"]["agree"]["count"] for stratum in result["by_reference_source"].values()]
-    assert sum(parts) == whole
-    assert set(result["by_reference_source"]) == {"trigger", "scorecam"}
+    strata = result.by_reference_source
+    parts = [stratum.table3["spade"].shares["agree"].count for stratum in strata.values()]
+    assert sum(parts) == result.table3["spade"].shares["agree"].count
+    assert set(strata) == {"trigger", "scorecam"}
 
 
 def test_timeouts_are_missing_and_bounded():
@@ -164,7 +171,7 @@ def test_timeouts_are_missing_and_bounded():
     late = (trials.condition == "spade") & (trials.index % 7 == 0)
     trials.loc[late, ["choice", "correct", "confidence", "rt_ms"]] = [None, None, None, np.nan]
     trials.loc[late, "timed_out"] = True
-    result = analyse(trials, plan())
+    result = analyse(trials, plan()).to_dict()
     found = result["timeouts"]
     assert found["by_condition"]["spade"]["count"] == late.sum()
     assert found["by_condition"]["dense"]["count"] == 0
@@ -179,17 +186,19 @@ def test_timeouts_are_missing_and_bounded():
 def test_interim_exploratory_and_confirmatory():
     trials = study(7, agree=(0.5, 0.8))
     interim = analyse(trials, plan(target_participants=31))
-    assert interim["label"] == interim["primary"]["label"] == "interim"
-    assert interim["verdict"].startswith("Interim, before the planned number")
-    assert analyse(trials, plan(target_participants=30))["label"] == "confirmatory"
-    assert analyse(trials, plan(target_participants=30), completed=29)["label"] == "interim"
+    assert interim.label == interim.primary.label == "interim"
+    assert interim.verdict.startswith("Interim, before the planned number")
+    assert analyse(trials, plan(target_participants=30)).label == "confirmatory"
+    assert analyse(trials, plan(target_participants=30), completed=29).label == "interim"
     unplanned = analyse(trials, None)
-    assert unplanned["label"] == "exploratory"
-    assert unplanned["verdict"].startswith("Exploratory")
+    assert unplanned.label == "exploratory"
+    assert unplanned.target_participants == 0
+    assert {one.label for one in unplanned.secondary.outcomes.values()} == {"exploratory"}
+    assert unplanned.verdict.startswith("Exploratory")
 
 
 def test_secondary_outcomes_that_were_not_fixed_are_exploratory_and_uncorrected():
-    result = analyse(study(8, agree=(0.5, 0.7)), plan(secondary=["rt", "confidence", "charm"]))["secondary"]
+    result = analyse(study(8, agree=(0.5, 0.7)), plan(secondary=["rt", "confidence", "charm"])).to_dict()["secondary"]
     outcomes = result["outcomes"]
     assert {name for name, found in outcomes.items() if found["label"] == "confirmatory"} == {"rt", "confidence"}
     assert result["holm_over"] == ["confidence", "rt"]
@@ -205,7 +214,7 @@ def test_reaction_times_of_the_server_stay_out():
     server = trials.index % 4 == 0
     trials.loc[server, "rt_source"] = "server"
     trials.loc[server, "rt_ms"] = 1e9
-    found = analyse(trials, plan())["reaction_time"]
+    found = analyse(trials, plan()).to_dict()["reaction_time"]
     assert found["not_browser"] == server.sum()
     assert found["spade_over_dense"]["ratio"] == pytest.approx(2, rel=0.1)
     assert found["by_condition"]["dense"]["median_ms"] < 5000
@@ -215,11 +224,11 @@ def test_order_and_side_effects_are_found():
     trials = study(10, people=40, undecided=(0, 0))
     late = trials.trial_index >= 12
     trials.loc[late & (trials.condition == "spade"), "choice"] = trials.reference_side
-    found = analyse(trials, plan())
+    found = analyse(trials, plan()).to_dict()
     assert found["order"]["change_of_difference"]["low"] > 0
     assert found["order"]["second_half"]["low"] > 0.2
     assert abs(found["order"]["first_half"]["estimate"]) < 0.15
-    everything_left = analyse(trials.assign(choice="region_1"), plan())["sides"]
+    everything_left = analyse(trials.assign(choice="region_1"), plan()).to_dict()["sides"]
     assert everything_left["left_when_decided"]["dense"]["share"] == 1
     assert everything_left["agree_left_minus_right"]["estimate"] == 1
 
@@ -227,23 +236,23 @@ def test_order_and_side_effects_are_found():
 def test_blocked_conditions_leave_no_change_of_difference():
     trials = study(11)
     trials["trial_index"] += 100 * (trials.condition == "spade")
-    found = analyse(trials, plan())["order"]
-    assert found["change_of_difference"]["estimate"] is None
-    assert found["first_half"]["estimate"] is None
-    assert found["first_half"]["note"]
+    found = analyse(trials, plan()).order.found
+    assert isinstance(found["change_of_difference"], Note)
+    assert isinstance(found["first_half"], Note)
+    assert found["first_half"].note
 
 
 def test_krippendorffs_alpha_is_the_definition():
     trials = study(12, people=8, items=10)
-    found = analyse(trials, plan())["krippendorff_alpha"]["by_condition"]
+    found = analyse(trials, plan()).krippendorff_alpha.by_condition
     for condition in ("dense", "spade"):
         here = trials[trials.condition == condition]
         answer = np.where(here.choice == "cannot_tell", "?", (here.choice == here.reference_side).astype(str))
         units = [list(values) for _, values in pd.Series(answer).groupby(here.stimulus_id.to_numpy())]
-        assert found[condition]["alpha"] == pytest.approx(slow.nominal_alpha(units))
-    ideal = analyse(trials.assign(choice=trials.reference_side), plan())["krippendorff_alpha"]["by_condition"]
-    assert ideal["dense"]["alpha"] is None
-    assert "same" in ideal["dense"]["note"]
+        assert found[condition].alpha == pytest.approx(slow.nominal_alpha(units))
+    ideal = analyse(trials.assign(choice=trials.reference_side), plan()).krippendorff_alpha.by_condition
+    assert ideal["dense"].alpha is None
+    assert "same" in ideal["dense"].note
 
 
 def test_repeats_compare_answers_not_sides():
@@ -256,47 +265,47 @@ def test_repeats_compare_answers_not_sides():
         again[column] = again[column].map(swap)
     changed = again.index[again.condition == "dense"][:10]
     again.loc[changed, "choice"] = "cannot_tell"
-    found = analyse(pd.concat([trials, again], ignore_index=True), plan())["repeats"]["by_condition"]
-    assert found["spade"]["share"] == 1
-    assert found["dense"]["n"] - found["dense"]["count"] == 10
+    found = analyse(pd.concat([trials, again], ignore_index=True), plan()).repeats.by_condition
+    assert found["spade"].share == 1
+    assert found["dense"].n - found["dense"].count == 10
 
 
 def test_baselines_count_stimuli_not_answers():
-    found = analyse(study(14), plan())["baselines"]
-    assert {name: (b["count"], b["n"]) for name, b in found.items()} == {
+    found = analyse(study(14), plan()).baselines
+    assert {name: (b.found.count, b.found.n) for name, b in found.items()} == {
         "central_side": (12, 24), "contrast_side": (24, 24), "rater_side_dense": (0, 24), "rater_side_spade": (12, 24),
     }  # fmt: skip
 
 
 def test_bots_stay_out_unless_asked_for_and_are_marked():
     trials = study(15, agree=(0.5, 0.9)).assign(is_bot=True, is_preview=True)
-    assert analyse(trials, plan())["verdict"].startswith("There are no main trials of included real people")
+    assert analyse(trials, plan()).verdict.startswith("There are no main trials of included real people")
     result = analyse(trials, plan(), include_bots=True)
-    assert result["simulated"] is True
-    assert result["verdict"].startswith("SIMULATED: Bots chose better")
-    assert all(text.startswith("SIMULATED") for text in result["texts"])
+    assert result.simulated is True
+    assert result.verdict.startswith("SIMULATED: Bots chose better")
+    assert all(text.startswith("SIMULATED") for text in result.texts)
     text = methods_text(design(), result)
     assert text.startswith("SIMULATED")
     assert "People chose better" not in text
 
 
 def test_the_sensitivity_analyses_agree_on_a_clear_effect():
-    found = analyse(study(16, agree=(0.4, 0.8)), plan())["sensitivity"]
+    found = analyse(study(16, agree=(0.4, 0.8)), plan()).sensitivity.found
     for name in ("fixed_effects", "item_t_test", "product_bootstrap", "exclusions_off", "trace_keeps_class"):
-        assert found[name]["low"] > 0
-    assert "onservative" in found["product_bootstrap"]["warning"]
-    assert found["trace_keeps_class"]["class_neurons"] == 23
+        assert found[name].low > 0
+    assert "onservative" in found["product_bootstrap"].warning
+    assert found["trace_keeps_class"].class_neurons == 23
 
 
 def test_one_sided_designs_have_one_sided_primaries_and_two_sided_secondaries():
     result = analyse(study(17, agree=(0.5, 0.8)), plan(sidedness="greater"))
-    assert result["primary"]["high"] is None
-    assert result["verdict"].startswith("People chose better")
-    assert result["secondary"]["outcomes"]["confidence"]["high"] is not None
-    assert "interval from" in result["texts"][0]
+    assert result.primary.found.high is None
+    assert result.verdict.startswith("People chose better")
+    assert result.secondary.outcomes["confidence"].found.high is not None
+    assert "interval from" in result.texts[0]
 
 
-@pytest.mark.parametrize(
+DAMAGES = pytest.mark.parametrize(
     "damage",
     [
         lambda t: pd.DataFrame(), lambda t: t.iloc[:0], lambda t: t.head(1), lambda t: t[t.participant_uid == "p0"],
@@ -306,13 +315,36 @@ def test_one_sided_designs_have_one_sided_primaries_and_two_sided_secondaries():
         lambda t: t.assign(rt_ms=np.nan, confidence=None), lambda t: t.assign(trial_type="catch"),
     ],
 )  # fmt: skip
+
+
+@DAMAGES
 @pytest.mark.parametrize("bots", [False, True])
 def test_too_little_data_gives_sentences(damage, bots):
     result = analyse(damage(study(18, people=4, items=6)), plan(), include_bots=bots)
-    json.dumps(result, allow_nan=False)
-    assert result["verdict"].endswith(".")
-    assert "chose better" not in result["verdict"]
+    json.dumps(result.to_dict(), allow_nan=False)
+    assert result.verdict.endswith(".")
+    assert "chose better" not in result.verdict
     assert methods_text(design(), result)
+
+
+@DAMAGES
+@pytest.mark.parametrize("sidedness", ["two-sided", "greater"])
+def test_a_result_is_read_back_from_its_json_as_it_was(damage, sidedness):
+    trials = damage(study(23, people=4, items=6, conditions=("dense", "spade", "none"), agree=(0.5,) * 3,
+                          undecided=(0.3,) * 3))  # fmt: skip
+    result = analyse(trials.assign(rating_help=4), plan(sidedness=sidedness), asked=[HELP])
+    written = json.dumps(result.to_dict())
+    read = TypeAdapter(Result | NoResult).validate_json(written)
+    assert read == result
+    assert type(read) is type(result)
+    assert json.dumps(read.to_dict()) == written
+
+
+def test_a_result_is_frozen():
+    result = analyse(study(24, people=4, items=6), plan())
+    for value, name in ((result, "verdict"), (result.primary, "found"), (result.primary.found, "low")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(value, name, None)
 
 
 def test_wrong_tables_and_plans_are_refused():
@@ -320,30 +352,24 @@ def test_wrong_tables_and_plans_are_refused():
     for table, settings, message in (
         (trials.drop(columns="condition"), plan(), "lacks condition"),
         (trials.assign(choice="left"), plan(), "unknown values: left"),
-        (trials, plan(outcome="speed"), "primary outcome"),
-        (trials, plan(sidedness="less"), "sidedness"),
-        (trials, plan(alpha=0), "alpha"),
     ):
         with pytest.raises(ConfigError, match=message):
             analyse(table, settings)
+    for name, value in (("outcome", "speed"), ("sidedness", "less"), ("alpha", 0)):
+        with pytest.raises(ConfigError, match=rf"analysis\.{name}"):
+            parse_design(yaml.safe_dump(design().model_dump(mode="json") | {"analysis": {name: value}}))
 
 
 def design(**changes):
-    settings = {
-        "name": "Two regions",
-        "version": 3,
-        "demo": False,
-        "conditions": ("dense", "spade"),
-        "analysis": plan(),
-    }
-    return SimpleNamespace(**(settings | changes))
+    settings = {"name": "Two regions", "version": 3, "conditions": ("dense", "spade"), "analysis": plan()}
+    return real_design(**(settings | changes))
 
 
 def test_the_methods_paragraph_names_what_was_done_and_found():
     result = analyse(study(20, agree=(0.5, 0.8)), plan())
     text = methods_text(design(), result)
     for part in ("Two regions, version 3", "two-way cluster-robust", "half credit", "| agree with the reference |",
-                 result["verdict"], "alpha = 0.05", "Odds ratio", "Timeouts: dense 0 of",
+                 result.verdict, "alpha = 0.05", "Odds ratio", "Timeouts: dense 0 of",
                  "most contrasted patch 100 % of 24 stimuli"):  # fmt: skip
         assert part in text
     assert "SIMULATED" not in text
@@ -352,9 +378,9 @@ def test_the_methods_paragraph_names_what_was_done_and_found():
 def test_a_demo_measures_nothing():
     demo = design(demo=True)
     result = analyse(study(21, agree=(0.5, 0.8)), plan(), demo=True)
-    for text in (methods_text(demo, result), preregistration(demo), result["verdict"]):
+    for text in (methods_text(demo, result), preregistration(demo), result.verdict):
         assert "tries the software, measures nothing" in text
-    assert "People chose better" not in result["verdict"]
+    assert "People chose better" not in result.verdict
 
 
 def test_the_preregistration_follows_the_design():
@@ -368,6 +394,11 @@ def test_the_preregistration_follows_the_design():
         "Holm",
     ):
         assert part in text
+
+
+def estimate(low, high):
+    counts = dict.fromkeys(("df", "participants", "class_neurons", "n"), 30)
+    return Estimate(estimate=0.1, se=0.1, low=low, high=high, p=0.5, variance="two-way", **counts)
 
 
 ABOVE, AROUND, BELOW = (0.01, 0.2), (-0.1, 0.1), (-0.2, -0.01)
@@ -388,17 +419,17 @@ ABOVE, AROUND, BELOW = (0.01, 0.2), (-0.1, 0.1), (-0.2, -0.01)
     ],
 )
 def test_the_verdict_says_where_both_intervals_lie(agreement, half, said, never):
-    found = [{"estimate": sum(ends) / 2, "low": ends[0], "high": ends[1], "warning": ""} for ends in (agreement, half)]
-    text = verdict(*found, "confirmatory", Plan(frozen=True), simulated=False, demo=False)
+    found = [estimate(*ends) for ends in (agreement, half)]
+    text = verdict(*found, "confirmatory", 0.05, simulated=False, demo=False)
     for part in said:
         assert part in text
     for part in never:
         assert part not in text
-    assert verdict(*found, "confirmatory", Plan(frozen=True), simulated=True, demo=False).count("People") == 0
+    assert verdict(*found, "confirmatory", 0.05, simulated=True, demo=False).count("People") == 0
 
 
 def test_an_open_ended_interval_is_never_below_0():
-    above, below = ({"estimate": 0.1, "low": low, "high": None, "warning": ""} for low in (0.01, -0.3))
+    above, below = (estimate(low, None) for low in (0.01, -0.3))
     for pair, start in (((above, above), "People chose better"), ((above, below), "People agreed more"),
                         ((below, above), "No difference"), ((below, below), "No difference")):  # fmt: skip
-        assert verdict(*pair, "confirmatory", Plan(sidedness="greater"), simulated=False, demo=False).startswith(start)
+        assert verdict(*pair, "confirmatory", 0.05, simulated=False, demo=False).startswith(start)

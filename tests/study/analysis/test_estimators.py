@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,15 +14,11 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.estimators import Variances, cluster_variances, odds_ratio, risk_difference
-from spade_core.study.analysis.sensitivity import (
-    fixed_effects,
-    holm,
-    interaction,
-    item_t_test,
-    product_bootstrap,
-    wilson,
-)
+from spade_core.study.analysis.describe import share
+from spade_core.study.analysis.estimators import Variances, odds_ratio, risk_difference
+from spade_core.study.analysis.result import Note
+from spade_core.study.analysis.secondary import holm
+from spade_core.study.analysis.sensitivity import fixed_effects, interaction, item_t_test, product_bootstrap
 from tests.reference import study as slow
 
 
@@ -77,18 +75,32 @@ def test_both_kinds_of_variance_are_met_above():
 
 
 def test_the_largest_variance_is_taken_where_the_two_way_one_is_smaller_or_negative():
-    assert Variances(1.0, 2.0, 0.5, 30, 10).chosen("both") == (2.5, 9, "two-way")
+    assert Variances(1.0, 2.0, 2.5, 30, 10).chosen("both") == (2.5, 9, "two-way")
     assert Variances(1.0, 2.0, 1.5, 30, 10).chosen("both") == (2.0, 9, "class_neuron")
-    assert Variances(1.0, 0.5, 9.0, 5, 10).chosen("both") == (1.0, 4, "participant")
+    assert Variances(1.0, 0.5, -7.5, 5, 10).chosen("both") == (1.0, 4, "participant")
+
+
+def test_a_variance_that_is_larger_by_rounding_alone_gives_no_other_name():
+    assert Variances(1.0, 1.0 + 1e-12, 1.0, 30, 10).chosen("both") == (1.0 + 1e-12, 9, "two-way")
+    assert Variances(3e-33, 1e-33, -2e-33, 30, 10).chosen("both") == (3e-33, 9, "two-way")
+    assert Variances(1.0, 1.0 + 1e-12, 0.5, 30, 10).chosen("both") == (1.0 + 1e-12, 9, "participant")
 
 
 def test_intersections_are_counted_once_where_a_pair_repeats():
-    influence = np.array([1.0, 1.0, -1.0, -1.0, 2.0, -2.0])
-    found = cluster_variances(influence, np.array([0, 0, 1, 1, 0, 1]), np.array([0, 0, 0, 0, 1, 1]))
-    factor = (6 - 1) / (6 - 2)
-    assert found.both == pytest.approx((4 + 4 + 4 + 4) * 4 / 3 * factor)
-    assert found.participant == pytest.approx((16 + 16) * 2 * factor)
-    assert found.class_neuron == pytest.approx(0)
+    rng = np.random.default_rng(0)
+    people, items = np.repeat([0, 0, 1, 1, 2, 2], 2), np.repeat([0, 1, 0, 1, 0, 1], 2)
+    for _ in range(5):
+        y, d = rng.integers(0, 2, 12).astype(float), np.arange(12) % 3 == 0
+        found = risk_difference(y, d, people, items)
+        estimate, se = slow.two_way(y.tolist(), d.tolist(), people.tolist(), items.tolist())
+        assert (found.estimate, found.se) == pytest.approx((estimate, se), rel=1e-10)
+
+
+def test_equal_shares_differ_by_exactly_nothing():
+    d = np.arange(42) % 2 == 0
+    y = (np.arange(42) // 2 % 3 == 0).astype(float)
+    found = risk_difference(y, d, np.arange(42) % 7, np.arange(42) // 6)
+    assert str(found.estimate) == "0.0", "else a text says -0.0 points"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -96,9 +108,11 @@ def test_the_odds_ratio_is_statsmodels(seed):
     y, d, people, items = draw(seed, 15, 11)
     groups = np.column_stack([codes(people), codes(items)])
     fit = sm.Logit(y, sm.add_constant(d.astype(float))).fit(disp=0, cov_type="cluster", cov_kwds={"groups": groups})
-    found, note = odds_ratio(y, d, people, items)
-    assert "arginal" in note
+    found = odds_ratio(y, d, people, items)
+    assert "arginal" in found.note
     assert found.estimate == pytest.approx(np.exp(fit.params[1]), rel=1e-5)
+    rates = [y[side].mean() for side in (d, ~d)]
+    assert found.estimate == pytest.approx(rates[0] / (1 - rates[0]) / (rates[1] / (1 - rates[1])), rel=1e-9)
     if found.variance == "two-way":
         assert found.se == pytest.approx(fit.bse[1], rel=1e-5)
         assert np.log(found.high / found.low) / 2 == pytest.approx(stats.t.ppf(0.975, 10) * fit.bse[1], rel=1e-5)
@@ -106,9 +120,9 @@ def test_the_odds_ratio_is_statsmodels(seed):
 
 def test_separation_gives_no_odds_ratio_but_a_sentence():
     y, d, people, items = draw(0)
-    found, note = odds_ratio(np.where(d, 1.0, y), d, people, items)
-    assert found is None
-    assert "not defined" in note
+    found = odds_ratio(np.where(d, 1.0, y), d, people, items)
+    assert isinstance(found, Note)
+    assert "not defined" in found.note
 
 
 def test_equal_answers_give_no_interval():
@@ -177,7 +191,7 @@ def test_the_interaction_is_least_squares_with_a_product(seed):
     design = np.column_stack([d * later, np.ones(len(y)), d, later]).astype(float)
     groups = np.column_stack([codes(people), codes(items)])
     fit = sm.OLS(y, design).fit(cov_type="cluster", cov_kwds={"groups": groups})
-    found = interaction(y, d, later, people, items)
+    found = interaction(y, d, people, items, later=later)
     assert found.estimate == pytest.approx(fit.params[0])
     if found.variance == "two-way":
         assert found.se == pytest.approx(fit.bse[0])
@@ -233,5 +247,24 @@ def test_holm_is_the_definition_and_statsmodels():
 
 def test_wilson_is_statsmodels():
     for count, n in ((0, 5), (3, 7), (50, 50), (81, 143)):
-        assert wilson(count, n) == pytest.approx(proportion_confint(count, n, method="wilson"), abs=1e-12)
-    assert wilson(0, 0) is None
+        found = share(count, n, 0.05)
+        assert (found.low, found.high) == pytest.approx(proportion_confint(count, n, method="wilson"), abs=1e-12)
+        assert found.share == count / n
+    for n in range(1, 200):
+        low, high = share(0, n, 0.05).low, share(n, n, 0.05).high
+        assert (low, high) == pytest.approx((0, 1))
+        assert f"{100 * low:.1f}" == "0.0"
+    assert share(0, 0, 0.05).to_dict() == {"count": 0, "n": 0, "share": None, "low": None, "high": None}
+
+
+def test_wilson_is_its_formula():
+    z, n, p = stats.norm.ppf(0.95), 41, 17 / 41
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    found = share(17, n, 0.1)
+    assert (found.low, found.high) == pytest.approx([(middle + side * half) / (1 + z * z / n) for side in (-1, 1)])
+
+
+@pytest.mark.parametrize("modules", ["ui.participant.trials, spade_core.study.running.flow", "cli", "ui.study.results"])
+def test_nothing_but_an_estimate_waits_for_statsmodels(modules):
+    code = f"import sys, spade_core.{modules}; sys.exit('statsmodels' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from spade_core.study.analysis.analyse import analyse
+from spade_core.study.analysis.evaluation import analyse
 from spade_core.study.analysis.tables import SENSITIVITY, TABLES, differences, markdown_table, tables_text
-from spade_core.study.design.questions import Rating
-from tests.study.analysis.test_analyse import plan, study
+from tests.study.analysis.test_analyse import HELP, plan, study
 
 
 @pytest.fixture(scope="module")
 def result():
-    asked = Rating(name="help", kind="rating", text="Did it help?")
-    return analyse(study(1, agree=(0.5, 0.8)).assign(rating_help=4), plan(), asked=[asked])
+    return analyse(study(1, agree=(0.5, 0.8)).assign(rating_help=4), plan(), asked=[HELP])
 
 
 def test_every_table_has_rows_with_the_same_columns(result):
@@ -30,23 +28,23 @@ def test_every_table_has_rows_with_the_same_columns(result):
 def test_every_difference_of_the_result_is_listed(result):
     names = [name for name, _, _ in differences(result)]
     assert names[:2] == ["agreement (primary)", "half credit"]
-    assert set(SENSITIVITY) == set(result["sensitivity"]) - {"label"}
+    assert set(SENSITIVITY) == set(result.sensitivity.found)
     assert {"missing answers all against SPADE", "missing answers all for SPADE"} < set(names)
     rows = TABLES["Difference in agreement"](result)
-    primary = result["primary"]
-    assert rows[0]["difference"] == f"{100 * primary['estimate']:+.1f} points"
-    assert rows[0]["interval"] == f"{100 * primary['low']:+.1f} to {100 * primary['high']:+.1f}"
+    primary = result.primary.found
+    assert rows[0]["difference"] == f"{100 * primary.estimate:+.1f} points"
+    assert rows[0]["interval"] == f"{100 * primary.low:+.1f} to {100 * primary.high:+.1f}"
     assert rows[0]["n"] == "720 answers, 30 x 24"
     assert rows[0]["label"] == "confirmatory"
 
 
 def test_holm_repeats_alpha_and_baselines_are_there(result):
     secondary = {row["outcome"]: row for row in TABLES["Secondary outcomes"](result)}
-    outcomes = result["secondary"]["outcomes"]
-    assert secondary[outcomes["confidence"]["what"]]["p (Holm)"] == f"{outcomes['confidence']['p_holm']:.3f}"
-    assert secondary[outcomes["cannot_tell"]["what"]]["p (Holm)"] == ""
+    outcomes = result.secondary.outcomes
+    assert secondary[outcomes["confidence"].what]["p (Holm)"] == f"{outcomes['confidence'].p_holm:.3f}"
+    assert secondary[outcomes["cannot_tell"].what]["p (Holm)"] == ""
     people = TABLES["Agreement between people, and with themselves"](result)
-    alpha = result["krippendorff_alpha"]["by_condition"]["spade"]["alpha"]
+    alpha = result.krippendorff_alpha.by_condition["spade"].alpha
     assert people[1]["Krippendorff's alpha"] == f"{alpha:.3f}"
     assert people[1]["repeated trials answered alike"] == "no answers"
     assert [row["baseline"] for row in TABLES["Baselines"](result)] == [

@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.analyse import analyse
-from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.analysis.evaluation import analyse, evaluate, report_text
 from spade_core.study.analysis.report import methods_text, preregistration
 from spade_core.study.analysis.tables import tables_text
 from spade_core.study.data import backups
@@ -272,7 +271,7 @@ def rated(effect, seed=0):
 
 def test_ratings_are_secondary_outcomes_in_holms_family():
     trials, questions = rated(1), Questions.model_validate(EXTRA)
-    result = analyse(trials, plan(target_participants=10), asked=questions.ratings)
+    result = analyse(trials, plan(target_participants=10), asked=questions.ratings).to_dict()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["secondary"]["holm_over"] == ["confidence", "rating_help", "rt"]
     found = result["secondary"]["outcomes"]["rating_help"]
@@ -291,10 +290,10 @@ def test_ratings_are_secondary_outcomes_in_holms_family():
 
 
 def test_without_ratings_nothing_is_analysed_and_without_replies_the_analysis_says_so():
-    assert analyse(rated(0), plan())["ratings"] == {}
+    assert analyse(rated(0), plan()).ratings == {}
     nothing = analyse(rated(0).assign(rating_help=None), plan(), asked=Questions.model_validate(EXTRA).ratings)
-    assert nothing["secondary"]["outcomes"]["rating_help"]["estimate"] is None
-    assert "rating_help" not in nothing["secondary"]["holm_over"]
+    assert nothing.secondary.outcomes["rating_help"].found.estimate is None
+    assert "rating_help" not in nothing.secondary.holm_over
 
 
 def test_the_methods_the_tables_and_the_preregistration_list_the_ratings():
@@ -314,7 +313,7 @@ def test_the_methods_the_tables_and_the_preregistration_list_the_ratings():
 
 def test_a_simulated_study_is_analysed_with_its_ratings(store, key):
     simulate(store, key, 4, "rater", seed=0)
-    result = evaluate(store, key)
-    assert result["secondary"]["outcomes"]["rating_help"]["n"] > 0
-    assert "rating_help" in result["secondary"]["holm_over"]
-    assert "“How much did it help?”" in report_text(store, key, result)
+    found = evaluate(store, key)
+    assert found.result.secondary.outcomes["rating_help"].found.n > 0
+    assert "rating_help" in found.result.secondary.holm_over
+    assert "“How much did it help?”" in report_text(store, key, found)

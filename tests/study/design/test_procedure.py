@@ -7,15 +7,16 @@ from typing import get_args
 import pytest
 
 from spade_core.study.analysis.report import methods_text, preregistration
+from spade_core.study.analysis.result import NoResult, Note
 from spade_core.study.design.design import Rule, Thresholds
 from spade_core.study.design.procedure import fails_when, set_baselines
 from spade_core.study.monitoring import checks
 from spade_core.study.stimuli.patches import LOW
 from tests.study.conftest import real_design, tiny_set
 
-NOTHING = {
-    "simulated": False, "ratings": {}, "verdict": "There are no main trials.", "primary": {"estimate": None},
-}  # fmt: skip
+WHY = "There are no main trials."
+NOTE = Note(note=WHY)
+NOTHING = NoResult(simulated=False, demo=False, primary=NOTE, half_credit=NOTE, verdict=WHY, texts=[WHY])
 
 
 @pytest.mark.parametrize("text_of", [preregistration, lambda design, given: methods_text(design, NOTHING, given)])

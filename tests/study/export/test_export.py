@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.evaluate import evaluate, report_text
+from spade_core.study.analysis.evaluation import evaluate, report_text
 from spade_core.study.data.studies import is_blind, opened, publish, unblind
 from spade_core.study.data.versions import edit
 from spade_core.study.export.codebook import BLINDED, CODEBOOK, CODEBOOKS
@@ -57,9 +57,9 @@ def test_people_blind_a_study_until_it_is_unblinded_and_bots_alone_do_not(store,
         evaluate(store, key)
     unblind(store, key, by="test")
     assert set(BLINDED) <= set(trial_table(store, key).columns)
-    result = evaluate(store, key)
-    assert not result["simulated"]
-    assert result["participants"] == 1
+    result = evaluate(store, key).result
+    assert not result.simulated
+    assert result.participants == 1
 
 
 def test_a_shareable_export_has_fresh_numbers_and_relative_times(store, key):
@@ -123,10 +123,10 @@ def test_every_policy_goes_its_way_and_shows_what_it_is(store, key):
     assert not table["trial_id"].duplicated().any()
     reasons = table.groupby("policy")["exclusion_reason"].first()
     assert not reasons["ideal"]
-    result = evaluate(store, key)
-    assert result["simulated"]
-    assert result["verdict"].startswith("SIMULATED")
-    text = report_text(store, key, result)
+    found = evaluate(store, key)
+    assert found.result.simulated
+    assert found.result.verdict.startswith("SIMULATED")
+    text = report_text(store, key, found)
     study = opened(store, key)
     assert f"saved version 1 of the design (SHA-256 {study.row.design_sha256})" in text
     assert f"SHA-256 {study.design.consent_sha256}" in text

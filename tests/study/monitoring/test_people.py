@@ -148,8 +148,8 @@ def test_a_dry_run_leaves_the_study_as_it_is(store, running):
     )  # fmt: skip
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[0] == (0.0, "SIMULATED: bot 1 of 3")
-    assert found["ends"] == {"complete": 3}
-    assert sum(found["cells"]) == 3
-    assert found["result"]["simulated"]
-    assert "SIMULATED" in found["text"]
+    assert found.ends == {"complete": 3}
+    assert sum(found.cells) == 3
+    assert found.result.result.simulated
+    assert "SIMULATED" in found.text
     assert status_of(store, running) == before

@@ -12,12 +12,11 @@ import pytest
 from benchmarks import study_statistics
 from spade_core.errors import ConfigError
 from spade_core.progress import Cancelled
-from spade_core.study.analysis.coding import Plan
 from spade_core.study.analysis.estimators import risk_difference
 from spade_core.study.analysis.report import verdict
 from spade_core.study.design.design import Analysis
 from spade_core.study.power.assumed import Assumptions, Spread, draw
-from spade_core.study.power.power import ceiling, curve, power, power_report
+from spade_core.study.power.power import PowerReport, ceiling, curve, power, power_report
 from spade_core.study.power.simulated import hand_out
 from spade_core.tasks.study import study_power
 from tests.study.conftest import real_design
@@ -58,7 +57,7 @@ def test_the_verdict_needs_both_intervals():
 
 def test_the_verdict_is_the_reports(monkeypatch):
     """Count the studies whose report says that people chose better, one by one, from the same draws."""
-    design, plan = real_design(trials=9), Plan(frozen=True)
+    design = real_design(trials=9)
     assumptions = Assumptions(effect=0.15)
     monkeypatch.setattr("spade_core.study.power.power.HANDOUTS", 1)
     result = power(design, 30, 12, assumptions, simulations=60, seed=4)
@@ -67,7 +66,7 @@ def test_the_verdict_is_the_reports(monkeypatch):
     labels = (handout.spade, handout.participant, handout.class_neuron)
     said = [
         verdict(
-            *(risk_difference(values, *labels).to_dict() for values in (a, a + 0.5 * u)), "confirmatory", plan,
+            *(risk_difference(values, *labels) for values in (a, a + 0.5 * u)), "confirmatory", 0.05,
             simulated=False, demo=False,
         )
         for a, u in zip(agree.astype(float), undecided, strict=True)
@@ -91,12 +90,12 @@ def test_power_is_seeded_and_carries_its_monte_carlo_error():
 
 def test_class_neurons_set_the_ceiling():
     steep = Assumptions(spread=Spread(class_neuron_slope=1.0))
-    rows = power_report(real_design(trials=6), [6, 40], [20, 800], steep, simulations=150)["rows"]
-    few, many = ([row for row in rows if row["class_neurons"] == count] for count in (6, 40))
-    assert few[1]["verdict"] < 0.6  # forty times the people do not help
-    assert few[1]["verdict"] <= few[2]["verdict"] + 3 * few[2]["verdict_error"]
-    assert many[1]["verdict"] > 0.85
-    assert few[2]["participants"] is None
+    rows = power_report(real_design(trials=6), [6, 40], [20, 800], steep, simulations=150).rows
+    few, many = ([row for row in rows if row.class_neurons == count] for count in (6, 40))
+    assert few[1].verdict < 0.6  # forty times the people do not help
+    assert few[1].verdict <= few[2].verdict + 3 * few[2].verdict_error
+    assert many[1].verdict > 0.85
+    assert few[2].participants is None
 
 
 @pytest.mark.parametrize("arrangement", ["within", "between"])
@@ -121,7 +120,9 @@ def test_order_matters_where_answers_drift():
 
 
 def test_the_report_is_json_and_says_what_it_takes():
-    report = power_report(real_design(), [6, 12], assumptions=Assumptions(effect=0.2), simulations=40)
+    found = power_report(real_design(), [6, 12], assumptions=Assumptions(effect=0.2), simulations=40)
+    report = found.to_dict()
+    assert PowerReport.model_validate_json(json.dumps(report)) == found
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert [row["participants"] for row in report["rows"]] == 2 * [*curve(real_design()), None]
     assert [row["trials"] for row in report["rows"]] == 6 * [6] + 6 * [12]
@@ -159,7 +160,7 @@ def test_the_job_gives_the_report_tells_how_far_it_is_and_can_be_stopped_within_
 
     files = run(lambda done, total, note: told.append((done / total, note)))
     found = power_report(real_design(), [12], [24, 48], assumptions, simulations=40, seed=5)
-    assert json.loads(files["power.json"]) == json.loads(json.dumps(found))
+    assert json.loads(files["power.json"]) == found.to_dict()
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert sum(note == "48 people, 12 class neurons" for _, note in told) >= 10
     assert told[-1] == (1.0, "done")

@@ -28,22 +28,22 @@ def run(tmp_path_factory):
 def test_the_undecided_shifter_moves_the_primary_and_not_half_credit(run):
     short = {"practice": 0, "practice_pass": 0, "catch": 0, "repeats": 0, "attention": 0}
     found = run("undecided-shifter", 48, conditions=("dense", "spade"), **short)
-    result = found["result"]
-    assert found["ends"] == {"complete": 48}
-    assert result["primary"]["low"] > 0
-    assert result["half_credit"]["low"] < 0 < result["half_credit"]["high"]
-    table = result["table3"]
-    assert table["dense"]["undecided"]["share"] - table["spade"]["undecided"]["share"] > 0.15
-    assert "deciding more often may explain it" in result["verdict"]
-    assert "chose better" not in result["verdict"]
+    result, half = found.result, found.result.half_credit.found
+    assert found.ends == {"complete": 48}
+    assert result.primary.found.low > 0
+    assert half.low < 0 < half.high
+    dense, spade = (result.table3[name].shares["undecided"].share for name in ("dense", "spade"))
+    assert dense - spade > 0.15
+    assert "deciding more often may explain it" in result.verdict
+    assert "chose better" not in result.verdict
 
 
 def test_the_ideal_bot_is_always_right_and_the_left_one_is_noticed(run):
-    ideal = run("ideal", 3)["result"]["table3"]
-    assert {table["agree"]["share"] for table in ideal.values()} == {1.0}
+    ideal = run("ideal", 3).result.table3
+    assert {answers.shares["agree"].share for answers in ideal.values()} == {1.0}
     left = run("always-left", 6)
-    assert left["result"]["sides"]["left_when_decided"]["dense"]["share"] == 1.0
-    assert left["noticed"] > 0
+    assert left.result.sides.left_when_decided["dense"].share == 1.0
+    assert left.noticed > 0
 
 
 def test_the_table_stands_beside_the_papers_and_is_marked(capsys):

@@ -18,7 +18,7 @@ from spade_core.errors import ConfigError
 from spade_core.models.loading import wrap_model
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, silent
-from spade_core.study.analysis.evaluate import evaluate
+from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.data.studies import publish
 from spade_core.study.design.procedure import stimuli_text
 from spade_core.study.running import flow
@@ -305,6 +305,6 @@ def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(
 def test_all_four_conditions_reach_the_analysis(store, tmp_path):
     key = publish(store, real_design(conditions=CONDITIONS), tiny_set(tmp_path / "set", references=True))
     assert simulate(store, key, 8, "ideal", 0) == {"complete": 8}
-    found = evaluate(store, key)
-    assert set(found["table3"]) == set(CONDITIONS)
-    assert {entry["agree"]["share"] for entry in found["table3"].values()} == {1.0}
+    table3 = evaluate(store, key).result.table3
+    assert set(table3) == set(CONDITIONS)
+    assert {answers.shares["agree"].share for answers in table3.values()} == {1.0}

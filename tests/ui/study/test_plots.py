@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spade_core.study.analysis.analyse import analyse
+from spade_core.study.analysis.evaluation import analyse
 from spade_core.study.analysis.tables import differences
 from spade_core.study.power.power import power_report
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html, power_figure
@@ -43,9 +43,9 @@ def test_every_difference_has_its_interval(result):
     known = [value for _, _, value in differences(result)]
     assert len(figure.data) == len(known)
     for drawn, value in zip(figure.data, known, strict=True):
-        assert drawn.x[0] == pytest.approx(100 * value["estimate"])
-        assert drawn.x[0] - drawn.error_x.arrayminus[0] == pytest.approx(100 * value["low"])
-        assert drawn.x[0] + drawn.error_x.array[0] == pytest.approx(100 * value["high"])
+        assert drawn.x[0] == pytest.approx(100 * value.estimate)
+        assert drawn.x[0] - drawn.error_x.arrayminus[0] == pytest.approx(100 * value.low)
+        assert drawn.x[0] + drawn.error_x.array[0] == pytest.approx(100 * value.high)
     assert figure.data[0].marker.symbol == figure.data[1].marker.symbol == "square"
     assert figure.data[2].marker.symbol == "circle-open"
 
@@ -57,13 +57,13 @@ def test_a_one_sided_interval_runs_to_the_edge(trials):
 
 def test_class_neurons_and_times_are_drawn_as_found(result):
     figure = FIGURES["class_neurons"](result)
-    assert list(figure.data[0].y) == [row["class_neuron"] for row in result["class_neurons"]]
-    assert figure.data[1].x[0] == pytest.approx(100 * result["class_neurons"][0]["half"])
+    assert list(figure.data[0].y) == [row.class_neuron for row in result.class_neurons]
+    assert figure.data[1].x[0] == pytest.approx(100 * result.class_neurons[0].half)
     boxes = FIGURES["reaction_time"](result).data
-    found = result["reaction_time"]["by_condition"]["spade"]
-    assert boxes[1].median[0] == pytest.approx(found["median_ms"] / 1000)
+    found = result.reaction_time.by_condition["spade"]
+    assert boxes[1].median[0] == pytest.approx(found.ms["median_ms"] / 1000)
     assert boxes[1].lowerfence[0] <= boxes[1].q1[0] <= boxes[1].median[0] <= boxes[1].q3[0] <= boxes[1].upperfence[0]
-    assert boxes[1].x[0] == f"SPADE (n = {found['n']})"
+    assert boxes[1].x[0] == f"SPADE (n = {found.n})"
 
 
 def test_bots_are_named_in_every_figure_and_file(trials, result):
@@ -96,4 +96,4 @@ def test_power_is_drawn_with_its_ceiling():
         "12 class neurons, endlessly many people",
     ]  # fmt: skip
     assert list(figure.data[2].x) == [12, 24]
-    assert figure.data[3].y[0] == 100 * report["rows"][-1]["verdict"]
+    assert figure.data[3].y[0] == 100 * report.rows[-1].verdict
