@@ -1,4 +1,4 @@
-"""The commands ``explain`` and ``replay``, and the options of a trace."""
+"""The commands ``explain`` and ``replay``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, save
 
-SUMMARY = (  # of the manifest, what explain --json prints; the documentation lists these keys
-    *("model", "picture", "target", "prediction", "trace_prediction", "fidelity", "sparsity", "trace", "seconds"),
+SAID = [
+    "model",
+    "picture",
+    "target",
+    "prediction",
+    "trace_prediction",
+    "fidelity",
+    "sparsity",
+    "trace",
+    "seconds",
     "refused",
-)
+]
+"""Of the manifest, what ``explain --json`` prints; docs/command-line.md documents these keys."""
 
 
 def run_explain(options: argparse.Namespace) -> int:
@@ -33,12 +42,13 @@ def run_explain(options: argparse.Namespace) -> int:
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None
     files = bundle(analysis, given.source, trigger)
     folder = save(files, options.out)
-    described = json.loads(files["manifest.json"])
-    described["seconds"]["command"] = seconds = time.perf_counter() - options.started
-    fidelity = analysis.trace.fidelity
+    seconds, fidelity = time.perf_counter() - options.started, analysis.trace.fidelity
     for text in (fidelity.warning, *analysis.refused.values()):
         if text:
             sys.stderr.write(f"warning: {text}\n")
+    described = json.loads(files["manifest.json"])
+    described["seconds"]["command"] = seconds
+    found = {**{key: described[key] for key in SAID}, "methods": list(analysis.pairs), "out": str(folder)}
     lines = [
         f"explained class   {fidelity.label} ({fidelity.target})",
         f"probability       dense {fidelity.dense_probability:.3f}, trace {fidelity.trace_probability:.3f}",
@@ -46,8 +56,7 @@ def run_explain(options: argparse.Namespace) -> int:
         f"seconds           {seconds:.1f}",
         f"written to        {folder}",
     ]
-    summary = {key: described[key] for key in SUMMARY}
-    return emit(options, {**summary, "methods": list(described["methods"]), "out": str(folder)}, lines)
+    return emit(options, found, lines)
 
 
 def run_replay(options: argparse.Namespace) -> int:

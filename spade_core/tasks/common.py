@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -17,10 +16,29 @@ from spade_core.pictures.picture import Picture, Source, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
-from spade_core.results import manifest as results
+from spade_core.results.manifest import npy_bytes
 from spade_core.trojan.triggers import Paste
 
-Emit = Callable[[dict[str, bytes]], None]
+
+class ModelPayload(TypedDict):
+    """A payload that names a model."""
+
+    model: Spec
+
+
+class PicturePayload(ModelPayload):
+    """A payload that names a picture, too."""
+
+    picture: Source
+
+
+class TracePayload(PicturePayload):
+    """A payload that asks for a trace: options of ``spade_core.trace``; ``target`` None: the top-1."""
+
+    trace: dict[str, Any]
+    target: NotRequired[int | str | None]
+
+
 KEPT_MODELS, KEPT_TRACES = 2, 4
 
 _TRACES: OrderedDict[str, Trace] = OrderedDict()
@@ -37,17 +55,12 @@ def given_model(spec: Spec, device: str) -> LoadedModel:
 
 
 def given_picture(source: Source, model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
-    """Return the picture of a payload, with its trigger pasted if it names one, and the trigger's mask.
-
-    Args:
-        source: what to load; model: whose input the trigger is placed in.
-    """
-    picture = load_picture(source["path"], name=source.get("name"))
-    trigger = source.get("trigger")
+    """Return the picture of a payload, with its trigger pasted into the model's input if it has one, and its mask."""
+    picture, trigger = load_picture(source["path"], name=source.get("name")), source.get("trigger")
     return Paste.from_dict(trigger).apply(picture, model) if trigger else (picture, None)
 
 
-def given(payload: Mapping[str, Any], device: str) -> tuple[LoadedModel, Picture]:
+def given(payload: PicturePayload, device: str) -> tuple[LoadedModel, Picture]:
     """Return a payload's model, and its picture with any trigger pasted."""
     model = given_model(payload["model"], device)
     return model, given_picture(payload["picture"], model)[0]
@@ -68,11 +81,10 @@ def kept_trace(
     index = int(predict(model, picture).argmax()) if target is None else resolve_target(model, target)
     key = json.dumps([model.sha256, picture.sha256, {"seed": 0, **options}, index], sort_keys=True)
     if key not in _TRACES:
-        made = trace(model, picture, **options, target=index, progress=progress)
-        _TRACES[key] = made
-        while len(_TRACES) > KEPT_TRACES:
-            _TRACES.popitem(last=False)
+        _TRACES[key] = trace(model, picture, **options, target=index, progress=progress)
     _TRACES.move_to_end(key)
+    if len(_TRACES) > KEPT_TRACES:
+        _TRACES.popitem(last=False)
     return _TRACES[key]
 
 
@@ -84,4 +96,4 @@ def trace_file(made: Trace) -> dict[str, bytes]:
 
 def crop_file(model: LoadedModel, picture: Picture) -> dict[str, bytes]:
     """Return ``crop.npy``: what the model sees."""
-    return {"crop.npy": results.npy_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))}
+    return {"crop.npy": npy_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))}

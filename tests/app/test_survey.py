@@ -18,6 +18,7 @@ from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
 from spade_core.study.data.versions import edit
 from spade_core.study.running import flow, person
+from tests.app.conftest import LONG
 from tests.study.conftest import real_design, tiny_set
 
 PAGE = str(Path(__file__).resolve().parent.parent.parent / "pages" / "survey.py")
@@ -39,7 +40,7 @@ def key(store, tmp_path):
 
 
 def opened(**query):
-    app = AppTest.from_file(PAGE, default_timeout=60)
+    app = AppTest.from_file(PAGE, default_timeout=LONG / 1000)
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()

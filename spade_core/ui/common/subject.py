@@ -56,7 +56,8 @@ class Subject:
     @property
     def paste(self) -> Paste | None:
         """The trigger in the picture."""
-        return Paste.from_dict(self.source["trigger"]) if self.source.get("trigger") else None
+        trigger = self.source.get("trigger")
+        return Paste.from_dict(trigger) if trigger else None
 
     def choice(self) -> Choice:
         """Return the choice of it, nothing else being chosen."""
