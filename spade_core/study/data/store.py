@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-import random
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ class Store:
                 if not _again(error, attempt):
                     raise
                 busy = error
-            time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 4)))  # noqa: S311 - only to part two writers
+            time.sleep(secrets.SystemRandom().uniform(0, 0.02 * 2 ** min(attempt, 4)))  # parts two writers
         raise ConfigError("The study database stayed busy: try again in a moment.") from busy
 
     def close(self) -> None:

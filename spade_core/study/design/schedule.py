@@ -87,9 +87,14 @@ def grid(design: Design, count: int) -> list[Cell]:
     return [Cell(rotation, window, first) for window, first, rotation in order]
 
 
+def seeded(seed: int | str) -> random.Random:
+    """Return a generator that repeats what it drew from the same seed: for schedules and ties, never for secrets."""
+    return random.Random(seed)  # noqa: S311
+
+
 def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -> list[Planned]:
     """Return one participant's trials after practice, indices from ``MAIN_START``."""
-    rng = random.Random(seed)  # noqa: S311 - a schedule, not a secret
+    rng = seeded(seed)
     neurons = _neurons(design, stimuli)
     met = slots(design, len(neurons), cell)
     trials = [_plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng) for slot in met]
@@ -108,7 +113,7 @@ def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -
 
 def practice_schedule(design: Design, stimuli: StimulusSet, number: int, seed: int) -> list[Planned]:
     """Return the trials of one practice round, ``number`` from 0: the same items for all conditions."""
-    rng = random.Random(f"{seed}/{number}")  # noqa: S311
+    rng = seeded(f"{seed}/{number}")
     items = rng.sample(stimuli.of("practice"), design.practice)
     return [
         replace(_plan(PRACTICE, item, design.conditions[0], rng), index=number * ROUND + place)
@@ -122,7 +127,7 @@ def _neurons(design: Design, stimuli: StimulusSet) -> list[list[Item]]:
     for item in stimuli.of("main"):
         groups.setdefault(item.class_neuron, []).append(item)
     order = sorted(groups)
-    random.Random(f"neurons/{design.seed}").shuffle(order)  # noqa: S311
+    seeded(f"neurons/{design.seed}").shuffle(order)
     return [groups[name] for name in order]
 
 

@@ -21,7 +21,7 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
 from spade_core.study.design.questions import Rating, Replies
-from spade_core.study.design.schedule import other_region
+from spade_core.study.design.schedule import other_region, seeded
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
 from spade_core.study.running.person import Participation, Person, enter, person
@@ -141,7 +141,7 @@ def _next_run(store: Store, key: str, policy: str, seed: int, participants: int)
 
 
 def _chances(policy: str, seed: int, run: int, number: int) -> random.Random:
-    return random.Random(f"{seed}/{policy}/{number}{_of(run)}")  # noqa: S311 - repeatable
+    return seeded(f"{seed}/{policy}/{number}{_of(run)}")
 
 
 def _of(run: int) -> str:
@@ -228,7 +228,7 @@ class _Bot:
 
     def _replies(self, trial: Trial) -> Replies:
         """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
-        rng = random.Random(f"{self.replies_seed}/{trial.index}")  # noqa: S311 - repeatable
+        rng = seeded(f"{self.replies_seed}/{trial.index}")
         return {
             question.name: rng.randint(question.low, question.high)
             if isinstance(question, Rating)

@@ -7,7 +7,6 @@ as ended and writes nothing; :func:`close_when_over` writes the same once they a
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +17,7 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
 from spade_core.study.data.tables import PageTime, Participant, Study, Trial, by_person
 from spade_core.study.design.design import Design
-from spade_core.study.design.schedule import Planned, cells, main_schedule, practice_schedule
+from spade_core.study.design.schedule import Planned, cells, main_schedule, practice_schedule, seeded
 from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS, LIMITED, PHASES, PRACTICE, TIME_OVER
 
 GRACE = 2.0  # seconds after the end in which an answer that was on its way still counts
@@ -78,7 +77,7 @@ def take_cell(store: Store, session: Session, row: Participant, study: Opened) -
     if sum(counts.values()) >= design.quota and not row.is_preview:
         end(row, "screened_out", now)
         return
-    rng = random.Random(row.seed)  # noqa: S311 - breaks ties, repeatable from the stored seed
+    rng = seeded(row.seed)  # breaks ties, repeatable from the stored seed
     least = min(counts.get(number, 0) for number in range(len(all_cells)))
     row.cell = rng.choice([number for number in range(len(all_cells)) if counts.get(number, 0) == least])
     advance(row, "consent")

@@ -7,7 +7,6 @@ to the same number of bytes, since a visualization's size would tell which kind 
 from __future__ import annotations
 
 import base64
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +20,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
 from spade_core.study.design.questions import Rating, Text
+from spade_core.study.design.schedule import seeded
 from spade_core.study.stimuli.stimulus_set import SIDES, Box, Item, StimulusSet
 from spade_core.study.vocabulary import CONDITIONS, CONFIDENCE, REGIONS
 
@@ -137,7 +137,7 @@ def _data_uri(stimuli: StimulusSet, name: str) -> str:
     size = _largest(stimuli)
     # Decoders stop at the end that the file's own header gives; what follows is filling. It must not compress, or a
     # proxy that compresses would tell the sizes again, and stay the same, since a changed picture is sent anew.
-    filling = random.Random(name).randbytes(size - len(data))  # noqa: S311 - no secret
+    filling = seeded(name).randbytes(size - len(data))
     return "data:image/webp;base64," + base64.b64encode(data + filling).decode()
 
 
