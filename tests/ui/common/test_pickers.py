@@ -49,7 +49,7 @@ def chosen(app):
                 "damping": 0.05,
                 "block_size": 32,
                 "first_layer": True,
-                "positions": 9,
+                "positions": 0,
                 "seed": 3,
             },
         ),
