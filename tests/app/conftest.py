@@ -92,9 +92,32 @@ def store(home):
     found.close()
 
 
+CLOCK = """
+import time
+from pathlib import Path
+from spade_core.study.data.store import Store
+turned = Path({file!r})
+Store.__init__.__kwdefaults__["clock"] = lambda: float(turned.read_text()) if turned.exists() else time.time()
+"""
+
+
+@pytest.fixture(scope="module")
+def turn(home):
+    """Return a function that stops the clock of the study's server at a time; None: it goes on again."""
+
+    def set_to(now):
+        if now is None:
+            (home / "clock").unlink()
+            return
+        (home / "turned").write_text(str(now))
+        (home / "turned").replace(home / "clock")
+
+    return set_to
+
+
 @pytest.fixture(scope="module")
 def study_server(home, store):
     """Yield the server of such a study, which tests may stop or kill, and start again at its address."""
-    found = Server(str(home))
+    found = Server(str(home), CLOCK.format(file=str(home / "clock")))
     yield found
     stop_server(found.process)

@@ -21,6 +21,7 @@ from spade_core.ui.common.command import explain_command
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.plots import pair_figure
 from spade_core.ui.trace.plots import paths_figure, read_paths
+from tests.app.conftest import LONG
 from tests.hostile import hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -43,7 +44,7 @@ def inline(monkeypatch):
 
 
 def page(path=SALIENCY, **query):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=120).run()
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=LONG / 1000).run()
     if path == "app.py":
         return app
     app.switch_page(path)

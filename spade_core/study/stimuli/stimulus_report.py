@@ -10,6 +10,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.stimuli.build import CENTRAL, CLEARLY
 from spade_core.study.stimuli.regions import Draft, rule_record, settle
 from spade_core.study.stimuli.stimulus_set import Item, StimulusSet, write_manifest
+from spade_core.study.vocabulary import CONDITIONS
 
 
 def finish(
@@ -32,7 +33,7 @@ def finish(
         "one_side_only": sum(len(draft.items) == 1 for draft in drafts if draft.item.role == "main"),
         "measures": {side: _mean_measures(items, side) for side in ("reference", "other")},
         "rater_agrees": {
-            side: _share(items, f"rater_{side}") for side in ("dense", "spade", "reference")
+            side: _share(items, f"rater_{side}") for side in CONDITIONS
             if any(f"rater_{side}" in item.answers for item in items)
         },
         "scorecam_finds_trigger": _mean_auc(items),
