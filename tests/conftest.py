@@ -65,11 +65,32 @@ def coffee():
     return load_picture("bundled:coffee")
 
 
+_EMBEDDED = {}  # models by name and device
+
+
 @pytest.fixture(scope="session")
 def lite0():
     from spade_core.models.loading import load_model
 
-    return load_model("efficientnet_lite0", device="cpu")
+    model = load_model("efficientnet_lite0", device="cpu")
+    return _EMBEDDED.setdefault((model.name, model.device), model)
+
+
+@pytest.fixture
+def models_once(monkeypatch):
+    """Load each embedded model once for all tests that say so; that nothing changes one is tested elsewhere."""
+    from spade_core.models import loading
+
+    load = loading._load_named
+
+    def once(name, device):
+        if not (name in loading.MODELS and loading.MODELS[name].offline):
+            return load(name, device)
+        if (name, device) not in _EMBEDDED:
+            _EMBEDDED[name, device] = load(name, device)
+        return _EMBEDDED[name, device]
+
+    monkeypatch.setattr(loading, "_load_named", once)
 
 
 def state_of(model):
