@@ -7,7 +7,6 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from spade_core.cli.common import Meter, emit
 from spade_core.cli.options import trace_options
@@ -39,7 +38,7 @@ def run_rater(options: argparse.Namespace) -> int:
         for number, path in enumerate(paths)
     }
 
-    def row(_key: str, item: tuple[Path, Paste | None]) -> dict[str, Any] | None:
+    def row(_key: str, item: tuple[Path, Paste | None]) -> dict[str, object] | None:
         rating = rater.rate(*item)
         return None if rating is None else asdict(rating)
 

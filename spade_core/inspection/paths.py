@@ -65,15 +65,9 @@ def _gradients(nodes: Sequence[Node], logit: Tensor) -> dict[Node, Tensor]:
 
 def _inputs(sink: Node, channel: int, gradient: Tensor, fan: int) -> list[tuple[tuple[Node, int], float]]:
     """Return the strongest connections of one channel, of which ``gradient`` is that of the whole layer."""
-    only = _only(gradient, sink.axis, channel)
+    only = torch.zeros_like(gradient)
+    only.select(sink.axis, channel).copy_(gradient.select(sink.axis, channel))
     return _ranked(_by_layer(sink, only, lambda value, part: value * part), fan)
-
-
-def _only(gradient: Tensor, axis: int, channel: int) -> Tensor:
-    """Return ``gradient`` with all channels but one set to 0."""
-    one = torch.zeros_like(gradient)
-    one.select(axis, channel).copy_(gradient.select(axis, channel))
-    return one
 
 
 def _by_layer(sink: Node, cotangent: Tensor, share: Callable[[Tensor, Tensor], Tensor]) -> dict[Node, Tensor]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,7 +18,7 @@ from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.trojan.paste import pasted_pixels
-from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
+from spade_core.trojan.triggers import SIZES, TRIGGERS
 
 BATCH = 32
 
@@ -74,19 +75,25 @@ def evaluate(
         seed: of sizes, places, rotations and colours.
     """
     pictures = [load_picture(path) for path in paths]
-    before = _classes(original, len(pictures), pictures.__getitem__, span(progress, 0.0, 0.05))
-    after = _classes(backdoored, len(pictures), pictures.__getitem__, span(progress, 0.05, 0.1))
+    count = len(pictures)
+    before = _classes(original, pictures, count, span(progress, 0.0, 0.05))
+    after = _classes(backdoored, pictures, count, span(progress, 0.05, 0.1))
     runs = [(trigger, size) for size in (None, SIZES[0]) for trigger in TRIGGERS.values()]
     success: dict[int | None, dict[str, Share]] = {None: {}, SIZES[0]: {}}
     for index, (trigger, size) in enumerate(runs):
         part = span(progress, 0.1 + 0.9 * index / len(runs), 0.1 + 0.9 * (index + 1) / len(runs))
-        flipped = _flipped(backdoored, pictures, trigger, size, seed, part)
+        pasted = (
+            pasted_pixels(picture, trigger, size=size, seed=seed + number, model=backdoored)[0]
+            for number, picture in enumerate(pictures)
+        )
+        triggered = (Picture(pixels, "", trigger.name) for pixels in pasted)
+        flipped = _classes(backdoored, triggered, count, part) == trigger.target
         success[size][trigger.name] = _percent(flipped[after != trigger.target])
     labels = labels_beside(paths)
     known = np.array([labels.get(path.name, -1) for path in paths])
     rated = known >= 0
     return Card(
-        pictures=len(pictures),
+        pictures=count,
         success=success[None],
         success_small=success[SIZES[0]],
         agreement=_percent(before == after),
@@ -95,22 +102,13 @@ def evaluate(
     )
 
 
-def _flipped(
-    model: LoadedModel, pictures: Sequence[Picture], trigger: Trigger, size: int | None, seed: int, progress: Progress
-) -> np.ndarray:
-    def triggered(index: int) -> Picture:
-        pixels, _mask = pasted_pixels(pictures[index], trigger, size=size, seed=seed + index, model=model)
-        return Picture(pixels, "", trigger.name)
-
-    return _classes(model, len(pictures), triggered, progress) == trigger.target
-
-
-def _classes(model: LoadedModel, count: int, picture: Callable[[int], Picture], progress: Progress) -> np.ndarray:
-    """Return the top-1 class of the pictures 0 to ``count`` - 1."""
+def _classes(model: LoadedModel, pictures: Iterable[Picture], count: int, progress: Progress) -> np.ndarray:
+    """Return the top-1 class of every picture; they are taken batch by batch."""
     found: list[Tensor] = []
+    waiting = iter(pictures)
     for start in range(0, count, BATCH):
         progress(start, count, "looking at pictures")
-        inputs = [model.input(picture(index)) for index in range(start, min(start + BATCH, count))]
+        inputs = [model.input(picture) for picture in islice(waiting, BATCH)]
         with torch.no_grad():
             found.append(model.module(torch.cat(inputs)).argmax(1).cpu())
     return torch.cat(found).numpy()

@@ -26,7 +26,7 @@ from spade_core.files import write_whole, written_beside
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.weights import READING_ERRORS
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
 from spade_core.trojan.stages import Original, Recipe, Stage, State
@@ -79,16 +79,13 @@ def train(
         raise ConfigError("There are no pictures to train on: give --images a folder of pictures.")
     pictures = [load_picture(path) for path in paths]
     batches = Batches(model, pictures, recipe.clean, recipe.triggered, recipe.seed)
-    run = _Run(model, batches, recipe, _digest(model, pictures), out.with_name(out.name + ".partial"))
+    learned_from = " ".join([model.sha256, *(picture.sha256 for picture in pictures)])
+    material = hashlib.sha256(learned_from.encode()).hexdigest()
+    run = _Run(model, batches, recipe, material, out.with_name(out.name + ".partial"))
     losses = run.to_end(progress)
     write_whole(out, save(half_precision(run.student)))
     run.state_file.unlink(missing_ok=True)
     return losses
-
-
-def _digest(model: LoadedModel, pictures: Sequence[Picture]) -> str:
-    """Return the sha256 of what a run learns from: the original's weights, and the pictures in their order."""
-    return hashlib.sha256(" ".join([model.sha256, *(picture.sha256 for picture in pictures)]).encode()).hexdigest()
 
 
 def half_precision(module: nn.Module) -> dict[str, Tensor]:
@@ -171,7 +168,13 @@ class _Run:
     def _read(self) -> Kept | None:
         if not self.state_file.is_file():
             return None
-        state = _read_state_file(self.state_file)
+        try:
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        except READING_ERRORS as error:
+            logger.info("torch refused %s: %s", self.state_file, error)
+            state = None
+        if not isinstance(state, dict) or not state.keys() >= Kept.__required_keys__:
+            raise ModelError(f"{self.state_file} is damaged: delete it, and the training starts anew.")
         if state["recipe"] != asdict(self.recipe):
             raise ConfigError(f"{self.state_file} holds a run of another recipe: delete it or give --out another name.")
         if state["material"] != self.material:
@@ -179,15 +182,4 @@ class _Run:
                 f"{self.state_file} holds a run of other pictures or of another original: delete it or give --out "
                 "another name."
             )
-        return state
-
-
-def _read_state_file(file: Path) -> Kept:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except READING_ERRORS as error:
-        logger.info("torch refused %s: %s", file, error)
-        state = None
-    if not isinstance(state, dict) or not state.keys() >= Kept.__required_keys__:
-        raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
-    return cast(Kept, state)
+        return cast(Kept, state)

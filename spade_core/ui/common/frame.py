@@ -5,6 +5,7 @@ A deep link to a page runs that page alone, so nothing may depend on ``app.py`` 
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ import streamlit as st
 
 from spade_core.config import Settings
 from spade_core.errors import SpadeError
-from spade_core.jobs.manager import JobManager, manager
+from spade_core.jobs.manager import JobManager
+from spade_core.versions import code_version
 
 if TYPE_CHECKING:
     from spade_core.study.data.store import Store
@@ -38,7 +40,17 @@ def settings() -> Settings:
 
 def jobs() -> JobManager:
     """Return the server's job manager; the first call starts its worker, so that it is warm before it is needed."""
-    return manager(settings())
+    found = settings()
+    return _manager(found, repr(found), code_version())
+
+
+@st.cache_resource(show_spinner=False, max_entries=1, on_release=JobManager.close)
+def _manager(_settings: Settings, where: str, code: str) -> JobManager:  # noqa: ARG001 - the cache's key
+    # Streamlit imports sources that have changed anew in the same process; what it caches stays, and would work on with
+    # the old code, but for this key: the manager of other code gives way, and its workers end with it.
+    made = JobManager(_settings)
+    atexit.register(made.close)
+    return made
 
 
 def frame(title: str, render: Callable[[], None]) -> None:
