@@ -11,6 +11,7 @@ from PIL import Image
 from spade_core.cli import build_parser, main
 from spade_core.cli.options import trace_options
 
+pytestmark = pytest.mark.usefixtures("models_once")
 TRACE = ["--preset", "uniform", "--sparsity", "0.3", "--views", "2", "--solver", "magnitude"]
 QUICK = [*TRACE, "--calibration", "independent", "--device", "cpu"]
 

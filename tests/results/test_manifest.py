@@ -17,6 +17,7 @@ from spade_core.results.comparison import analyse, bundle, describe, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import read_manifest, save, threads
 
+pytestmark = pytest.mark.usefixtures("models_once")
 METHODS = ("saliency", "gradient_shap")
 OPTIONS = {"gradient_shap": {"samples": 2}}
 
