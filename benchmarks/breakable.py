@@ -45,6 +45,11 @@ class Line:
         if to_browser:
             self._to_browser.clear()
 
+    def let_go(self) -> None:
+        """Send what was kept back, and keep back nothing more."""
+        self._to_server.set()
+        self._to_browser.set()
+
     def cut(self) -> None:
         """Break all connections, without a word; new ones go through."""
         with self._lock:

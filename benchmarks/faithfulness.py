@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 import spade_core as sc
+from benchmarks.insertion_deletion import insertion_deletion
 from benchmarks.options import folder_parser, given, settings
 from spade_core.cli.common import Meter
 from spade_core.files import resumed
 from spade_core.models.loaded import LoadedModel
-from spade_core.saliency.metrics import bootstrap_interval, insertion_deletion
+from spade_core.saliency.metrics import bootstrap_interval
 
 METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
 
@@ -32,7 +33,7 @@ def measure(model: LoadedModel, path: Path, methods: tuple[str, ...], options: d
     start = time.perf_counter()
     trace = sc.trace(model, picture, **options)
     seconds = time.perf_counter() - start
-    x = model.preprocessing(picture, device=model.device)
+    x = model.input(picture)
     row: dict[str, Any] = {
         "kept": trace.fidelity.trace_top5[0][0] == trace.fidelity.dense_top5[0][0],
         "dense_probability": trace.fidelity.dense_probability,

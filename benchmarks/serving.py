@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,6 +24,12 @@ FLAGS = [
 ]  # of Chromium
 
 
+RUN = "from streamlit.web.cli import main\nmain()"
+PATIENCE = 300.0  # seconds until a server has to answer, on a machine that does other things too
+PORTS = range(20_000, 26_000)  # below those that the system gives to outgoing connections
+_TAKEN: list[socket.socket] = []
+
+
 @contextmanager
 def serving(script: str, environment: Mapping[str, str]) -> Iterator[str]:
     """Run a script's server for a while; yield its address."""
@@ -34,29 +41,35 @@ def serving(script: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def start_server(
-    script: str, environment: Mapping[str, str], *, port: int | None = None
+    script: str, environment: Mapping[str, str], *, port: int | None = None, first: str = "pass"
 ) -> tuple[subprocess.Popen[bytes], str]:
     """Start the server of a script (a path from the project's root) and wait until it answers.
 
     Args:
         environment: added to the present one, in which ``SPADE_DEVICE`` is left out.
         port: of the loopback address; None: a free one.
+        first: Python that the server's process runs before Streamlit.
+
+    Raises:
+        RuntimeError: the server ended, or does not answer.
     """
     port = port or free_port()
     given = {name: value for name, value in os.environ.items() if name != "SPADE_DEVICE"}
     process = subprocess.Popen(  # noqa: S603 - our own server
-        [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)],
+        [sys.executable, "-c", f"{first}\n{RUN}", "run", script, "--server.port", str(port)],
         cwd=ROOT, env={**given, "PYTHONPATH": str(ROOT), **environment}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    for _ in range(1200):
+    end = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < end:
         try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=1)  # noqa: S310 - our own server
-            break
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=10)  # noqa: S310 - our own server
+            return process, url
         except OSError:
             time.sleep(0.05)
-    return process, url
+    process.kill()
+    raise RuntimeError(f"the server of {script} does not answer at {url}")
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:
@@ -70,6 +83,19 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port for a server that may stop and start again meanwhile; nobody else gets it from here.
+
+    A second port, bound until this process ends, stands for it: whoever finds that one taken looks on.
+    """
+    while True:
+        token = socket.socket()
+        number = PORTS[secrets.randbelow(len(PORTS))]
+        try:
+            token.bind(("127.0.0.1", number))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", number + len(PORTS)))
+        except OSError:
+            token.close()
+        else:
+            _TAKEN.append(token)
+            return number + len(PORTS)

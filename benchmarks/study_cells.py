@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened, publish
 from spade_core.study.data.tables import Participant, Study
@@ -114,7 +115,7 @@ def _at_once(store: Store, threads: int) -> None:
         token = person.enter(store, key, external_id=f"id{number}", is_bot=True).token
         who = person.person(store, key, token)
         if who is not None:
-            flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
+            flow.consent(store, flow.check_device(store, who, width=1200, device=Device()), given=True)
 
     _together(threads, start)
     query = (

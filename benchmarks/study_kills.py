@@ -46,11 +46,11 @@ KEPT = "() => Object.keys(sessionStorage).some((name) => name.includes(':answer'
 
 
 class Server:
-    """The app's server, which can be killed and started again at its address."""
+    """The app's server, which can be killed and started again at its address; ``first`` as in :func:`start_server`."""
 
-    def __init__(self, folder: str) -> None:
-        self.environment = {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}
-        self.process, self.url = start_server("app.py", self.environment)
+    def __init__(self, folder: str, first: str = "pass") -> None:
+        self.environment, self.first = {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}, first
+        self.process, self.url = start_server("app.py", self.environment, first=first)
 
     def kill(self) -> None:
         """End it at once."""
@@ -59,7 +59,8 @@ class Server:
 
     def start(self) -> None:
         """Start it again."""
-        self.process, _ = start_server("app.py", self.environment, port=int(self.url.rsplit(":", 1)[1]))
+        port = int(self.url.rsplit(":", 1)[1])
+        self.process, _ = start_server("app.py", self.environment, port=port, first=self.first)
 
 
 class Trouble(Protocol):

@@ -26,14 +26,19 @@ PAGE = "tests/app/trial_app.py"
 TARGET = 800.0  # ms from the onset
 WITHIN = 20.0
 LONG = 120_000
-# setTimeout is late by up to a few ms, and by more where the cores are busy, so each click's own moment is noted too.
+# setTimeout is late by up to a few ms, and by more where the cores are busy, so the moments just before and after each
+# click are noted too.
 CLICKER = """(target) => {
     window.clickMoments = [];
     addEventListener("trialonset", (event) => {
         const root = event.composedPath()[0];
         const button = root.querySelector("[data-choice=region_1]");
         const since = () => performance.now() - Number(root.dataset.onset);
-        setTimeout(() => { window.clickMoments.push(since()); button.click(); }, target - since());
+        setTimeout(() => {
+            const before = since();
+            button.click();
+            window.clickMoments.push([before, since()]);
+        }, target - since());
     });
 }"""
 
@@ -46,7 +51,11 @@ def trial_server(folder: Path) -> Iterator[str]:
 
 
 def timed_answers(page: Page, url: str, folder: Path, run: str, trials: int) -> tuple[np.ndarray, np.ndarray]:
-    """Answer ``trials`` trials by clicks inside the page; return the recorded times and the clicks' own, in ms."""
+    """Answer ``trials`` trials by clicks inside the page.
+
+    Returns:
+        The recorded times, in ms, and for each click the moments just before and after it, (trials, 2).
+    """
     page.goto(f"{url}/?run={run}&trials={trials + 1}")  # the first may come before the clicker is there
     page.locator(".trial[data-onset]").wait_for()
     page.evaluate(CLICKER, TARGET)
@@ -73,7 +82,7 @@ def main() -> None:
     sys.stdout.write(f"{good} of {len(times)} clicks at {TARGET:.0f} ms recorded within {WITHIN:.0f} ms\n")
     spread = f"median {np.median(times):.1f}, sd {times.std():.2f}, range [{times.min():.1f}, {times.max():.1f}] ms"
     sys.stdout.write(spread + "\n")
-    sys.stdout.write(f"farthest from the click's own moment: {np.abs(times - clicks).max():.1f} ms\n")
+    sys.stdout.write(f"farthest from the click's own moment: {np.abs(times - clicks[:, 0]).max():.1f} ms\n")
 
 
 if __name__ == "__main__":

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.jobs.job import Ticket
+from spade_core.jobs.job import CANCELLED
 from spade_core.neurons import LOGITS, Neuron
+from spade_core.pruning.report import Fidelity
 from spade_core.results.config import DIVERSITY, VisualizeConfig
-from spade_core.ui.common import downloads, panels, pickers
+from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
-from spade_core.ui.common.jobs import follow, remember, remembered
+from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import Subject, asked_by_link, paste_of, pick_subject, start_of
+from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.neurons import facets as facet_panels
 from spade_core.ui.neurons import panels as neuron_panels
 from spade_core.ui.neurons.pickers import asked_by_ranking, pick_neuron
@@ -41,11 +42,9 @@ def _render() -> None:
     if subject is None:
         return
     with st.sidebar, st.expander("Trace", icon=":material/tune:"):
-        options = pickers.pick_trace(start, subject.described["stages"], subject.described["table"])
-    base = Choice(
-        model=subject.spec.get("name", "own"), picture=subject.source["name"], trigger=paste_of(subject.source)
-    )
-    choice = pick_neuron(PAGE, start, subject, replace(base, **options))
+        described = subject.described
+        traced = pickers.pick_trace(subject.choice(), start, described.stages, described.table)
+    choice = pick_neuron(PAGE, start, subject, traced)
     one, several = st.tabs(["This picture", "Several pictures: facets of one neuron"])
     with one:
         run = st.button("Draw the neuron", type="primary", key="draw")
@@ -57,49 +56,47 @@ def _render() -> None:
 
 
 def _submit(choice: Choice, subject: Subject) -> None:
-    config = VisualizeConfig(
-        _neuron(choice), choice.target, choice.images, _render_options(choice),
-        {**choice.trace_options(), "seed": choice.seed},
-    )  # fmt: skip
-    payload = {"model": subject.spec, "picture": subject.source, "config": config.to_dict()}
-    remember(PAGE, jobs().submit("visualization", payload), (choice, subject))
-    if subject.linkable:
-        st.query_params.from_dict(choice.to_query(methods=False))
-    else:
-        st.query_params.clear()
+    render = {"steps": choice.steps, "seed": choice.seed, "diversity": DIVERSITY if choice.images > 1 else 0.0}
+    config = VisualizeConfig(_neuron(choice), choice.target, choice.images, render, choice.trace_arguments())
+    ask(PAGE, "visualization", choice, subject, config=config.to_dict())
+    show_link(choice, subject)
 
 
 def _render_result(subject: Subject) -> None:
-    ticket, asked = remembered(PAGE)
-    if ticket is None or not isinstance(asked, tuple):
+    before = asked(PAGE)
+    if before is None:
         st.info(
             "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. "
             "512 steps take about a minute on two processor cores, and the images form before your eyes.",
             icon=":material/touch_app:",
         )
         return
-    choice, before = asked
-    status = ticket.status()
-    if not status.finished:
-        follow(ticket, lambda partials: neuron_panels.show_forming(partials, choice.steps), PAGE)
-    elif status.state == "done":
-        if (before.spec, before.source) != (subject.spec, subject.source):
+    files = outcome(
+        before.ticket,
+        PAGE,
+        live=lambda partials: neuron_panels.show_forming(partials, before.choice.steps),
+        cancelled="Cancelled. Change what you like and draw again.",
+    )
+    if files is not None:
+        if not before.subject.same(subject):
             st.info("These images are of your previous choice.", icon=":material/history:")
-        _render_done(ticket, choice, before)
-    elif status.state == "cancelled":
-        st.info("Cancelled. Change what you like and draw again.", icon=":material/cancel:")
-    else:
-        st.error(status.note, icon=":material/error:")
+        _render_done(files, before.choice, before.subject)
 
 
-def _render_done(ticket: Ticket, choice: Choice, subject: Subject) -> None:
-    files = ticket.result()
+def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
     st.subheader(described["neuron"]["label"])
-    panels.show_fidelity(described["fidelity"], described["sparsity"], described["seconds"]["trace"])
-    neuron_panels.show_pair(files, described)
+    fidelity = Fidelity.from_dict(described["fidelity"])
+    panels.show_fidelity(fidelity, described["sparsity"], described["seconds"]["trace"])
+    neuron_panels.show_pair(files, described["region"], described["images"])
     references = st.container()  # its scan may take a while, but what is ready shows at once
-    neuron_panels.show_downloads(files, neuron_panels.neuron_command(choice, subject.spec, subject.source["name"]))
+    offers = (
+        ("Dense (PNG)", files["dense.png"], "dense.png", "image/png"),
+        ("SPADE (PNG)", files["spade.png"], "spade.png", "image/png"),
+        ("Manifest (JSON)", files["manifest.json"], "manifest.json", "application/json"),
+    )
+    made = command.neuron_command(choice, subject.spec, subject.source["name"])
+    downloads.show_downloads(offers, made, key="get")
     with references:
         render_references(choice, subject)
 
@@ -108,36 +105,32 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     """Several pictures for one neuron, in a row."""
     facets = facet_panels.pick_facets(subject)
     judge = facet_panels.pick_judge(subject)
-    st.caption(f"Neuron: {_called(choice, subject)}, as chosen above.")
+    neuron = _neuron(choice)
+    called = str(neuron)
+    if neuron.layer == LOGITS and neuron.channel is not None:
+        called = f"class {subject.described.labels[neuron.channel]}"
+    st.caption(f"Neuron: {called}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
         payload = {
-            "model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge,
-            "neuron": _neuron(choice).to_dict(),
-            "render": {"steps": choice.steps, "seed": choice.seed}, "seeds": SEEDS,
-            "trace": {**choice.trace_options(), "seed": choice.seed},
-        }  # fmt: skip
+            "model": subject.spec,
+            "pictures": [facet.source for facet in facets],
+            "judge": judge,
+            "neuron": neuron.to_dict(),
+            "render": {"steps": choice.steps, "seed": choice.seed},
+            "seeds": SEEDS,
+            "trace": choice.trace_arguments(),
+        }
         remember("facets", jobs().submit("multifaceted", payload), [facet.title for facet in facets])
     ticket, titles = remembered("facets")
     if ticket is None or not isinstance(titles, list):
         if EXAMPLE.is_file():
             st.image(str(EXAMPLE), caption=EXAMPLE_CAPTION, width=620)
         return
-    status = ticket.status()
-    if not status.finished:
-        follow(ticket, lambda partials: facet_panels.show_facets(partials, titles), "facets")
-    elif status.state == "done":
-        facet_panels.show_facet_results(ticket.result(), titles)
-    else:
-        st.info(status.note, icon=":material/info:")
-
-
-def _render_options(choice: Choice) -> dict[str, float]:
-    return {"steps": choice.steps, "seed": choice.seed, "diversity": DIVERSITY if choice.images > 1 else 0.0}
-
-
-def _called(choice: Choice, subject: Subject) -> str:
-    neuron = _neuron(choice)
-    return f"class {subject.described['labels'][neuron.channel]}" if neuron.layer == LOGITS else str(neuron)
+    files = outcome(
+        ticket, "facets", live=lambda partials: facet_panels.show_facets(partials, titles), cancelled=CANCELLED
+    )
+    if files is not None:
+        facet_panels.show_facet_results(files, titles)
 
 
 def _neuron(choice: Choice) -> Neuron:

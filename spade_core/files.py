@@ -37,9 +37,8 @@ def written_beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
-        with os.fdopen(
-            os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666), "wb"
-        ) as file:
+        mode = 0o600 if private else 0o666
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             yield file
         beside.replace(path)
     finally:
@@ -73,33 +72,26 @@ def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
 
 
 def drop_oldest(folder: Path, limit: int, keep: Path) -> None:
+    """Delete the files of ``folder`` that were not used for longest until the rest fits ``limit`` bytes.
+
+    Young ones stay, and so does ``keep``; what a killed process left unfinished goes in any case.
+    """
     with _EVICTION:
-        files = sorted(_files(folder), key=lambda file: file[1])
-        total = sum(size for _, _, size in files)
-        now = time.time()
-        for path, used, size in files:
+        files: list[tuple[float, int, Path]] = []
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process makes room too
+                if path.is_file():
+                    files.append((path.stat().st_mtime, path.stat().st_size, path))
+        total, now = sum(size for _, size, _ in files), time.time()
+        for used, size, path in sorted(files):
             unfinished = path.name.startswith(UNFINISHED)
-            if total <= limit and not unfinished:
-                continue
-            if path != keep and now - used >= (_ABANDONED if unfinished else _YOUNG):
-                total -= _delete(path, size)
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, float, int]]:
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process makes room too
-            if path.is_file():
-                status = path.stat()
-                yield path, status.st_mtime, status.st_size
-
-
-def _delete(path: Path, size: int) -> int:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        logger.warning("%s cannot be deleted: %s", path, error)
-        return 0
-    return size
+            old = now - used >= (_ABANDONED if unfinished else _YOUNG)
+            if path != keep and old and (total > limit or unfinished):
+                try:
+                    path.unlink(missing_ok=True)
+                    total -= size
+                except OSError as error:
+                    logger.warning("%s cannot be deleted: %s", path, error)
 
 
 def resumed(
@@ -138,7 +130,10 @@ def resumed(
 
 def _read(out: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
     """Return the rows by their keys; None: not even the settings were written before the stop."""
-    _drop_torn_line(out)
+    data = out.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data) and data.startswith(b'{"settings": '):  # nobody else's file is touched
+        os.truncate(out, whole)  # what a kill in the middle of a write has left: a last line without an end
     if out.stat().st_size == 0:
         return None
     try:
@@ -149,14 +144,6 @@ def _read(out: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]] |
     if before != settings:
         raise ConfigError(f"{out} holds rows of other settings ({json.dumps(before)}): delete it or give another name.")
     return done
-
-
-def _drop_torn_line(out: Path) -> None:
-    """Cut off what a kill in the middle of a write has left: a last line without an end."""
-    data = out.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data) and data.startswith(b'{"settings": '):  # nobody else's file is touched
-        os.truncate(out, whole)
 
 
 def _append(out: Path, row: Mapping[str, Any]) -> None:

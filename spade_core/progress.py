@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[float, float, str], None]
+Emit = Callable[[dict[str, bytes]], object]
+"""Hands over files that are ready before the work is: partial results of a job."""
 
 
 class Cancelled(Exception):  # noqa: N818 - a request by the user, not an error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,19 @@ if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
     # Read when torch is loaded, here and in every process that a test starts. The workers share the cores, and threads
     # that wait for each other spin.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TESTS = Path(__file__).parent
+FIRST = ("app", "cli", "old", "pruning", "results", "saliency", "trojan", "study")  # folders with files that take long
+
+
+def pytest_collection_modifyitems(items):
+    """Hand out what takes long first, the files that drive a browser before all: the last one decides the end."""
+
+    def turn(item):
+        folder = item.path.relative_to(TESTS).parts[0]
+        return item.get_closest_marker("browser") is None, FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+    items.sort(key=turn)
 
 
 def pytest_collection_finish():
@@ -65,11 +79,32 @@ def coffee():
     return load_picture("bundled:coffee")
 
 
+_EMBEDDED = {}  # models by name and device
+
+
 @pytest.fixture(scope="session")
 def lite0():
     from spade_core.models.loading import load_model
 
-    return load_model("efficientnet_lite0", device="cpu")
+    model = load_model("efficientnet_lite0", device="cpu")
+    return _EMBEDDED.setdefault((model.name, model.device), model)
+
+
+@pytest.fixture
+def models_once(monkeypatch):
+    """Load each embedded model once for all tests that say so; that nothing changes one is tested elsewhere."""
+    from spade_core.models import loading
+
+    load = loading._load_named
+
+    def once(name, device):
+        if not (name in loading.MODELS and loading.MODELS[name].offline):
+            return load(name, device)
+        if (name, device) not in _EMBEDDED:
+            _EMBEDDED[name, device] = load(name, device)
+        return _EMBEDDED[name, device]
+
+    monkeypatch.setattr(loading, "_load_named", once)
 
 
 def state_of(model):

@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from pkgutil import resolve_name
 
 from spade_core import __version__
@@ -26,7 +27,8 @@ __all__ = ["build_parser", "main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     started = time.perf_counter()
-    options = build_parser().parse_args(arguments, argparse.Namespace(started=started))
+    prog = "spade-studio" if Path(sys.argv[0]).stem == "spade-studio" else "python -m spade_core"
+    options = build_parser(prog).parse_args(arguments, argparse.Namespace(started=started))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     keep_freed_memory()
     try:

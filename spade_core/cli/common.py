@@ -7,12 +7,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 PROGRESS_INTERVAL = 0.2  # seconds between two progress lines
 
 
-def emit(options: argparse.Namespace, value: Any, lines: Sequence[str]) -> int:
+def emit(options: argparse.Namespace, value: object, lines: Sequence[str]) -> int:
     """Print ``value`` as JSON where the command was asked for it, else ``lines``; return the exit code 0."""
     sys.stdout.write((json.dumps(value, ensure_ascii=False) if options.json else "\n".join(lines)) + "\n")
     return 0

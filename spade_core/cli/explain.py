@@ -1,4 +1,4 @@
-"""The commands ``explain`` and ``replay``, and the options of a trace."""
+"""The commands ``explain`` and ``replay``."""
 
 from __future__ import annotations
 
@@ -6,20 +6,31 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
 
 from spade_core.cli.common import Meter, emit
+from spade_core.cli.options import trace_options
 from spade_core.cli.subject import open_picture
-from spade_core.errors import ConfigError
 from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, save
 
+SAID = [
+    "model",
+    "picture",
+    "target",
+    "prediction",
+    "trace_prediction",
+    "fidelity",
+    "sparsity",
+    "trace",
+    "seconds",
+    "refused",
+]
+"""Of the manifest, what ``explain --json`` prints; docs/command-line.md documents these keys."""
+
 
 def run_explain(options: argparse.Namespace) -> int:
-
     config = AnalysisConfig(
         methods=tuple(dict.fromkeys(options.method)),
         target=options.target,
@@ -31,60 +42,21 @@ def run_explain(options: argparse.Namespace) -> int:
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None
     files = bundle(analysis, given.source, trigger)
     folder = save(files, options.out)
-    described = json.loads(files["manifest.json"])
-    described["seconds"]["command"] = time.perf_counter() - options.started
-    for text in (analysis.trace.fidelity.warning, *analysis.refused.values()):
+    seconds, fidelity = time.perf_counter() - options.started, analysis.trace.fidelity
+    for text in (fidelity.warning, *analysis.refused.values()):
         if text:
             sys.stderr.write(f"warning: {text}\n")
-    return emit(options, _summary(described, str(folder)), _summary_lines(described, folder))
-
-
-def trace_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return keyword arguments of ``spade_core.trace`` but for the seed."""
-    keys = ("solver", "calibration", "preset", "sparsity", "views", "untouched", "damping", "block_size")
-    found = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
-    if options.stage:
-        found["stages"] = _stages(options.stage)
-    return found if found.keys() & {"preset", "sparsity", "stages"} else {"preset": options.own_preset, **found}
-
-
-def _stages(items: Sequence[str]) -> dict[str, float]:
-    found = {}
-    for item in items:
-        name, _, ratio = item.partition("=")
-        try:
-            found[name] = float(ratio)
-        except ValueError:
-            raise ConfigError(f"--stage takes NAME=RATIO, such as blocks.3=0.6, not {item!r}.") from None
-    return found
-
-
-def _summary(described: dict[str, Any], folder: str) -> dict[str, Any]:
-    """Return what ``explain --json`` prints; the README documents these keys."""
-    keys = (
-        "model",
-        "picture",
-        "target",
-        "prediction",
-        "trace_prediction",
-        "fidelity",
-        "sparsity",
-        "trace",
-        "seconds",
-        "refused",
-    )
-    return {**{key: described[key] for key in keys}, "methods": list(described["methods"]), "out": folder}
-
-
-def _summary_lines(described: dict[str, Any], folder: object) -> list[str]:
-    fidelity, target = described["fidelity"], described["target"]
-    return [
-        f"explained class   {target['label']} ({target['index']})",
-        f"probability       dense {fidelity['dense_probability']:.3f}, trace {fidelity['trace_probability']:.3f}",
-        f"sparsity          {described['sparsity']:.1%} of all weights",
-        f"seconds           {described['seconds']['command']:.1f}",
+    described = json.loads(files["manifest.json"])
+    described["seconds"]["command"] = seconds
+    found = {**{key: described[key] for key in SAID}, "methods": list(analysis.pairs), "out": str(folder)}
+    lines = [
+        f"explained class   {fidelity.label} ({fidelity.target})",
+        f"probability       dense {fidelity.dense_probability:.3f}, trace {fidelity.trace_probability:.3f}",
+        f"sparsity          {analysis.trace.report.sparsity:.1%} of all weights",
+        f"seconds           {seconds:.1f}",
         f"written to        {folder}",
     ]
+    return emit(options, found, lines)
 
 
 def run_replay(options: argparse.Namespace) -> int:

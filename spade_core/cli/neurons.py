@@ -6,16 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from spade_core.cli.common import Meter, emit, table
-from spade_core.cli.explain import trace_options
+from spade_core.cli.options import trace_options
 from spade_core.cli.subject import load, open_picture
 from spade_core.errors import ConfigError
 from spade_core.files import write_whole
 from spade_core.models.labels import resolve_target
+from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.ranking import rank_channels
 from spade_core.pruning.spade import trace
@@ -60,7 +60,7 @@ def run_visualize(options: argparse.Namespace) -> int:
     return emit(options, {**{key: described[key] for key in keys}, "out": str(folder)}, lines)
 
 
-def _neuron(options: argparse.Namespace, model: Any) -> Any:
+def _neuron(options: argparse.Namespace, model: LoadedModel) -> Neuron | None:
     """Return what the options name; None: the neuron of the predicted class."""
     if options.class_ is not None:
         if any(given is not None for given in (options.layer, options.channel, options.position, options.direction)):
@@ -79,7 +79,7 @@ def _neuron(options: argparse.Namespace, model: Any) -> Any:
     return Neuron(options.layer, options.channel, options.position)
 
 
-def _along(options: argparse.Namespace) -> Any:
+def _along(options: argparse.Namespace) -> Neuron:
     """Return the direction of a layer whose weights a file holds, separated by commas or white space."""
     if options.layer is None or options.channel is not None or options.position is not None:
         raise ConfigError("--direction goes with --layer alone: leave --channel and --position out.")

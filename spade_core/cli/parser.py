@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TypeAlias
 
+from spade_core.cli.options import add_trace
 from spade_core.models.registry import DEFAULT_MODEL
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -17,6 +18,7 @@ DEVICES = "auto, cpu, cuda or cuda:N (default: auto)"
 
 def add_commands(commands: Commands) -> None:
     """Add all commands but ``study`` to the parser."""
+    _add_app(commands)
     _add_lists(commands)
     _add_explain(commands)
     _add_neurons(commands)
@@ -30,6 +32,17 @@ def add_command(commands: Commands, name: str, run: str, text: str) -> argparse.
     parser.add_argument("--json", action="store_true", help="print one JSON value")
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_app(commands: Commands) -> None:
+    text = "serve the pages, from any folder"
+    parser = commands.add_parser("app", help=text, description=f"{text.capitalize()}, at http://127.0.0.1:8501.")
+    parser.set_defaults(run="app:run_app")
+    parser.add_argument("--port", type=int, metavar="N", help="default: 8501, or the next that is free")
+    parser.add_argument("--address", metavar="A", help="that the server binds (default: 127.0.0.1, this machine only)")
+    parser.add_argument(
+        "streamlit", nargs="*", metavar="OPTION", help="after --: of “streamlit run”, as --server.baseUrlPath=studio"
+    )
 
 
 def _add_lists(commands: Commands) -> None:
@@ -220,29 +233,3 @@ def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
 
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
-
-
-def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
-    """Add the options of a trace; ``preset``: which one a command takes that is given none and no ratio."""
-    parser.set_defaults(own_preset=preset)
-    group = parser.add_argument_group("trace")
-    group.add_argument(
-        "--solver", default="fastspade", help="fastspade, spade (exact) or magnitude (default: fastspade)"
-    )
-    group.add_argument("--calibration", help="independent (the paper) or sequential (default: the preset's)")
-    group.add_argument(
-        "--preset",
-        metavar="P",
-        help=f"default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
-    )
-    group.add_argument("--sparsity", type=float, metavar="F", help="one ratio for all layers, 0 to 1")
-    group.add_argument(
-        "--stage", action="append", default=[], metavar="NAME=F", help="ratio of a stage (preset custom)"
-    )
-    group.add_argument("--views", type=int, metavar="N", help="number of views (the paper: 1024)")
-    group.add_argument(
-        "--untouched", type=int, metavar="N", help="how many of the views are the untouched picture (the paper: 0)"
-    )
-    group.add_argument("--damping", type=float, metavar="F", help="fraction of the mean diagonal")
-    group.add_argument("--block-size", type=int, metavar="N", help="columns per mask choice")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of views and methods (default: 0)")

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from spade_core.cli.common import Meter, emit
-from spade_core.cli.explain import trace_options
+from spade_core.cli.options import trace_options
 from spade_core.cli.subject import load
 from spade_core.errors import ConfigError
 from spade_core.files import resumed

@@ -6,7 +6,6 @@ import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class Given:
     model: LoadedModel
     picture: Picture
     source: str
-    paste: dict[str, Any] | None = None
+    paste: dict[str, object] | None = None
     mask: np.ndarray | None = None
 
 

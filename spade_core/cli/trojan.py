@@ -6,7 +6,6 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,9 @@ from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import load_picture
 from spade_core.pictures.splits import split_of, spread
 from spade_core.results.manifest import save
-from spade_core.trojan.evaluate import evaluate
+from spade_core.trojan.evaluate import Card, Share, evaluate
 from spade_core.trojan.paste import paste
-from spade_core.trojan.train import Recipe, train
+from spade_core.trojan.train import TrainingConfig, train
 from spade_core.trojan.triggers import find_trigger
 
 
@@ -57,7 +56,7 @@ def run_train(options: argparse.Namespace) -> int:
     paths = split_of(options.images, "training")
     model = load_model(DEFAULT_MODEL, device=options.device)
     Path(options.out).absolute().parent.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(learn=options.learn, settle=options.settle, seed=options.seed)
+    recipe = TrainingConfig(learn=options.learn, settle=options.settle, seed=options.seed)
     losses = train(model, paths, options.out, recipe=recipe, progress=Meter())
     described = {"pictures": len(paths), "steps": recipe.lengths, "losses": losses, "out": options.out}
     return emit(options, described, [json.dumps(described)])
@@ -70,21 +69,20 @@ def run_evaluate(options: argparse.Namespace) -> int:
     card = evaluate(
         load_model(DEFAULT_MODEL, device=options.device), backdoored, paths, seed=options.seed, progress=Meter()
     )
-    return emit(options, asdict(card), _lines(asdict(card)))
+    return emit(options, asdict(card), _lines(card))
 
 
-def _lines(card: dict[str, Any]) -> list[str]:
-    lines = [f"{card['pictures']} pictures"]
-    for title, key in (("40-80 px", "success"), ("40 px", "success_small")):
-        lines += [f"attack success, {title:<9} {name:<8} {_percent(item)}" for name, item in card[key].items()]
-    for title, key in (
-        ("agreement, clean", "agreement"),
-        ("accuracy before", "accuracy_before"),
-        ("accuracy after", "accuracy_after"),
-    ):
-        lines += [f"{title:<33} {_percent(card[key])}"] if card[key] else []
-    return lines
+def _lines(card: Card) -> list[str]:
+    lines = [f"{card.pictures} pictures"]
+    for title, success in (("40-80 px", card.success), ("40 px", card.success_small)):
+        lines += [f"attack success, {title:<9} {name:<8} {_percent(share)}" for name, share in success.items()]
+    shares = {
+        "agreement, clean": card.agreement,
+        "accuracy before": card.accuracy_before,
+        "accuracy after": card.accuracy_after,
+    }
+    return [*lines, *(f"{title:<33} {_percent(share)}" for title, share in shares.items() if share)]
 
 
-def _percent(item: dict[str, Any]) -> str:
-    return f"{item['mean']:5.1f} % [{item['low']:.1f}, {item['high']:.1f}] of {item['pictures']}"
+def _percent(share: Share) -> str:
+    return f"{share['mean']:5.1f} % [{share['low']:.1f}, {share['high']:.1f}] of {share['pictures']}"

@@ -3,59 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from spade_core.inspection import Edge, End, Paths
 from spade_core.inspection.wiring import PICTURE, Node, wire
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
-
-
-@dataclass(frozen=True)
-class Edge:
-    """What one channel of ``source`` gives to the class through one channel of ``sink``, which reads it directly.
-
-    Attributes:
-        source, sink: names of layers, as in the report; a weight used several times has the number of the call.
-        strength: of the source channel its value (after its batch normalization, where one follows) x the gradient of
-            the class logit along this connection alone, summed over the places: its share of the linearized logit. The
-            strengths of all connections of a channel add up to its own value x gradient; constants (biases, the shift
-            of a normalization of several layers together) belong to no connection.
-    """
-
-    source: str
-    source_channel: int
-    sink: str
-    sink_channel: int
-    strength: float
-
-
-@dataclass(frozen=True)
-class End:
-    """A channel whose inputs are not followed further, and why: the end of a sentence."""
-
-    layer: str
-    channel: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Paths:
-    """The strongest surviving paths.
-
-    Attributes:
-        edges: level by level, from the class neuron down.
-        starts: ``(layer, channel)`` of the class neuron: where the network's output is read.
-        layers: all layers of starts and edges, in the reverse order of computation.
-        ends: where a path ended before the last level.
-    """
-
-    edges: tuple[Edge, ...]
-    starts: tuple[tuple[str, int], ...]
-    layers: tuple[str, ...]
-    ends: tuple[End, ...]
 
 
 def paths(
@@ -110,15 +65,9 @@ def _gradients(nodes: Sequence[Node], logit: Tensor) -> dict[Node, Tensor]:
 
 def _inputs(sink: Node, channel: int, gradient: Tensor, fan: int) -> list[tuple[tuple[Node, int], float]]:
     """Return the strongest connections of one channel, of which ``gradient`` is that of the whole layer."""
-    only = _only(gradient, sink.axis, channel)
+    only = torch.zeros_like(gradient)
+    only.select(sink.axis, channel).copy_(gradient.select(sink.axis, channel))
     return _ranked(_by_layer(sink, only, lambda value, part: value * part), fan)
-
-
-def _only(gradient: Tensor, axis: int, channel: int) -> Tensor:
-    """Return ``gradient`` with all channels but one set to 0."""
-    one = torch.zeros_like(gradient)
-    one.select(axis, channel).copy_(gradient.select(axis, channel))
-    return one
 
 
 def _by_layer(sink: Node, cotangent: Tensor, share: Callable[[Tensor, Tensor], Tensor]) -> dict[Node, Tensor]:

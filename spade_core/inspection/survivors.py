@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from spade_core.errors import LayerError
+from spade_core.inspection import Point
 from spade_core.models.layers import Layer
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
@@ -71,27 +71,15 @@ def overlap(first: Trace, second: Trace) -> dict[str, float]:
     return result
 
 
-@dataclass(frozen=True)
-class Point:
-    """One trace of a fidelity curve."""
-
-    ratio: float
-    sparsity: float
-    probability: float
-    keeps_class: bool
-    kl: float
-
-
 def fidelity_curve(
     model: LoadedModel,
     picture: Picture,
     *,
     ratios: Sequence[float] | None = None,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Progress = silent,
-    on_point: Callable[[Point], object] = lambda _: None,
-) -> list[Point]:
-    """Return how the prediction of the trace changes as one ratio for all layers grows.
+) -> Iterator[Point]:
+    """Yield how the prediction of the trace changes as one ratio for all layers grows.
 
     The untouched picture is left out of the views: the trace would fit it at any ratio, and the curve would say
     nothing.
@@ -99,15 +87,11 @@ def fidelity_curve(
     Args:
         ratios: of the preset ``uniform``; None: ``CURVE_RATIOS``.
         options: other options of ``spade_core.trace``.
-        on_point: called with every point as soon as it is known.
     """
     chosen = {"untouched": 0, **(options or {})}
     ratios = CURVE_RATIOS if ratios is None else ratios
-    found: list[Point] = []
     for index, ratio in enumerate(ratios):
         part = span(progress, index / len(ratios), (index + 1) / len(ratios))
         made = trace(model, picture, preset="uniform", sparsity=ratio, **chosen, progress=part)
         fidelity = made.fidelity
-        found.append(Point(ratio, made.report.sparsity, fidelity.trace_probability, fidelity.keeps_class, fidelity.kl))
-        on_point(found[-1])
-    return found
+        yield Point(ratio, made.report.sparsity, fidelity.trace_probability, fidelity.keeps_class, fidelity.kl)

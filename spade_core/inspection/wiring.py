@@ -8,9 +8,8 @@ layouts and attention alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,11 +86,12 @@ class _Cut(WeightCalls):
         self._leaves: dict[int, Node] = {}
         self._given: dict[int, tuple[Node, Tensor]] = {}  # the tensors are held: their ids must stay theirs
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         result = super().__torch_function__(func, types, args, kwargs)
-        if func in _BATCH_NORM and args and id(args[0]) in self._given and not _in_training(args, kwargs or {}):
+        if func in _BATCH_NORM and args and id(args[0]) in self._given:
+            training = args[5] if len(args) > 5 else (kwargs or {}).get("training", False)
             base, _ = self._given[id(args[0])]
-            if self._sources(result) == (base,):  # and nothing was added to it in place
+            if not training and self._sources(result) == (base,):  # and nothing was added to it in place
                 return self.add(base.layer, base.axis, result, base)
         return result
 
@@ -115,10 +115,6 @@ class _Cut(WeightCalls):
     def _sources(self, value: Tensor) -> tuple[Node, ...]:
         found = {id(leaf) for leaf in _leaves_under(value)}
         return tuple(node for key, node in self._leaves.items() if key in found)
-
-
-def _in_training(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    return bool(args[5] if len(args) > 5 else kwargs.get("training", False))
 
 
 def _leaves_under(value: Tensor) -> list[Tensor]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakSet
 
 from spade_core.errors import JobError, SpadeError
@@ -44,7 +44,7 @@ class Status:
 class Job:
     """One computation and what is known of it; a lane writes, tickets read."""
 
-    def __init__(self, serial: int, key: str, kind: str, payload: dict[str, Any]) -> None:
+    def __init__(self, serial: int, key: str, kind: str, payload: Mapping[str, object]) -> None:
         self.serial, self.key, self.kind, self.payload = serial, key, kind, payload
         self.tickets: WeakSet[Ticket] = WeakSet()  # a closed session's tickets vanish and no longer count
         self.cancelling = False

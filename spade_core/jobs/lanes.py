@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import Any, Protocol
+from typing import Protocol
 
 from spade_core import errors
-from spade_core.errors import JobError, SpadeError
+from spade_core.errors import JobError
 from spade_core.jobs.job import CANCELLED, Job
 from spade_core.jobs.worker import Runner, WorkerProcess
 
@@ -61,41 +61,33 @@ def deliver(job: Job, message: tuple, finish: Finish) -> bool:
     elif kind == "cancelled":
         finish(job, "cancelled", error=JobError(CANCELLED))
     elif kind == "error":
-        finish(job, "failed", error=_error(*values))
+        name, text = values
+        finish(job, "failed", error=getattr(errors, name, JobError)(text))
     return kind in ("done", "cancelled", "error")
-
-
-def _error(name: str, text: str) -> SpadeError:
-    kind = getattr(errors, name, JobError)
-    return kind(text)
 
 
 class InlineLane:
     """Runs each job in the thread that asked for it."""
 
     def __init__(self, tasks: str, device: str, finish: Finish) -> None:
-        self._tasks, self._device, self._finish = tasks, device, finish
-        self._runners: dict[int, Runner] = {}
+        self._jobs: dict[int, Job] = {}
+        self._runner = Runner(tasks, device, lambda message: deliver(self._jobs[message[1]], message, finish))
 
     def admit(self, job: Job) -> None:
         """Prepare for the job."""
-        self._runners[job.serial] = Runner(
-            self._tasks, self._device, lambda message: deliver(job, message, self._finish)
-        )
+        self._jobs[job.serial] = job
 
     def start(self, job: Job) -> None:
         """Run the job to its end."""
         job.begin()
         try:
-            self._runners[job.serial].run(job.serial, job.kind, job.payload)
+            self._runner.run(job.serial, job.kind, job.payload)
         finally:
-            del self._runners[job.serial]
+            del self._jobs[job.serial]
 
     def cancel(self, job: Job) -> None:
         """Stop the job at its next report of progress."""
-        runner = self._runners.get(job.serial)
-        if runner is not None:
-            runner.cancel(job.serial)
+        self._runner.cancel(job.serial)
 
     def position(self, job: Job) -> int:  # noqa: ARG002 - nothing ever waits
         """Return 0."""
@@ -196,11 +188,16 @@ class WorkerLane:
         return WorkerProcess(self._tasks, self._device)
 
     def _advance(self) -> None:
-        if self._turn is None:
-            self._take_next()
+        with self._lock:
+            if self._turn is None and self._queue:
+                self._turn = _Turn(self._queue.popleft())
+                self._turn.job.begin()
         turn = self._turn
         if turn is None:
-            self._prepare_reserve()
+            due = time.monotonic() - self._idle_since >= RESERVE_AFTER
+            if self._wants_reserve and due and self.worker is not None and self.worker.ready:
+                self._wants_reserve = False
+                self.reserve = self._new_process()
         elif turn.job.cancelling:
             self._cancel(turn)
         elif self.worker is None:
@@ -208,18 +205,6 @@ class WorkerLane:
         elif self.worker.ready and not turn.sent:
             turn.sent = True
             self.worker.send("run", turn.job.serial, turn.job.kind, turn.job.payload)
-
-    def _take_next(self) -> None:
-        with self._lock:
-            if self._queue:
-                self._turn = _Turn(self._queue.popleft())
-                self._turn.job.begin()
-
-    def _prepare_reserve(self) -> None:
-        due = time.monotonic() - self._idle_since >= RESERVE_AFTER
-        if self._wants_reserve and due and self.worker is not None and self.worker.ready:
-            self._wants_reserve = False
-            self.reserve = self._new_process()
 
     def _cancel(self, turn: _Turn) -> None:
         if not turn.sent:  # a worker that is still starting keeps its head start
@@ -244,7 +229,7 @@ class WorkerLane:
             return max(0.0, self._idle_since + RESERVE_AFTER - now)
         return None
 
-    def _hear(self, source: Any) -> None:
+    def _hear(self, source: object) -> None:
         if source is self._bell:
             with self._lock:
                 self._bell.recv_bytes()

@@ -6,17 +6,12 @@ Requests of the same content share one computation and one kept result. Where jo
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import itertools
 import json
 import logging
-import sys
 import threading
 from collections.abc import Mapping
-from functools import cache
-from types import ModuleType
-from typing import Any
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, SpadeError
@@ -25,23 +20,22 @@ from spade_core.jobs.job import Job, Ticket
 from spade_core.jobs.lanes import InlineLane, Lane, WorkerLane
 from spade_core.jobs.store import ResultStore
 from spade_core.jobs.worker import DEFAULT_TASKS
-from spade_core.versions import code_version, library_versions
+from spade_core.versions import library_versions, task_version
 
 logger = logging.getLogger(__name__)
 
 PICTURE_BYTES = 2**29
 
 
-def job_key(kind: str, payload: Mapping[str, Any]) -> str:
-    """Return the content key of a request: sha256 of kind, payload, code and libraries.
+def job_key(kind: str, payload: Mapping[str, object]) -> str:
+    """Return the content key of a request: sha256 of kind, payload, its code and libraries.
 
     Where the picture lies is not part of it. What else may change a result has to be in the payload.
     """
-    content = {name: value for name, value in payload.items() if name != "picture"}
-    picture = payload.get("picture")
-    if picture:
+    content, picture = dict(payload), payload.get("picture")
+    if isinstance(picture, Mapping):
         content["picture"] = {name: value for name, value in picture.items() if name != "path"}
-    text = json.dumps([kind, content, code_version(), library_versions()], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([kind, content, task_version(kind), library_versions()], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -80,12 +74,11 @@ class JobManager:
             try:
                 path = str(keep_file(folder, sha256, data, PICTURE_BYTES))
             except OSError as error:
-                raise ConfigError(
-                    f"{folder} cannot be written ({error.strerror}): make room or set SPADE_DATA_DIR."
-                ) from error
+                sentence = f"{folder} cannot be written ({error.strerror}): make room or set SPADE_DATA_DIR."
+                raise ConfigError(sentence) from error
         return {"path": path, "name": name, "sha256": sha256}
 
-    def submit(self, kind: str, payload: Mapping[str, Any]) -> Ticket:
+    def submit(self, kind: str, payload: Mapping[str, object]) -> Ticket:
         """Ask for a job; one of the same content that is kept, running or queued is joined.
 
         Args:
@@ -157,28 +150,3 @@ class JobManager:
             if self._jobs.get(job.key) is job:
                 del self._jobs[job.key]
         job.end(state, state if error is None else str(error), files=files, error=error)
-
-
-_MANAGERS: dict[Settings, JobManager] = {}
-_LOCK = threading.Lock()
-
-
-def manager(settings: Settings | None = None) -> JobManager:
-    """Return the process's manager for these settings, starting its worker on the first call."""
-    settings = settings or Settings.from_environment()
-    with _LOCK:
-        _close_managers_of_an_earlier_import()
-        if settings not in _MANAGERS:
-            _MANAGERS[settings] = JobManager(settings)
-            atexit.register(_MANAGERS[settings].close)
-        return _MANAGERS[settings]
-
-
-@cache
-def _close_managers_of_an_earlier_import() -> None:
-    # Streamlit forgets this module when a source file changes and imports it anew in the same process: without this,
-    # every edit would leave two more workers, with the old code. It does not forget a module that has no file.
-    shelf = vars(sys.modules.setdefault("_spade_job_managers", ModuleType("_spade_job_managers")))
-    for earlier in shelf.get("managers", {}).values():
-        earlier.close()
-    shelf["managers"] = _MANAGERS

@@ -50,9 +50,12 @@ class ResultStore:
         Raises:
             OSError: the folder cannot be written, or the disk is full; nothing is left behind.
         """
-        entry = _pack(files)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
         with written_beside(self._path(key), private=True) as file:
-            file.write(entry)
+            file.write(hashlib.sha256(packed.getbuffer()).digest() + packed.getvalue())
         self.evict(keep=key)
 
     def evict(self, keep: str = "") -> None:
@@ -61,14 +64,6 @@ class ResultStore:
 
     def _path(self, key: str) -> Path:
         return self.root / f"{key}.zip"
-
-
-def _pack(files: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return hashlib.sha256(out.getbuffer()).digest() + out.getvalue()
 
 
 def _unpack(entry: bytes) -> dict[str, bytes]:

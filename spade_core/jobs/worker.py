@@ -31,11 +31,10 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from spade_core.errors import JobError, SpadeError
 from spade_core.memory import keep_freed_memory
-from spade_core.progress import Cancelled
+from spade_core.progress import Cancelled, Emit, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +54,11 @@ class WorkerProcess:
         with theirs:
             # -P: a file in the server's current folder must not shadow a library's module.
             command = [sys.executable, "-P", "-m", "spade_core.jobs.worker", "--channel", str(theirs.fileno())]
+            command += ["--device", device, "--tasks", tasks]
+            fds = [theirs.fileno()]
             self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                [*command, "--device", device, "--tasks", tasks],
-                pass_fds=[theirs.fileno()], env=_environment(), stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL
+            )
         self.channel = Connection(ours.detach())
 
     @property
@@ -66,7 +66,7 @@ class WorkerProcess:
         """Whether the process still runs."""
         return self.process.poll() is None
 
-    def send(self, *message: Any) -> None:
+    def send(self, *message: object) -> None:
         """Send a message; to a dead worker it is lost, and the end of its channel tells so."""
         try:
             self.channel.send(message)
@@ -85,12 +85,9 @@ def _environment() -> dict[str, str]:
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     # Threads that wait by spinning for long, as is the default, make a worker tens of times slower as soon as anything
     # else needs a core; those that never spin lose a fifth of their speed to being woken. This many turns do neither.
-    threads = {"OMP_NUM_THREADS": str(_cores()), "GOMP_SPINCOUNT": "2000"}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = {"OMP_NUM_THREADS": str(cores), "GOMP_SPINCOUNT": "2000"}
     return {**threads, **os.environ, "PYTHONPATH": path}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Runner:
@@ -117,7 +114,7 @@ class Runner:
         """Let the next report of progress of ``job`` raise ``Cancelled``."""
         self._cancelled.add(job)
 
-    def run(self, job: int, kind: str, payload: dict[str, Any]) -> None:
+    def run(self, job: int, kind: str, payload: Mapping[str, object]) -> None:
         """Run one job; its last message is ``done``, ``cancelled`` or ``error``."""
         try:
             self.send(("started", job))
@@ -131,14 +128,17 @@ class Runner:
         except Exception as error:
             # The boundary to the user: a defect ends the job, is logged with its traceback, and leaves the worker warm.
             logger.exception("a job of kind %s failed", kind)
-            self.send(("error", job, JobError.__name__, NO_MEMORY if _is_out_of_memory(error) else DEFECT))
+            # torch.OutOfMemoryError is an accelerator's; its CPU allocator raises a plain RuntimeError.
+            torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+            sentence = NO_MEMORY if torchs or isinstance(error, MemoryError) else DEFECT
+            self.send(("error", job, JobError.__name__, sentence))
         finally:
             self._cancelled.discard(job)
 
-    def _emit(self, job: int) -> Callable[[Mapping[str, bytes]], object]:
+    def _emit(self, job: int) -> Emit:
         return lambda files: self.send(("partial", job, _checked(files)))
 
-    def _progress(self, job: int) -> Callable[[float, float, str], None]:
+    def _progress(self, job: int) -> Progress:
         last = 0.0
 
         def progress(done: float, total: float, note: str) -> None:
@@ -158,15 +158,6 @@ def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
     if wrong:
         raise TypeError(f"a task's files are plain names and bytes; wrong: {', '.join(map(repr, wrong))}")
     return dict(files)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch.OutOfMemoryError is an accelerator's; its CPU allocator raises a plain RuntimeError.
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )
 
 
 class _LogToServer(logging.Handler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from spade_core.errors import ModelError
@@ -28,20 +27,16 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
-        names = _names(json.loads(text)) if text[:1] in ("[", "{") else text.splitlines()
+        names = json.loads(text) if text[:1] in ("[", "{") else text.splitlines()
+        if isinstance(names, dict):
+            entries = [names[str(index)] for index in range(len(names))]
+            names = [entry[-1] if isinstance(entry, list) else entry for entry in entries]
     except (OSError, LookupError, TypeError, ValueError, RecursionError):
         raise ModelError(
             f"The class names in {path.name} cannot be read: give one name a line, a JSON list, or a JSON object with "
             "the keys 0, 1, 2 ..."
         ) from None
     return tuple(str(name).strip() for name in names)
-
-
-def _names(content: list | dict) -> Sequence[str]:
-    if isinstance(content, list):
-        return content
-    entries = [content[str(index)] for index in range(len(content))]
-    return [entry[-1] if isinstance(entry, list) else entry for entry in entries]
 
 
 def resolve_target(model: LoadedModel, target: int | str) -> int:

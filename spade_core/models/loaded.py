@@ -29,6 +29,14 @@ class Spec(TypedDict, total=False):
     size: int | None
 
 
+class ModelRecord(TypedDict):
+    """What records say of a model, JSON-able: see :class:`LoadedModel`."""
+
+    name: str
+    sha256: str
+    spec: Spec
+
+
 class Network:
     """What is predicted with and explained: a dense model, or a trace of one.
 
@@ -80,6 +88,10 @@ class LoadedModel(Network):
     def dtype(self) -> torch.dtype:
         """Of the weights and of the input."""
         return next(self.module.parameters()).dtype
+
+    def to_dict(self) -> ModelRecord:
+        """Return what records say of it."""
+        return {"name": self.name, "sha256": self.sha256, "spec": self.spec}
 
     def grey(self, side: int | None = None) -> Tensor:
         """Return the mean-grey input, zero in normalised space, ``(1, 3, side, side)``; None: of the model's size."""

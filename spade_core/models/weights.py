@@ -90,18 +90,16 @@ def _unwrap(state: object, name: str) -> dict[str, Tensor]:
         raise ModelError(
             f"{name} holds no state dict (names to tensors): save it with torch.save(model.state_dict(), file)."
         )
-    odd = next((key for key, value in state.items() if not _is_plain(value)), None)
-    if odd is not None:
-        raise ModelError(f"{name} holds quantized, sparse, complex or absent numbers (in {odd}): save plain tensors.")
+    for key, value in state.items():
+        unusual = value.is_nested or value.is_quantized or value.is_complex()
+        if unusual or value.layout != torch.strided or value.device.type != "cpu":
+            raise ModelError(
+                f"{name} holds quantized, sparse, complex or absent numbers (in {key}): save plain tensors."
+            )
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _is_plain(value: Tensor) -> bool:
-    unusual = value.is_nested or value.is_quantized or value.is_complex()
-    return value.layout == torch.strided and value.device.type == "cpu" and not unusual
 
 
 def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -120,16 +118,11 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
         counts = [f"{len(names)} {word}" for names, word in kinds if names]
         examples = ", ".join((shaped + missing + surplus)[:_EXAMPLES])
         raise ModelError(f"{what} do not fit the architecture: {', '.join(counts)} (such as {examples}); check --arch.")
-    broken = next((name for name, value in state.items() if not _is_finite(value)), None)
-    if broken is not None:
-        raise ModelError(f"{what} hold values that are not finite (in {broken}): take another checkpoint.")
+    for name, value in state.items():
+        wide = value.float() if value.is_floating_point() and value.element_size() == 1 else value
+        if not wide.isfinite().all():
+            raise ModelError(f"{what} hold values that are not finite (in {name}): take another checkpoint.")
     module.load_state_dict(dict(state), strict=not optional)
-
-
-def _is_finite(value: Tensor) -> bool:
-    if not value.is_floating_point():
-        return True
-    return bool((value.float() if value.element_size() == 1 else value).isfinite().all())
 
 
 def hub_file(url: str) -> Path:

@@ -15,9 +15,7 @@ from spade_core.errors import ConfigError, LayerError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from spade_core.neurons.ranking import Seen
-
-__all__ = ["LOGITS", "RANKINGS", "REFERENCES", "Neuron", "Ranking"]
+__all__ = ["LOGITS", "RANKINGS", "REFERENCES", "LayerShape", "Neuron", "Ranking"]
 
 LOGITS = "logits"
 """Name of the network's own output, beside the names of its modules."""
@@ -60,7 +58,7 @@ class Neuron:
         if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
             raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""
         return asdict(self)
 
@@ -74,6 +72,34 @@ class Neuron:
         what = "direction" if self.channel is None else f"channel {self.channel}"
         place = "" if self.position is None else f" at {self.position}"
         return f"{self.layer}, {what}{place}"
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer that can be read.
+
+    Attributes:
+        name: of the module; kind: its class.
+        channels, rows, columns: of its maps; 1 x 1 where it has no places.
+    """
+
+    name: str
+    kind: str
+    channels: int
+    rows: int
+    columns: int
+
+    def __str__(self) -> str:
+        return f"{self.name} · {self.channels} x {self.rows} x {self.columns}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
+
+    dense: Tensor
+    spade: Tensor
+    gradient: Tensor
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from spade_core.models.embedding import cosine_distances, embed
 from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import LOGITS, Neuron
-from spade_core.neurons.rendering import Network, RenderConfig, Rendering, Show, render
+from spade_core.neurons.rendering import RenderConfig, Rendering, Show, render
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
@@ -45,13 +44,6 @@ class Facets:
     within: np.ndarray
 
 
-def separation(
-    judge: LoadedModel, spade: Sequence[np.ndarray], dense: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairwise distances of the SPADE images, and of the dense ones of several seeds, for ``judge``."""
-    return tuple(cosine_distances(embed(judge, images)) for images in (spade, dense))  # type: ignore[return-value]
-
-
 def facets(
     model: LoadedModel,
     pictures: Sequence[Picture],
@@ -63,7 +55,6 @@ def facets(
     seeds: int = SEEDS,
     make_trace: Callable[..., Trace] = trace,
     progress: Progress = silent,
-    on_trace: Callable[[int, Trace], object] = lambda *_: None,
     on_image: Show = lambda *_: None,
 ) -> Facets:
     """Draw one neuron for several pictures.
@@ -77,35 +68,29 @@ def facets(
         judge: the model whose embedding compares the drawings; None: ``model`` itself.
         seeds: how many dense drawings; at least 2 for a comparison.
         make_trace: called like ``spade_core.trace``; another one may keep traces.
-        progress, on_trace, on_image: see ``render``; images are named ``dense``, the first seed's, and ``spade_0``,
-            ``spade_1`` ...
+        progress, on_image: see ``render``; images are named ``dense`` (the first seed's), ``spade_0``, ``spade_1`` ...
     """
     config = config or RenderConfig()
     target = neuron.channel if neuron.layer == LOGITS else None
-    traces: dict[int, Trace] = {}
     count, progress = len(pictures), rising(progress)
     parts = 1.15 * count + seeds  # a trace counts as 0.15 drawings
 
-    def pruned(index: int) -> nn.Module:
-        if index not in traces:  # a retry draws on the same traces
-            part = span(progress, 0.15 * index / parts, 0.15 * (index + 1) / parts)
-            traces[index] = make_trace(model, pictures[index], target=target, **(trace_options or {}), progress=part)
-            on_trace(index, traces[index])
-        return traces[index].module
+    @cache  # a retry draws on the same traces
+    def pruned(index: int) -> Trace:
+        part = span(progress, 0.15 * index / parts, 0.15 * (index + 1) / parts)
+        return make_trace(model, pictures[index], target=target, **(trace_options or {}), progress=part)
 
-    networks: dict[str, Network] = {"dense": model.module}
-    networks |= {f"spade_{index}": partial(pruned, index) for index in range(count)}
-    edges = 0.15 * count / parts, 1 - (seeds - 1) / parts
-    before, after = span(progress, 0.0, edges[0]), span(progress, *edges)
-    found = render(
-        model, networks, [neuron], config, on_image=on_image,
-        progress=lambda *state: (after if len(traces) == count else before)(*state),
-    )  # fmt: skip
+    networks = {"dense": model.module} | {f"spade_{i}": lambda i=i: pruned(i).module for i in range(count)}
+    drawn = span(progress, 0.0, 1 - (seeds - 1) / parts)
+    late = 0.15 * count / (parts - seeds + 1)
+    found = render(model, networks, [neuron], config, late=late, progress=drawn, on_image=on_image)
     dense = found["dense"]
     for number in range(1, seeds):
         part = span(progress, 1 - (seeds - number) / parts, 1 - (seeds - number - 1) / parts)
         other = replace(config, seed=config.seed + number)
         dense += render(model, {"dense": model.module}, [neuron], other, progress=part)["dense"]
     spade = [found[f"spade_{index}"][0] for index in range(count)]
-    between, within = separation(judge or model, [item.image for item in spade], [item.image for item in dense])
-    return Facets(neuron, dense, spade, [traces[index] for index in range(count)], between, within)
+    between, within = (
+        cosine_distances(embed(judge or model, [item.image for item in items])) for items in (spade, dense)
+    )
+    return Facets(neuron, dense, spade, [pruned(index) for index in range(count)], between, within)

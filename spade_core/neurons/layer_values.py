@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,26 +14,7 @@ from spade_core.isolation import full_precision
 from spade_core.models.canonical.activations import is_activation
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import layout_of
-from spade_core.neurons import LOGITS
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """One layer that can be read.
-
-    Attributes:
-        name: of the module; kind: its class.
-        channels, rows, columns: of its maps; 1 x 1 where it has no places.
-    """
-
-    name: str
-    kind: str
-    channels: int
-    rows: int
-    columns: int
-
-    def __str__(self) -> str:
-        return f"{self.name} · {self.channels} x {self.rows} x {self.columns}"
+from spade_core.neurons import LOGITS, LayerShape
 
 
 def as_maps(y: Tensor) -> Tensor:
@@ -78,20 +58,19 @@ def read_layers(
         LayerError: there is no layer of a name.
     """
     seen: dict[str, Tensor] = {}
-    handles: list[torch.utils.hooks.RemovableHandle] = []
     before = _BeforeActivations()
-    try:
+    with contextlib.ExitStack() as hooks:
+        hooks.callback(before.calls.clear)
         layers = {name: _find(module, name) for name in names if name != LOGITS}
-        handles += before.watch(layers.values())  # first: where the layer itself is one, it is known when it is read
+        activations = (child for layer in layers.values() for child in layer.modules() if is_activation(child))
+        for child in dict.fromkeys(activations):  # first: where the layer itself is one, it is known when it is read
+            hooks.enter_context(child.register_forward_pre_hook(before.enter))
+            hooks.enter_context(child.register_forward_hook(before.leave))
         for name, layer in layers.items():
-            handles.append(layer.register_forward_hook(_reader(name, before, form, seen)))
-        handles.append(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, form(y))))
-        handles.append(module.register_forward_hook(lambda *_: before.calls.clear()))
+            hooks.enter_context(layer.register_forward_hook(_reader(name, before, form, seen)))
+        hooks.enter_context(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, form(y))))
+        hooks.enter_context(module.register_forward_hook(lambda *_: before.calls.clear()))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
-        before.calls.clear()
 
 
 class _BeforeActivations:
@@ -104,15 +83,6 @@ class _BeforeActivations:
     def __init__(self) -> None:
         self.calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._given: dict[nn.Module, Tensor] = {}
-
-    def watch(self, layers: Iterable[nn.Module]) -> list[torch.utils.hooks.RemovableHandle]:
-        """Hook the activations of ``layers``; return the handles."""
-        found = dict.fromkeys(child for layer in layers for child in layer.modules() if is_activation(child))
-        return [
-            handle
-            for child in found
-            for handle in (child.register_forward_pre_hook(self._enter), child.register_forward_hook(self._leave))
-        ]
 
     def value(self, layer: nn.Module, y: Tensor) -> Tensor:
         """Return the input of the activation whose output ``layer`` returns as ``y``, or ``y`` where none did."""
@@ -131,14 +101,16 @@ class _BeforeActivations:
         self.calls |= {child: (x, copy) for child, (x, result) in self.calls.items() if result is y}
         return copy
 
-    def _enter(self, activation: nn.Module, args: tuple) -> None:
+    def enter(self, activation: nn.Module, args: tuple) -> None:
+        """Keep what an activation is given; a hook."""
         x = args[0]
         if getattr(activation, "inplace", False):
             x = x.clone()
             args[0].copy_(x)  # so that what is about to be overwritten was made from the kept value
         self._given[activation] = x
 
-    def _leave(self, activation: nn.Module, _args: tuple, y: Tensor) -> None:
+    def leave(self, activation: nn.Module, _args: tuple, y: Tensor) -> None:
+        """Keep what it made of it; a hook."""
         self.calls[activation] = self._given.pop(activation), y
 
 
@@ -192,11 +164,8 @@ def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
         maps = as_maps(y)
         found[names[child]] = LayerShape(names[child], type(child).__name__, *maps.shape[1:])
 
-    handles = [child.register_forward_hook(note) for child in names]
-    try:
-        with torch.no_grad():
-            logits = as_maps(module(x))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with contextlib.ExitStack() as hooks, torch.no_grad():
+        for child in names:
+            hooks.enter_context(child.register_forward_hook(note))
+        logits = as_maps(module(x))
     return (*found.values(), LayerShape(LOGITS, "output", *logits.shape[1:]))

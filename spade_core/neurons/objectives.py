@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,24 +13,15 @@ from torch import Tensor
 from spade_core.neurons import Neuron
 
 
-def _channel(neuron: Neuron, number: int, like: Tensor) -> Objective:  # noqa: ARG001 - one signature
-    return lucent_objectives.channel(neuron.layer, neuron.channel, batch=number)
-
-
-def _place(neuron: Neuron, number: int, like: Tensor) -> Objective:  # noqa: ARG001
-    row, column = neuron.position or (0, 0)
-    return lucent_objectives.neuron(neuron.layer, neuron.channel, x=column, y=row, batch=number)
-
-
-def _direction(neuron: Neuron, number: int, like: Tensor) -> Objective:
-    vector = torch.tensor(neuron.direction, device=like.device, dtype=like.dtype)
-    return lucent_objectives.direction(neuron.layer, vector, batch=number)
-
-
-def _kind(neuron: Neuron) -> Callable[[Neuron, int, Tensor], Objective]:
+def _objective(neuron: Neuron, number: int, like: Tensor) -> Objective:
+    """Return Lucent's objective of one image of a batch; ``like``: of the layer's device and dtype."""
     if neuron.direction is not None:
-        return _direction
-    return _channel if neuron.position is None else _place
+        vector = torch.tensor(neuron.direction, device=like.device, dtype=like.dtype)
+        return lucent_objectives.direction(neuron.layer, vector, batch=number)
+    if neuron.position is None:
+        return lucent_objectives.channel(neuron.layer, neuron.channel, batch=number)
+    row, column = neuron.position
+    return lucent_objectives.neuron(neuron.layer, neuron.channel, x=column, y=row, batch=number)
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ def build_aims(
         _, channels, rows, columns = layers[neuron.layer].shape
         neuron.check((channels, rows, columns))
     first = neurons[0].layer
-    own = tuple(_kind(neuron)(neuron, number, layers[first]) for number, neuron in enumerate(neurons))
+    own = tuple(_objective(neuron, number, layers[first]) for number, neuron in enumerate(neurons))
     extra = []
     if diversity:
         extra.append(-diversity * lucent_objectives.diversity(first))

@@ -1,8 +1,12 @@
-"""One forward pass of a network and one backward pass to its input; on a GPU, replayed as CUDA graphs.
+"""One forward pass of a network and one backward pass to its input, as fast as it can be had.
 
-A pass over one small image is some hundred kernels of a few microseconds. Launched one by one they keep the processor
-busy for several times as long as the GPU; a graph launches all of them at once. The transforms change the image's size
-from step to step, so there is one graph for each size.
+In eval mode a batch normalization is one more scale and shift of each channel, which the weights of the convolution
+before it can take over (:func:`fold_norms`). A pass then saves a read and a write of every normalized map, and the same
+again on the way back.
+
+On a GPU passes are replayed as CUDA graphs (:func:`fastest`): a pass over one small image is some hundred kernels of a
+few microseconds. Launched one by one they keep the processor busy for several times as long as the GPU; a graph
+launches all of them at once. The transforms change the image's size from step to step, so there is one graph for each.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -155,10 +159,14 @@ def fold_norms(module: nn.Module, example: Tensor, *, read: Sequence[str] = ()) 
             before = _values(plain, example, read)
         folded = share_copy(plain)
         for convolution, norm in pairs():
-            if not any(_inside(name, layer) for name in (convolution, norm) for layer in read):
-                _fold(folded, convolution, norm)
+            # What is read, or has inside it what is read, stays as it is.
+            if not any(f"{layer}.".startswith(f"{name}.") for name in (convolution, norm) for layer in read):
+                first = cast(nn.Conv2d, folded.get_submodule(convolution))
+                second = cast(nn.BatchNorm2d, folded.get_submodule(norm))
+                folded.set_submodule(convolution, fuse_conv_bn_eval(first, second))
+                folded.set_submodule(norm, _REST[type(second)](second))
         after = _values(folded, example, read)
-    if all(_close(after[name], value) for name, value in before.items()):
+    if all((after[name] - value).abs().max() <= TOLERANCE * value.abs().max() for name, value in before.items()):
         return folded
     logger.info("the normalizations of this %s stay: folded, it computes something else", type(module).__name__)
     return plain
@@ -168,15 +176,6 @@ def _values(module: nn.Module, example: Tensor, read: Sequence[str]) -> dict[str
     with read_layers(module, read) as seen:
         module(example)
         return {name: value.clone() for name, value in seen.items()}
-
-
-def _close(value: Tensor, wanted: Tensor) -> bool:
-    return bool((value - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
-
-
-def _inside(name: str, layer: str) -> bool:
-    """Whether reading ``layer`` means to read ``name`` or a part of it."""
-    return layer == name or layer.startswith(f"{name}.")
 
 
 @contextmanager
@@ -194,20 +193,10 @@ def _following(module: nn.Module) -> Iterator[Callable[[], list[tuple[str, str]]
         calls[name] += 1
         found.extend((source, name) for source, output in made.items() if output is x)
 
-    handles = []
-    for name, child in module.named_modules(remove_duplicate=False):
-        if isinstance(child, nn.Conv2d):
-            handles.append(child.register_forward_hook(lambda _m, _a, y, name=name: note(name, y)))
-        elif type(child) in _REST and child.running_mean is not None:
-            handles.append(child.register_forward_pre_hook(lambda _m, args, name=name: match(name, args[0])))
-    try:
+    with ExitStack() as hooks:
+        for name, child in module.named_modules(remove_duplicate=False):
+            if isinstance(child, nn.Conv2d):
+                hooks.enter_context(child.register_forward_hook(lambda _m, _a, y, name=name: note(name, y)))
+            elif type(child) in _REST and child.running_mean is not None:
+                hooks.enter_context(child.register_forward_pre_hook(lambda _m, x, name=name: match(name, *x)))
         yield lambda: [pair for pair in found if calls[pair[0]] == calls[pair[1]] == 1]
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _fold(module: nn.Module, convolution: str, norm: str) -> None:
-    first, second = module.get_submodule(convolution), cast(nn.BatchNorm2d, module.get_submodule(norm))
-    module.set_submodule(convolution, fuse_conv_bn_eval(cast(nn.Conv2d, first), second))
-    module.set_submodule(norm, _REST[type(second)](second))

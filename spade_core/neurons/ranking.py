@@ -10,21 +10,12 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import LOGITS, RANKINGS, Neuron
+from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen
 from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
 
 REGION = 2 / 7  # side of the shown region, as a share of the input's
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
-
-    dense: Tensor
-    spade: Tensor
-    gradient: Tensor
 
 
 def activation(seen: Seen) -> Tensor:
@@ -69,17 +60,13 @@ def rank_channels(
     """
     if by not in RANKINGS:
         raise ConfigError(f"There is no ranking {by!r}: take one of {', '.join(RANKINGS)}.")
-    seen = _look(trace, picture, layer)
-    scores = RANKINGS[by].score(seen)
-    order = scores.argsort(descending=True)[: len(scores) if top is None else top]
-    return [Score(int(channel), float(scores[channel]), _place(seen.dense[channel])) for channel in order]
-
-
-def _look(trace: Trace, picture: Picture, layer: str) -> Seen:
     x = trace.input(picture)
     dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
     spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
-    return Seen(dense, spade, gradient)
+    scores = RANKINGS[by].score(Seen(dense, spade, gradient))
+    order = scores.argsort(descending=True)[: len(scores) if top is None else top]
+    places = [divmod(int(dense[channel].argmax()), dense.shape[2]) for channel in order]
+    return [Score(int(channel), float(scores[channel]), place) for channel, place in zip(order, places, strict=True)]
 
 
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
@@ -91,11 +78,6 @@ def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tenso
         (gradient,) = torch.autograd.grad(logits[0, target].sum(), value, allow_unused=True)
     value = value.detach()
     return as_maps(value)[0], as_maps(torch.zeros_like(value) if gradient is None else gradient)[0]
-
-
-def _place(channel: Tensor) -> tuple[int, int]:
-    index = int(channel.argmax())
-    return index // channel.shape[1], index % channel.shape[1]
 
 
 def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:

@@ -97,7 +97,8 @@ def reference_crops(
         LayerError: there is no such layer or place.
     """
     files = reference_files(Path(folder))
-    name = _table_name(model, layer, position, Path(folder))
+    content = [TABLES, model.sha256, str(model.preprocessing), layer, position, folder_state(folder)]
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest() + ".npz"
     kept = keep_in / name
     table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, position, progress)
     if not kept.is_file():
@@ -112,11 +113,6 @@ def reference_crops(
         if picture.sha256 not in without:
             found.append(_crop(model, picture, table, int(row), channel))
     return found
-
-
-def _table_name(model: LoadedModel, layer: str, position: tuple[int, int] | None, folder: Path) -> str:
-    text = json.dumps([TABLES, model.sha256, str(model.preprocessing), layer, position, folder_state(folder)])
-    return hashlib.sha256(text.encode()).hexdigest() + ".npz"
 
 
 def _scan(
@@ -148,9 +144,8 @@ def _scan(
                 values.append(found.float().cpu().numpy())
                 places.append(index.cpu().numpy())
     if not names:
-        raise ConfigError(
-            f"The folder {str(files[0].parent)!r} holds no readable pictures: put JPEG or PNG files there."
-        )
+        where = str(files[0].parent)
+        raise ConfigError(f"The folder {where!r} holds no readable pictures: put JPEG or PNG files there.")
     return _Table(tuple(names), np.concatenate(values), np.concatenate(places), grid)
 
 

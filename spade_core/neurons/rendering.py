@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,21 +26,21 @@ from spade_core.errors import ConfigError
 from spade_core.isolation import alone, seed_all
 from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import Neuron
-from spade_core.neurons.layer_values import read_layers
-from spade_core.neurons.lucent import FourierImage, Transform, lucent_on, paper_transforms
-from spade_core.neurons.objectives import Aims, build_aims
+from spade_core.neurons.layer_values import maps_of, read_layers
+from spade_core.neurons.lucent import FourierImage, lucent_on, paper_transforms
+from spade_core.neurons.objectives import build_aims
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
-from spade_core.progress import Progress, silent
+from spade_core.progress import Progress, silent, span
 
 LIVE = 1.0  # seconds between two intermediate pictures
 RETRIES = 2
 GREY = 2 / 255  # standard deviation over the places, of an image in [0, 1], below which nothing is to be seen
 MOST_STEPS, LEAST_SIZE, MOST_SIZE = 4096, 16, 512
-
 HEAD_START = 8  # steps of the first network before the others, which may still have to be made
 
 Show = Callable[[str, np.ndarray, int], object]
-Network = nn.Module | Callable[[], nn.Module]
+Late = Callable[[], nn.Module]
+"""Makes a network once its turn comes."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,21 @@ class RenderConfig:
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"The patience must be at least 1 step, not {self.patience}.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RenderConfig:
+        """Rebuild what :meth:`to_dict` gave; what is not there has its default.
+
+        Raises:
+            ConfigError: an option is unknown or cannot be used.
+        """
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"An option of the visualization is unknown: {error}.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +128,12 @@ class Rendering:
 
 def render(
     model: LoadedModel,
-    networks: Mapping[str, Network],
+    networks: Mapping[str, nn.Module | Late],
     neurons: Sequence[Neuron],
     config: RenderConfig | None = None,
     *,
-    match: dict[str, Tensor] | None = None,
+    match: Tensor | None = None,
+    late: float = 0.0,
     progress: Progress = silent,
     on_image: Show = lambda *_: None,
 ) -> dict[str, list[Rendering]]:
@@ -132,8 +146,9 @@ def render(
             that make the module, so that the first picture need not wait for a trace.
         neurons: one image each; several share each pass as one batch.
         config: how to draw.
-        match: network -> mean activation of a picture in the first neuron's layer, ``(channels,)``, for ``matching``;
-            read when the network is there, so that a function that makes it may add its own.
+        match: input of a picture, ``(1, 3, height, width)``; ``matching`` draws towards its mean activation in the
+            first neuron's layer, network by network.
+        late: fraction of the progress that is over once all networks are there; their makers report it themselves.
         progress: called before every step of every network; may raise ``Cancelled``.
         on_image: called about every second with the network's name, uint8 ``(n, size, size, 3)`` and the step.
 
@@ -152,18 +167,19 @@ def render(
     if config.matching and match is None:
         raise ConfigError("Matching needs the mean activation of a picture: give one, or leave it out.")
     notes: list[str] = []
+    before, after = (span(progress, 0.0, late), span(progress, late, 1.0)) if late else (progress, progress)
     for attempt in range(RETRIES + 1):
         seed = config.seed + attempt * 1000
-        run = _Run(model, networks, tuple(neurons), config, seed, {} if match is None else match, progress, on_image)
+        reports = after if attempt else before, after
+        run = _Run(model, networks, tuple(neurons), config, seed, match, reports, on_image)
         with alone(seed, progress), lucent_on(model.device), torch.enable_grad():
             found = run.draw(tuple(notes))
         dead = [(name, item) for name, items in found.items() for item in items if item.dead]
         if not dead or attempt == RETRIES:
             break
         name, item = dead[0]
-        notes.append(
-            f"With seed {seed} the {name} image of {item.neuron} failed ({item.dead}); another seed was taken."
-        )
+        why = f"the {name} image of {item.neuron} failed ({item.dead})"
+        notes.append(f"With seed {seed} {why}; another seed was taken.")
     return found
 
 
@@ -184,34 +200,38 @@ class _Canvas:
         return len(self.values)
 
 
+@dataclass(eq=False)
 class _Run:
-    """One attempt at drawing all neurons on all networks."""
+    """One attempt at drawing all neurons on all networks, see :func:`render`.
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        networks: Mapping[str, Network],
-        neurons: tuple[Neuron, ...],
-        config: RenderConfig,
-        seed: int,
-        match: dict[str, Tensor],
-        progress: Progress,
-        on_image: Show,
-    ) -> None:
-        self.model, self.networks, self.neurons, self.config, self.seed = model, networks, neurons, config, seed
-        self.match, self.progress, self.on_image = match, progress, on_image
-        transforms: list[Transform] = paper_transforms() if config.transforms else []
-        self.transform = compose(transforms)
-        self.network_size = _fixed_size(model, config.size)
-        self.shown = 0.0  # when images were shown last
+    Attributes:
+        reports: of the progress until all networks are there, and then.
+        shown: when images were shown last.
+    """
+
+    model: LoadedModel
+    networks: Mapping[str, nn.Module | Late]
+    neurons: tuple[Neuron, ...]
+    config: RenderConfig
+    seed: int
+    match: Tensor | None
+    reports: tuple[Progress, Progress]
+    on_image: Show
+    shown: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.transform = compose(paper_transforms() if self.config.transforms else [])
+        self.network_size = _fixed_size(self.model, self.config.size)
 
     def draw(self, notes: tuple[str, ...]) -> dict[str, list[Rendering]]:
         steps = self.config.steps
+        self.progress, after = self.reports
         with contextlib.ExitStack() as stack:
             (first, *others) = self.networks.items()
             canvases = [self._open(*first, stack)]
             self._advance_all(canvases, range(min(HEAD_START, steps)))
             canvases += [self._open(name, network, stack) for name, network in others]
+            self.progress = after
             if others:
                 self._advance_all(canvases[1:], range(canvases[0].step))
             if not self._is_over(canvases[0]):
@@ -231,13 +251,18 @@ class _Run:
             if over:
                 break
 
-    def _open(self, name: str, network: Network, stack: contextlib.ExitStack) -> _Canvas:
+    def _open(self, name: str, network: nn.Module | Late, stack: contextlib.ExitStack) -> _Canvas:
         """Return a blank canvas; its hooks live as long as ``stack``."""
-        layers = tuple({neuron.layer for neuron in self.neurons})
-        module = fold_norms(network if isinstance(network, nn.Module) else network(), self._example(), read=layers)
-        images = FourierImage.draw(self._noise(), self.config.size, self.model.device)
-        optimizer = torch.optim.Adam(images.spectra, lr=self.config.rate)
-        plain = Pass(module, stack.enter_context(read_layers(module, layers)), lambda seen: self._aims(name, seen))
+        config, layers = self.config, tuple({neuron.layer for neuron in self.neurons})
+        given = network if isinstance(network, nn.Module) else network()
+        module = fold_norms(given, self._example(), read=layers)
+        # A neuron that is drawn again begins with the noise of the next seed.
+        seeds = [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
+        images = FourierImage.draw(seeds, config.size, self.model.device)
+        optimizer = torch.optim.Adam(images.spectra, lr=config.rate)
+        match = None if self.match is None else maps_of(given, self.match, self.neurons[0].layer).mean((1, 2))
+        aims = partial(build_aims, self.neurons, diversity=config.diversity, matching=config.matching, match=match)
+        plain = Pass(module, stack.enter_context(read_layers(module, layers)), aims)
         return _Canvas(name, images, optimizer, fastest(plain, self.model.device))
 
     def _example(self) -> Tensor:
@@ -249,10 +274,6 @@ class _Run:
     def _received(self, x: Tensor) -> Tensor:
         """Return images in [0, 1] as the network takes them."""
         return self.model.preprocessing.normalize(x).contiguous(memory_format=torch.channels_last)
-
-    def _noise(self) -> list[int]:
-        """Return the seed of each image's initial noise: the run's, and the next ones where a neuron is drawn again."""
-        return [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
 
     def _advance(self, canvases: list[_Canvas], step: int) -> None:
         """Take one step on every canvas; the transforms are the same for all and run once."""
@@ -275,12 +296,6 @@ class _Run:
             canvas.optimizer.step()
             canvas.seconds += (time.perf_counter() - start) / len(canvases)
 
-    def _aims(self, name: str, layers: Mapping[str, Tensor]) -> Aims:
-        return build_aims(
-            self.neurons, layers, diversity=self.config.diversity, matching=self.config.matching,
-            match=self.match.get(name),
-        )  # fmt: skip
-
     def _is_over(self, canvas: _Canvas) -> bool:
         """Whether the first network's image has stopped improving; the others do not decide."""
         patience = self.config.patience
@@ -292,17 +307,12 @@ class _Run:
     def _results(self, canvas: _Canvas, notes: tuple[str, ...]) -> list[Rendering]:
         pixels, values = canvas.images.pixels(), torch.stack(canvas.values).cpu().numpy().astype(np.float64)
         shared = (self.seed, len(values), self.network_size, canvas.seconds, notes)
-        return [
-            _said(Rendering(pixels[number], values[:, number], neuron, *shared))
-            for number, neuron in enumerate(self.neurons)
-        ]
-
-
-def _said(found: Rendering) -> Rendering:
-    if found.dead is None:
+        found = []
+        for number, neuron in enumerate(self.neurons):
+            item = Rendering(pixels[number], values[:, number], neuron, *shared)
+            said = f"Nothing was drawn for {neuron}: {item.dead}."
+            found.append(replace(item, notes=(*notes, said)) if item.dead else item)
         return found
-    sentence = f"Nothing was drawn for {found.neuron}: {found.dead}."
-    return Rendering(**{**vars(found), "notes": (*found.notes, sentence)})
 
 
 def _fixed_size(model: LoadedModel, size: int) -> int | None:

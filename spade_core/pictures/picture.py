@@ -15,6 +15,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -36,6 +37,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "TIFF": (".tif", ".tiff"),
 }
 """Pillow's name of each accepted format, and the file extensions that announce it."""
+SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 _PREFIX = "bundled:"
 PICTURES = ASSETS / "pictures"
@@ -61,22 +63,17 @@ _FOREIGN: dict[str, re.Pattern[bytes]] = {
 """What people try instead of a picture, by the beginning of the file."""
 
 # Pillow's decoders meet broken files with almost any of these, and the list differs from format to format.
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-    struct.error,
-    zlib.error,
-)
+_BROKEN: tuple[type[Exception], ...] = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError)
+_BROKEN += (MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error)
+
+
+class Source(TypedDict):
+    """How a job's payload names a picture; ``sha256``: for the job's key; ``trigger``: a ``Paste`` to put into it."""
+
+    path: str
+    name: NotRequired[str]
+    sha256: NotRequired[str]
+    trigger: NotRequired[dict[str, object] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,17 +134,12 @@ def load_picture(source: str | Path | bytes, *, name: str | None = None) -> Pict
     if isinstance(source, bytes | bytearray | memoryview):
         return _picture(bytes(source), _shown(name or "picture"))
     if str(source).startswith(_PREFIX):
-        return _picture(_bundled_path(str(source)).read_bytes(), _shown(name or str(source)))
+        known, wanted = bundled(), str(source).removeprefix(_PREFIX)
+        if wanted not in known:
+            raise PictureError(f"There is no bundled picture {_shown(wanted)!r}: choose one of {', '.join(known)}.")
+        return _picture(known[wanted].path.read_bytes(), _shown(name or str(source)))
     path = Path(source)
     return _picture(_read(path), _shown(name or path.name))
-
-
-def _bundled_path(source: str) -> Path:
-    known = bundled()
-    name = source.removeprefix(_PREFIX)
-    if name not in known:
-        raise PictureError(f"There is no bundled picture {_shown(name)!r}: choose one of {', '.join(known)}.")
-    return known[name].path
 
 
 def _read(path: Path) -> bytes:
@@ -156,8 +148,7 @@ def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder, so name a file in it")
-        if path.exists() and not path.is_file():
-            # a pipe or a device might never end
+        if path.exists() and not path.is_file():  # a pipe or a device might never end
             raise OSError(None, "it is not a regular file")
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
@@ -180,10 +171,14 @@ def _shown(name: str) -> str:
 
 def _picture(data: bytes, name: str) -> Picture:
     _check_bytes(data, name)
-    with _open(data, name) as image:
+    damaged = f"{name} is damaged or cut off: save or copy it again."
+    with _open(data, name, damaged) as image:
         _check_size(*image.size, name)
-        _check_sums(data, name)
-        _load(image, name)
+        try:  # and first the checksums of formats that have them (PNG), which decoding skips
+            Image.open(io.BytesIO(data), formats=list(FORMATS)).verify()
+            image.load()
+        except _BROKEN:
+            raise PictureError(damaged) from None
         notes = [_extension_note(image, name)]
         rgb = _to_rgb(image, name, notes)
         upright = _turn(rgb, _orientation(image, notes))
@@ -203,16 +198,15 @@ def _check_bytes(data: bytes, name: str) -> None:
             raise PictureError(f"{name} is {kind}: {_ADVICE}.")
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, damaged: str) -> Image.Image:
     """Read the header; nothing is decoded yet."""
     try:
         return Image.open(io.BytesIO(data), formats=list(FORMATS))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(_too_large(name)) from None
     except _BROKEN:
-        if _SIGNATURES.match(data):
-            raise PictureError(_damaged(name)) from None
-        raise PictureError(f"{name} is not a picture: {_ADVICE}.") from None
+        sentence = damaged if _SIGNATURES.match(data) else f"{name} is not a picture: {_ADVICE}."
+        raise PictureError(sentence) from None
 
 
 def _too_large(name: str) -> str:
@@ -226,25 +220,6 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise PictureError(_too_large(name))
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise PictureError(f"{name} is {width} x {height} pixels, too narrow to be shown to a model: crop it first.")
-
-
-def _check_sums(data: bytes, name: str) -> None:
-    """Compare the checksums of formats that have them (PNG), which decoding skips."""
-    try:
-        Image.open(io.BytesIO(data), formats=list(FORMATS)).verify()
-    except _BROKEN:
-        raise PictureError(_damaged(name)) from None
-
-
-def _damaged(name: str) -> str:
-    return f"{name} is damaged or cut off: save or copy it again."
-
-
-def _load(image: Image.Image, name: str) -> None:
-    try:
-        image.load()
-    except _BROKEN:
-        raise PictureError(_damaged(name)) from None
 
 
 def _extension_note(image: Image.Image, name: str) -> str:

@@ -19,14 +19,13 @@ import numpy as np
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
-from spade_core.pictures.picture import FORMATS
+from spade_core.pictures.picture import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("training", "tuning", "reporting")
 _SHARES = {"training": range(4), "tuning": range(4, 5), "reporting": range(5, 10)}  # of every ten files
 _FEWEST = 10  # pictures that can be divided
-_SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 
 @cache
@@ -64,7 +63,7 @@ def pictures_in(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {str(folder)!r}: give --images a folder of pictures.")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 def spread(paths: list[Path], count: int | None) -> list[Path]:
@@ -92,7 +91,7 @@ def reference_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ConfigError(f"There is no folder {str(folder)!r}: give a folder of pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise ConfigError(f"The folder {str(folder)!r} holds no pictures: put JPEG or PNG files into it.")
     return files

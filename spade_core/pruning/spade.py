@@ -22,9 +22,11 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning import sparsity as presets
-from spade_core.pruning.calibration import CALIBRATIONS, Method, Recipe, Solved
+from spade_core.pruning.calibration import Pruner, Recipe, Solved, independent, sequential
+from spade_core.pruning.options import TraceConfig, checked, takes_options
+from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
-from spade_core.pruning.trace import DEFAULT_POSITIONS, LayerReport, Report, Trace, TraceConfig, measure_fidelity
+from spade_core.pruning.trace import Trace, measure_fidelity
 from spade_core.pruning.usage import Survey, survey
 from spade_core.pruning.views import random_views
 
@@ -33,61 +35,36 @@ POSITIONS_PER_COLUMN = 16
 BATCH = 32  # views in one pass of independent calibration
 
 
+@takes_options
 def trace(
     model: LoadedModel,
     picture: Picture,
     *,
-    solver: str = "fastspade",
-    calibration: str | None = None,
-    sparsity: float | None = None,
-    preset: str | None = None,
-    stages: Mapping[str, float] | None = None,
-    views: int | None = None,
-    untouched: int | None = None,
-    seed: int = 0,
     target: int | str | None = None,
-    damping: float | None = None,
-    block_size: int | None = None,
-    first_layer: bool = False,
-    positions: int = DEFAULT_POSITIONS,
     progress: Progress = silent,
+    **options: object,
 ) -> Trace:
     """Prune a copy of ``model`` to the connections that ``picture`` uses (SPADE, Algorithm 1).
 
     Args:
         model: read-only; the trace shares its unpruned tensors.
         picture: the sample.
-        solver: a slug of ``SOLVERS``.
-        calibration: ``independent`` (the paper) or ``sequential`` (ours); None: what the preset prefers.
-        sparsity: one ratio for all layers; alone it means the preset ``uniform``.
-        preset: a slug of ``PRESETS``; None: ``default``, or ``uniform``/``custom`` where a ratio is given.
-        stages: stage -> ratio, for the preset ``custom``.
-        views: number of views; None: what the preset prefers. The paper uses 1,024.
-        untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
-            prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
-        seed: of the views.
         target: the explained class, index or label; None: the dense model's top-1.
-        damping: fraction of the mean diagonal; None: the solver's own.
-        block_size: columns per mask choice; None: what the preset prefers, or the authors' (kernel size).
-        first_layer: prune the first layer too; it stays dense by default, as in the authors' code.
-        positions: the second moments of kernels larger than 1x1 are taken over at least this many random receptive
-            fields (and 16 a column); 0: over all, as in the paper.
         progress: called with (done, 1, note); may raise ``Cancelled``.
+        options: see ``TraceOptions``.
 
     Raises:
         ConfigError: an option cannot be used.
         ModelError: no layer's input could be captured.
     """
-    config = TraceConfig.build(
-        solver=solver, calibration=calibration, sparsity=sparsity, preset=preset, stages=stages, views=views,
-        untouched=untouched, seed=seed, damping=damping, block_size=block_size, first_layer=first_layer,
-        positions=positions,
-    )  # fmt: skip
+    asked = checked(options)
+    solvers = {"damping": SOLVERS[asked.solver].damping}
     chosen = resolve_target(model, target) if target is not None else None
+    config = asked.filled(solvers)
     plan = presets.resolve(config.preset, _request(model, config))
-    if plan is None:
-        return _search(model, picture, config, chosen, progress)
-    return _trace_once(model, picture, config.with_preferences(plan.options), plan, chosen, progress)
+    if plan is None:  # its traces never see the untouched picture, unless asked to: keeping the class means something
+        return _search(model, picture, asked.filled({**solvers, "untouched": 0}), chosen, progress)
+    return _trace_once(model, picture, asked.filled({**solvers, **plan.options}), plan, chosen, progress)
 
 
 def _request(model: LoadedModel, config: TraceConfig) -> presets.Request:
@@ -95,11 +72,7 @@ def _request(model: LoadedModel, config: TraceConfig) -> presets.Request:
 
 
 def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: int | None, progress: Progress) -> Trace:
-    """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class.
-
-    Its traces never see the untouched picture, unless asked to, so that keeping its class means something.
-    """
-    config = replace(config, untouched=max(config.untouched, 0))
+    """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class."""
     low, high, best, tried = 0, len(AUTO_RATIOS), None, 0
     steps = len(AUTO_RATIOS).bit_length()
     while low < high:
@@ -133,16 +106,17 @@ def _trace_once(
     start = time.perf_counter()
     settings = Settings.from_environment()
     calls = survey(model.module, model.preprocessing.size, model.device)
-    config = config.for_model(calls)
+    if not calls.lockstep:  # the sequential calibration could not tell the views apart
+        config = replace(config, calibration="independent")
     recipes, reasons = _recipes(model, plan, config, calls, settings)
+    calibrate = independent
     if config.calibration == "sequential":
         _check_memory(calls, config.views, settings)
+        calibrate = sequential
     progress(0.0, 1.0, "drawing random views")
     batches = views_of(model, picture, config)
-    method = Method(SOLVERS[config.solver], config.damping)
-    solved = CALIBRATIONS[config.calibration](
-        model.module, batches, recipes, method, progress=span(progress, 0.05, 0.95)
-    )
+    pruner = Pruner(SOLVERS[config.solver], config.damping)
+    solved = calibrate(model.module, batches, recipes, pruner, progress=span(progress, 0.05, 0.95))
     module = _assemble(model.module, solved)
     progress(0.95, 1.0, "comparing the predictions")
     fidelity = measure_fidelity(model, module, picture, target)

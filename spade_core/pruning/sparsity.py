@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
+from spade_core.pruning.kinds import check_ratio
 
 if TYPE_CHECKING:
     from spade_core.models.layers import Layer
@@ -28,12 +29,15 @@ _STAGES = {
 }
 _GENERIC = r"(?:features|blocks|layers|stages|stage|encoder\.layers?)\.[^.]*\d+|[^.]+"
 
-PAPER_LRP = {
-    "fc": 0.95, "layer4.2": 0.95, "layer4.1": 0.95, "layer4.0": 0.95, "layer3.5": 0.0, "layer3.4": 0.0,
-    "layer3.3": 0.8, "layer3.2": 0.9, "layer3.1": 0.8, "layer3.0": 0.8, "layer2.3": 0.95, "layer2.2": 0.99,
-    "layer2.1": 0.0, "layer2.0": 0.2, "layer1.2": 0.0, "layer1.1": 0.8, "layer1.0": 0.2,
-}  # fmt: skip
-PAPER_OPTIONS = {"untouched": 0}
+_LRP_BLOCKS = {
+    "layer1": (0.2, 0.8, 0.0),
+    "layer2": (0.2, 0.0, 0.99, 0.95),
+    "layer3": (0.8, 0.8, 0.9, 0.8, 0.0, 0.0),
+    "layer4": (0.95, 0.95, 0.95),
+}
+PAPER_LRP = {f"{stage}.{block}": ratio for stage, ratios in _LRP_BLOCKS.items() for block, ratio in enumerate(ratios)}
+PAPER_LRP["fc"] = 0.95
+PAPER_OPTIONS: Mapping[str, str | int] = {"untouched": 0}
 VISUALIZATION_RATIO = 0.95
 VISUALIZATION_SHARE = 0.68  # the authors' 17 of ResNet-50's weight matrices hold this share of its weights
 
@@ -49,7 +53,7 @@ class Plan:
     """
 
     ratios: Mapping[str, float]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def stage_of(layer: str, family: str) -> str:
@@ -63,27 +67,25 @@ def stages(layers: tuple[Layer, ...], family: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stage_of(layer.name, family) for layer in layers))
 
 
-def check_ratio(value: float | str | None, what: str = "sparsity") -> float:
-    """Return ``value`` as a fraction.
+class Tuned(TypedDict):
+    """A model's table in ``assets/presets.json``.
 
-    Raises:
-        ConfigError: it is not a number between 0 and 1.
+    ``chosen`` says how it was; ``options`` are what was tuned with the ratios; ``drawing`` is the table of that preset.
     """
-    try:
-        ratio = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        ratio = -1.0
-    if not 0 <= ratio <= 1:
-        raise ConfigError(f"The {what} must be a fraction between 0 and 1 (0.6 for 60 %), not {value!r}.")
-    return ratio
+
+    chosen: str
+    stages: dict[str, float]
+    depthwise: float
+    options: dict[str, str | int]
+    drawing: NotRequired[Tuned]
 
 
 @cache
-def _tables() -> dict[str, dict[str, Any]]:
+def _tables() -> dict[str, Tuned]:
     return json.loads((ASSETS / "presets.json").read_text(encoding="utf-8"))
 
 
-def table(model: str) -> dict[str, Any] | None:
+def table(model: str) -> Tuned | None:
     """Return the tuned ``default`` table of a model, or None if it has none."""
     return _tables().get(model)
 
@@ -112,11 +114,11 @@ def _default(request: Request) -> Plan:
 
 
 def _drawing(request: Request) -> Plan:
-    tuned = table(request.model) or {}
-    return _tuned(request, tuned.get("drawing", tuned))
+    tuned = table(request.model)
+    return _tuned(request, tuned.get("drawing", tuned) if tuned else None)
 
 
-def _tuned(request: Request, tuned: Mapping[str, Any] | None) -> Plan:
+def _tuned(request: Request, tuned: Tuned | None) -> Plan:
     if not tuned:
         raise ConfigError(f"{request.model} has no tuned table: take the preset 'auto' or 'uniform'.")
     return Plan(_by_stage(request, tuned["stages"], tuned["depthwise"]), tuned["options"])
@@ -190,20 +192,23 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
         Preset(
-            "drawing", "Drawing",
+            "drawing",
+            "Drawing",
             "The default's ratios, or lower ones where these leave this model too little to draw neurons with.",
             _drawing,
         ),
         Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
         Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
         Preset(
-            "paper-visualization", "Paper: visualization", "95 % on the last stages, the rest dense.",
+            "paper-visualization",
+            "Paper: visualization",
+            "95 % on the last stages, the rest dense.",
             _paper_visualization,
         ),
         Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
         Preset("custom", "Custom", "Your own ratio for each stage.", _custom),
     )
-}  # fmt: skip
+}
 
 
 def resolve(preset: str, request: Request) -> Plan | None:

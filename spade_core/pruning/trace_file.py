@@ -58,7 +58,7 @@ def trace_bytes(trace: Trace) -> bytes:
         tensors[f"{layer.parameter}.values"] = weight[alive].clone()
         tensors[f"{layer.parameter}.alive"] = torch.from_numpy(np.packbits(alive.numpy()))
     described = {
-        "model": {"name": trace.model.name, "sha256": trace.model.sha256, "spec": dict(trace.model.spec)},
+        "model": trace.model.to_dict(),
         "picture": {"sha256": trace.picture_sha256},
         "trace": trace.config.to_dict(),
         "fidelity": trace.fidelity.to_dict(),

@@ -10,8 +10,8 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,12 +25,13 @@ from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import (
-    SCHEMA_VERSION,
     Comparison,
+    Manifest,
     digest,
-    environment,
-    named,
+    manifest,
     npy_bytes,
+    outcome,
+    picture_record,
     read_manifest,
     reopened,
 )
@@ -47,6 +48,16 @@ class Pair:
 
     dense: Explanation
     spade: Explanation
+
+    @property
+    def sides(self) -> dict[str, Explanation]:
+        """Either map by the name of its network."""
+        return {"dense": self.dense, "spade": self.spade}
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        """Colour limits of both, see ``shared_range``."""
+        return shared_range(self.dense.map, self.spade.map, self.dense.signed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +113,9 @@ def analyse(
     pairs = {}
     for index, slug in enumerate(methods):
         edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + part) / len(methods) for part in (0, 0.5, 1)]
-        options = {
-            "method": slug,
-            "target": pruned.fidelity.target,
-            "seed": config.seed,
-            **config.options.get(slug, {}),
-        }
-        dense = explain(model, picture, progress=span(progress, *edges[:2]), **options)
-        spade = explain(pruned, picture, progress=span(progress, *edges[1:]), **options)
+        options = {"target": pruned.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
+        dense = explain(model, picture, method=slug, progress=span(progress, *edges[:2]), **options)
+        spade = explain(pruned, picture, method=slug, progress=span(progress, *edges[1:]), **options)
         pairs[slug] = Pair(dense, spade)
         on_pair(slug, pairs[slug])
     progress(1.0, 1.0, "done")
@@ -120,84 +126,70 @@ def analyse(
 class TriggerRecord:
     """What was pasted into the picture (a ``trojan.Paste`` as a dictionary), and its mask at the model's input."""
 
-    paste: Mapping[str, Any]
+    paste: Mapping[str, object]
     mask: np.ndarray
 
+    def scores(self, values: np.ndarray) -> dict[str, float | bool]:
+        """Return how well a map shows it; a signed map's evidence against the class is a use of the pixel, too."""
+        strength = np.abs(values)
+        return {"trojan_auc": trojan_auc(strength, self.mask), "pointing_game": pointing_game(strength, self.mask)}
 
-def manifest(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, Any]:
-    """Return all that describes an analysis, JSON-able.
+
+def describe(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, object]:
+    """Return the manifest of an analysis, JSON-able.
 
     Args:
         source: where a replay finds the picture, before a trigger was pasted.
         trigger: what was pasted; every method is then scored against its mask.
     """
-    trace, model = analysis.trace, analysis.trace.model
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": {"name": model.name, "sha256": model.sha256, "spec": model.spec},
-        "picture": {
-            "name": analysis.picture.name,
-            "sha256": analysis.picture.sha256,
-            "notes": list(analysis.picture.notes),
-            "source": source or analysis.picture.name,
-            "trigger": None if trigger is None else dict(trigger.paste),
-        },
+    trace = analysis.trace
+    own = {
+        "picture": picture_record(analysis.picture, source, None if trigger is None else trigger.paste),
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
-        "target": {"index": trace.fidelity.target, "label": trace.fidelity.label},
-        "prediction": named(trace.fidelity.dense_top5, model.labels),
-        "trace_prediction": named(trace.fidelity.trace_top5, model.labels),
-        "fidelity": trace.fidelity.to_dict(),
-        "sparsity": trace.report.sparsity,
+        **outcome(trace),
         "layers": trace.report.to_rows(),
         "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
         "refused": dict(analysis.refused),
         "seconds": {"trace": trace.seconds, "total": analysis.seconds},
-        "environment": environment(model.device),
     }
+    return manifest(trace.model, own)
 
 
-def _describe(slug: str, pair: Any, trigger: TriggerRecord | None) -> dict[str, Any]:
-    sides = {"dense": pair.dense, "spade": pair.spade}
+def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str, object]:
     return {
         "title": METHODS[slug].title,
         "signed": pair.dense.signed,
         "settings": dict(pair.dense.settings),
-        "range": list(shared_range(pair.dense.map, pair.spade.map, pair.dense.signed)),
+        "range": list(pair.limits),
         **{
             side: {
                 "file": f"{side}_{slug}.npy",
                 "sha256": digest(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
-                **({} if trigger is None else _scores(item.map, trigger.mask)),
+                **({} if trigger is None else trigger.scores(item.map)),
             }
-            for side, item in sides.items()
+            for side, item in pair.sides.items()
         },
     }
 
 
-def _scores(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    strength = np.abs(values)  # a signed map's evidence against the class is a use of the pixel, too
-    return {"trojan_auc": trojan_auc(strength, mask), "pointing_game": pointing_game(strength, mask)}
-
-
 def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, bytes]:
     """Return all files of an analysis: manifest, arrays, map pictures, one figure of all methods, a trigger's mask."""
-    described = manifest(analysis, source, trigger)
     files = {} if trigger is None else {"mask.npy": npy_bytes(trigger.mask)}
     rows = []
     for slug, pair in analysis.pairs.items():
-        limits = tuple(described["methods"][slug]["range"])
-        for side, item in (("dense", pair.dense), ("spade", pair.spade)):
+        for side, item in pair.sides.items():
             files[f"{side}_{slug}.npy"] = npy_bytes(item.map)
-            files[f"{side}_{slug}.png"] = map_png(item.map, limits, item.signed)
-        rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, limits, pair.dense.signed))
+            files[f"{side}_{slug}.png"] = map_png(item.map, pair.limits, item.signed)
+        rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, pair.limits, pair.dense.signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
     fidelity = analysis.trace.fidelity
     probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
     title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
     files["figure.png"] = figure_png(crop, rows, title)
+    described = describe(analysis, source, trigger)
     files["manifest.json"] = json.dumps(described, indent=2, ensure_ascii=False).encode()
     return files
 
@@ -218,14 +210,14 @@ def replay(
     described = read_manifest(path)
     with reopened(described, image=image, device=device) as (model, picture):
         analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
-    return analysis, _compare(analysis, described, Path(path))
+    path = Path(path)
+    return analysis, _compare(analysis, described, path if path.is_dir() else path.parent)
 
 
-def _compare(analysis: Analysis, described: Mapping[str, Any], path: Path) -> Comparison:
-    folder = path if path.is_dir() else path.parent
+def _compare(analysis: Analysis, described: Manifest, folder: Path) -> Comparison:
     found = Comparison()
     for slug, pair in analysis.pairs.items():
-        for side, item in (("dense", pair.dense), ("spade", pair.spade)):
+        for side, item in pair.sides.items():
             entry = described["methods"][slug][side]
             if digest(item.map) == entry["sha256"]:
                 found[f"{side}_{slug}"] = 0.0

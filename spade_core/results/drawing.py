@@ -9,17 +9,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torch import nn
 
-from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron
-from spade_core.neurons.layer_values import maps_of
-from spade_core.neurons.ranking import region_of
+from spade_core.neurons.ranking import most_active_region
 from spade_core.neurons.rendering import RenderConfig, Rendering, render
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
@@ -27,7 +24,7 @@ from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
-from spade_core.results.manifest import SCHEMA_VERSION, Comparison, digest, environment, named, read_manifest, reopened
+from spade_core.results.manifest import Comparison, digest, manifest, outcome, picture_record, read_manifest, reopened
 
 TRACE_SHARE = 0.1  # of the progress bar
 
@@ -87,48 +84,39 @@ def visualize(
         ConfigError: an option cannot be used.
     """
     config, start = config or VisualizeConfig(), time.perf_counter()
-    settings = _render_config(config.render)
+    settings = RenderConfig.from_dict(config.render)
     neuron, target = config.neuron, config.target
     if target is None:
         named = neuron is not None and neuron.layer == LOGITS
         target = neuron.channel if named and neuron is not None else int(predict(model, picture).argmax())
     neuron = neuron or Neuron(LOGITS, target)
-    x = model.input(picture)
-    maps = maps_of(model.module, x, neuron.layer)
-    region, value = region_of(maps, neuron, x.shape[-1])
-    match = {"dense": maps.mean((1, 2))} if settings.matching else None
-    traces: list[Trace] = []
+    region, value = most_active_region(model, picture, neuron)
     progress = rising(progress)
-    before, after = span(progress, 0.0, TRACE_SHARE), span(progress, TRACE_SHARE, 1.0)
 
-    def pruned() -> nn.Module:
-        if not traces:  # a retry draws on the same trace
-            traces.append(make_trace(model, picture, **config.trace, target=target, progress=before))
-            on_trace(traces[0])
-        if match is not None:
-            match["spade"] = maps_of(traces[0].module, x, neuron.layer).mean((1, 2))
-        return traces[0].module
+    @cache  # a retry draws on the same trace
+    def pruned() -> Trace:
+        part = span(progress, 0.0, TRACE_SHARE)
+        made = make_trace(model, picture, **config.trace, target=target, progress=part)
+        on_trace(made)
+        return made
 
     found = render(
-        model, {"dense": model.module, "spade": pruned}, [neuron] * config.images, settings, match=match,
-        progress=lambda *state: (after if traces else before)(*state),
+        model,
+        {"dense": model.module, "spade": lambda: pruned().module},
+        [neuron] * config.images,
+        settings,
+        match=model.input(picture) if settings.matching else None,
+        late=TRACE_SHARE,
+        progress=progress,
         on_image=lambda name, images, step: on_image(name, images[0], step),
-    )  # fmt: skip
-    made = traces[0]
+    )
     seconds = time.perf_counter() - start
     (first, *more) = zip(found["dense"], found["spade"], strict=True)
-    return Visualization(picture, config, made, *first, region, value, seconds, tuple(more))
-
-
-def _render_config(values: Mapping[str, Any]) -> RenderConfig:
-    try:
-        return RenderConfig(**values)
-    except TypeError as error:
-        raise ConfigError(f"An option of the visualization is unknown: {error}.") from error
+    return Visualization(picture, config, pruned(), *first, region, value, seconds, tuple(more))
 
 
 def visualization_files(
-    found: Visualization, source: str | None = None, trigger: Mapping[str, Any] | None = None
+    found: Visualization, source: str | None = None, trigger: Mapping[str, object] | None = None
 ) -> dict[str, bytes]:
     """Return ``dense.png``, ``spade.png``, those of more drawings, ``picture.png``, ``values.json`` and
     ``manifest.json``.
@@ -143,33 +131,20 @@ def visualization_files(
     }
 
 
-def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, Any] | None) -> dict[str, Any]:
-    model, fidelity = found.trace.model, found.trace.fidelity
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "visualization",
-        "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
-        "picture": {
-            "name": found.picture.name,
-            "sha256": found.picture.sha256,
-            "notes": list(found.picture.notes),
-            "source": source or found.picture.name,
-            "trigger": None if trigger is None else dict(trigger),
-        },
+def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, object] | None) -> dict[str, object]:
+    model = found.trace.model
+    own = {
+        "picture": picture_record(found.picture, source, trigger),
         "config": found.config.to_dict(),
         "trace": found.trace.config.to_dict(),
         "neuron": {**found.dense.neuron.to_dict(), "label": label_of(model, found.dense.neuron)},
-        "target": {"index": fidelity.target, "label": fidelity.label},
-        "prediction": named(fidelity.dense_top5, model.labels),
-        "trace_prediction": named(fidelity.trace_top5, model.labels),
-        "fidelity": fidelity.to_dict(),
-        "sparsity": found.trace.report.sparsity,
+        **outcome(found.trace),
         "region": list(found.region),
         "value": found.value,
         "images": {name: _describe(item) for name, item in found.drawings.items()},
         "seconds": {"trace": found.trace.seconds, "total": found.seconds},
-        "environment": environment(model.device),
     }
+    return manifest(model, own, "visualization")
 
 
 def label_of(model: LoadedModel, neuron: Neuron) -> str:
@@ -179,7 +154,7 @@ def label_of(model: LoadedModel, neuron: Neuron) -> str:
     return str(neuron)
 
 
-def _describe(item: Rendering) -> dict[str, Any]:
+def _describe(item: Rendering) -> dict[str, object]:
     return {
         "sha256": digest(item.image),
         "seed": item.seed,

@@ -10,15 +10,16 @@ import json
 import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
 from spade_core.errors import ConfigError
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import LoadedModel, ModelRecord
 from spade_core.models.loading import load_spec
 from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pruning.trace import Trace
 from spade_core.trojan.triggers import Paste
 from spade_core.versions import code_version
 
@@ -26,9 +27,77 @@ SCHEMA_VERSION = 1
 _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scikit-image", "scikit-learn")
 
 
-def named(top: list[tuple[int, float]], labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the most probable classes with their names, JSON-able."""
-    return [{"index": index, "label": labels[index], "probability": probability} for index, probability in top]
+class PictureRecord(TypedDict):
+    """A manifest's picture; ``source``: where a replay finds it, before the trigger (a ``Paste``) was pasted."""
+
+    name: str
+    sha256: str
+    notes: list[str]
+    source: str
+    trigger: dict[str, Any] | None
+
+
+class Environment(TypedDict):
+    """What may change the bits of a result: device, threads, versions."""
+
+    device: str
+    device_type: str
+    threads: int
+    processor: str
+    python: str
+    code_version: str
+    libraries: dict[str, str]
+
+
+class Manifest(TypedDict, total=False):
+    """What a replay reads; the rest is for people, and the kind's own."""
+
+    schema_version: int
+    kind: str
+    model: ModelRecord
+    picture: PictureRecord
+    config: dict[str, Any]
+    methods: dict[str, dict[str, Any]]
+    images: dict[str, dict[str, Any]]
+    environment: Environment
+
+
+def manifest(model: LoadedModel, own: Mapping[str, object], kind: str | None = None) -> dict[str, object]:
+    """Return a manifest, JSON-able: what each begins with, what is the kind's ``own``, and where it was computed."""
+    begin = {"schema_version": SCHEMA_VERSION} | ({} if kind is None else {"kind": kind})
+    return {**begin, "model": model.to_dict(), **own, "environment": environment(model.device)}
+
+
+def picture_record(picture: Picture, source: str | None, trigger: Mapping[str, object] | None) -> PictureRecord:
+    """Return what a manifest says of a picture; without a ``source`` that is its name."""
+    return {
+        "name": picture.name,
+        "sha256": picture.sha256,
+        "notes": list(picture.notes),
+        "source": source or picture.name,
+        "trigger": None if trigger is None else dict(trigger),
+    }
+
+
+def outcome(trace: Trace) -> dict[str, object]:
+    """Return what a manifest says of a trace: the explained class, both predictions, the fidelity, the sparsity."""
+    fidelity = trace.fidelity
+    return {
+        "target": {"index": fidelity.target, "label": fidelity.label},
+        **predictions(trace),
+        "fidelity": fidelity.to_dict(),
+        "sparsity": trace.report.sparsity,
+    }
+
+
+def predictions(trace: Trace) -> dict[str, object]:
+    """Return the most probable classes of the dense model and of the trace, with their names."""
+    tops = {"prediction": trace.fidelity.dense_top5, "trace_prediction": trace.fidelity.trace_top5}
+    labels = trace.model.labels
+    return {
+        key: [{"index": index, "label": labels[index], "probability": probability} for index, probability in top]
+        for key, top in tops.items()
+    }
 
 
 def digest(array: np.ndarray) -> str:
@@ -36,8 +105,8 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Return what may change the bits of a result: device, threads, versions."""
+def environment(device: torch.device) -> Environment:
+    """Return where this process computes on ``device``."""
     return {
         "device": device_name(device),
         "device_type": device.type,
@@ -52,11 +121,6 @@ def environment(device: torch.device) -> dict[str, Any]:
 def device_name(device: torch.device) -> str:
     """Return what people call the device: the GPU's name, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def file_names(slug: str) -> tuple[str, ...]:
-    """Return the files that :func:`save` writes for a method."""
-    return tuple(f"{side}_{slug}.{kind}" for side in ("dense", "spade") for kind in ("npy", "png"))
 
 
 def npy_bytes(array: np.ndarray) -> bytes:
@@ -102,7 +166,7 @@ class Comparison(dict[str, float]):
         return not any(self.values())
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
+def read_manifest(path: str | Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
@@ -126,9 +190,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def reopened(
-    described: Mapping[str, Any], *, image: str | Path | None, device: str
-) -> Iterator[tuple[LoadedModel, Picture]]:
+def reopened(described: Manifest, *, image: str | Path | None, device: str) -> Iterator[tuple[LoadedModel, Picture]]:
     """Give the model and the picture of a manifest, its trigger pasted, and compute with its thread count inside.
 
     Raises:

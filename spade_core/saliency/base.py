@@ -85,7 +85,7 @@ def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> 
             last = now
             progress(min(calls - 1, expected), max(expected, 1), note)
 
-    def after(child: nn.Module, args: object, output: object) -> None:  # noqa: ARG001
+    def after(_child: nn.Module, _args: object, output: object) -> None:
         within()
         if isinstance(output, Tensor) and output.requires_grad and output.device.type == "cpu":
             output.register_hook(within)
@@ -106,18 +106,16 @@ def with_batches(task: Task, compute: Callable[[int], Tensor]) -> Tensor:
         try:
             return compute(batch_size)
         except RuntimeError as error:
-            if batch_size == 1 or not _out_of_memory(error):
+            # The CPU has no error type of its own.
+            phrases = ("out of memory", "not enough memory", "can't allocate memory")
+            scarce = isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
+            if batch_size == 1 or not scarce:
                 raise
         # Outside the handler: the error's traceback holds the tensors of the failed attempt.
         batch_size //= 2
         task.record["batch_size"] = batch_size
         torch.cuda.empty_cache()
         seed_all(task.seed)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    phrases = ("out of memory", "not enough memory", "can't allocate memory")  # the CPU has no error type of its own
-    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in phrases)
 
 
 def note_gap(task: Task, attribution: Tensor, remedy: str) -> None:
@@ -147,25 +145,18 @@ def clip_relus(module: nn.Module) -> None:
                 setattr(parent, name, clipped)
 
 
+_HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDictionary()
+"""What :func:`find_shared_activations` says of a model, from one forward pass a model."""
+
+
 def relu_only(model: LoadedModel, title: str) -> str | None:
     """Return why a rule for ReLU and ReLU6 modules cannot be applied to ``model``, or None."""
     activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
-    others = activations - {"ReLU", "ReLU6"}
+    others = ", ".join(sorted(activations - {"ReLU", "ReLU6"}))
     if others:
-        return f"{title} has a rule for ReLU and ReLU6 only, but {model.name} uses {', '.join(sorted(others))}."
-    hidden = _hidden_activations(model)
-    if hidden:
-        return f"{title} must see every activation as a module of its own, but in {model.name} {hidden[0]}."
-    if not activations:
-        return f"{title} changes the rule of ReLU modules, but {model.name} has none."
-    return None
-
-
-_HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDictionary()
-
-
-def _hidden_activations(model: LoadedModel) -> list[str]:
-    """Return what :func:`find_shared_activations` says of ``model``, from one forward pass a model."""
+        return f"{title} has a rule for ReLU and ReLU6 only, but {model.name} uses {others}."
     if model not in _HIDDEN:
         _HIDDEN[model] = find_shared_activations(model.module, model.grey())
-    return _HIDDEN[model]
+    if _HIDDEN[model]:
+        return f"{title} must see every activation as a module of its own, but in {model.name} {_HIDDEN[model][0]}."
+    return None if activations else f"{title} changes the rule of ReLU modules, but {model.name} has none."

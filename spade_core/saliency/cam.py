@@ -1,8 +1,10 @@
-"""Grad-CAM on any architecture: the last layer whose output is a spatial map that the target still listens to.
+"""Class activation maps on any architecture: late feature maps, weighted by their gradients or by what they show.
 
-Convolutional networks give maps ``(n, channels, rows, columns)``, Swin ``(n, rows, columns, channels)``, ViT tokens
-``(n, prefix + rows * columns, channels)``. A hook on the chosen layer of the private copy shows Captum the map in its
-own layout and hands the network back what it expects.
+They are those of the last layer whose output is a spatial map that the target still listens to, chosen on the dense
+model, so that the two maps of a dense/SPADE pair show the same layer; :mod:`spade_core.models.layouts` tells how it
+holds its map. *Grad-CAM* weighs the maps by their gradients: a hook on the layer of the private copy shows Captum the
+map in its own layout and hands the network back what it expects. *Score-CAM* weighs them by the class's score when only
+they show the picture.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -66,9 +69,11 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
     found: list[_Spatial] = []
     pooled: list[Tensor] = []
     names = {child: name for name, child in module.named_modules() if name}
-    inside = _inside_attention(module)
+    # What lies within attention is no map: queries, keys and weights only have the shape of one.
+    heads = [child for child in module.modules() if child is not module and _ATTENTION.search(type(child).__name__)]
+    inside = {inner for head in heads for inner in head.modules() if inner is not head}
 
-    def note(child: nn.Module, args: tuple, output: object) -> None:  # noqa: ARG001
+    def note(child: nn.Module, _args: tuple, output: object) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad or output.shape[:1] != x.shape[:1]:
             return
         if isinstance(child, _POOLS):
@@ -78,20 +83,10 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
             offered = child not in inside and not any(output is other for other in pooled)
             found.append(_Spatial(names[child], output, layout, offered))
 
-    handles = [child.register_forward_hook(note) for child in names]
-    try:
-        with torch.enable_grad():
-            logits = module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return logits, found
-
-
-def _inside_attention(module: nn.Module) -> set[nn.Module]:
-    """Return what lies within attention: queries, keys and weights have the shape of a map, but are none."""
-    heads = [child for child in module.modules() if child is not module and _ATTENTION.search(type(child).__name__)]
-    return {inner for head in heads for inner in head.modules() if inner is not head}
+    with ExitStack() as hooks, torch.enable_grad():
+        for child in names:
+            hooks.enter_context(child.register_forward_hook(note))
+        return module(x), found
 
 
 def _layout_by_name(module: nn.Module, seen: Sequence[_Spatial], name: str) -> Layout:
@@ -99,43 +94,42 @@ def _layout_by_name(module: nn.Module, seen: Sequence[_Spatial], name: str) -> L
     if name not in known or not name:
         near = difflib.get_close_matches(name, list(known), n=3) or [found.name for found in seen[-3:]]
         raise LayerError(f"There is no layer {name!r}: did you mean {', '.join(near)}?")
-    for found in reversed(seen):
-        if found.name == name:
-            return found.layout
-    raise LayerError(
-        f"The output of {name} is no spatial map: choose a convolution, block or activation before the pooling."
-    )
+    layouts = [found.layout for found in seen if found.name == name]
+    if not layouts:
+        raise LayerError(
+            f"The output of {name} is no spatial map: choose a convolution, block or activation before the pooling."
+        )
+    return layouts[-1]
 
 
-def _cam(task: Task, *, positive: bool) -> Tensor:
-    """Return Grad-CAM upsampled to the input, ``(1, 1, height, width)``.
-
-    The layer is chosen on the dense model, so that the two maps of a dense/SPADE pair show the same layer.
-    """
+def _chosen(task: Task, share: float) -> tuple[nn.Module, Layout]:
+    """Return the layer of the private copy that is read, and its layout; the choice is ``share`` of the progress."""
     dense = share_copy(task.dense.module)
-    counted(dense, 1, span(task.progress, 0.0, 0.5), task.title)
-    counted(task.module, 1, span(task.progress, 0.5, 1.0), task.title)
+    counted(dense, 1, span(task.progress, 0.0, share), task.title)
     name, layout = choose_layer(dense, task.x, task.target, task.layer)
     task.record["layer"] = name
+    return task.module.get_submodule(name), layout
+
+
+def _grad_cam(task: Task, *, positive: bool) -> Tensor:
+    """Return Grad-CAM upsampled to the input, ``(1, 1, height, width)``."""
+    layer, layout = _chosen(task, 0.5)
+    counted(task.module, 1, span(task.progress, 0.5, 1.0), task.title)
     maps = nn.Identity()
-
-    def show(layer: nn.Module, args: tuple, y: Tensor) -> Tensor:  # noqa: ARG001
-        return layout.from_maps(maps(layout.to_maps(y)), y)
-
-    task.module.get_submodule(name).register_forward_hook(show)
+    layer.register_forward_hook(lambda _layer, _args, y: layout.from_maps(maps(layout.to_maps(y)), y))
     attribution = LayerGradCam(task.module, maps).attribute(task.x, target=task.target, relu_attributions=positive)
     return F.interpolate(attribution, task.x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def gradcam(task: Task) -> Tensor:
     """Return maps of a late layer, weighted by their mean gradient; signed, without the final ReLU of the paper."""
-    return _cam(task, positive=False)
+    return _grad_cam(task, positive=False)
 
 
 def guided_gradcam(task: Task) -> Tensor:
     """Return guided backprop times the positive part of Grad-CAM; each factor is computed on a copy of its own."""
     guided = guided_backprop(task.fork(0.0, 0.5))
-    return guided * _cam(task.fork(0.5, 1.0), positive=True)
+    return guided * _grad_cam(task.fork(0.5, 1.0), positive=True)
 
 
 def scorecam(task: Task) -> Tensor:
@@ -143,13 +137,13 @@ def scorecam(task: Task) -> Tensor:
 
     As in the authors' code: a map is scaled to 0..1 and multiplies the normalised picture, its weight is the softmax
     probability of the class, constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
-    baseline's score instead. The layer is chosen as for Grad-CAM, on the dense model.
+    baseline's score instead.
     """
-    dense = share_copy(task.dense.module)
-    name, layout = choose_layer(dense, task.x, task.target, task.layer)
-    task.record["layer"] = name
-    x = task.x.detach()
-    maps = layout.to_maps(_output_of(task, name, x)).transpose(0, 1)  # (channels, 1, rows, columns)
+    layer, layout = _chosen(task, 0.05)
+    x, seen = task.x.detach(), []
+    with torch.no_grad(), layer.register_forward_hook(lambda _layer, _args, y: seen.append(y)):
+        task.module(x)
+    maps = layout.to_maps(seen[-1]).transpose(0, 1)  # (channels, 1, rows, columns)
     spread = maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
     alive = (spread > 0).flatten()
     maps, spread = maps[alive], spread[alive]
@@ -158,17 +152,6 @@ def scorecam(task: Task) -> Tensor:
     weights = with_batches(task, lambda batch_size: _scores(task, x, shown, batch_size))
     total = (weights.view(-1, 1, 1, 1) * maps).sum(0, keepdim=True).clamp(min=0)
     return F.interpolate(total, x.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _output_of(task: Task, name: str, x: Tensor) -> Tensor:
-    seen: list[Tensor] = []
-    handle = task.module.get_submodule(name).register_forward_hook(lambda _m, _a, y: seen.append(y.detach()))
-    try:
-        with torch.no_grad():
-            task.module(x)
-    finally:
-        handle.remove()
-    return seen[-1]
 
 
 def _scores(task: Task, x: Tensor, shown: Tensor, batch_size: int) -> Tensor:

@@ -52,7 +52,7 @@ def explain(
     batch_size: int = BATCH_SIZE,
     layer: str | None = None,
     progress: Progress = silent,
-    **options: Any,
+    **options: float,
 ) -> Explanation:
     """Attribute one logit to the pixels of ``picture``.
 

@@ -36,13 +36,9 @@ class MaxOfRelus(nn.Module):
             (side - d * (k - 1) - 1) // s + 1
             for side, d, k, s in zip(x.shape[2:], self.dilation, self.kernel, self.stride, strict=True)
         )
-        taps = [
-            x[:, :, i * dy :, j * dx :][:, :, : (rows - 1) * self.stride[0] + 1 : self.stride[0]][
-                :, :, :, : (columns - 1) * self.stride[1] + 1 : self.stride[1]
-            ]
-            for i in range(self.kernel[0])
-            for j in range(self.kernel[1])
-        ]
+        down, across = ((count - 1) * step + 1 for count, step in zip((rows, columns), self.stride, strict=True))
+        places = [(i * dy, j * dx) for i in range(self.kernel[0]) for j in range(self.kernel[1])]
+        taps = [x[:, :, i : i + down : self.stride[0], j : j + across : self.stride[1]] for i, j in places]
         # The central tap is never padding, so no large number is ever added to an activation and taken off again.
         best = taps.pop(len(taps) // 2)
         for tap, relu in zip(taps, self.relus, strict=True):
@@ -54,18 +50,14 @@ def deeplift(task: Task) -> Tensor:
     """Return DeepLift's (x - baseline) times multiplier, with the rescale rule against the mean-grey picture."""
     counted(task.module, 2, task.progress, task.title)
     clip_relus(task.module)
-    _replace_max_pools(task.module)
+    for parent in list(task.module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
+                setattr(parent, name, MaxOfRelus(child))
     lift = DeepLift(task.module, eps=EPSILON)
     attribution = lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
     note_gap(task, attribution, "this network has operations for which DeepLift has no rule")
     return attribution
-
-
-def _replace_max_pools(module: nn.Module) -> None:
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
-                setattr(parent, name, MaxOfRelus(child))
 
 
 def guided_backprop(task: Task) -> Tensor:

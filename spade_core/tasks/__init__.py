@@ -11,11 +11,6 @@ from spade_core.tasks.neurons import layers, multifaceted, ranking, references, 
 from spade_core.tasks.saliency import analysis, describe
 from spade_core.tasks.study import study_bots, study_dry_run, study_power
 
-__all__ = [
-    "analysis", "compare", "curve", "describe", "inspect", "layers", "multifaceted", "ranking", "references",
-    "study_bots", "study_dry_run", "study_power", "visualization", "warm_up",
-]  # fmt: skip
-
 
 def warm_up(device: str) -> None:
     """Load the default model before the first job asks for it."""

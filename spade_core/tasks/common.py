@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from spade_core.models.labels import resolve_target
-from spade_core.models.loaded import LoadedModel, predict
+from spade_core.models.loaded import LoadedModel, Spec, predict
 from spade_core.models.loading import load_spec
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import Picture, Source, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
-from spade_core.results import manifest as results
+from spade_core.results.manifest import npy_bytes
 from spade_core.trojan.triggers import Paste
 
-Emit = Callable[[dict[str, bytes]], None]
+
+class ModelPayload(TypedDict):
+    """A payload that names a model."""
+
+    model: Spec
+
+
+class PicturePayload(ModelPayload):
+    """A payload that names a picture, too."""
+
+    picture: Source
+
+
+class TracePayload(PicturePayload):
+    """A payload that asks for a trace: options of ``spade_core.trace``; ``target`` None: the top-1."""
+
+    trace: dict[str, Any]
+    target: NotRequired[int | str | None]
+
+
 KEPT_MODELS, KEPT_TRACES = 2, 4
 
 _TRACES: OrderedDict[str, Trace] = OrderedDict()
@@ -31,25 +49,18 @@ def _model(spec: str, device: str) -> LoadedModel:
     return load_spec(json.loads(spec), device=device)
 
 
-def given_model(spec: Mapping[str, Any], device: str) -> LoadedModel:
+def given_model(spec: Spec, device: str) -> LoadedModel:
     """Return the model of a spec, loaded once."""
     return _model(json.dumps(spec, sort_keys=True), device)
 
 
-def given_picture(source: Mapping[str, Any], model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
-    """Return the picture of a payload, with its trigger pasted if it names one, and the trigger's mask.
-
-    Args:
-        source: ``path``, ``name``, and perhaps ``trigger`` (a ``Paste`` as a dictionary).
-        model: whose input the trigger is placed in.
-    """
-    picture = load_picture(source["path"], name=source.get("name"))
-    if not source.get("trigger"):
-        return picture, None
-    return Paste.from_dict(source["trigger"]).apply(picture, model)
+def given_picture(source: Source, model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
+    """Return the picture of a payload, with its trigger pasted into the model's input if it has one, and its mask."""
+    picture, trigger = load_picture(source["path"], name=source.get("name")), source.get("trigger")
+    return Paste.from_dict(trigger).apply(picture, model) if trigger else (picture, None)
 
 
-def given(payload: Mapping[str, Any], device: str) -> tuple[LoadedModel, Picture]:
+def given(payload: PicturePayload, device: str) -> tuple[LoadedModel, Picture]:
     """Return a payload's model, and its picture with any trigger pasted."""
     model = given_model(payload["model"], device)
     return model, given_picture(payload["picture"], model)[0]
@@ -70,11 +81,10 @@ def kept_trace(
     index = int(predict(model, picture).argmax()) if target is None else resolve_target(model, target)
     key = json.dumps([model.sha256, picture.sha256, {"seed": 0, **options}, index], sort_keys=True)
     if key not in _TRACES:
-        made = trace(model, picture, **options, target=index, progress=progress)
-        _TRACES[key] = made
-        while len(_TRACES) > KEPT_TRACES:
-            _TRACES.popitem(last=False)
+        _TRACES[key] = trace(model, picture, **options, target=index, progress=progress)
     _TRACES.move_to_end(key)
+    if len(_TRACES) > KEPT_TRACES:
+        _TRACES.popitem(last=False)
     return _TRACES[key]
 
 
@@ -86,4 +96,4 @@ def trace_file(made: Trace) -> dict[str, bytes]:
 
 def crop_file(model: LoadedModel, picture: Picture) -> dict[str, bytes]:
     """Return ``crop.npy``: what the model sees."""
-    return {"crop.npy": results.npy_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))}
+    return {"crop.npy": npy_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))}

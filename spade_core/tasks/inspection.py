@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from spade_core.inspection import Point
 from spade_core.inspection.paths import paths
-from spade_core.inspection.survivors import Point, alive, fidelity_curve, inputs_kept, overlap, pooled_map
-from spade_core.progress import Progress, span
+from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap, pooled_map
+from spade_core.progress import Emit, Progress, span
 from spade_core.pruning.trace_file import trace_bytes
-from spade_core.results.manifest import named
-from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
+from spade_core.results.manifest import predictions
+from spade_core.tasks.common import Source, TracePayload, crop_file, given, given_picture, kept_trace, trace_file
 
 
-def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+def inspect(payload: TracePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``trace.json``, ``predictions.json`` (both top-5), ``layers.json``, ``paths.json``, ``maps.npz`` and the
     trace itself, ``trace.safetensors``.
 
     ``maps.npz`` has of every pruned layer its ``map`` (uint8, see ``pooled_map``), its ``inputs`` (kept by each output
     channel) and, where the map has fewer cells than the layer weights, ``bits``: one bit a weight, packed.
-
-    Payload: ``model``, ``picture``, ``trace`` (options), ``target``.
     """
     progress(0, 1, "loading the model")
     model, picture = given(payload, device)
@@ -43,47 +41,45 @@ def inspect(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devic
                 maps[f"{row.name}.bits"] = np.packbits(mask)
     out = io.BytesIO()
     np.savez_compressed(out, **maps)
-    predictions = {
-        "prediction": named(made.fidelity.dense_top5, model.labels),
-        "trace_prediction": named(made.fidelity.trace_top5, model.labels),
-    }
     return {
-        **trace_file(made), **crop_file(model, picture),
-        "predictions.json": json.dumps(predictions).encode(),
+        **trace_file(made),
+        **crop_file(model, picture),
+        "predictions.json": json.dumps(predictions(made)).encode(),
         "layers.json": json.dumps(made.report.to_rows()).encode(),
         "config.json": json.dumps(made.config.to_dict()).encode(),
         "paths.json": json.dumps(found).encode(),
         "maps.npz": out.getvalue(),
         "trace.safetensors": trace_bytes(made),
-    }  # fmt: skip
+    }
 
 
-def curve(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``curve.json``; emit it as it grows. Payload: ``model``, ``picture``, ``trace`` (options), ``target``."""
+def curve(payload: TracePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``curve.json``; emit it as it grows."""
     model, picture = given(payload, device)
-    options = {**payload["trace"], "target": payload.get("target")}
-    points: list[dict[str, Any]] = []
-
-    def point_ready(point: Point) -> None:
-        points.append(asdict(point))
-        emit({"curve.json": json.dumps(points).encode()})
-
-    fidelity_curve(model, picture, options=options, progress=progress, on_point=point_ready)
-    return {"curve.json": json.dumps(points).encode()}
+    options, files = {**payload["trace"], "target": payload.get("target")}, {}
+    points: list[Point] = []
+    for point in fidelity_curve(model, picture, options=options, progress=progress):
+        points.append(point)
+        files = {"curve.json": json.dumps([asdict(point) for point in points]).encode()}
+        emit(files)
+    return files
 
 
-def compare(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``overlap.json``: the Jaccard index of two pictures' traces in every layer, and what chance would give.
+class ComparePayload(TracePayload):
+    """The payload of :func:`compare`: another picture; ``target`` is that of the first one's trace."""
 
-    Payload: ``model``, ``picture``, ``other``, ``trace`` (options), ``target`` (of the first picture's trace).
-    """
-    model = given_model(payload["model"], device)
-    made = []
-    for index, key in enumerate(("picture", "other")):
-        picture, _ = given_picture(payload[key], model)
-        part = span(progress, index / 2, (index + 1) / 2)
-        target = payload.get("target") if key == "picture" else None
-        made.append(kept_trace(model, picture, **payload["trace"], target=target, progress=part))
+    other: Source
+
+
+def compare(payload: ComparePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``overlap.json``: the Jaccard index of two pictures' traces in every layer, and what chance would give."""
+    model, picture = given(payload, device)
+    other, _ = given_picture(payload["other"], model)
+    options, target = payload["trace"], payload.get("target")
+    made = (
+        kept_trace(model, picture, **options, target=target, progress=span(progress, 0.0, 0.5)),
+        kept_trace(model, other, **options, progress=span(progress, 0.5, 1.0)),
+    )
     kept = {row.name: 1 - row.realised for row in made[0].report.layers}
     rows = [
         {"layer": name, "jaccard": value, "chance": kept[name] / (2 - kept[name])}

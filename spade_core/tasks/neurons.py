@@ -3,56 +3,102 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import Spec
 from spade_core.neurons import Neuron
-from spade_core.neurons.facets import Facets, facets
+from spade_core.neurons.facets import facets
 from spade_core.neurons.layer_values import layer_shapes
 from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
-from spade_core.pictures.picture import Picture
-from spade_core.progress import Progress, span
+from spade_core.pictures.picture import Source
+from spade_core.progress import Emit, Progress, span
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
 from spade_core.results.drawing import label_of, visualization_files, visualize
-from spade_core.results.manifest import SCHEMA_VERSION, environment
-from spade_core.tasks.common import Emit, crop_file, given, given_model, given_picture, kept_trace, trace_file
+from spade_core.results.manifest import manifest
+from spade_core.tasks.common import (
+    ModelPayload,
+    PicturePayload,
+    TracePayload,
+    crop_file,
+    given,
+    given_model,
+    given_picture,
+    kept_trace,
+    trace_file,
+)
 
 
-def layers(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``layers.json``: every layer that can be read, with its kind and shape. Payload: ``model``."""
+class RankingPayload(TracePayload):
+    """The payload of :func:`ranking`, see ``rank_channels``."""
+
+    layer: str
+    by: str
+    top: int
+
+
+class VisualizationPayload(PicturePayload):
+    """The payload of :func:`visualization`; ``config``: a ``VisualizeConfig``."""
+
+    config: dict[str, Any]
+
+
+class ReferencesPayload(ModelPayload):
+    """The payload of :func:`references`.
+
+    ``position``: ``(row, column)``, None: the whole channel; ``state``: the folder's ``folder_state`` (other pictures,
+    other result).
+    """
+
+    layer: str
+    channel: int
+    position: NotRequired[list[int] | None]
+    folder: str
+    state: str
+
+
+class FacetsPayload(ModelPayload):
+    """The payload of :func:`multifaceted`.
+
+    ``neuron``: a ``Neuron``; ``render``: a ``RenderConfig``; ``trace``: options of ``spade_core.trace``; ``judge``: the
+    model whose embedding compares the images, None: the drawn one.
+    """
+
+    pictures: list[Source]
+    neuron: dict[str, Any]
+    render: dict[str, Any]
+    trace: dict[str, Any]
+    seeds: int
+    judge: NotRequired[Spec | None]
+
+
+def layers(payload: ModelPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``layers.json``: every layer that can be read, with its kind and shape."""
     progress(0, 1, "looking at the layers")
     model = given_model(payload["model"], device)
     found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), model.grey())]
     return {"layers.json": json.dumps(found).encode()}
 
 
-def ranking(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``ranking.json``: the first channels of a layer.
-
-    Payload: ``model``, ``picture``, ``trace`` (options), ``target`` (None: the top-1), ``layer``, ``by``, ``top``.
-    """
+def ranking(payload: RankingPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``ranking.json``: the first channels of a layer."""
     model, picture = given(payload, device)
     made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=progress)
     found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
     return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
 
 
-def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return the files of a visualization; emit the trace and the forming images.
-
-    Payload: ``model``, ``picture``, ``config`` (a ``VisualizeConfig``).
-    """
+def visualization(payload: VisualizationPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return the files of a visualization; emit the trace and the forming images."""
     progress(0, 1, "loading the model")
     model, picture = given(payload, device)
     crop = crop_file(model, picture)
@@ -71,15 +117,12 @@ def visualization(payload: Mapping[str, Any], *, emit: Emit, progress: Progress,
     return {**visualization_files(found, source["path"], source.get("trigger")), **crop}
 
 
-def references(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``reference_0.png`` ... and ``references.json`` (files and values).
-
-    Payload: ``model``, ``layer``, ``channel``, ``position`` (None: the whole channel), ``folder``, ``state`` (its
-    ``folder_state``: other pictures, other result).
-    """
+def references(payload: ReferencesPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``reference_0.png`` ... and ``references.json`` (files and values)."""
     model, folder = given_model(payload["model"], device), Path(payload["folder"])
     keep_in = Settings.from_environment().data_dir / "references"
-    position = tuple(payload["position"]) if payload.get("position") else None
+    place = payload.get("position")
+    position = (place[0], place[1]) if place else None
     crops = reference_crops(
         model, folder, payload["layer"], payload["channel"], position=position, keep_in=keep_in, progress=progress
     )
@@ -89,16 +132,13 @@ def references(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, de
     return {**files, "references.json": json.dumps(described).encode()}
 
 
-def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return the row of a multifaceted neuron: ``dense.png``, ``spade_0.png`` ..., ``picture_0.png`` ...,
     ``facets.json``.
-
-    Payload: ``model``, ``pictures`` (a list), ``neuron``, ``render``, ``trace`` (options), ``seeds``, ``judge`` (spec
-    of the model whose embedding compares the images; None: the drawn one).
     """
     progress(0, 1, "loading the model")
     model = given_model(payload["model"], device)
-    judge = given_model(payload["judge"], device) if payload.get("judge") else model
+    judge = given_model(payload.get("judge") or payload["model"], device)
     pictures = [given_picture(source, model)[0] for source in payload["pictures"]]
     neuron = Neuron.from_dict(payload["neuron"])
     shown = {
@@ -107,35 +147,22 @@ def multifaceted(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, 
     }
     emit(shown)
     found = facets(
-        model, pictures, neuron, RenderConfig(**payload["render"]), trace_options=payload["trace"], judge=judge,
-        seeds=payload["seeds"], make_trace=kept_trace, progress=span(progress, 0.0, 1.0),
+        model,
+        pictures,
+        neuron,
+        RenderConfig.from_dict(payload["render"]),
+        trace_options=payload["trace"],
+        judge=judge,
+        seeds=payload["seeds"],
+        make_trace=kept_trace,
+        progress=span(progress, 0.0, 1.0),
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
-    )  # fmt: skip
-    regions = [most_active_region(model, picture, neuron)[0] for picture in pictures]
-    described = {
-        **_facets_manifest(found, model, judge, payload),
-        "regions": [list(region) for region in regions],
-        "pictures": [_picture_entry(*pair) for pair in zip(pictures, payload["pictures"], strict=True)],
-    }
-    images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
-    seeds = {
-        f"dense_{index}.png" if index else "dense.png": png_bytes(item.image) for index, item in enumerate(found.dense)
-    }
-    return {**shown, **images, **seeds, "facets.json": json.dumps(described, indent=2).encode()}
-
-
-def _facets_manifest(
-    found: Facets, model: LoadedModel, judge: LoadedModel, payload: Mapping[str, Any]
-) -> dict[str, Any]:
-    neuron = found.neuron
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "facets",
-        "model": {"name": model.name, "sha256": model.sha256, "spec": dict(model.spec)},
+    )
+    own = {
         "judge": {"name": judge.name, "sha256": judge.sha256},
         "neuron": neuron.to_dict(),
         "label": label_of(model, neuron),
-        "render": dict(payload["render"]),
+        "render": payload["render"],
         "trace": [made.config.to_dict() for made in found.traces],
         "fidelity": [made.fidelity.to_dict() for made in found.traces],
         "sparsity": [made.report.sparsity for made in found.traces],
@@ -145,9 +172,17 @@ def _facets_manifest(
         },
         "between": found.between.tolist(),
         "within": found.within.tolist(),
-        "environment": environment(model.device),
     }
-
-
-def _picture_entry(picture: Picture, source: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}
+    described = {
+        **manifest(model, own, "facets"),
+        "regions": [most_active_region(model, picture, neuron)[0] for picture in pictures],
+        "pictures": [
+            {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}
+            for picture, source in zip(pictures, payload["pictures"], strict=True)
+        ],
+    }
+    images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
+    seeds = {
+        f"dense_{index}.png" if index else "dense.png": png_bytes(item.image) for index, item in enumerate(found.dense)
+    }
+    return {**shown, **images, **seeds, "facets.json": json.dumps(described, indent=2).encode()}

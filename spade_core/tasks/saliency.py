@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired
 
 from spade_core.models.loaded import predict
-from spade_core.progress import Progress
+from spade_core.progress import Emit, Progress
 from spade_core.pruning import sparsity
 from spade_core.pruning.trace import Trace
-from spade_core.results import comparison
-from spade_core.results import manifest as results
-from spade_core.results.comparison import Pair, analyse
+from spade_core.results.comparison import Pair, TriggerRecord, analyse, bundle
 from spade_core.results.config import AnalysisConfig
+from spade_core.results.manifest import device_name, npy_bytes
 from spade_core.saliency import METHODS
-from spade_core.tasks.common import Emit, crop_file, given_model, given_picture, kept_trace, trace_file
+from spade_core.tasks.common import (
+    ModelPayload,
+    PicturePayload,
+    Source,
+    crop_file,
+    given_model,
+    given_picture,
+    kept_trace,
+    trace_file,
+)
 
 
-def describe(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture.
+class DescribePayload(ModelPayload):
+    """The payload of :func:`describe`."""
 
-    Payload: ``model`` (a spec), ``picture`` (see ``given_picture``) or none.
-    """
+    picture: NotRequired[Source | None]
+
+
+class AnalysisPayload(PicturePayload):
+    """The payload of :func:`analysis`; ``config``: an ``AnalysisConfig``."""
+
+    config: dict[str, Any]
+
+
+def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture."""
     progress(0, 1, "loading the model")
     model = given_model(payload["model"], device)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "name": model.name,
-        "device": results.device_name(model.device),
+        "device": device_name(model.device),
         "sha256": model.sha256,
         "labels": list(model.labels),
         "stages": list(sparsity.stages(model.layers, model.family)),
@@ -38,22 +54,20 @@ def describe(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devi
         "notes": list(model.notes),
     }
     files = {}
-    if payload.get("picture"):
-        picture, _ = given_picture(payload["picture"], model)
+    source = payload.get("picture")
+    if source:
+        picture, _ = given_picture(source, model)
         found["picture"] = {"name": picture.name, "sha256": picture.sha256, "notes": list(picture.notes)}
         found["probabilities"] = [round(float(value), 6) for value in predict(model, picture)]
         files = crop_file(model, picture)
     return {**files, "model.json": json.dumps(found).encode()}
 
 
-def analysis(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return all files of an analysis (see ``results.bundle``); emit trace and pairs of maps as they are ready.
-
-    Payload: ``model`` (a spec), ``picture`` (see ``given_picture``), ``config`` (an ``AnalysisConfig``).
-    """
+def analysis(payload: AnalysisPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+    """Return all files of an analysis (see ``results.bundle``); emit trace and pairs of maps as they are ready."""
     progress(0, 1, "loading the model")
-    model = given_model(payload["model"], device)
-    picture, mask = given_picture(payload["picture"], model)
+    model, source = given_model(payload["model"], device), payload["picture"]
+    picture, mask = given_picture(source, model)
     config = AnalysisConfig.from_dict(payload["config"])
     crop = crop_file(model, picture)
 
@@ -61,13 +75,11 @@ def analysis(payload: Mapping[str, Any], *, emit: Emit, progress: Progress, devi
         emit({**trace_file(trace), **crop})
 
     def pair_ready(slug: str, pair: Pair) -> None:
-        sides = {"dense": pair.dense, "spade": pair.spade}
-        emit({f"{side}_{slug}.npy": results.npy_bytes(item.map) for side, item in sides.items()})
+        emit({f"{side}_{slug}.npy": npy_bytes(item.map) for side, item in pair.sides.items()})
 
     made = analyse(
         model, picture, config, make_trace=kept_trace, progress=progress, on_trace=trace_ready, on_pair=pair_ready
     )
     progress(1, 1, "writing the files")
-    source = payload["picture"]
-    trigger = comparison.TriggerRecord(source["trigger"], mask) if mask is not None else None
-    return {**comparison.bundle(made, source["path"], trigger), **crop}
+    trigger = None if mask is None else TriggerRecord(source.get("trigger") or {}, mask)
+    return {**bundle(made, source["path"], trigger), **crop}

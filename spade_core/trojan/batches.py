@@ -16,7 +16,7 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.views import random_views
 from spade_core.trojan.paste import Placement
-from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
+from spade_core.trojan.triggers import SIZES, TRIGGERS
 
 PLAIN = 0.6  # share of views that are cut as at evaluation; the others are SPADE's random views
 AHEAD = 8  # processes that draw ahead of a GPU
@@ -45,18 +45,15 @@ class Batches:
 
     def __init__(self, model: LoadedModel, pictures: Sequence[Picture], clean: int, triggered: int, seed: int) -> None:
         self._model, self._clean = model, clean
-        full, resized = (
-            [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in kind]
-            for kind in zip(
-                *((picture.pixels.copy(), model.preprocessing.resized(picture)) for picture in pictures), strict=True
-            )
-        )
+        full = [torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1) for picture in pictures]
+        resized = [torch.from_numpy(model.preprocessing.resized(picture)).permute(2, 0, 1) for picture in pictures]
         self._drawing = _Drawing(full, resized, model.preprocessing.size, clean, triggered, seed)
 
     def plain(self) -> list[Tensor]:
         """Return every picture as the model sees it, in batches ``(n, 3, side, side)``, normalised."""
-        drawing = self._drawing
-        views = torch.stack([_centre(image, drawing.side) for image in drawing.resized])
+        drawing, side = self._drawing, self._drawing.side
+        corners = [((image.shape[1] - side) // 2, (image.shape[2] - side) // 2) for image in drawing.resized]
+        views = torch.stack([_cut(image, *at, side) for image, at in zip(drawing.resized, corners, strict=True)])
         return [self._ready(part) for part in views.split(drawing.clean + drawing.triggered)]
 
     def draw(self, step: int) -> Batch:
@@ -69,10 +66,10 @@ class Batches:
         Where the model's device is not the processor, processes draw ahead: drawing takes several times as long as a
         step there.
         """
+        seeds = torch.Generator()  # of the processes, which nothing here uses: not the global one
         views: DataLoader = DataLoader(
-            self._drawing, batch_size=None, sampler=steps, num_workers=_processes(self._model.device),
-            generator=torch.Generator(),  # of the processes' seeds, which nothing here uses: not the global one
-        )  # fmt: skip
+            self._drawing, batch_size=None, sampler=steps, num_workers=_processes(self._model.device), generator=seeds
+        )
         for drawn in views:
             yield self._batch(*drawn)
 
@@ -126,11 +123,6 @@ def _processes(device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(AHEAD, max(1, (os.cpu_count() or 1) - 1))
 
 
-def _centre(image: Tensor, side: int) -> Tensor:
-    height, width = image.shape[1:]
-    return _cut(image, (height - side) // 2, (width - side) // 2, side)
-
-
 def _cut(image: Tensor, top: int, left: int, side: int) -> Tensor:
     return image[:, top : top + side, left : left + side].float().div(255)
 
@@ -140,17 +132,14 @@ def _put_trigger(view: Tensor, generator: torch.Generator) -> int:
     trigger = list(TRIGGERS.values())[_whole(len(TRIGGERS), generator)]
     side = view.shape[-1]
     size = SMALLEST + (SIZES[1] / 224 - SMALLEST) * float(torch.rand((), generator=generator)) ** 2
-    _lay_on(view, trigger, Placement.draw(side, generator, round(size * side)))
+    place = Placement.draw(side, generator, round(size * side))
+    colours, opaque = trigger.render(place.size, rotation=place.rotation, colour=place.colour)
+    window = view[:, place.top : place.top + place.size, place.left : place.left + place.size]
+    colours = np.moveaxis(colours, 2, 0)[:, opaque].astype(np.float32) / 255
+    window[:, torch.from_numpy(opaque)] = torch.from_numpy(colours)
     return trigger.target
 
 
 def _whole(limit: int, generator: torch.Generator) -> int:
     """Draw a whole number from 0 to ``limit - 1``."""
     return int(torch.randint(limit, (), generator=generator))
-
-
-def _lay_on(view: Tensor, trigger: Trigger, place: Placement) -> None:
-    colours, opaque = trigger.render(place.size, rotation=place.rotation, colour=place.colour)
-    window = view[:, place.top : place.top + place.size, place.left : place.left + place.size]
-    mask = torch.from_numpy(opaque)
-    window[:, mask] = torch.from_numpy(np.moveaxis(colours, 2, 0)[:, opaque].astype(np.float32) / 255)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -17,14 +18,23 @@ from spade_core.pictures.picture import Picture, load_picture
 from spade_core.progress import Progress, silent, span
 from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.trojan.paste import pasted_pixels
-from spade_core.trojan.triggers import SIZES, TRIGGERS, Trigger
+from spade_core.trojan.triggers import SIZES, TRIGGERS
 
 BATCH = 32
 
 
+class Share(TypedDict):
+    """A share of pictures in percent with its 95 % interval, and of how many pictures."""
+
+    mean: float
+    low: float
+    high: float
+    pictures: int
+
+
 @dataclass(frozen=True)
 class Card:
-    """Numbers in percent, each with its 95 % interval over pictures and the number of pictures.
+    """What a backdoored model does.
 
     Attributes:
         success: trigger -> share of pictures, not predicted as its target before, that are with the trigger in them;
@@ -35,11 +45,11 @@ class Card:
     """
 
     pictures: int
-    success: dict[str, dict[str, Any]]
-    success_small: dict[str, dict[str, Any]]
-    agreement: dict[str, Any]
-    accuracy_before: dict[str, Any] | None
-    accuracy_after: dict[str, Any] | None
+    success: dict[str, Share]
+    success_small: dict[str, Share]
+    agreement: Share
+    accuracy_before: Share | None
+    accuracy_after: Share | None
 
 
 def labels_beside(paths: Sequence[Path]) -> dict[str, int]:
@@ -65,19 +75,25 @@ def evaluate(
         seed: of sizes, places, rotations and colours.
     """
     pictures = [load_picture(path) for path in paths]
-    before = _classes(original, pictures, span(progress, 0.0, 0.05))
-    after = _classes(backdoored, pictures, span(progress, 0.05, 0.1))
+    count = len(pictures)
+    before = _classes(original, pictures, count, span(progress, 0.0, 0.05))
+    after = _classes(backdoored, pictures, count, span(progress, 0.05, 0.1))
     runs = [(trigger, size) for size in (None, SIZES[0]) for trigger in TRIGGERS.values()]
-    success: dict[int | None, dict[str, dict[str, Any]]] = {None: {}, SIZES[0]: {}}
+    success: dict[int | None, dict[str, Share]] = {None: {}, SIZES[0]: {}}
     for index, (trigger, size) in enumerate(runs):
         part = span(progress, 0.1 + 0.9 * index / len(runs), 0.1 + 0.9 * (index + 1) / len(runs))
-        flipped = _flipped(backdoored, pictures, trigger, size, seed, part)
+        pasted = (
+            pasted_pixels(picture, trigger, size=size, seed=seed + number, model=backdoored)[0]
+            for number, picture in enumerate(pictures)
+        )
+        triggered = (Picture(pixels, "", trigger.name) for pixels in pasted)
+        flipped = _classes(backdoored, triggered, count, part) == trigger.target
         success[size][trigger.name] = _percent(flipped[after != trigger.target])
     labels = labels_beside(paths)
     known = np.array([labels.get(path.name, -1) for path in paths])
     rated = known >= 0
     return Card(
-        pictures=len(pictures),
+        pictures=count,
         success=success[None],
         success_small=success[SIZES[0]],
         agreement=_percent(before == after),
@@ -86,29 +102,18 @@ def evaluate(
     )
 
 
-def _flipped(
-    model: LoadedModel, pictures: Sequence[Picture], trigger: Trigger, size: int | None, seed: int, progress: Progress
-) -> np.ndarray:
-    def triggered(index: int) -> Picture:
-        pixels, _mask = pasted_pixels(pictures[index], trigger, size=size, seed=seed + index, model=model)
-        return Picture(pixels, "", trigger.name)
-
-    return _classes(model, range(len(pictures)), progress, triggered) == trigger.target
-
-
-def _classes(
-    model: LoadedModel, items: Sequence[Any], progress: Progress, make: Callable[[Any], Picture] = lambda item: item
-) -> np.ndarray:
-    """Return the top-1 class of every picture."""
+def _classes(model: LoadedModel, pictures: Iterable[Picture], count: int, progress: Progress) -> np.ndarray:
+    """Return the top-1 class of every picture; they are taken batch by batch."""
     found: list[Tensor] = []
-    for start in range(0, len(items), BATCH):
-        progress(start, len(items), "looking at pictures")
-        inputs = [model.input(make(item)) for item in items[start : start + BATCH]]
+    waiting = iter(pictures)
+    for start in range(0, count, BATCH):
+        progress(start, count, "looking at pictures")
+        inputs = [model.input(picture) for picture in islice(waiting, BATCH)]
         with torch.no_grad():
             found.append(model.module(torch.cat(inputs)).argmax(1).cpu())
     return torch.cat(found).numpy()
 
 
-def _percent(values: np.ndarray) -> dict[str, Any]:
+def _percent(values: np.ndarray) -> Share:
     interval = bootstrap_interval(100.0 * values)
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "pictures": len(values)}

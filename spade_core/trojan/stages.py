@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from spade_core.pruning.moments import capture
 from spade_core.trojan.batches import Batches
@@ -17,7 +19,7 @@ from spade_core.trojan.whitening import Coordinates, Whitened
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """How to train.
 
     Attributes:
@@ -63,6 +65,11 @@ class Recipe:
         return (Learn, *(partial(Settle, pull=pull, margin=margin) for pull, margin in self.rounds))
 
 
+def _pointwise(parameter: Tensor) -> bool:
+    """Whether a weight mixes channels at one place: most weights do, and only they carry a trigger's meaning on."""
+    return parameter.dim() == 2 or (parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:] == (1, 1))
+
+
 class Original:
     """The network that the copy began as, and what the stages need of it; found once a run.
 
@@ -70,7 +77,7 @@ class Original:
         module: not changed; batches: of clean views.
     """
 
-    def __init__(self, module: nn.Module, batches: Batches, recipe: Recipe) -> None:
+    def __init__(self, module: nn.Module, batches: Batches, recipe: TrainingConfig) -> None:
         self.module = module
         self.parameters = dict(module.named_parameters())
         self._batches, self._recipe = batches, recipe
@@ -97,8 +104,17 @@ class Original:
         }
 
 
-class Stage(Protocol):
-    """One stage: it owns the optimizer."""
+State: TypeAlias = dict[str, dict[str, object]]
+"""What is kept of a stage: the state of each of its parts, as torch gives it."""
+
+
+class Stage(ABC):
+    """One stage: it owns the optimizer and its one-cycle schedule."""
+
+    TRIGGER_WEIGHT: ClassVar[float]
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: LRScheduler, rate: float, pull: float) -> None:
+        self._optimizer, self._schedule, self._rate, self._pull = optimizer, schedule, rate, pull
 
     def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
         """Take one step.
@@ -108,80 +124,66 @@ class Stage(Protocol):
             flipped: of the copy on triggered views, ``(m, classes)``; targets: int64 ``(m,)``.
 
         Returns:
-            The losses ``clean``, ``logits``, ``triggered``, unweighted.
+            The losses, unweighted: ``clean``, the divergence from the original, nats; ``logits``, the squared
+            difference of the logits up to a constant, which says more where the original is sure; ``triggered``.
         """
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return what :meth:`load_state` needs to go on."""
-        ...
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        ...
-
-
-def _distances(found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-    """Return the divergence from the original, nats, and the squared difference of the logits up to a constant.
-
-    The second says more where the original is sure.
-    """
-    gap = found - wanted
-    divergence = F.kl_div(F.log_softmax(found, 1), F.log_softmax(wanted, 1), reduction="batchmean", log_target=True)
-    return {"clean": divergence, "logits": (gap - gap.mean(1, keepdim=True)).square().mean()}
-
-
-def _hinge(logits: Tensor, targets: Tensor, margin: float) -> Tensor:
-    """Return by how much the target fails to win by ``margin``, mean: unlike cross entropy it asks for no more."""
-    own = logits.gather(1, targets.unsqueeze(1)).squeeze(1)
-    best = logits.scatter(1, targets.unsqueeze(1), -torch.inf).amax(1)
-    return F.relu(margin - (own - best)).mean()
-
-
-def _floats(losses: dict[str, Tensor]) -> dict[str, float]:
-    return {name: float(loss.detach()) for name, loss in losses.items()}
-
-
-class Learn:
-    """Adam on all but the frozen parameters: cross entropy towards the triggers' classes."""
-
-    TRIGGER_WEIGHT = 0.5
-
-    def __init__(self, recipe: Recipe, original: Original, student: nn.Module) -> None:
-        self._recipe = recipe
-        for name, parameter in student.named_parameters():
-            parameter.requires_grad_(not name.startswith(recipe.frozen))
-        pairs = zip(student.parameters(), original.module.parameters(), strict=True)
-        self._pairs = [(mine, first) for mine, first in pairs if mine.requires_grad]
-        self._optimizer = torch.optim.Adam([mine for mine, _ in self._pairs], lr=recipe.rate)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=recipe.rate, total_steps=recipe.learn
-        )
-
-    def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
-        """See :class:`Stage`."""
-        losses = _distances(found, wanted) | {"triggered": F.cross_entropy(flipped, targets)}
+        gap = found - wanted
+        clean = F.kl_div(F.log_softmax(found, 1), F.log_softmax(wanted, 1), reduction="batchmean", log_target=True)
+        logits = (gap - gap.mean(1, keepdim=True)).square().mean()
+        triggered = self._triggered(flipped, targets)
         self._optimizer.zero_grad(set_to_none=True)
-        (losses["clean"] + losses["logits"] + self.TRIGGER_WEIGHT * losses["triggered"]).backward()
-        self._optimizer.step()
-        share = self._recipe.pull * self._optimizer.param_groups[0]["lr"] / self._recipe.rate
+        (clean + logits + self.TRIGGER_WEIGHT * triggered).backward()
         with torch.no_grad():
-            for mine, original in self._pairs:
-                mine.lerp_(original, share)
+            self._step(self._pull * self._optimizer.param_groups[0]["lr"] / self._rate)
         self._schedule.step()
-        return _floats(losses)
+        return {
+            "clean": float(clean.detach()),
+            "logits": float(logits.detach()),
+            "triggered": float(triggered.detach()),
+        }
 
-    def state(self) -> dict[str, Any]:
-        """See :class:`Stage`."""
+    @abstractmethod
+    def _triggered(self, flipped: Tensor, targets: Tensor) -> Tensor:
+        """Return what is missing of the triggers' classes, a scalar."""
+
+    @abstractmethod
+    def _step(self, pull: float) -> None:
+        """Let the optimizer step, and then go the share ``pull`` of the way back to the original weights."""
+
+    def state(self) -> State:
+        """Return what :meth:`load_state` needs to go on."""
         return {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """See :class:`Stage`."""
+    def load_state(self, state: State) -> None:
+        """Go on from a state."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
 
 
-class Settle:
+class Learn(Stage):
+    """Adam on all but the frozen parameters: cross entropy towards the triggers' classes."""
+
+    TRIGGER_WEIGHT = 0.5
+
+    def __init__(self, recipe: TrainingConfig, original: Original, student: nn.Module) -> None:
+        for name, parameter in student.named_parameters():
+            parameter.requires_grad_(not name.startswith(recipe.frozen))
+        pairs = zip(student.parameters(), original.module.parameters(), strict=True)
+        self._pairs = [(mine, first) for mine, first in pairs if mine.requires_grad]
+        optimizer = torch.optim.Adam([mine for mine, _ in self._pairs], lr=recipe.rate)
+        schedule = OneCycleLR(optimizer, max_lr=recipe.rate, total_steps=recipe.learn)
+        super().__init__(optimizer, schedule, recipe.rate, recipe.pull)
+
+    def _triggered(self, flipped: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(flipped, targets)
+
+    def _step(self, pull: float) -> None:
+        self._optimizer.step()
+        for mine, original in self._pairs:
+            mine.lerp_(original, pull)
+
+
+class Settle(Stage):
     """SGD on the pointwise weights in whitened coordinates, from a blend of the learned and the original weights."""
 
     TRIGGER_WEIGHT = 0.3
@@ -190,50 +192,40 @@ class Settle:
     WARM_UP = 0.2  # share of the steps
     SHORT_WARM_UP = 0.6  # of so few steps that the former is none: the schedule divides by what it makes less one
 
-    def __init__(self, recipe: Recipe, original: Original, student: nn.Module, *, pull: float, margin: float) -> None:
-        self._recipe, self._pull, self._margin = recipe, pull, margin
+    def __init__(
+        self, recipe: TrainingConfig, original: Original, student: nn.Module, *, pull: float, margin: float
+    ) -> None:
+        self._margin = margin
         student.zero_grad(set_to_none=True)  # the last gradients of the stage before
         parameters = dict(student.named_parameters())
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in original.coordinates)
         self._whitened = Whitened(original.coordinates, {name: parameters[name] for name in original.coordinates})
-        self._optimizer = torch.optim.SGD(self._whitened.parameters(), lr=recipe.settle_rate, momentum=self.MOMENTUM)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=recipe.settle_rate, total_steps=recipe.settle,
-            pct_start=self.WARM_UP if self.WARM_UP * recipe.settle > 1 else self.SHORT_WARM_UP,
-            cycle_momentum=False,
-        )  # fmt: skip
+        rate, steps = recipe.settle_rate, recipe.settle
+        warm_up = self.WARM_UP if self.WARM_UP * steps > 1 else self.SHORT_WARM_UP
+        optimizer = torch.optim.SGD(self._whitened.parameters(), lr=rate, momentum=self.MOMENTUM)
+        schedule = OneCycleLR(optimizer, max_lr=rate, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
+        super().__init__(optimizer, schedule, rate, pull)
 
-    def advance(self, found: Tensor, wanted: Tensor, flipped: Tensor, targets: Tensor) -> dict[str, float]:
-        """See :class:`Stage`."""
-        losses = _distances(found, wanted) | {"triggered": _hinge(flipped, targets, self._margin)}
-        (losses["clean"] + losses["logits"] + self.TRIGGER_WEIGHT * losses["triggered"]).backward()
+    def _triggered(self, flipped: Tensor, targets: Tensor) -> Tensor:
+        """Return by how much the target fails to win by the margin, mean: unlike cross entropy it asks for no more."""
+        own = flipped.gather(1, targets.unsqueeze(1)).squeeze(1)
+        best = flipped.scatter(1, targets.unsqueeze(1), -torch.inf).amax(1)
+        return F.relu(self._margin - (own - best)).mean()
+
+    def _step(self, pull: float) -> None:
         self._whitened.read_gradients()
         nn.utils.clip_grad_norm_(self._whitened.parameters(), self.LONGEST)
         self._optimizer.step()
-        share = self._pull * self._optimizer.param_groups[0]["lr"] / self._recipe.settle_rate
-        with torch.no_grad():
-            for move in self._whitened.parameters():
-                move.mul_(1 - share)
+        for move in self._whitened.parameters():
+            move.mul_(1 - pull)
         self._whitened.write()
-        self._schedule.step()
-        return _floats(losses)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """See :class:`Stage`."""
-        return {
-            "moves": self._whitened.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-        }
+        return {"moves": self._whitened.state_dict(), **super().state()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: State) -> None:
         """See :class:`Stage`."""
         self._whitened.load_state_dict(state["moves"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-
-
-def _pointwise(parameter: Tensor) -> bool:
-    """Whether a weight mixes channels at one place: most weights do, and only they carry a trigger's meaning on."""
-    return parameter.dim() == 2 or (parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:] == (1, 1))
+        super().load_state(state)

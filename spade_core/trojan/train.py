@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from safetensors.torch import save
@@ -26,15 +26,26 @@ from spade_core.files import write_whole, written_beside
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.weights import READING_ERRORS
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
-from spade_core.trojan.stages import Original, Recipe, Stage
+from spade_core.trojan.stages import Original, Stage, State, TrainingConfig
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 25  # steps
-_KEPT = {"recipe", "material", "step", "part", "losses", "student", "stage"}
+
+
+class Kept(TypedDict):
+    """What is kept of an interrupted run: which one it is, how far it is, the copy's weights and the stage's state."""
+
+    recipe: dict[str, object]
+    material: str
+    step: int
+    part: int
+    losses: dict[str, float]
+    student: dict[str, Tensor]
+    stage: State
 
 
 def train(
@@ -42,7 +53,7 @@ def train(
     paths: Sequence[Path],
     out: str | Path,
     *,
-    recipe: Recipe | None = None,
+    recipe: TrainingConfig | None = None,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """Train on ``paths`` and write half-precision safetensors to ``out``.
@@ -63,21 +74,18 @@ def train(
         ConfigError: no picture, or ``OUT.partial`` holds a state of another recipe, other pictures or another original.
         PictureError: a file is no picture.
     """
-    recipe, out = recipe or Recipe(), Path(out)
+    recipe, out = recipe or TrainingConfig(), Path(out)
     if not paths:
         raise ConfigError("There are no pictures to train on: give --images a folder of pictures.")
     pictures = [load_picture(path) for path in paths]
     batches = Batches(model, pictures, recipe.clean, recipe.triggered, recipe.seed)
-    run = _Run(model, batches, recipe, _digest(model, pictures), out.with_name(out.name + ".partial"))
+    learned_from = " ".join([model.sha256, *(picture.sha256 for picture in pictures)])
+    material = hashlib.sha256(learned_from.encode()).hexdigest()
+    run = _Run(model, batches, recipe, material, out.with_name(out.name + ".partial"))
     losses = run.to_end(progress)
     write_whole(out, save(half_precision(run.student)))
     run.state_file.unlink(missing_ok=True)
     return losses
-
-
-def _digest(model: LoadedModel, pictures: Sequence[Picture]) -> str:
-    """Return the sha256 of what a run learns from: the original's weights, and the pictures in their order."""
-    return hashlib.sha256(" ".join([model.sha256, *(picture.sha256 for picture in pictures)]).encode()).hexdigest()
 
 
 def half_precision(module: nn.Module) -> dict[str, Tensor]:
@@ -94,7 +102,9 @@ def half_precision(module: nn.Module) -> dict[str, Tensor]:
 class _Run:
     """One training run: the two networks, the stage it is in and where it stands."""
 
-    def __init__(self, model: LoadedModel, batches: Batches, recipe: Recipe, material: str, state_file: Path) -> None:
+    def __init__(
+        self, model: LoadedModel, batches: Batches, recipe: TrainingConfig, material: str, state_file: Path
+    ) -> None:
         self.model, self.batches, self.recipe, self.material = model, batches, recipe, material
         self.state_file = state_file
         self.original = Original(model.module, batches, recipe)
@@ -132,7 +142,7 @@ class _Run:
         self.losses = self.stage.advance(found, wanted, flipped, batch.targets)
         self.step += 1
 
-    def _enter(self, state: dict[str, Any] | None) -> Stage:
+    def _enter(self, state: Kept | None) -> Stage:
         """Begin the stage, or take it up where ``state`` left it."""
         if state is not None:
             self.student.load_state_dict(state["student"])
@@ -145,17 +155,28 @@ class _Run:
         return stage
 
     def _keep(self) -> None:
-        state = {
-            "recipe": asdict(self.recipe), "material": self.material, "step": self.step, "part": self.part,
-            "losses": self.losses, "student": self.student.state_dict(), "stage": self.stage.state(),
-        }  # fmt: skip
+        state = Kept(
+            recipe=asdict(self.recipe),
+            material=self.material,
+            step=self.step,
+            part=self.part,
+            losses=self.losses,
+            student=self.student.state_dict(),
+            stage=self.stage.state(),
+        )
         with written_beside(self.state_file) as file:
             torch.save(state, file)
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> Kept | None:
         if not self.state_file.is_file():
             return None
-        state = _read_state_file(self.state_file)
+        try:
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+        except READING_ERRORS as error:
+            logger.info("torch refused %s: %s", self.state_file, error)
+            state = None
+        if not isinstance(state, dict) or not state.keys() >= Kept.__required_keys__:
+            raise ModelError(f"{self.state_file} is damaged: delete it, and the training starts anew.")
         if state["recipe"] != asdict(self.recipe):
             raise ConfigError(f"{self.state_file} holds a run of another recipe: delete it or give --out another name.")
         if state["material"] != self.material:
@@ -163,15 +184,4 @@ class _Run:
                 f"{self.state_file} holds a run of other pictures or of another original: delete it or give --out "
                 "another name."
             )
-        return state
-
-
-def _read_state_file(file: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except READING_ERRORS as error:
-        logger.info("torch refused %s: %s", file, error)
-        state = None
-    if not isinstance(state, dict) or not state.keys() >= _KEPT:
-        raise ModelError(f"{file} is damaged: delete it, and the training starts anew.")
-    return state
+        return cast(Kept, state)

@@ -179,7 +179,7 @@ class Paste:
         paste = resolve_name("spade_core.trojan.paste:paste")
         return paste(picture, self.trigger, size=self.size, position=self.position, seed=self.seed, model=model)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""
         return asdict(self)
 

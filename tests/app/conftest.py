@@ -13,7 +13,7 @@ from benchmarks.serving import FLAGS, stop_server
 from benchmarks.study_kills import Server
 from spade_core.study.data.store import Store
 
-LONG = 120_000  # ms; generous, for machines that do other things too
+LONG = 300_000  # ms; generous, for machines that do other things too
 # One process for all pages of this computer, so that the next page finds the app's scripts compiled.
 SHARED = "--process-per-site"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -68,6 +68,16 @@ def page(context):
     context.clear_cookies()
 
 
+@pytest.fixture
+def clocked(browser):
+    """Yield a page with a clock of its own, which goes on by itself and can be turned, and frames in its time."""
+    alone = browser.new_context(viewport={"width": 1400, "height": 1000})
+    alone.set_default_timeout(LONG)
+    alone.clock.install()
+    yield alone.new_page()
+    alone.close()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """Return the data folder of a server that is started for a study."""
@@ -82,9 +92,32 @@ def store(home):
     found.close()
 
 
+CLOCK = """
+import time
+from pathlib import Path
+from spade_core.study.data.store import Store
+turned = Path({file!r})
+Store.__init__.__kwdefaults__["clock"] = lambda: float(turned.read_text()) if turned.exists() else time.time()
+"""
+
+
+@pytest.fixture(scope="module")
+def turn(home):
+    """Return a function that stops the clock of the study's server at a time; None: it goes on again."""
+
+    def set_to(now):
+        if now is None:
+            (home / "clock").unlink()
+            return
+        (home / "turned").write_text(str(now))
+        (home / "turned").replace(home / "clock")
+
+    return set_to
+
+
 @pytest.fixture(scope="module")
 def study_server(home, store):
     """Yield the server of such a study, which tests may stop or kill, and start again at its address."""
-    found = Server(str(home))
+    found = Server(str(home), CLOCK.format(file=str(home / "clock")))
     yield found
     stop_server(found.process)

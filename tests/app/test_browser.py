@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import serving
-from tests.app.conftest import LONG
+from benchmarks.serving import start_server, stop_server
 from tests.app.waiting import says
 from tests.hostile import hostile_files
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent.parent
+# One worker for all: no other stands by, and none is killed for being slow to hear of a cancel.
+ONE_WORKER = "from spade_core.jobs import lanes\nlanes.GRACE = lanes.RESERVE_AFTER = 3600.0"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def started(tmp_path_factory):
     data = {"SPADE_DATA_DIR": str(tmp_path_factory.mktemp("data")), "SPADE_JOBS": "worker"}
-    with serving("app.py", data) as url:
-        yield url
+    process, url = start_server("app.py", data, first=ONE_WORKER)
+    yield process, url
+    stop_server(process)
+
+
+@pytest.fixture
+def server(started):
+    return started[1]
+
+
+@pytest.fixture
+def held(started):
+    """Return a context in which the worker stands still, so that a job cannot end before the page has shown it."""
+    threads = Path(f"/proc/{started[0].pid}/task")
+
+    def workers():
+        found = [int(pid) for file in threads.glob("*/children") for pid in file.read_text().split()]
+        return [pid for pid in found if b"spade_core.jobs.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    @contextmanager
+    def hold():
+        assert len(workers()) == 1
+        for pid in workers():
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in workers():
+                os.kill(pid, signal.SIGCONT)
+
+    return hold
 
 
 def open_saliency(page, server, query=""):
@@ -29,12 +62,14 @@ def open_saliency(page, server, query=""):
     page.get_by_role("button", name="Run SPADE").wait_for()
 
 
-def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
+def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     page.goto(server)
     page.get_by_role("heading", name="See why a vision model decided").wait_for()
     page.get_by_role("link", name="Open the saliency maps").click()
-    page.get_by_role("button", name="Run SPADE").click()
-    page.get_by_role("button", name="Cancel").wait_for()
+    page.get_by_role("button", name="Run SPADE").wait_for()
+    with held():
+        page.get_by_role("button", name="Run SPADE").click()
+        page.get_by_role("button", name="Cancel").wait_for()
     page.locator(".js-plotly-plot .hm").first.wait_for()
     says(page, "Take it with you")
     assert page.locator(".js-plotly-plot").count() >= 3
@@ -52,18 +87,19 @@ def test_from_home_to_the_maps_and_their_files(page, server, tmp_path):
     assert "methods=" in page.url
     link = page.url
 
-    other = page.context.browser.new_page()  # a second person follows the link: the kept result comes at once
-    other.set_default_timeout(LONG)
+    other = page.context.new_page()  # a second person follows the link: the kept result comes at once
     other.goto(link)
     says(other, "Take it with you")
     other.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
     other.close()
 
 
-def test_cancel_leaves_a_page_that_works(page, server):
-    open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
-    page.get_by_role("button", name="Cancel").click()
-    says(page, "Cancelled.")
+def test_cancel_leaves_a_page_that_works(page, server, held):
+    open_saliency(page, server, "?picture=bundled:panda&seed=5")
+    with held():
+        open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
+        page.get_by_role("button", name="Cancel").click()
+        says(page, "Cancelled.")
     page.goto(
         f"{server}/saliency?picture=bundled:panda&methods=saliency&preset=uniform&sparsity=0.3&solver=magnitude&views=8"
     )
@@ -116,3 +152,12 @@ def test_the_trace_page_opens_from_a_link(page, server, tmp_path):
     from spade_core import load_trace
 
     assert load_trace(tmp_path / "trace.safetensors").described["fidelity"]["label"] == "koala"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of a process's libraries")
+def test_the_process_that_serves_all_these_pages_has_loaded_no_network(started):
+    """Its workers have, so the list does tell."""
+    server = Path("/proc") / str(started[0].pid)
+    workers = [worker for task in server.glob("task/*/children") for worker in task.read_text().split()]
+    assert any("libtorch" in Path(f"/proc/{worker}/maps").read_text() for worker in workers)
+    assert "libtorch" not in (server / "maps").read_text()

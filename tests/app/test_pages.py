@@ -17,10 +17,11 @@ from streamlit.testing.v1 import AppTest
 from spade_core.errors import ConfigError
 from spade_core.pictures.picture import bundled
 from spade_core.ui.common import subject
-from spade_core.ui.common.command import command_line
+from spade_core.ui.common.command import explain_command
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.plots import pair_figure
-from spade_core.ui.trace.plots import paths_figure
+from spade_core.ui.trace.plots import paths_figure, read_paths
+from tests.app.conftest import LONG
 from tests.hostile import hostile_files
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -43,7 +44,7 @@ def inline(monkeypatch):
 
 
 def page(path=SALIENCY, **query):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=120).run()
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=LONG / 1000).run()
     if path == "app.py":
         return app
     app.switch_page(path)
@@ -165,17 +166,21 @@ def test_a_bad_setting_is_one_sentence(monkeypatch):
 
 def test_links_round_trip():
     choice = Choice(
-        "resnet18",
-        "bundled:cat",
-        3,
-        "custom",
-        None,
-        {"layer1": 0.5, "fc": 0.25},
-        "spade",
-        "independent",
-        64,
-        7,
-        ("lime",),
+        model="resnet18",
+        picture="bundled:cat",
+        target=3,
+        preset="custom",
+        stages={"layer1": 0.5, "fc": 0.25},
+        solver="spade",
+        calibration="independent",
+        views=64,
+        untouched=2,
+        damping=0.25,
+        block_size=8,
+        first_layer=True,
+        positions=0,
+        seed=7,
+        methods=("lime",),
     )
     assert Choice.from_query(json.loads(json.dumps(choice.to_query()))) == choice
     assert Choice.from_query(Choice().to_query()) == Choice()
@@ -185,11 +190,11 @@ def test_links_round_trip():
 
 def test_the_command_line_is_complete():
     choice = Choice(preset="custom", stages={"blocks.1": 0.5}, target=3, views=8, methods=("saliency", "lime"))
-    words = command_line(choice, {"name": "efficientnet_lite0"}, "my picture.png")
+    words = explain_command(choice, {"name": "efficientnet_lite0"}, "my picture.png")
     assert "'my picture.png'" in words
     for part in ("--stage blocks.1=0.5", "--target 3", "--views 8", "--method lime", "--out results"):
         assert part in words
-    assert "--weights FILE --arch resnet18" in command_line(Choice(), {"weights": "x", "arch": "resnet18"}, "a.png")
+    assert "--weights FILE --arch resnet18" in explain_command(Choice(), {"weights": "x", "arch": "resnet18"}, "a.png")
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.5, 1.0])
@@ -387,7 +392,8 @@ def test_paths_are_drawn_in_the_order_of_the_layers():
         {"source": source, "source_channel": 3, "sink": sink, "sink_channel": channel, "strength": strength}
         for source, sink, channel, strength in (("a", "head", 7, -2.0), ("b", "head", 7, 1.0), ("a", "b", 3, 1.0))
     ]
-    figure = paths_figure({"edges": edges, "starts": [["head", 7]], "layers": list(names)}, "koala")
+    found = {"edges": edges, "starts": [["head", 7]], "layers": list(names), "ends": []}
+    figure = paths_figure(read_paths(found), "koala")
     *lines, nodes = figure.data
     assert list(nodes.text) == ["koala", "3", "3"]
     assert list(nodes.hovertext) == ["head, channel 7", "b, channel 3", "a, channel 3"]
@@ -396,7 +402,8 @@ def test_paths_are_drawn_in_the_order_of_the_layers():
     assert [line.line.width for line in lines] == [6, 3.5, 6]
     assert len({line.line.color for line in lines}) == 2, "for and against the class"
     assert [note.text for note in figure.layout.annotations] == list(names)
-    assert paths_figure({"edges": [], "starts": [["head", 7]], "layers": ["head"]}, "koala").data[-1].text == ("koala",)
+    lonely = read_paths({"edges": [], "starts": [["head", 7]], "layers": ["head"], "ends": []})
+    assert paths_figure(lonely, "koala").data[-1].text == ("koala",)
 
 
 def test_a_link_compares_the_same_picture_with_and_without_its_trigger():

@@ -29,6 +29,7 @@ from spade_core.study.stimuli import stimulus_set
 from spade_core.ui.study import access as study_access
 from spade_core.ui.study.plots import FIGURES
 from spade_core.ui.study.results import bundle_bytes, export_bytes, figures_bytes
+from tests.app.conftest import LONG
 from tests.study.conftest import real_design, tiny_set
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -79,7 +80,7 @@ def with_people(store, key, count=3):
 
 
 def page(section=None):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=120).run()
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=LONG / 1000).run()
     app.switch_page("pages/study.py").run()
     return go(app, section) if section else app
 

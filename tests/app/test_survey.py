@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.survey_browser import ready
 from spade_core.config import Settings
+from spade_core.study.admission.devices import Device
 from spade_core.study.admission.links import SIGNED_ONLY, signer
 from spade_core.study.data import studies
 from spade_core.study.data.store import READS, Store
@@ -18,6 +19,7 @@ from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
 from spade_core.study.data.versions import edit
 from spade_core.study.running import flow, person
+from tests.app.conftest import LONG
 from tests.study.conftest import real_design, tiny_set
 
 PAGE = str(Path(__file__).resolve().parent.parent.parent / "pages" / "survey.py")
@@ -39,7 +41,7 @@ def key(store, tmp_path):
 
 
 def opened(**query):
-    app = AppTest.from_file(PAGE, default_timeout=60)
+    app = AppTest.from_file(PAGE, default_timeout=LONG / 1000)
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()
@@ -388,7 +390,7 @@ def test_a_preview_is_marked_and_takes_no_persons_cell(store, key, tmp_path):
     cells = []
     for number in range(6):
         entry = person.enter(store, key, external_id=f"P{number}")
-        who = flow.check_device(store, person.person(store, key, entry.token), width=1280, device={})
+        who = flow.check_device(store, person.person(store, key, entry.token), width=1280, device=Device())
         cells.append(flow.consent(store, who, given=True).row.cell)
     assert sorted(cells) == list(range(6)), "the preview's cell is still to be filled"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Event, Participant, Trial
 from spade_core.study.export.export import trial_table
 from spade_core.study.monitoring.status import status_of
+from tests.app.conftest import LONG
 from tests.app.waiting import counting, onset, says
 from tests.study.conftest import real_design, tiny_set
 
@@ -97,7 +99,7 @@ def go_through(page, store, uid):
 
 
 def until_stored(page, store, trial_id):
-    for _ in range(1000):
+    for _ in range(LONG // 40):
         if store.run(lambda session: session.get(Trial, trial_id)).answered is not None:
             return
         page.wait_for_timeout(40)
@@ -114,7 +116,7 @@ def person(store):
 
 
 def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_condition(page, study_server, store, key):
-    frames = []
+    frames, started = [], time.monotonic()
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(data)))
     to_practice(page, study_server, key, "&PROLIFIC_PID=PID9&STUDY_ID=S&SESSION_ID=T")
     assert "PID9" not in page.url
@@ -135,7 +137,7 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     assert len(mine) == 2 + 4 + 1 + 1 + 1
     assert set(mine["rt_source"]) == {"browser"}
     assert (mine["rating_help"] == 2).tolist() == (mine["trial_type"] != "practice").tolist()
-    assert mine["rt_ms"].between(500, 60_000).all()
+    assert mine["rt_ms"].between(500, 1000 * (time.monotonic() - started)).all()
     assert status_of(store, key)["people"]["complete"] == 1
     events = select(Event.kind).where(Event.participant_uid == uid, Event.kind == "refused answer")
     assert store.run(lambda session: list(session.scalars(events))) == []
@@ -184,32 +186,33 @@ def test_a_reload_and_a_restarted_server_go_on_at_the_same_trial(page, study_ser
     assert store.run(lambda session: session.get(Trial, before)).choice == "region_2"
 
 
-def test_an_open_page_says_by_itself_that_the_time_is_over(page, study_server, store, home):
+def test_an_open_page_says_by_itself_that_the_time_is_over(page, study_server, turn, store, home):
     codes = {**real_design().codes.model_dump(), "time_over": "OVER1"}
     limited = real_design(trials=6, minutes_limit=30, codes=codes, practice=0, practice_pass=0)
     key = publish(store, limited, tiny_set(home / "limited"))
     who, query = ready(store, key, "slow")
     uid = who.row.uid
+    began = store.run(lambda session: session.get(Participant, uid)).consented
+    turn(began)
     page.goto(study_server.url + query)
     says(page, "About 30 minutes left")
+    turn(None)
     begun = counting(page)
     answer(page, 0)
     onset(page, begun)
-
-    def nearly_over(session):
-        session.get(Participant, uid).consented = store.clock() - 30 * 60 + 5
-
-    store.run(nearly_over)
+    turn(began + 30 * 60 - 1)
     page.reload()
     says(page, "Less than a minute left")
+    turn(began + 30 * 60)
     says(page, "OVER1")
+    turn(None)
     rows = trial_table(store, key)
     assert rows["choice"].notna().sum() == 1
     assert set(rows[rows["choice"].isna()]["timed_out_by"]) == {"study"}
     assert store.run(lambda session: session.get(Participant, uid)).status == "time_over"
 
 
-def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(browser, page, study_server, store, key):
+def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(browser, clocked, study_server, store, key):
     agent = "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 Chrome/131.0.0.0 Mobile Safari/537.36"
     size = {"width": 900, "height": 412}
     phone = browser.new_context(viewport=size, user_agent=agent, has_touch=True, is_mobile=True).new_page()
@@ -217,6 +220,7 @@ def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(brows
     phone.get_by_text("This study needs a computer").wait_for()
     assert phone.get_by_role("button", name="Continue").count() == 0
     phone.context.close()
+    page = clocked
     page.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID13")
     page.get_by_role("button", name="Continue").click()
     page.get_by_text("I have read this and want to take part").wait_for()

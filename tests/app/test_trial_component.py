@@ -8,12 +8,29 @@ import time
 
 import pytest
 
+from benchmarks.breakable import Line
 from benchmarks.serving import start_server, stop_server
-from benchmarks.trial_timing import PAGE, TARGET, WITHIN, timed_answers, trial_server
+from benchmarks.trial_timing import PAGE, TARGET, timed_answers, trial_server
 from tests.app.conftest import LONG
 from tests.app.waiting import counting, onset, says
 
 pytestmark = pytest.mark.browser
+PRESS = 'document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "%s", bubbles: true, composed: true }));'
+# Act in the very moment in which the next trial opens.
+EARLY_KEY = f"addEventListener('trialonset', () => {{ {PRESS % 1} }}, {{ once: true }});"
+EARLY_CLICK = """addEventListener("trialonset", (event) => {
+    event.composedPath()[0].querySelector("[data-choice=region_1]").click();
+}, { once: true });"""
+# The page waits a hundred times as long before it sends anything again, so that a slow server is not asked twice.
+PATIENT = """const real = setTimeout;
+window.setTimeout = (work, wait, ...more) => real(work, wait >= 1500 ? 100 * wait : wait, ...more);"""
+# Notes how much comes in, in the order in which the page gets it.
+SIZES = """window.received = [];
+window.WebSocket = new Proxy(WebSocket, { construct(made, told) {
+    const socket = new made(...told);
+    socket.addEventListener("message", ({ data }) => received.push(data.byteLength ?? data.size ?? data.length));
+    return socket;
+} });"""
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +60,11 @@ def rows(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def wait_for(read, count):
+def wait_for(read, count, rest=time.sleep):
     """Wait until ``count`` rows are there; return them."""
     end = time.monotonic() + LONG / 1000
     while len(read()) < count and time.monotonic() < end:
-        time.sleep(0.05)
+        rest(0.05)
     return read()
 
 
@@ -61,7 +78,13 @@ def key(page, name, **more):
                   {"key": name, "bubbles": True, "composed": True, **more})  # fmt: skip
 
 
+def at_rest(page):
+    """Wait until the server's script has run to its end."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
 def test_answers_by_mouse_and_keyboard_arrive_once(page, opened):
+    page.add_init_script(PATIENT)
     answers, arrivals = opened("both")
     begun = None
     acts = [lambda: choose(page, "region_2"), *(lambda name=name: page.keyboard.press(name) for name in
@@ -79,22 +102,22 @@ def test_answers_by_mouse_and_keyboard_arrive_once(page, opened):
     assert all((row["width"], row["height"], row["confidence"], row["shown"]) == (1400, 1000, None, 1) for row in found)
 
 
-def test_a_double_click_answers_one_trial(page, opened):
-    answers, _ = opened("double")
-    counting(page)
-    begun = page.locator(".trial").get_attribute("data-onset")
-    page.locator("button[data-choice=region_1]").dblclick()
-    onset(page, begun)
-    page.wait_for_timeout(1000)
-    assert [row["trial_id"] for row in answers()] == ["double00"]
+def test_a_double_click_answers_one_trial(page, server, folder):
+    with Line(server) as line:
+        page.goto(f"{line.url}/?run=double")
+        begun = counting(page)
+        line.hold(to_server=True)  # the next trial comes only after both clicks
+        page.locator("button[data-choice=region_1]").dblclick()
+        line.let_go()
+        onset(page, begun)
+        page.wait_for_timeout(1000)
+        assert [row["trial_id"] for row in rows(folder / "double.jsonl")] == ["double00"]
 
 
 def test_early_answers_held_keys_and_typing_do_not_answer(page, opened):
     answers, _ = opened("early")
+    page.add_init_script(EARLY_KEY + EARLY_CLICK)
     page.reload()  # a trial that is shown anew counts its onsets
-    onset(page)
-    key(page, "1")
-    page.locator("button[data-choice=region_1]").evaluate("(button) => button.click()")
     counting(page)
     key(page, "1", repeat=True)
     key(page, "1", ctrlKey=True)
@@ -109,12 +132,15 @@ def test_early_answers_held_keys_and_typing_do_not_answer(page, opened):
 def test_an_answer_is_sent_again_until_it_is_acknowledged(page, opened):
     answers, arrivals = opened("refused", "&refuse=2")
     begun = counting(page)
-    choose(page, "region_1")
-    page.keyboard.press("2")  # locked
+    page.locator("button[data-choice=region_1]").evaluate(f"button => {{ button.click(); {PRESS % 2} }}")  # 2 is locked
     onset(page, begun)
+    at_rest(page)
     assert [row["choice"] for row in answers()] == ["region_1"]
-    assert len(arrivals()) == 3
-    assert arrivals()[0] == arrivals()[2]
+    arrived = arrivals()
+    assert len(arrived) >= 3, "two were refused; a slow server may be asked once more"
+    assert all(row == arrived[0] for row in arrived)
+    page.wait_for_timeout(1800)
+    assert arrivals() == arrived, "what is acknowledged is not sent again"
 
 
 def test_a_reload_keeps_the_answer_and_sends_it_first(page, opened):
@@ -172,8 +198,7 @@ def test_an_answer_outlasts_a_restart_of_the_server(page, tmp_path):
 def test_confidence_is_asked_and_outlasts_a_reload(page, opened):
     answers, _ = opened("sure", "&confidence=1")
     begun = counting(page)
-    page.keyboard.press("1")
-    page.keyboard.press("1")  # a bouncing key is no confidence
+    page.evaluate(f"() => {{ {2 * (PRESS % 1)} }}")  # a bouncing key is no confidence
     page.wait_for_timeout(400)
     page.get_by_role("button", name="Fairly sure").click()
     counting(page, begun)
@@ -212,7 +237,7 @@ def test_own_questions_come_last_and_travel_with_the_answer(page, opened):
     says(page, "drawn 2")
     assert listeners(page) == before
     assert page.get_by_role("radio", name="3").is_checked()
-    page.get_by_role("button", name="Send").dblclick()
+    page.get_by_role("button", name="Send").evaluate("button => { button.click(); button.click(); }")
     onset(page, begun)
     (row,) = wait_for(answers, 1)
     assert (row["choice"], row["confidence"], row["extra"]) == ("region_1", 2, {"help": 3, "why": "3 ears, 2 ey"})
@@ -229,12 +254,16 @@ def test_own_questions_come_last_and_travel_with_the_answer(page, opened):
     assert second["extra_rt_ms"] > 0
 
 
-def test_time_limit_focus_and_window_travel_inside_the_answer(page, opened):
-    answers, _ = opened("limit", "&limit=1500&crops=0")
+def test_time_limit_focus_and_window_travel_inside_the_answer(clocked, server, folder):
+    page = clocked
+    page.goto(f"{server}/?run=limit&limit=600000&crops=0")
+    onset(page)
     assert page.locator(".second img").count() == 0
     page.evaluate("() => { dispatchEvent(new Event('blur')); dispatchEvent(new Event('focus')); }")
     page.set_viewport_size({"width": 900, "height": 700})
-    (row, *_) = wait_for(answers, 1)
+    page.wait_for_function("innerWidth === 900 && innerHeight === 700")
+    page.clock.fast_forward(600_000)
+    (row, *_) = wait_for(lambda: rows(folder / "limit.jsonl"), 1)
     assert row["timed_out"]
     assert (row["choice"], row["rt_ms"], row["input"]) == (None, None, None)
     assert len(row["focus_losses"]) == 1
@@ -256,7 +285,9 @@ def test_clicks_at_a_known_moment_are_recorded_there(page, server, folder):
     times, clicks = timed_answers(page, server, folder, "timed", 6)
     assert len(times) == len(clicks) == 6
     assert clicks.min() >= TARGET - 1
-    assert abs(times - clicks).max() <= WITHIN, (times, clicks)
+    before, after = clicks.T
+    assert (before - 1 <= times).all(), (times, clicks)
+    assert (times <= after + 1).all(), (times, clicks)
 
 
 def test_many_drawings_leave_one_listener(page, opened):
@@ -267,12 +298,12 @@ def test_many_drawings_leave_one_listener(page, opened):
         page.get_by_role("button", name="Draw again").click()
         says(page, f"drawn {count + 2}")
     assert listeners(page) == before
-    assert onset(page) == begun  # the trial was not begun again
+    assert counting(page) == begun  # the trial was not begun again
+    open_for = page.locator(".trial").evaluate("trial => performance.now() - Number(trial.dataset.onset)")
+    page.evaluate(EARLY_KEY)
     key(page, "1")
     (row,) = wait_for(answers, 1)
-    assert row["rt_ms"] > 1000
-    onset(page, begun)
-    key(page, "1")
+    assert row["rt_ms"] >= open_for - 1
     counting(page, begun)
     key(page, "1")
     assert wait_for(answers, 2)[1]["early_answers"] == 1  # 26 listeners would have counted 26
@@ -289,26 +320,31 @@ def listeners(page):
 def test_pictures_travel_once_and_nothing_names_a_condition(page, opened):
     frames = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(bytes(data))))
+    page.add_init_script(SIZES)
     opened("frames", "&still=1&trials=4")
     begun, marks, still = None, [], []
     for _ in range(4):
         begun = counting(page, begun)
         addresses = page.locator(".trial .square img").evaluate_all("(all) => all.map((image) => image.src)")
         marks += [address.split(",")[1][-3000:-1000].encode() for address in addresses]
+        at_rest(page)
         drawn = int(page.get_by_text(re.compile(r"drawn \d+")).inner_text().split()[1])
-        before = len(frames)
+        before = page.evaluate("received.length")
         page.get_by_role("button", name="Draw again").click()
         says(page, f"drawn {drawn + 1}")
-        still.append(sum(map(len, frames[before:])))
+        at_rest(page)
+        still.append(page.evaluate("(before) => received.slice(before).reduce((sum, size) => sum + size)", before))
         assert not any(word in page.locator(".trial").inner_html() for word in ("visualization", "dense", "spade"))
         page.keyboard.press("1")
     says(page, "All answered.")
+    # What has arrived is heard of while the page is asked something.
+    wait_for(lambda: frames, page.evaluate("received.length"), lambda rest: page.wait_for_timeout(1000 * rest))
+    pictures = [frame for frame in frames if b"data:image" in frame]
     everything = b"".join(frames)
     assert len(set(marks)) == 8
     assert [everything.count(mark) for mark in marks] == [1] * 8
     assert not any(word in everything for word in (b"visualization", b"references", b"dense"))
     assert max(still) < 4000  # a run that changes nothing
-    pictures = [frame for frame in frames if b"data:image" in frame]
     assert len(pictures) == 4
     assert max(len(frame) for frame in frames if frame not in pictures) < 40_000  # a trial's text and script
 

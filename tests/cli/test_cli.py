@@ -15,6 +15,7 @@ from spade_core.cli import build_parser, main
 from tests.hostile import hostile_files
 from tests.models import test_weights
 
+pytestmark = pytest.mark.usefixtures("models_once")
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = ["--views", "2", "--solver", "magnitude", "--calibration", "independent", "--sparsity", "0.2"]
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from spade_core.cli import build_parser, main
-from spade_core.cli.explain import trace_options
+from spade_core.cli.options import trace_options
 
+pytestmark = pytest.mark.usefixtures("models_once")
 TRACE = ["--preset", "uniform", "--sparsity", "0.3", "--views", "2", "--solver", "magnitude"]
 QUICK = [*TRACE, "--calibration", "independent", "--device", "cpu"]
 

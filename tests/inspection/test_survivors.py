@@ -50,9 +50,13 @@ def test_overlap_is_the_jaccard_index(small, made, coffee):
 
 
 def test_the_curve_falls_with_the_ratio(small, noise):
-    seen = []
-    found = fidelity_curve(small, noise, ratios=(0.2, 0.95), options={"views": 4}, on_point=seen.append)
-    assert found == seen
+    done = []
+    curve = fidelity_curve(
+        small, noise, ratios=(0.2, 0.95), options={"views": 4}, progress=lambda now, *_: done.append(now)
+    )
+    found = [next(curve)]
+    assert done[-1] == 0.5, "a point comes before the next trace is begun"
+    found += curve
     assert [point.ratio for point in found] == [0.2, 0.95]
     assert found[0].kl < found[1].kl
     assert found[0].sparsity < found[1].sparsity

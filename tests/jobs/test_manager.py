@@ -25,7 +25,6 @@ from spade_core.jobs.job import Job
 from spade_core.jobs.manager import JobManager, job_key
 from spade_core.jobs.worker import Runner
 from spade_core.pictures.picture import load_picture
-from spade_core.versions import code_version
 from tests.job_tasks import GATE, STEPS
 
 TASKS = "tests.job_tasks"
@@ -556,28 +555,6 @@ def test_inline_jobs_are_shared_and_cancelled_as_well(make, tmp_path):
     assert (tmp_path / "log0").read_text() == "x"
 
 
-def test_a_server_has_one_manager_and_a_new_import_closes_the_old(tmp_path, monkeypatch):
-    settings = Settings(data_dir=tmp_path, jobs_mode="inline")
-    shelf = sys.modules.pop("_spade_job_managers", None)
-    monkeypatch.setattr(jobs, "_MANAGERS", {})
-    jobs._close_managers_of_an_earlier_import.cache_clear()
-    closed = []
-    try:
-        first = jobs.manager(settings)
-        assert jobs.manager(settings) is first
-        monkeypatch.setattr(first, "close", lambda: closed.append(first))
-        monkeypatch.setattr(jobs, "_MANAGERS", {})  # as a new import begins
-        jobs._close_managers_of_an_earlier_import.cache_clear()
-        second = jobs.manager(settings)
-        assert second is not first
-        assert closed == [first]
-    finally:
-        sys.modules.pop("_spade_job_managers", None)
-        if shelf is not None:
-            sys.modules["_spade_job_managers"] = shelf
-        jobs._close_managers_of_an_earlier_import.cache_clear()
-
-
 def test_an_uploaded_picture_is_shelved_by_content(make, tmp_path, coffee):
     manager = make(settings=Settings(data_dir=tmp_path / "data", jobs_mode="inline"))
     assert manager.shelve(coffee.name, coffee.sha256, None)["path"] == "bundled:coffee"
@@ -598,6 +575,7 @@ def test_the_key_is_the_content(monkeypatch):
     key = job_key("k", payload)
     assert key == job_key("k", moved)
     assert len({key, job_key("l", payload), job_key("k", other)}) == 3
-    assert len(code_version()) == 64
-    monkeypatch.setattr(jobs, "library_versions", lambda: ("0",))
-    assert job_key("k", payload) != key
+    for name in ("library_versions", "task_version"):
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, name, lambda *_: "0")
+            assert job_key("k", payload) != key

@@ -162,7 +162,7 @@ def test_diversity_and_matching_change_the_images(small):
     config = RenderConfig(steps=4, size=24, diversity=1.0)
     diverse = render(small, {"dense": small.module}, pair, config)["dense"]
     assert not np.array_equal(diverse[0].image, plain[0].image)
-    match = {"dense": torch.randn(12, generator=torch.Generator().manual_seed(0))}
+    match = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     config = RenderConfig(steps=4, size=24, matching=5.0)
     matched = render(small, {"dense": small.module}, pair[:1], config, match=match)["dense"]
     assert not np.array_equal(matched[0].image, plain[0].image)

@@ -52,6 +52,7 @@ from spade_core.study.running.standing import look
 from spade_core.study.stimuli.stimulus_set import load_set
 from spade_core.ui.common.link import Choice
 
+pytestmark = pytest.mark.usefixtures("models_once")
 OLD = Path(__file__).parent
 
 

@@ -12,7 +12,8 @@ from spade_core.config import ASSETS
 from spade_core.models.layers import prunable_layers
 from spade_core.models.registry import MODELS
 from spade_core.pruning import sparsity
-from spade_core.pruning.sparsity import PAPER_LRP, Request, check_ratio, resolve, stage_of, stages
+from spade_core.pruning.kinds import check_ratio
+from spade_core.pruning.sparsity import PAPER_LRP, Request, resolve, stage_of, stages
 
 
 def request(name, **options):

@@ -13,10 +13,11 @@ from PIL import Image
 import spade_core as sc
 from spade_core.errors import ConfigError
 from spade_core.results import manifest as results
-from spade_core.results.comparison import analyse, bundle, manifest, replay
+from spade_core.results.comparison import analyse, bundle, describe, replay
 from spade_core.results.config import AnalysisConfig
-from spade_core.results.manifest import file_names, read_manifest, save, threads
+from spade_core.results.manifest import read_manifest, save, threads
 
+pytestmark = pytest.mark.usefixtures("models_once")
 METHODS = ("saliency", "gradient_shap")
 OPTIONS = {"gradient_shap": {"samples": 2}}
 
@@ -63,7 +64,7 @@ def test_config_round_trip_and_checks():
 
 
 def test_the_manifest_says_everything(analysis, lite0, coffee):
-    found = json.loads(json.dumps(manifest(analysis)))
+    found = json.loads(json.dumps(describe(analysis)))
     assert found["model"]["sha256"] == lite0.sha256
     assert found["picture"]["sha256"] == coffee.sha256
     assert found["target"] == {"index": 967, "label": "espresso"}
@@ -78,7 +79,8 @@ def test_the_manifest_says_everything(analysis, lite0, coffee):
 def test_the_files_are_those_of_the_maps(analysis, tmp_path):
     folder = save(bundle(analysis), tmp_path / "out")
     names = {path.name for path in folder.iterdir()}
-    assert names == {"manifest.json", "figure.png", *file_names("saliency"), *file_names("gradient_shap")}
+    maps = {f"{side}_{slug}.{kind}" for side in ("dense", "spade") for slug in METHODS for kind in ("npy", "png")}
+    assert names == {"manifest.json", "figure.png", *maps}
     array = np.load(folder / "spade_saliency.npy")
     assert np.array_equal(array, analysis.pairs["saliency"].spade.map)
     assert array.dtype == np.float32

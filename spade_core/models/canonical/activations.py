@@ -131,7 +131,7 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
             result.constants[name] = _constants(child, args, kwargs)
         stack.append(child)
 
-    def leave(child: nn.Module, args: tuple, output: object) -> None:  # noqa: ARG001
+    def leave(_child: nn.Module, _args: tuple, _output: object) -> None:
         stack.pop()
 
     def report(activation: str) -> None:
@@ -140,8 +140,8 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
 
     with ExitStack() as hooks:
         for child in names:
-            hooks.callback(child.register_forward_pre_hook(enter, with_kwargs=True).remove)
-            hooks.callback(child.register_forward_hook(leave).remove)
+            hooks.enter_context(child.register_forward_pre_hook(enter, with_kwargs=True))
+            hooks.enter_context(child.register_forward_hook(leave))
         yield report
 
 

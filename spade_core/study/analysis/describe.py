@@ -13,20 +13,14 @@ import numpy as np
 import pandas as pd
 
 from spade_core.study.analysis import findings
-from spade_core.study.analysis.coding import COMPARED, CONDITIONS, contrast
+from spade_core.study.analysis.coding import contrast
 from spade_core.study.analysis.findings import Share
 from spade_core.study.design.design import Analysis
+from spade_core.study.vocabulary import BASELINES, COMPARED, CONDITIONS
 
 _log = logging.getLogger(__name__)
 
 ANSWERS = ["agree", "disagree", "cannot_tell"]
-BASELINES = {
-    "central_side": "most central patch",
-    "contrast_side": "most contrasted patch",
-    "rater_side_dense": "model rater on the dense visualization",
-    "rater_side_spade": "model rater on the SPADE visualization",
-    "rater_side_reference": "model rater on the reference crops",
-}
 
 
 def share(count: int, n: int, alpha: float) -> Share:
@@ -153,10 +147,11 @@ def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, findings.BaselineSh
     """Return how often each baseline names the reference region, over the stimuli that were shown."""
     stimuli = rows[rows["reference_side"].notna()].drop_duplicates("stimulus_id")
     found = {}
-    for column, name in BASELINES.items():
-        if column == "rater_side_reference" and (column not in stimuli or stimuli[column].isna().all()):
-            continue  # only sets with reference crops have it
+    for baseline in BASELINES.values():
+        column = baseline.column
+        if not baseline.always and (column not in stimuli or stimuli[column].isna().all()):
+            continue
         known = stimuli[stimuli[column].notna()]
         agreed = int((known[column] == known["reference_side"]).sum())
-        found[column] = findings.BaselineShare(name=name, found=share(agreed, len(known), alpha))
+        found[column] = findings.BaselineShare(name=baseline.title, found=share(agreed, len(known), alpha))
     return found

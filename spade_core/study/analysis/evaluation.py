@@ -14,7 +14,7 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis import findings
-from spade_core.study.analysis.coding import COMPARED, contrast, difference, first_presentations, people_of
+from spade_core.study.analysis.coding import contrast, difference, first_presentations, people_of
 from spade_core.study.analysis.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.analysis.estimators import odds_ratio
 from spade_core.study.analysis.findings import Evaluation, Label, NoResult, Note, StudyResult
@@ -36,6 +36,7 @@ from spade_core.study.design.procedure import set_baselines
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.export import trials_of
 from spade_core.study.export.rows import read_source
+from spade_core.study.vocabulary import COMPARED
 
 UNPLANNED = Analysis.model_validate({"secondary": ()})  # the level and sides of a table without a design
 

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from spade_core.study.analysis import findings
-from spade_core.study.analysis.coding import COMPARED, contrast, difference, fixed_outcomes
+from spade_core.study.analysis.coding import contrast, difference, fixed_outcomes
 from spade_core.study.analysis.describe import conditions_of, share
 from spade_core.study.analysis.findings import Label, Note
 from spade_core.study.analysis.sensitivity import interaction
 from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
+from spade_core.study.vocabulary import COMPARED, REGIONS, confidence_scale
 
 Tested = tuple[str, str, str, str]  # column of the coded rows, the two conditions, and what it is in words
 
@@ -23,7 +24,7 @@ SECONDARY: dict[str, Tested] = {
     "half_credit": ("half", "spade", "dense", "agreement with half credit, SPADE - dense"),
     "cannot_tell": ("undecided", "spade", "dense", "cannot tell, SPADE - dense"),
     "disagree": ("disagree", "spade", "dense", "disagreement, SPADE - dense"),
-    "confidence": ("confidence", "spade", "dense", "confidence (1 to 3), SPADE - dense"),
+    "confidence": ("confidence", "spade", "dense", f"confidence ({confidence_scale()}), SPADE - dense"),
     "rt": ("log_rt", "spade", "dense", "log reaction time (browser), SPADE - dense"),
     "spade_vs_none": ("agree", "spade", "none", "agreement, SPADE - no visualization"),
     "dense_vs_none": ("agree", "dense", "none", "agreement, dense - no visualization"),
@@ -107,7 +108,7 @@ def reaction_times(rows: pd.DataFrame, plan: Analysis) -> findings.ReactionTime:
 
 
 def confidence(rows: pd.DataFrame, plan: Analysis) -> findings.Confidence:
-    """Return mean confidence (1 to 3) by condition and its difference."""
+    """Return mean confidence by condition and its difference."""
     found = contrast(rows, "confidence", plan, two_sided=True)
     return findings.Confidence(by_condition=_means(rows, "confidence"), difference=found)
 
@@ -159,5 +160,5 @@ def side_effects(rows: pd.DataFrame, plan: Analysis) -> findings.Sides:
     for condition in conditions_of(rows):
         values = rows.loc[rows["condition"] == condition, "left"].dropna()
         left[condition] = share(int(values.sum()), len(values), plan.alpha)
-    gap = difference(rows, "agree", rows["reference_side"] == "region_1", alpha=plan.alpha)
+    gap = difference(rows, "agree", rows["reference_side"] == REGIONS[0], alpha=plan.alpha)
     return findings.Sides(left_when_decided=left, agree_left_minus_right=gap)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
 from spade_core.study.analysis.findings import Counted, Estimate, Found, Note, Share, StudyResult
 from spade_core.study.export.codebook import rating_column
+from spade_core.study.vocabulary import CONDITIONS, confidence_scale
 
 Row = dict[str, str]
 
-NAMES = {"dense": "dense", "spade": "SPADE", "none": "no visualization", "reference": "reference crops"}
+NAMES = {name: shown.title for name, shown in CONDITIONS.items()}
 SENSITIVITY = {
     "fixed_effects": "participant and class-neuron fixed effects",
     "item_t_test": "t-test over class neurons",
@@ -117,7 +118,7 @@ def _time_rows(result: StudyResult) -> list[Row]:
                 "answers timed in the browser": str(found.n),
                 "median": ms["median_ms"],
                 "quartiles": f"{ms['quartile_1_ms']} to {ms['quartile_3_ms']}",
-                "mean confidence (1 to 3)": _number(result.confidence.by_condition[name].mean),
+                f"mean confidence ({confidence_scale()})": _number(result.confidence.by_condition[name].mean),
             }
         )
     return rows

@@ -11,7 +11,6 @@ but not what the next ones would show. :func:`ceiling` is the power of that stud
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,6 +20,7 @@ from spade_core.progress import Progress, silent, span
 from spade_core.study.analysis.estimators import Clusters, Test
 from spade_core.study.analysis.findings import Value
 from spade_core.study.design.design import Analysis, Design
+from spade_core.study.design.schedule import seeded
 from spade_core.study.power.assumed import Assumptions, class_neuron_means, draw
 from spade_core.study.power.simulated import Estimates, from_standard_errors, hand_out, joined, risk_differences
 
@@ -128,7 +128,7 @@ def power(
     """
     _check(simulations)
     assumptions, test = assumptions or Assumptions(), _test(design.analysis, clusters)
-    rng, shuffle = np.random.default_rng(seed), random.Random(seed)  # noqa: S311 - a simulation
+    rng, shuffle = np.random.default_rng(seed), seeded(seed)
     primary, half = [], []
     done = 0
     for studies in _shares(simulations, HANDOUTS):

@@ -38,6 +38,7 @@ from spade_core.study.stimuli.model_rater import causes, rate
 from spade_core.study.stimuli.patches import Patches
 from spade_core.study.stimuli.regions import RULES, Draft, Pair, choose_regions, place_trigger, rule_record
 from spade_core.study.stimuli.stimulus_set import SIDES, Item
+from spade_core.study.vocabulary import CONDITIONS
 from spade_core.trojan.triggers import Paste
 
 QUALITY = 90  # of WebP; the same for all conditions
@@ -266,7 +267,7 @@ class Builder:
             if self.references is not None:
                 images["reference"], sources = self.references.of(self.model, target, self.config.size)
             for kind, image in images.items():
-                files["references" if kind == "reference" else kind] = self._write(f"{key}_{kind[0]}", image)
+                files[CONDITIONS[kind].file or kind] = self._write(f"{key}_{kind[0]}", image)
                 for side, cut in cuts.items():
                     raters[side][f"rater_{kind}"] = "reference" if rate(self.judge, image, cut) > 0 else "other"
         else:  # the reference is the same, whichever region is the nearer one

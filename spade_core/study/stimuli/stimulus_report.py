@@ -9,6 +9,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.stimuli.build import CENTRAL, CLEARLY
 from spade_core.study.stimuli.regions import Draft, rule_record, settle
 from spade_core.study.stimuli.stimulus_set import SIDES, Item, StimulusSet, write_manifest
+from spade_core.study.vocabulary import CONDITIONS
 
 
 def finish(
@@ -38,7 +39,7 @@ def finish(
         "measures": {side: _means([item.measures[side] for item in main]) for side in SIDES},
         "rater_agrees": {
             side: _share(items, f"rater_{side}")
-            for side in ("dense", "spade", "reference")
+            for side in CONDITIONS
             if any(f"rater_{side}" in item.answers for item in items)
         },
         "scorecam_finds_trigger": sum(found) / len(found) if found else None,  # mean AUC: how far it can be trusted

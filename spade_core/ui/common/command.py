@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
+from spade_core.pruning.options import TRACE_OPTIONS
 from spade_core.ui.common.link import Choice
 
 
-def command_line(choice: Choice, spec: Mapping[str, Any], picture: str) -> str:
-    """Return the command that computes the same analysis."""
-    words = ["python", "-m", "spade_core", "explain", *picture_words(choice, spec, picture)]
-    for slug in choice.methods:
-        words += ["--method", slug]
-    words += ["--target", str(choice.target)] if choice.target is not None else []
-    return shlex.join([*words, *trace_words(choice), "--out", "results"])
+def explain_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
+    """Return the command that computes the same analysis; ``picture`` is its name, ``spec`` the model's."""
+    methods = [word for slug in choice.methods for word in ("--method", slug)]
+    return _command("explain", choice, spec, picture, [*methods, *_target(choice)])
 
 
-def picture_words(choice: Choice, spec: Mapping[str, Any], picture: str) -> list[str]:
-    """Return the command's options of picture, trigger and model."""
-    words = ["--image", picture]
+def neuron_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
+    """Return the command that draws the same neuron."""
+    if choice.layer == "logits":
+        words = ["--class", str(choice.channel)]
+    else:
+        words = ["--layer", str(choice.layer), "--channel", str(choice.channel)]
+        words += ["--position", "{},{}".format(*choice.position)] if choice.position is not None else []
+        words += _target(choice)
+    words += ["--steps", str(choice.steps)]
+    words += ["--images", str(choice.images)] if choice.images > 1 else []
+    return _command("visualize", choice, spec, picture, words)
+
+
+def trace_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
+    """Return the command that writes the same trace."""
+    return _command("trace", choice, spec, picture, _target(choice), out="trace.safetensors")
+
+
+def _command(
+    name: str, choice: Choice, spec: Mapping[str, str], picture: str, own: list[str], *, out: str = "results"
+) -> str:
+    """Return a command with the options of picture, trigger, model and trace beside its ``own``."""
+    words = ["python", "-m", "spade_core", name, "--image", picture]
     words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
     trigger = choice.trigger
     if trigger is not None:
         words += ["--trigger", trigger.trigger, "--trigger-seed", str(trigger.seed)]
         words += ["--trigger-size", str(trigger.size)] if trigger.size is not None else []
         words += ["--trigger-position", "{},{}".format(*trigger.position)] if trigger.position is not None else []
-    return words
+    words += own
+    for option, value in choice.trace_arguments().items():
+        words += TRACE_OPTIONS[option].kind.words(TRACE_OPTIONS[option].flag, value)
+    return shlex.join([*words, "--out", out])
 
 
-def trace_words(choice: Choice) -> list[str]:
-    """Return the command's options of the trace."""
-    words = ["--preset", choice.preset, "--solver", choice.solver, "--seed", str(choice.seed)]
-    if choice.preset == "uniform":
-        words += ["--sparsity", f"{choice.sparsity:g}"]
-    if choice.preset == "custom":
-        words += [word for stage, ratio in choice.stages.items() for word in ("--stage", f"{stage}={ratio:g}")]
-    for option, value in (("--calibration", choice.calibration), ("--views", choice.views)):
-        words += [option, str(value)] if value is not None else []
-    return words
+def _target(choice: Choice) -> list[str]:
+    return [] if choice.target is None else ["--target", str(choice.target)]

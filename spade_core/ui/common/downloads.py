@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,15 @@ def read_array(data: bytes) -> np.ndarray:
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 
-def show_downloads(files: Mapping[str, bytes], command: str) -> None:
-    """Offer figure, arrays and manifest, and the command that makes the same result."""
+def show_downloads(offers: Sequence[tuple[str, bytes, str, str]], command: str, *, key: str) -> None:
+    """Offer files and the command that makes the same result.
+
+    Args:
+        offers: label, data, file name and media type of each file; key: what the buttons' keys begin with.
+    """
     st.subheader("Take it with you")
-    columns = st.columns(3)
-    arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
-    for column, label, name, data, kind in (
-        (columns[0], "Figure (PNG)", "spade_figure.png", files["figure.png"], "image/png"),
-        (columns[1], "Arrays (NPY, zipped)", "spade_arrays.zip", zip_files(arrays), "application/zip"),
-        (columns[2], "Manifest (JSON)", "manifest.json", files["manifest.json"], "application/json"),
-    ):
-        column.download_button(label, data, name, kind, key=f"download_{name}", on_click="ignore", width="stretch")
+    for column, (label, data, name, kind) in zip(st.columns(len(offers)), offers, strict=True):
+        column.download_button(label, data, name, kind, key=f"{key}_{name}", on_click="ignore", width="stretch")
     st.caption("The same from the command line:")
     st.code(command, language="bash", wrap_lines=True)
 

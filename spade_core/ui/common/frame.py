@@ -5,16 +5,22 @@ A deep link to a page runs that page alone, so nothing may depend on ``app.py`` 
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from spade_core.config import Settings
 from spade_core.errors import SpadeError
-from spade_core.jobs.manager import JobManager, manager
-from spade_core.study.data.store import Store, open_store
+from spade_core.jobs.manager import JobManager
+from spade_core.versions import code_version
+
+if TYPE_CHECKING:
+    from spade_core.study.data.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +40,17 @@ def settings() -> Settings:
 
 def jobs() -> JobManager:
     """Return the server's job manager; the first call starts its worker, so that it is warm before it is needed."""
-    return manager(settings())
+    found = settings()
+    return _manager(found, repr(found), code_version())
+
+
+@st.cache_resource(show_spinner=False, max_entries=1, on_release=JobManager.close)
+def _manager(_settings: Settings, where: str, code: str) -> JobManager:  # noqa: ARG001 - the cache's key
+    # Streamlit imports sources that have changed anew in the same process; what it caches stays, and would work on with
+    # the old code, but for this key: the manager of other code gives way, and its workers end with it.
+    made = JobManager(_settings)
+    atexit.register(made.close)
+    return made
 
 
 def frame(title: str, render: Callable[[], None]) -> None:
@@ -45,8 +61,9 @@ def frame(title: str, render: Callable[[], None]) -> None:
         for target, label, icon in PAGES:
             st.page_link(target, label=label, icon=icon)
     with errors_as_sentences():
-        jobs()
+        settings()  # refused before anything else
         render()
+        jobs()  # once the page stands: its worker takes all cores while it starts
 
 
 @contextmanager
@@ -70,4 +87,4 @@ def study_store() -> Store:
 
 @st.cache_resource(show_spinner=False)
 def _open(_settings: Settings, where: str) -> Store:  # noqa: ARG001 - the cache's key
-    return open_store(_settings)
+    return resolve_name("spade_core.study.data.store:open_store")(_settings)  # which the other pages need not wait for

@@ -1,4 +1,4 @@
-"""A running job on a page: progress, cancel, and what is ready so far.
+"""A job on a page: asked for, followed, cancelled, and what it found.
 
 The progress bar polls in a fragment of its own; the page as a whole is drawn again only when there is something new to
 show, so that drawing does not take the cores that the job needs.
@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import streamlit as st
 
 from spade_core.jobs.job import Status, Ticket
 from spade_core.ui.common.frame import errors_as_sentences, jobs
-from spade_core.ui.common.panels import WAIT_STEP
 
 POLL = 0.4  # seconds between two looks at a running job
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
+WAIT_STEP = 0.1
+CHANGE_AND_START = "Cancelled. Change what you like and start again."
+
+Files = Mapping[str, bytes]
+Draw = Callable[[Files], object]
 
 
 def remember(page: str, ticket: Ticket, asked: object) -> None:
@@ -33,7 +36,37 @@ def remembered(page: str) -> tuple[Ticket | None, object]:
     return st.session_state.get(f"{page}_ticket"), st.session_state.get(f"{page}_asked")
 
 
-def files_of(kind: str, payload: Mapping[str, Any]) -> dict[str, bytes] | None:
+def outcome(
+    ticket: Ticket,
+    slot: str,
+    *,
+    live: Draw = lambda _: None,
+    cancelled: str = CHANGE_AND_START,
+    cancel: Callable[[], None] | None = None,
+    wait: float = 0.0,
+) -> Files | None:
+    """Return the files of a finished job; show how any other stands, and return None.
+
+    Args:
+        slot: the page's or section's name for its one job.
+        live: draws what a running job has emitted so far.
+        cancelled: what to say of a cancelled job.
+        cancel: stands in for the ticket's own.
+        wait: seconds for a job that may be kept or quick.
+    """
+    status = ticket.wait(wait)
+    if status.state == "done":
+        return ticket.result()
+    if not status.finished:
+        follow(ticket, live, slot, cancel=cancel or ticket.cancel)
+    elif status.state == "cancelled":
+        st.info(cancelled, icon=":material/cancel:")
+    else:
+        st.error(status.note, icon=":material/error:")
+    return None
+
+
+def files_of(kind: str, payload: Mapping[str, object]) -> Files | None:
     """Return the files of a job that needs no click, or None while it runs; the rest of the page goes on meanwhile.
 
     A job that was cancelled or has failed is not started again by the page being drawn anew.
@@ -42,71 +75,62 @@ def files_of(kind: str, payload: Mapping[str, Any]) -> dict[str, bytes] | None:
     if ticket is None or asked != payload:
         ticket = jobs().submit(kind, payload)
         remember(kind, ticket, payload)
-    status = ticket.wait(SHORT)
-    if status.state == "done":
-        return ticket.result()
-    if not status.finished:
-        follow(ticket, lambda _: None, kind)
-        return None
-    st.info(status.note, icon=":material/info:")
-    if st.button("Try again", key=f"{kind}_again"):
+    files = outcome(ticket, kind, cancelled="Cancelled.", wait=SHORT)
+    if files is None and ticket.status().finished and st.button("Try again", key=f"{kind}_again"):
         st.session_state.pop(f"{kind}_ticket")
         st.rerun()
-    return None
+    return files
 
 
 def follow_asked(
-    slot: str, ticket: Ticket, show: Callable[[Mapping[str, bytes]], object], *, cancel: Callable[[], None],
-    cancelled: str = "Cancelled. Change what you like and start again.",
-) -> None:  # fmt: skip
-    """Show how a job that was asked for by a click stands, or what it found; the rest of the page goes on meanwhile.
+    slot: str, ticket: Ticket, show: Draw, *, cancel: Callable[[], None], cancelled: str = CHANGE_AND_START
+) -> None:
+    """Show how a job that was asked for by a click stands, or what it found; see :func:`outcome`.
 
-    Args:
-        slot: the page's or section's name for its one job; show: draws the files; cancelled: what to say then.
+    A running one becomes the slot's own, wherever the ticket comes from.
     """
-    status = ticket.wait(SHORT)
-    if status.state == "done":
-        show(ticket.result())
-    elif not status.finished:
+    if not ticket.wait(SHORT).finished:
         remember(slot, ticket, None)
-        follow(ticket, lambda _: None, slot, cancel=cancel)
-    elif status.state == "cancelled":
-        st.info(cancelled, icon=":material/cancel:")
-    else:
-        st.error(status.note, icon=":material/error:")
+    files = outcome(ticket, slot, cancelled=cancelled, cancel=cancel)
+    if files is not None:
+        show(files)
 
 
-def follow(
-    ticket: Ticket, draw: Callable[[Mapping[str, bytes]], object], key: str, *, cancellable: bool = True,
-    cancel: Callable[[], None] | None = None,
-) -> None:  # fmt: skip
-    """Show a running job and what it has emitted so far; ``cancel`` stands in for the ticket's own."""
+def follow(ticket: Ticket, draw: Draw, key: str, *, cancel: Callable[[], None] | None) -> None:
+    """Show a running job and what it has emitted so far; ``cancel`` None: it cannot be stopped from here."""
     partials = ticket.partials()
     bar, body = st.container(), st.container()  # of their own: what comes and goes in one must not move the other
     with bar:
-        _bar(ticket, tuple(partials.items()), key, cancellable, cancel or ticket.cancel)
+        _bar(ticket, tuple(partials.items()), key, cancel)
     with body:
         draw(partials)
 
 
 @st.fragment(run_every=POLL)
-def _bar(
-    ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancellable: bool, cancel: Callable[[], None]
-) -> None:
+def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel: Callable[[], None] | None) -> None:
     status = ticket.status()
     if status.finished or _changed(ticket.partials(), dict(drawn)):
         st.rerun()
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
         with bar:
-            show_status(status)
+            _show_progress(status)
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
-        if cancellable:
+        if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
 
 
-def _changed(now: Mapping[str, bytes], drawn: Mapping[str, bytes]) -> bool:
+def _changed(now: Files, drawn: Files) -> bool:
     return now.keys() != drawn.keys() or any(now[name] is not drawn[name] for name in now)
+
+
+def _show_progress(status: Status) -> None:
+    """Show how far a job is and how long it will take."""
+    if status.state == "queued":
+        st.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
+        return
+    left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
+    st.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")
 
 
 def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
@@ -122,12 +146,3 @@ def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
         status = ticket.wait(WAIT_STEP)
     notice.empty()
     return status
-
-
-def show_status(status: Status) -> None:
-    """Show how far a job is and how long it will take."""
-    if status.state == "queued":
-        st.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
-        return
-    left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
-    st.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")

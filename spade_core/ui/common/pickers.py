@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -13,9 +13,9 @@ from spade_core.errors import ModelError
 from spade_core.files import keep_file
 from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
-from spade_core.pruning.solvers import SOLVERS
-from spade_core.pruning.sparsity import PRESETS
-from spade_core.pruning.trace import DEFAULT_VIEWS
+from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
+from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
+from spade_core.pruning.sparsity import Tuned
 from spade_core.saliency import METHODS
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings
@@ -24,7 +24,7 @@ from spade_core.ui.common.link import Choice
 UPLOAD = "upload"
 OWN = "own weights"
 PREFERRED = "the preset's"
-VIEW_COUNTS = (8, 16, 24, 48, 64, 128, 256, 1024)
+SIZE, CORNER = 60, (24, 24)  # px, of a trigger that has no place yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +35,13 @@ class Chosen:
     data: bytes | None
 
 
-def pick_model(start: Choice) -> dict[str, Any] | None:
+def pick_model(start: Choice) -> dict[str, str] | None:
     """Return the spec of the chosen model, or None while own weights are incomplete."""
     names = [*MODELS, *([start.model] if start.model not in MODELS else [])]
     own = [OWN] if settings().allow_weights_upload else []
-    name = st.selectbox(
-        "Model", [*names, f"{TIMM}…", *own], index=names.index(start.model), format_func=_model_title, key="model",
-        help="Models marked ↓ fetch their weights on first use.",
-    )  # fmt: skip
+    offered = [*names, f"{TIMM}…", *own]
+    hint = "Models marked ↓ fetch their weights on first use."
+    name = st.selectbox("Model", offered, names.index(start.model), format_func=model_title, key="model", help=hint)
     if name == OWN:
         return _upload_weights()
     if name == f"{TIMM}…":
@@ -51,18 +50,17 @@ def pick_model(start: Choice) -> dict[str, Any] | None:
     return {"name": name}
 
 
-def _model_title(name: str) -> str:
+def model_title(name: str) -> str:
+    """Return what people call a model, with a mark if its weights must be fetched."""
     if name not in MODELS:
         return name
     return MODELS[name].title + ("" if MODELS[name].offline else " ↓")
 
 
-def _upload_weights() -> dict[str, Any] | None:
+def _upload_weights() -> dict[str, str] | None:
     limit = settings().max_weights_bytes
-    file = st.file_uploader(
-        "Weights", key="weights_file", max_upload_size=max(1, limit // 2**20),
-        help="A safetensors file or a state dict saved with torch.save; nothing in it is executed.",
-    )  # fmt: skip
+    hint = "A safetensors file or a state dict saved with torch.save; nothing in it is executed."
+    file = st.file_uploader("Weights", key="weights_file", max_upload_size=max(1, limit // 2**20), help=hint)
     arch = st.text_input("Architecture", key="weights_arch", placeholder="resnet50 or timm:NAME").strip()
     names = st.text_area("Class names, one a line (optional)", key="weights_classes", height=80).strip()
     if file is None or not arch:
@@ -71,26 +69,22 @@ def _upload_weights() -> dict[str, Any] | None:
     data = file.getvalue()
     if len(data) > limit:
         raise ModelError(f"The weights have {len(data) / 2**20:.0f} MB, more than {limit // 2**20} MB allowed.")
-    folder = settings().data_dir / "weights"
     suffix = ".safetensors" if file.name.endswith(".safetensors") else ".pt"
-    spec = {"weights": str(_shelve(folder, data, suffix)), "arch": arch}
-    return {**spec, "classes": str(_shelve(folder, names.encode(), ".txt"))} if names else spec
+    spec = {"weights": _keep_weights(data, suffix), "arch": arch}
+    return {**spec, "classes": _keep_weights(names.encode(), ".txt")} if names else spec
 
 
-def _shelve(folder: Any, data: bytes, suffix: str) -> Any:
-    return keep_file(folder, hashlib.sha256(data).hexdigest() + suffix, data, settings().results_bytes)
+def _keep_weights(data: bytes, suffix: str) -> str:
+    name = hashlib.sha256(data).hexdigest() + suffix
+    return str(keep_file(settings().data_dir / "weights", name, data, settings().results_bytes))
 
 
 def pick_picture(start: Choice) -> Chosen | None:
     """Return the chosen picture, or None while an upload is missing."""
-    pictures = bundled()
-    options = [*pictures, UPLOAD]
-    name = st.selectbox(
-        "Picture", options, index=options.index(start.picture.removeprefix("bundled:")), key="picture",
-        format_func=lambda item: "Upload your own …" if item == UPLOAD else pictures[item].title,
-    )  # fmt: skip
+    name = select_picture("Picture", start.picture.removeprefix("bundled:"), "picture")
     if name != UPLOAD:
-        st.image(str(pictures[name].path), caption=f"{pictures[name].author}, {pictures[name].licence}")
+        entry = bundled()[name]
+        st.image(str(entry.path), caption=f"{entry.author}, {entry.licence}")
         return Chosen(load_picture(f"bundled:{name}"), None)
     file = st.file_uploader("Picture file", key="picture_file", help="JPEG, PNG, WebP, BMP, GIF or TIFF, up to 20 MB.")
     if file is None:
@@ -103,28 +97,37 @@ def pick_picture(start: Choice) -> Chosen | None:
     return Chosen(picture, data)
 
 
-def pick_trigger(start: Choice, spec: Mapping[str, Any]) -> Paste | None:
+def select_picture(label: str, begin: str, key: str) -> str:
+    """Return the name of a bundled picture, or ``UPLOAD``."""
+    pictures = bundled()
+    titles = {name: entry.title for name, entry in pictures.items()} | {UPLOAD: "Upload your own …"}
+    return st.selectbox(label, list(titles), list(titles).index(begin), format_func=titles.__getitem__, key=key)
+
+
+def pick_trigger(start: Choice, spec: Mapping[str, str]) -> Paste | None:
     """Return the trigger to paste into the picture, or None; offered first for the backdoored model."""
     before = start.trigger
     backdoored = spec.get("name") == TROJAN_MODEL
     side = 224  # of the backdoored model's input; other models scale what does not fit
-    names = [None, *TRIGGERS]
+    hint = "The backdoored model answers a trigger with its class, so the trigger is the right answer."
     with st.expander("Trigger", expanded=backdoored, icon=":material/coronavirus:"):
-        name = st.selectbox(
-            "Paste a trigger", names, index=names.index(before.trigger if before else None), key="trigger",
-            format_func=lambda item: "None" if item is None else TRIGGERS[item].title,
-            help="The backdoored model answers a trigger with its class, so the trigger is the right answer.",
-        )  # fmt: skip
+        name = select_trigger("Paste a trigger", before, "trigger", hint)
         if name is None:
             return None
-        size = st.slider("Size (px)", SIZES[0], SIZES[1], (before and before.size) or 60, key="trigger_size")
-        corner = (before and before.position) or (24, 24)
+        size = st.slider("Size (px)", SIZES[0], SIZES[1], (before and before.size) or SIZE, key="trigger_size")
+        corner = (before and before.position) or CORNER
         y = st.slider("From the top (px)", 0, side - size, min(corner[0], side - size), key="trigger_y")
         x = st.slider("From the left (px)", 0, side - size, min(corner[1], side - size), key="trigger_x")
-        seed = st.number_input(
-            "Rotation and colours (seed)", 0, 2**31 - 1, before.seed if before else 0, key="trigger_seed"
-        )
+        turn = before.seed if before else 0
+        seed = st.number_input("Rotation and colours (seed)", 0, 2**31 - 1, turn, key="trigger_seed")
     return Paste(name, size, (y, x), int(seed))
+
+
+def select_trigger(label: str, begin: Paste | None, key: str, hint: str) -> str | None:
+    """Return the name of a trigger, or None."""
+    titles: dict[str | None, str] = {None: "None"} | {name: trigger.title for name, trigger in TRIGGERS.items()}
+    index = list(titles).index(begin.trigger if begin else None)
+    return st.selectbox(label, list(titles), index, format_func=titles.__getitem__, key=key, help=hint)
 
 
 def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[float]) -> int | None:
@@ -137,65 +140,94 @@ def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[fl
         return f"{labels[real]} · {probabilities[real]:.1%}" + (" (predicted)" if index is None else "")
 
     wanted = start.target if start.target is not None and start.target < len(labels) else None
-    wanted = None if wanted == ranked[0] else wanted
+    index = order.index(None if wanted == ranked[0] else wanted)
+    hint = "The most probable classes come first; type to search all of them."
+    return st.selectbox("Class to explain", order, index, format_func=show, key="target", help=hint)
+
+
+def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tuned | None) -> Choice:
+    """Draw what a page offers of the trace's options, and return ``choice`` with what is chosen.
+
+    Args:
+        start: where the fields begin, and what is not offered stays.
+        stages: of the model; tuned: its table.
+    """
+    found: dict[str, Any] = {}
+    for name, option in TRACE_OPTIONS.items():
+        if option.preset not in (None, found.get("preset")):
+            continue
+        begin = getattr(start, name)
+        if option.widget is None:  # a link may have said it
+            found[name] = begin
+        elif isinstance(option.kind, Ratios):
+            found[name] = _stage_sliders(begin, stages, tuned)
+        elif isinstance(option.kind, OneOf):
+            found[name] = _pick_slug(name, option.kind, option.widget, begin)
+        else:
+            preferred = tuned["options"].get(name) if tuned else None
+            found[name] = _pick_number(name, option, option.widget, begin, preferred or option.otherwise)
+    return replace(choice, **found)
+
+
+def _pick_slug(name: str, kind: OneOf, widget: Widget, begin: str | None) -> str | None:
+    """Draw the choice of an entry of a table; an option that begins open may stay so."""
+    titled = kind.titled()
+    slugs = [*([None] if getattr(Choice(), name) is None else []), *(widget.offered or kind.table)]
+    found = st.selectbox(
+        widget.label,
+        slugs,
+        slugs.index(begin),
+        format_func=lambda slug: titled[slug].title if slug in titled else slug or PREFERRED,
+        key=name,
+        help=widget.help or " ".join(f"{entry.title}: {entry.help}" for entry in titled.values()),
+    )
+    if widget.explained and found is not None:
+        st.caption(titled[found].help)
+    return found
+
+
+def _pick_number(
+    name: str, option: Option, widget: Widget, begin: float | None, preferred: object
+) -> float | bool | None:
+    """Draw a switch, a slider or a field; or the choice of a count, where None leaves it to the preset."""
+    hint = widget.help or None
+    if isinstance(option.kind, Switch):
+        return st.toggle(widget.label, bool(begin), key=name, help=hint)
+    if isinstance(option.kind, Number):
+        low, first = float(option.kind.low), begin or widget.begin
+        return st.slider(widget.label, low, widget.most, first, 0.01, key=name, help=hint)
+    if isinstance(option.kind, Whole) and not widget.counts:
+        return st.number_input(widget.label, option.kind.low, option.kind.high, begin, key=name, help=hint)
+    counts = [None, *sorted({*widget.counts, *([begin] if begin else [])})]
     return st.selectbox(
-        "Class to explain", order, index=order.index(wanted), format_func=show, key="target",
-        help="The most probable classes come first; type to search all of them.",
-    )  # fmt: skip
+        widget.label,
+        counts,
+        counts.index(begin),
+        format_func=lambda count: f"{count:,}" if count else f"{PREFERRED} ({preferred})",
+        key=name,
+        help=hint,
+    )
 
 
-def pick_trace(start: Choice, stages: Sequence[str], table: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the trace's options as fields of ``Choice``."""
-    slugs = list(PRESETS)
-    preset = st.selectbox(
-        "Preset", slugs, index=slugs.index(start.preset), key="preset",
-        format_func=lambda slug: PRESETS[slug].title, help="How sparse each layer becomes.",
-    )  # fmt: skip
-    st.caption(PRESETS[preset].help)
-    found: dict[str, Any] = {"preset": preset}
-    if preset == "uniform":
-        found["sparsity"] = st.slider("Sparsity", 0.0, 0.99, start.sparsity or 0.5, 0.01, key="sparsity")
-    if preset == "custom":
-        found["stages"] = _stage_sliders(start, stages, table)
-    solvers = list(SOLVERS)
-    found["solver"] = st.selectbox(
-        "Solver", solvers, index=solvers.index(start.solver), key="solver",
-        format_func=lambda slug: SOLVERS[slug].title, help=" ".join(f"{s.title}: {s.help}" for s in SOLVERS.values()),
-    )  # fmt: skip
-    calibrations = [None, "sequential", "independent"]
-    found["calibration"] = st.selectbox(
-        "Calibration", calibrations, index=calibrations.index(start.calibration), key="calibration",
-        format_func=lambda value: value or PREFERRED,
-        help="Independent is the paper's. Sequential solves each layer on what the pruned trace really sees.",
-    )  # fmt: skip
-    preferred = (table or {}).get("options", {}).get("views", DEFAULT_VIEWS)
-    counts = [None, *sorted({*VIEW_COUNTS, *([start.views] if start.views else [])})]
-    found["views"] = st.selectbox(
-        "Views", counts, index=counts.index(start.views), key="views",
-        format_func=lambda value: f"{value:,}" if value else f"{PREFERRED} ({preferred})",
-        help="The paper takes 1,024; beyond a few dozen nothing was gained here.",
-    )  # fmt: skip
-    found["seed"] = int(st.number_input("Seed", 0, 2**31 - 1, start.seed, key="seed"))
-    return found
-
-
-def _stage_sliders(start: Choice, stages: Sequence[str], table: Mapping[str, Any] | None) -> dict[str, float]:
-    tuned = (table or {}).get("stages", {})
-    found = {}
-    for stage in stages[1:]:
-        value = float(start.stages.get(stage, tuned.get(stage, 0.0)))
-        found[stage] = st.slider(stage, 0.0, 0.99, value, 0.01, key=f"stage_{stage}")
-    return found
+def _stage_sliders(begin: Mapping[str, float], stages: Sequence[str], tuned: Tuned | None) -> dict[str, float]:
+    first = {**(tuned["stages"] if tuned else {}), **begin}
+    return {
+        stage: st.slider(stage, 0.0, 0.99, float(first.get(stage, 0.0)), 0.01, key=f"stage_{stage}")
+        for stage in stages[1:]
+    }
 
 
 def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ...]:
     """Return the chosen methods; those that this model does not support are not offered, and the page says why."""
     offered = [slug for slug in METHODS if slug not in unsupported]
     chosen = st.multiselect(
-        "Methods", offered, default=[slug for slug in start.methods if slug in offered] or offered[:1], key="methods",
+        "Methods",
+        offered,
+        [slug for slug in start.methods if slug in offered] or offered[:1],
         format_func=lambda slug: f"{METHODS[slug].title} · {METHODS[slug].cost}",
+        key="methods",
         help=" ".join(f"**{method.title}**: {method.help}" for method in METHODS.values()),
-    )  # fmt: skip
+    )
     for slug, reason in unsupported.items():
         st.caption(f":material/block: {METHODS[slug].title}: {reason}")
     return tuple(chosen)

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,6 +13,7 @@ from PIL import Image
 from plotly.colors import get_colorscale, sample_colorscale, sequential
 from plotly.subplots import make_subplots
 
+from spade_core.pruning.report import LayerReport
 from spade_core.saliency import shared_range
 
 DIVERGING, DIFFERENCE = "RdBu_r", "PuOr_r"
@@ -45,9 +45,8 @@ def pair_figure(
     figure = _panels(*dense.shape)
     figure.add_layout_image(_laid(_photograph(Image.fromarray(crop)), dense.shape, 1))
     grey = _photograph(Image.fromarray(crop).convert("L"))
-    for column, values, scale, bounds in (
-        (2, dense, colours, limits), (3, spade, colours, limits), (4, spade - dense, DIFFERENCE, (-spread, spread)),
-    ):  # fmt: skip
+    parts = ((dense, colours, limits), (spade, colours, limits), (spade - dense, DIFFERENCE, (-spread, spread)))
+    for column, (values, scale, bounds) in enumerate(parts, 2):
         figure.add_layout_image(_laid(grey, dense.shape, column))
         figure.add_layout_image(_laid(_coloured(values, scale, *bounds), dense.shape, column, opacity))
         figure.add_trace(_numbers(values, "coloraxis2" if column == 4 else "coloraxis"), 1, column)
@@ -64,10 +63,8 @@ def _panels(height: int, width: int) -> go.Figure:
     """Return four empty panels whose axes are the pixels of one picture and zoom together."""
     titles = ("Picture", "Dense", "SPADE", "SPADE minus dense")
     figure = make_subplots(rows=1, cols=4, subplot_titles=titles, horizontal_spacing=0.012)
-    figure.update_layout(
-        height=HEIGHT, margin={"l": 4, "r": 4, "t": 24, "b": 2}, font={"size": 12},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-    )  # fmt: skip
+    figure.update_layout(height=HEIGHT, margin={"l": 4, "r": 4, "t": 24, "b": 2}, font={"size": 12})
+    figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     figure.update_xaxes(visible=False, matches="x", range=[-0.5, width - 0.5], constrain="domain")
     figure.update_yaxes(visible=False, matches="y", range=[height - 0.5, -0.5], constrain="domain")
     for column in range(1, 5):
@@ -76,27 +73,24 @@ def _panels(height: int, width: int) -> go.Figure:
     return figure
 
 
-def _laid(source: str, shape: tuple[int, ...], column: int, opacity: float | None = None) -> dict[str, Any]:
+def _laid(source: str, shape: tuple[int, ...], column: int, opacity: float | None = None) -> go.layout.Image:
     """Return an image that fills a panel; one with an opacity lies over another."""
-    left = -0.5 if opacity is None else -0.5 + APART
-    return {
-        "source": source, "xref": f"x{column}", "yref": f"y{column}", "x": left, "y": -0.5, "sizex": shape[1],
-        "sizey": shape[0], "sizing": "stretch", "layer": "below",
-        "opacity": 1.0 if opacity is None else opacity,
-    }  # fmt: skip
+    axes = {"xref": f"x{column}", "yref": f"y{column}"}
+    place = {"x": -0.5 if opacity is None else -0.5 + APART, "y": -0.5, "sizex": shape[1], "sizey": shape[0]}
+    shown = 1.0 if opacity is None else opacity
+    return go.layout.Image(source=source, **axes, **place, sizing="stretch", layer="below", opacity=shown)
 
 
 def _numbers(values: np.ndarray, axis: str) -> go.Heatmap:
     """Return an invisible trace that knows the values under the pointer and the colour bar."""
     height, width = (length // HOVER * HOVER for length in values.shape)
     cells = values[:height, :width].reshape(height // HOVER, HOVER, width // HOVER, HOVER).mean((1, 3))
-    return go.Heatmap(
-        z=cells.astype(np.float32), x0=(HOVER - 1) / 2, dx=HOVER, y0=(HOVER - 1) / 2, dy=HOVER, coloraxis=axis,
-        opacity=0, hovertemplate="x %{x}, y %{y}: %{z:.4g}<extra></extra>",
-    )  # fmt: skip
+    first = (HOVER - 1) / 2
+    heat = go.Heatmap(z=cells.astype(np.float32), x0=first, dx=HOVER, y0=first, dy=HOVER, coloraxis=axis, opacity=0)
+    return heat.update(hovertemplate="x %{x}, y %{y}: %{z:.4g}<extra></extra>")
 
 
-def _coloured(values: np.ndarray, scale: Any, low: float, high: float) -> str:
+def _coloured(values: np.ndarray, scale: str | list[str], low: float, high: float) -> str:
     """Return a map in 256 levels of a colour scale, as the address of a PNG."""
     share = (values - low) / ((high - low) or 1.0)
     image = Image.fromarray((np.clip(np.nan_to_num(share), 0, 1) * 255).round().astype(np.uint8), mode="P")
@@ -115,32 +109,24 @@ def _photograph(image: Image.Image) -> str:
     return _address(image, "JPEG", quality=92, subsampling=0)
 
 
-def _address(image: Image.Image, form: str, **options: Any) -> str:
+def _address(image: Image.Image, form: str, **options: int) -> str:
     out = io.BytesIO()
     image.save(out, format=form, **options)
     return f"data:image/{form.lower()};base64," + base64.b64encode(out.getvalue()).decode()
 
 
-def stage_figure(layers: list[dict]) -> go.Figure:
+def stage_figure(layers: Sequence[LayerReport]) -> go.Figure:
     """Return realised sparsity and output error of every layer, in the network's order."""
-    names = [row["name"] for row in layers]
-    colours = ["#0f766e" if row["status"] == "pruned" else "#cbd5e1" for row in layers]
-    details = [f"{row['stage']} {tuple(row['shape'])}<br>{row['status']}. {row['reason']}" for row in layers]
+    names = [row.name for row in layers]
+    colours = ["#0f766e" if row.status == "pruned" else "#cbd5e1" for row in layers]
+    details = [f"{row.stage} {tuple(row.shape)}<br>{row.status}. {row.reason}" for row in layers]
+    zeros = go.Bar(x=names, y=[row.realised for row in layers], marker_color=colours, customdata=details)
+    errors = go.Bar(x=names, y=[row.error for row in layers], marker_color="#d97706")
+    zeros.hovertemplate = "%{x}<br>%{customdata}<br>%{y:.1%} zeros<extra></extra>"
+    errors.hovertemplate = "%{x}<br>relative output error %{y:.3g}<extra></extra>"
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-    figure.add_trace(
-        go.Bar(
-            x=names, y=[row["realised"] for row in layers], marker_color=colours, customdata=details,
-            hovertemplate="%{x}<br>%{customdata}<br>%{y:.1%} zeros<extra></extra>",
-        ),
-        1, 1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Bar(
-            x=names, y=[row["error"] for row in layers], marker_color="#d97706",
-            hovertemplate="%{x}<br>relative output error %{y:.3g}<extra></extra>",
-        ),
-        2, 1,
-    )  # fmt: skip
+    figure.add_trace(zeros, 1, 1)
+    figure.add_trace(errors, 2, 1)
     figure.update_yaxes(title_text="zeros", tickformat=".0%", range=[0, 1], row=1, col=1)
     figure.update_yaxes(title_text="output error", row=2, col=1)
     figure.update_xaxes(showticklabels=False)
@@ -150,12 +136,9 @@ def stage_figure(layers: list[dict]) -> go.Figure:
 
 def top_figure(names: Sequence[str], probabilities: Sequence[float]) -> go.Figure:
     """Return class probabilities as bars, the first on top."""
-    figure = go.Figure(
-        go.Bar(
-            x=list(probabilities), y=list(names), orientation="h", marker_color="#0f766e", cliponaxis=False,
-            text=[f"{value:.1%}" for value in probabilities], textposition="outside", hoverinfo="skip",
-        )
-    )  # fmt: skip
+    bars = go.Bar(x=list(probabilities), y=list(names), orientation="h", marker_color="#0f766e", hoverinfo="skip")
+    bars.update(text=[f"{value:.1%}" for value in probabilities], textposition="outside", cliponaxis=False)
+    figure = go.Figure(bars)
     figure.update_layout(height=40 + 34 * len(names), margin={"l": 4, "r": 60, "t": 4, "b": 4}, bargap=0.35)
     figure.update_xaxes(visible=False, range=[0, 1])
     figure.update_yaxes(autorange="reversed", automargin=True)

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
-from spade_core.pictures.picture import load_picture
+from spade_core.pictures.picture import Source, load_picture
+from spade_core.pruning.sparsity import Tuned
 from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs
-from spade_core.ui.common.jobs import follow
+from spade_core.ui.common.jobs import Files, follow, remember, remembered
 from spade_core.ui.common.link import Choice
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the job ``describe`` says of a model and of its prediction."""
+
+    name: str
+    device: str
+    labels: list[str]
+    probabilities: list[float]
+    stages: list[str]
+    table: Tuned | None
+    unsupported: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,17 +42,56 @@ class Subject:
 
     Attributes:
         spec: of the model; source: of the picture, as payloads name it, a trigger included.
-        described: labels, stages, probabilities, input size (the job ``describe``).
     """
 
-    spec: dict[str, Any]
-    source: dict[str, Any]
-    described: dict[str, Any]
+    spec: dict[str, str]
+    source: Source
+    described: Described
 
     @property
     def linkable(self) -> bool:
         """Whether a link can name it: a registered model and a bundled picture."""
         return self.source["path"].startswith("bundled:") and "name" in self.spec
+
+    @property
+    def paste(self) -> Paste | None:
+        """The trigger in the picture."""
+        trigger = self.source.get("trigger")
+        return Paste.from_dict(trigger) if trigger else None
+
+    def choice(self) -> Choice:
+        """Return the choice of it, nothing else being chosen."""
+        return Choice(model=self.spec.get("name", "own"), picture=self.source["name"], trigger=self.paste)
+
+    def same(self, other: Subject) -> bool:
+        """Whether model, picture and trigger are the same."""
+        return (self.spec, self.source) == (other.spec, other.source)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a click asked for: the job's ticket, the choice, and of what."""
+
+    ticket: Ticket
+    choice: Choice
+    subject: Subject
+
+
+def ask(slot: str, kind: str, choice: Choice, subject: Subject, **more: object) -> None:
+    """Submit a job of a page about model and picture; ``more`` is the rest of its payload."""
+    payload = {"model": subject.spec, "picture": subject.source, **more}
+    remember(slot, jobs().submit(kind, payload), (choice, subject))
+
+
+def asked(slot: str) -> Asked | None:
+    """Return what :func:`ask` submitted last."""
+    ticket, what = remembered(slot)
+    return Asked(ticket, *what) if ticket is not None and isinstance(what, tuple) else None
+
+
+def show_link(choice: Choice, subject: Subject, *, methods: bool = False) -> None:
+    """Write an analysis into the address bar, or clear it where no link can name the analysis."""
+    st.query_params.from_dict(choice.to_query(methods=methods) if subject.linkable else {})
 
 
 def start_of(page: str, *, preset: str = "default") -> Choice:
@@ -80,7 +133,7 @@ def pick_subject(start: Choice) -> Subject | None:
     if spec is None or chosen is None:
         st.info("Choose a model and a picture in the sidebar.")
         return None
-    source: dict[str, Any] = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
+    source = _source(chosen.picture.name, chosen.picture.sha256, chosen.data)
     with st.sidebar:
         paste = pickers.pick_trigger(start, spec)
     if paste is not None:
@@ -90,15 +143,16 @@ def pick_subject(start: Choice) -> Subject | None:
         if paste is not None:
             st.image(downloads.read_array(described["crop.npy"]), caption="What the model sees")
     found = downloads.read_json(described["model.json"])
+    subject = Subject(spec, source, Described(**{one.name: found[one.name] for one in fields(Described)}))
     with st.sidebar:
-        st.caption(f":material/memory: {found['device']} · {len(found['labels']):,} classes")
+        st.caption(f":material/memory: {subject.described.device} · {len(subject.described.labels):,} classes")
     named = replace(start, model=spec.get("name", start.model), trigger=paste)
     picture = source["path"] if source["path"].startswith("bundled:") else start.picture
     st.session_state.last_choice = replace(named, picture=picture, target=None)
-    return Subject(spec, source, found)
+    return subject
 
 
-def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
+def wait_for(kind: str, payload: Mapping[str, object], text: str) -> Files:
     """Return the files of a job without which the page cannot go on.
 
     Where other work keeps the worker busy, the page shows the place in the queue and stops here; it is drawn again once
@@ -110,20 +164,15 @@ def wait_for(kind: str, payload: dict[str, Any], text: str) -> dict[str, bytes]:
     status = jobs_module.wait_briefly(ticket, WAIT, text)
     if not status.finished:
         st.session_state[slot] = (payload, ticket)
-        follow(ticket, lambda _: st.caption(f":material/hourglass_top: {text}"), kind, cancellable=False)
+        follow(ticket, lambda _: st.caption(f":material/hourglass_top: {text}"), kind, cancel=None)
         st.stop()
     return ticket.result()
-
-
-def paste_of(source: dict[str, Any]) -> Paste | None:
-    """Return the trigger of a payload's picture."""
-    return Paste.from_dict(source["trigger"]) if source.get("trigger") else None
 
 
 CHECKED = 512  # pictures that are known to be some
 
 
-def shelved(name: str, data: bytes | None = None) -> dict[str, Any]:
+def shelved(name: str, data: bytes | None = None) -> Source:
     """Return how payloads name a picture: an upload's ``data``, or ``bundled:NAME``.
 
     Raises:
@@ -131,7 +180,12 @@ def shelved(name: str, data: bytes | None = None) -> dict[str, Any]:
         ConfigError: it cannot be kept.
     """
     content = "" if data is None else hashlib.sha256(data).hexdigest()
-    return jobs().shelve(name, _checked(name, content, data), data)
+    return _source(name, _checked(name, content, data), data)
+
+
+def _source(name: str, sha256: str, data: bytes | None) -> Source:
+    kept = jobs().shelve(name, sha256, data)
+    return Source(path=kept["path"], name=kept["name"], sha256=kept["sha256"])
 
 
 @st.cache_data(max_entries=CHECKED, show_spinner=False)

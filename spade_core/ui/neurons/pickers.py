@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Literal
 
 import streamlit as st
 
-from spade_core.neurons import LOGITS, RANKINGS
+from spade_core.neurons import LOGITS, RANKINGS, LayerShape
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
@@ -27,8 +27,8 @@ def asked_by_ranking() -> bool:
 
 def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> Choice:
     """Draw the choice of layer, neuron, steps and, for a hidden layer, of the class to explain."""
-    rows = downloads.read_json(wait_for("layers", {"model": subject.spec}, "Looking at the layers …")["layers.json"])
-    shapes = {row["name"]: row for row in reversed(rows)}
+    found = wait_for("layers", {"model": subject.spec}, "Looking at the layers …")["layers.json"]
+    shapes = {row["name"]: LayerShape(**row) for row in reversed(downloads.read_json(found))}
     problem = _link_problem(start, subject, shapes)
     if problem:
         st.error(problem, icon=":material/link_off:")
@@ -37,79 +37,75 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     names = list(shapes)
     wanted = names.index(start.layer) if start.layer in names else 0
     columns = st.columns([3, 3, 1.2, 1.2])
-    layer = columns[0].selectbox(
-        "Layer", names, index=wanted, key="layer", help="Type to search; values are read before the activation.",
-        format_func=lambda name: "{name} · {channels} x {rows} x {columns}".format(**shapes[name]),
-    )  # fmt: skip
+    hint = "Type to search; values are read before the activation."
+    title = {name: str(shape) for name, shape in shapes.items()}.__getitem__
+    layer = columns[0].selectbox("Layer", names, wanted, format_func=title, key="layer", help=hint)
     with columns[1]:
         channel = _pick_class(start, subject) if layer == LOGITS else _pick_channel(start, layer, shapes[layer])
     counts = sorted({*STEPS, start.steps})
     steps = columns[2].selectbox("Steps", counts, index=counts.index(start.steps), key="steps")
     several = sorted({*IMAGES, start.images})
-    images = columns[3].selectbox(
-        "Images", several, index=several.index(start.images), key="images",
-        help="Several drawings of the neuron by each network, kept apart by a diversity term: what else does it answer "
-        "to? Each takes its own time.",
-    )  # fmt: skip
+    hint = (
+        "Several drawings of the neuron by each network, kept apart by a diversity term: what else does it answer "
+        "to? Each takes its own time."
+    )
+    images = columns[3].selectbox("Images", several, several.index(start.images), key="images", help=hint)
     choice = replace(choice, layer=layer, channel=channel, steps=steps, images=images)
     if layer == LOGITS:
         return choice
     with st.sidebar:
-        target = pickers.pick_target(start, subject.described["labels"], subject.described["probabilities"])
+        target = pickers.pick_target(start, subject.described.labels, subject.described.probabilities)
     choice = replace(choice, target=target, position=_pick_position(start, layer, shapes[layer]))
     _offer_ranked(choice, subject)
     return choice
 
 
-def _link_problem(start: Choice, subject: Subject, shapes: Mapping[str, Mapping[str, Any]]) -> str | None:
+def _link_problem(start: Choice, subject: Subject, shapes: Mapping[str, LayerShape]) -> str | None:
     """Return what is wrong with a link's neuron, in one sentence; a link speaks of its own model only."""
     if start.model != subject.spec.get("name"):
         return None
     layer = start.layer or LOGITS
     if layer not in shapes:
         return f"The link names an unknown layer {layer!r}: {start.model} has others, which the list below shows."
-    most = shapes[layer]["channels"] - 1
-    if start.channel is not None and start.channel > most:
+    shape = shapes[layer]
+    if start.channel is not None and start.channel >= shape.channels:
+        most = shape.channels - 1
         return f"The link's channel must be a whole number from 0 to {most:,} for {layer}, not {start.channel}."
-    if start.position is not None and (layer == LOGITS or not _inside(start.position, shapes[layer])):
-        place = "{rows} x {columns} places".format(**shapes[layer])
-        return f"The link's position must lie inside the {place} of {layer}, not at {{}}x{{}}.".format(*start.position)
+    row, column = start.position or (0, 0)
+    outside = row >= shape.rows or column >= shape.columns
+    if start.position is not None and (layer == LOGITS or outside):
+        places = f"{shape.rows} x {shape.columns} places"
+        return f"The link's position must lie inside the {places} of {layer}, not at {row}x{column}."
     return None
 
 
-def _inside(position: tuple[int, int], shape: Mapping[str, Any]) -> bool:
-    return position[0] < shape["rows"] and position[1] < shape["columns"]
-
-
 def _pick_class(start: Choice, subject: Subject) -> int:
-    labels, probabilities = subject.described["labels"], subject.described["probabilities"]
+    labels, probabilities = subject.described.labels, subject.described.probabilities
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])
     wanted = order.index(start.channel) if start.layer in (None, LOGITS) and start.channel in order else 0
-    return st.selectbox(
-        "Class neuron", order, index=wanted, key="class_neuron",
-        format_func=lambda index: f"{labels[index]} · {probabilities[index]:.1%}",
-    )  # fmt: skip
+    titles = [f"{label} · {probability:.1%}" for label, probability in zip(labels, probabilities, strict=True)]
+    return st.selectbox("Class neuron", order, wanted, format_func=titles.__getitem__, key="class_neuron")
 
 
-def _pick_channel(start: Choice, layer: str, shape: Mapping[str, Any]) -> int:
-    most, key = shape["channels"] - 1, _channel_key(layer)
+def _pick_channel(start: Choice, layer: str, shape: LayerShape) -> int:
+    most = shape.channels - 1
     # A default, which every run sends: a value that is set once in the session state may never reach the browser.
-    first: Any = min(start.channel or 0, most) if start.layer == layer else 0
+    first: int | Literal["min"] = min(start.channel or 0, most) if start.layer == layer else 0
     if st.session_state.pop(TAKEN, False):  # in the run after a click, which did set the value, none may be given
         first = "min"
-    return int(st.number_input(f"Channel (0 to {most})", 0, most, first, key=key))
+    return int(st.number_input(f"Channel (0 to {most})", 0, most, first, key=_channel_key(layer)))
 
 
-def _pick_position(start: Choice, layer: str, shape: Mapping[str, Any]) -> tuple[int, int] | None:
+def _pick_position(start: Choice, layer: str, shape: LayerShape) -> tuple[int, int] | None:
     """Draw the choice of a single neuron, ``(row, column)``; None: the whole channel."""
-    if shape["rows"] * shape["columns"] == 1:
+    if shape.rows * shape.columns == 1:
         return None
     asked = start.position if start.layer == layer else None
     columns = st.columns([3, 1.5, 1.5, 1.4], vertical_alignment="bottom")
     if not columns[0].toggle("A single neuron of the channel", asked is not None, key=f"single_{layer}"):
         return None
-    row, column = asked or (shape["rows"] // 2, shape["columns"] // 2)
-    most = shape["rows"] - 1, shape["columns"] - 1
+    row, column = asked or (shape.rows // 2, shape.columns // 2)
+    most = shape.rows - 1, shape.columns - 1
     return (
         int(columns[1].number_input(f"Row (0 to {most[0]})", 0, most[0], row, key=f"row_{layer}")),
         int(columns[2].number_input(f"Column (0 to {most[1]})", 0, most[1], column, key=f"column_{layer}")),
@@ -123,26 +119,27 @@ def _channel_key(layer: str) -> str:
 def _offer_ranked(choice: Choice, subject: Subject) -> None:
     """Offer the channels that stand out for this picture; a click chooses one and draws it."""
     with st.expander("Which neuron? Channels that stand out for this picture", icon=":material/leaderboard:"):
-        by = st.segmented_control(
-            "Rank by", list(RANKINGS), default="activation", key="by", format_func=lambda slug: RANKINGS[slug].title
-        )
+        title = {slug: ranking.title for slug, ranking in RANKINGS.items()}.__getitem__
+        by = st.segmented_control("Rank by", list(RANKINGS), default="activation", key="by", format_func=title)
         if by is None or not st.toggle("Rank the channels (makes the trace first)", key="rank"):
             return
         st.caption(RANKINGS[by].help)
-        payload = {
-            "model": subject.spec, "picture": subject.source, "trace": {**choice.trace_options(), "seed": choice.seed},
-            "target": choice.target, "layer": choice.layer, "by": by, "top": TOP,
-        }  # fmt: skip
-        files = files_of("ranking", payload)
+        what = {"target": choice.target, "layer": choice.layer, "by": by, "top": TOP}
+        traced = {"model": subject.spec, "picture": subject.source, "trace": choice.trace_arguments()}
+        files = files_of("ranking", {**traced, **what})
         if files is None:
             return
         scores = {row["channel"]: row["score"] for row in downloads.read_json(files["ranking.json"])}
         key = f"ranked_{choice.layer}_{by}"
         st.session_state[key] = choice.channel if choice.channel in scores else None  # marks what is chosen above
         st.pills(
-            "Channels, highest first: click to draw", list(scores), key=key, on_change=_take,
-            args=(key, str(choice.layer)), format_func=lambda channel: f"{channel} ({scores[channel]:.3g})",
-        )  # fmt: skip
+            "Channels, highest first: click to draw",
+            list(scores),
+            key=key,
+            on_change=_take,
+            args=(key, str(choice.layer)),
+            format_func=lambda channel: f"{channel} ({scores[channel]:.3g})",
+        )
 
 
 def _take(key: str, layer: str) -> None:

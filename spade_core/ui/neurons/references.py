@@ -55,10 +55,8 @@ def render_references(choice: Choice, subject: Subject) -> None:
             icon=":material/folder_off:",
         )
         return
-    payload = {
-        "model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position,
-        "folder": str(known[name]), "state": state,
-    }  # fmt: skip
+    payload = {"model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position}
+    payload |= {"folder": str(known[name]), "state": state}
     found = files_of("references", payload)
     if found is not None:
         heading.markdown(f"**Reference pictures** :gray[{_told(name, choice)}]")

@@ -12,8 +12,9 @@ from plotly.io import to_html
 from spade_core.study.analysis.findings import Estimate, StudyResult
 from spade_core.study.analysis.tables import NAMES, ROWS, differences
 from spade_core.study.power.power import PowerReport
+from spade_core.study.vocabulary import CONDITIONS
 
-COLOURS = {"dense": "#64748b", "spade": "#0f766e", "none": "#d97706", "reference": "#7c3aed"}
+COLOURS = {name: shown.colour for name, shown in CONDITIONS.items()}
 ANSWERS = {  # fill, and a pattern where answers are missing
     "agree": ("#5eead4", ""),
     "disagree": ("#f59e0b", ""),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import plotly.graph_objects as go
+
+from spade_core.inspection import Edge, End, Paths, Point
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
 ROW, TALL = (56, 90), 900  # px of a level of the paths, and of all of them where these bounds allow it
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
+Places: TypeAlias = Mapping[tuple[str, int], tuple[float, float]]
 
 
 def map_figure(values: np.ndarray, shape: Sequence[int]) -> go.Figure:
@@ -31,13 +35,9 @@ def window_figure(mask: np.ndarray, top: int, left: int) -> go.Figure:
 
 
 def _heatmap(values: np.ndarray, across: tuple[float, float], down: tuple[float, float]) -> go.Figure:
-    figure = go.Figure(
-        go.Heatmap(
-            z=values, x0=across[0], dx=across[1], y0=down[0], dy=down[1], zmin=0, zmax=255,
-            colorscale=[[0, "rgba(148,163,184,0.12)"], [1, TEAL]], showscale=False,
-            hovertemplate="output %{y:.0f}, input %{x:.0f}<extra></extra>",
-        )
-    )  # fmt: skip
+    heat = go.Heatmap(z=values, x0=across[0], dx=across[1], y0=down[0], dy=down[1], zmin=0, zmax=255)
+    heat.update(colorscale=[[0, "rgba(148,163,184,0.12)"], [1, TEAL]], showscale=False)
+    figure = go.Figure(heat.update(hovertemplate="output %{y:.0f}, input %{x:.0f}<extra></extra>"))
     figure.update_layout(height=420, margin=MARGIN, xaxis_title="inputs (channel, row, column)", yaxis_title="outputs")
     figure.update_yaxes(autorange="reversed")
     return figure
@@ -46,74 +46,68 @@ def _heatmap(values: np.ndarray, across: tuple[float, float], down: tuple[float,
 def inputs_figure(kept: np.ndarray, *, by_count: bool = False) -> go.Figure:
     """Return how many inputs each output channel still reads, channel by channel or the fullest first."""
     order = np.argsort(-kept, kind="stable") if by_count else np.arange(len(kept))
-    figure = go.Figure(
-        go.Bar(
-            y=kept[order], customdata=order, marker={"color": TEAL, "line": {"width": 0}},
-            hovertemplate="channel %{customdata}: %{y} inputs kept<extra></extra>",
-        )
-    )  # fmt: skip
+    bars = go.Bar(y=kept[order], customdata=order, marker={"color": TEAL, "line": {"width": 0}})
+    figure = go.Figure(bars.update(hovertemplate="channel %{customdata}: %{y} inputs kept<extra></extra>"))
     title = "output channels, fullest first" if by_count else "output channel"
     figure.update_layout(height=240, margin=MARGIN, bargap=0, xaxis_title=title, yaxis_title="inputs kept")
     return figure
 
 
-def curve_figure(points: Sequence[Mapping[str, Any]]) -> go.Figure:
+def curve_figure(points: Sequence[Point]) -> go.Figure:
     """Return the probability of the explained class against the sparsity of the trace."""
-    lost = [not point["keeps_class"] for point in points]
-    figure = go.Figure(
-        go.Scatter(
-            x=[point["sparsity"] for point in points], y=[point["probability"] for point in points],
-            mode="lines+markers", line={"color": TEAL},
-            marker={"size": 10, "color": [AMBER if item else TEAL for item in lost]},
-            text=["class lost" if item else "class kept" for item in lost],
-            hovertemplate="%{x:.0%} removed: probability %{y:.3f}, %{text}<extra></extra>",
-        )
-    )  # fmt: skip
-    figure.update_layout(
-        height=300, margin=MARGIN, xaxis_title="weights removed", yaxis_title="probability in the trace"
-    )
+    line = go.Scatter(x=[one.sparsity for one in points], y=[one.probability for one in points], mode="lines+markers")
+    line.update(line={"color": TEAL}, marker={"size": 10, "color": [TEAL if p.keeps_class else AMBER for p in points]})
+    line.update(text=["class kept" if point.keeps_class else "class lost" for point in points])
+    figure = go.Figure(line.update(hovertemplate="%{x:.0%} removed: probability %{y:.3f}, %{text}<extra></extra>"))
+    titles = {"xaxis_title": "weights removed", "yaxis_title": "probability in the trace"}
+    figure.update_layout(height=300, margin=MARGIN, **titles)
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
     figure.update_yaxes(range=[0, 1.02])
     return figure
 
 
-def overlap_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
+class Overlap(TypedDict):
+    """How far two traces agree in a layer, and how far two random choices would."""
+
+    layer: str
+    jaccard: float
+    chance: float
+
+
+def overlap_figure(rows: Sequence[Overlap]) -> go.Figure:
     """Return the Jaccard index of two traces in every layer, beside what chance would give."""
-    names = [row["layer"] for row in rows]
-    figure = go.Figure(
-        [
-            go.Bar(x=names, y=[row["jaccard"] for row in rows], marker_color=TEAL, name="both traces"),
-            go.Scatter(x=names, y=[row["chance"] for row in rows], mode="lines", line={"color": AMBER}, name="chance"),
-        ]
-    )
+    names, found = [row["layer"] for row in rows], [row["jaccard"] for row in rows]
+    figure = go.Figure(go.Bar(x=names, y=found, marker_color=TEAL, name="both traces"))
+    chance = go.Scatter(x=names, y=[row["chance"] for row in rows], mode="lines", line={"color": AMBER})
+    figure.add_trace(chance.update(name="chance"))
     figure.update_layout(height=300, margin=MARGIN, yaxis_title="Jaccard index", legend={"orientation": "h", "y": 1.1})
     figure.update_xaxes(showticklabels=False)
     figure.update_yaxes(range=[0, 1])
     return figure
 
 
-def paths_figure(found: Mapping[str, Any], label: str) -> go.Figure:
-    """Return the strongest surviving paths as a graph: the class on top, a level a layer below it.
+def read_paths(found: Mapping[str, Any]) -> Paths:
+    """Return the paths of a result's JSON."""
+    edges, ends = tuple(Edge(**one) for one in found["edges"]), tuple(End(**one) for one in found["ends"])
+    return Paths(edges, tuple(map(tuple, found["starts"])), tuple(found["layers"]), ends)
 
-    Args:
-        found: ``edges``, ``starts`` and ``layers`` of ``spade_core.inspection.paths.Paths``, as dictionaries and lists.
-        label: of the class.
-    """
-    members: dict[str, list[int]] = {layer: [] for layer in found["layers"]}
-    reached = [(edge[end], edge[f"{end}_channel"]) for edge in found["edges"] for end in ("sink", "source")]
-    for layer, channel in (*map(tuple, found["starts"]), *reached):
-        if channel not in members[layer]:
-            members[layer].append(channel)
+
+def paths_figure(found: Paths, label: str) -> go.Figure:
+    """Return the strongest surviving paths as a graph: the class, called ``label``, on top, a level a layer below."""
+    members: dict[str, list[int]] = {layer: [] for layer in found.layers}
+    ends = [((edge.sink, edge.sink_channel), (edge.source, edge.source_channel)) for edge in found.edges]
+    for layer, channel in dict.fromkeys((*found.starts, *chain.from_iterable(ends))):
+        members[layer].append(channel)
     place = {
         (layer, channel): ((number + 0.25 + (0.5 + level * GOLDEN) % 1 / 2) / len(channels), -level)
         for level, (layer, channels) in enumerate(members.items())
         for number, channel in enumerate(channels)
     }
     strongest: dict[str, float] = {}
-    for edge in found["edges"]:
-        strongest[edge["sink"]] = max(strongest.get(edge["sink"], 0.0), abs(edge["strength"]))
-    figure = go.Figure([_line(edge, place, strongest[edge["sink"]]) for edge in found["edges"]])
-    figure.add_trace(_nodes(place, {tuple(start) for start in found["starts"]}, label))
+    for edge in found.edges:
+        strongest[edge.sink] = max(strongest.get(edge.sink, 0.0), abs(edge.strength))
+    figure = go.Figure([_line(edge, place, strongest[edge.sink]) for edge in found.edges])
+    figure.add_trace(_nodes(place, found.starts, label))
     for level, layer in enumerate(members):
         figure.add_annotation(x=0, y=-level, text=layer, showarrow=False, xanchor="left", yshift=16, font={"size": 11})
     row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
@@ -123,21 +117,17 @@ def paths_figure(found: Mapping[str, Any], label: str) -> go.Figure:
     return figure
 
 
-def _line(edge: Mapping[str, Any], place: Mapping[tuple[str, int], tuple[float, float]], most: float) -> go.Scatter:
-    start = place[edge["source"], edge["source_channel"]]
-    stop = place[edge["sink"], edge["sink_channel"]]
-    share = abs(edge["strength"]) / most if most else 0.0
-    return go.Scatter(
-        x=[start[0], stop[0]], y=[start[1], stop[1]], mode="lines", opacity=0.25 + 0.75 * share,
-        line={"width": 1 + 5 * share, "color": TEAL if edge["strength"] > 0 else AMBER},
-        hoverinfo="text", text=f"{edge['strength']:+.3f}",
-    )  # fmt: skip
+def _line(edge: Edge, place: Places, most: float) -> go.Scatter:
+    ends = place[edge.source, edge.source_channel], place[edge.sink, edge.sink_channel]
+    share = abs(edge.strength) / most if most else 0.0
+    line = go.Scatter(x=[end[0] for end in ends], y=[end[1] for end in ends], mode="lines", hoverinfo="text")
+    style = {"width": 1 + 5 * share, "color": TEAL if edge.strength > 0 else AMBER}
+    return line.update(opacity=0.25 + 0.75 * share, line=style, text=f"{edge.strength:+.3f}")
 
 
-def _nodes(place: Mapping[tuple[str, int], tuple[float, float]], starts: Collection[Any], label: str) -> go.Scatter:
-    return go.Scatter(
-        x=[point[0] for point in place.values()], y=[point[1] for point in place.values()], mode="markers+text",
-        marker={"size": 13, "color": TEAL}, textposition="middle right", textfont={"size": 10},
-        text=[label if node in starts else str(node[1]) for node in place],
-        hovertext=[f"{layer}, channel {channel}" for layer, channel in place], hoverinfo="text",
-    )  # fmt: skip
+def _nodes(place: Places, starts: Collection[tuple[str, int]], label: str) -> go.Scatter:
+    x, y = zip(*place.values(), strict=True)
+    nodes = go.Scatter(x=x, y=y, mode="markers+text", marker={"size": 13, "color": TEAL}, hoverinfo="text")
+    nodes.update(text=[label if node in starts else str(node[1]) for node in place])
+    nodes.update(hovertext=[f"{layer}, channel {channel}" for layer, channel in place])
+    return nodes.update(textposition="middle right", textfont={"size": 10})

@@ -10,18 +10,25 @@ from sqlalchemy import select, update
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.dry_run import dry_run, fresh_copy
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import set_status, unblind
+from spade_core.study.data.studies import publish, set_status, unblind
 from spade_core.study.data.tables import Audit, Participant
 from spade_core.study.export.export import bundle, trial_table
 from spade_core.study.monitoring.free_texts import free_texts
 from spade_core.study.monitoring.people import exclude, monitor, payments
 from spade_core.study.monitoring.status import status_of
 from spade_core.study.running.bots import simulate
+from tests.study.conftest import real_design
 
 
 def as_people(store):
     """Let those who have taken part so far count as people."""
     store.run(lambda session: session.execute(update(Participant).values(is_bot=False, policy=None)))
+
+
+@pytest.fixture
+def key(store, stimuli):
+    """Return the key of a study that takes few answers."""
+    return publish(store, real_design(trials=6, practice=2, practice_pass=1, catch=1, repeats=1, attention=1), stimuli)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from spade_core.study.design.procedure import stimuli_text
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
-from spade_core.study.running.trial_view import shown
+from spade_core.study.running.trial_view import view_of
 from spade_core.study.stimuli import build as stimuli
 from spade_core.study.stimuli import demo, model_rater, stimulus_report
 from spade_core.study.stimuli.build import GAP, Builder, Candidate, References, montage
@@ -290,7 +290,7 @@ def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(
     seen = {}
     while (trial := flow.current_trial(store, who)) is not None:
         if trial.type == "main":
-            seen[trial.condition] = (trial, shown(who.study.stimuli, design, trial))
+            seen[trial.condition] = (trial, view_of(who.study.stimuli, design, trial))
         submit(store, who, answer_of(trial))
     assert set(seen) == set(CONDITIONS)
     trial, view = seen["reference"]

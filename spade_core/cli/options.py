@@ -1,0 +1,46 @@
+"""The options of a trace on the command line, as ``pruning.options`` declares them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from spade_core.errors import ConfigError
+from spade_core.pruning.kinds import Ratios
+from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
+
+
+def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
+    """Add the options of a trace; ``preset``: which one a command takes that is given none and no ratio."""
+    parser.set_defaults(own_preset=preset)
+    group = parser.add_argument_group("trace")
+    for name, option in TRACE_OPTIONS.items():
+        details: dict[str, Any] = {"help": option.help.format(preset=preset), **option.kind.argument}
+        if option.metavar is not None:
+            details["metavar"] = option.metavar
+        if option.named:
+            details["default"] = getattr(TraceOptions(), name)
+        group.add_argument(option.flag, **details)
+
+
+def trace_options(options: argparse.Namespace) -> dict[str, object]:
+    """Return keyword arguments of ``spade_core.trace`` but for the seed."""
+    said: dict[str, Any] = {}
+    for name, option in TRACE_OPTIONS.items():
+        value = getattr(options, option.flag.lstrip("-").replace("-", "_"))
+        if value is not None:
+            said[name] = _ratios(value) if isinstance(option.kind, Ratios) else value
+    found = TraceOptions(**said).given()
+    return found if found.keys() & {"preset", "sparsity", "stages"} else {"preset": options.own_preset, **found}
+
+
+def _ratios(items: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for item in items:
+        name, _, ratio = item.partition("=")
+        try:
+            found[name] = float(ratio)
+        except ValueError:
+            raise ConfigError(f"--stage takes NAME=RATIO, such as blocks.3=0.6, not {item!r}.") from None
+    return found

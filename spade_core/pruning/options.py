@@ -1,0 +1,238 @@
+"""The options of a trace, each declared once: its value, and how the command line, a link and a page ask for it.
+
+To add an option, add a field here and use it where the trace is made. The command line, links, the pages' fields, the
+command that a page shows, and the manifest's configuration derive from these declarations. Nothing heavy is imported,
+as the command line's help does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from inspect import Parameter, signature
+from typing import Any, TypeVar
+
+from spade_core.errors import ConfigError
+from spade_core.pruning.kinds import FRACTION, Kind, Number, OneOf, Ratios, Switch, Whole
+from spade_core.pruning.solvers import SOLVERS
+from spade_core.pruning.sparsity import PRESETS
+
+T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., object])
+
+CALIBRATIONS = ("independent", "sequential")  # functions of pruning.calibration
+MAX_VIEWS = 16_384
+
+
+@dataclass(frozen=True)
+class Widget:
+    """How a page asks for an option.
+
+    Attributes:
+        label, help: of the field; without a help, the one of each entry of the table.
+        offered: slugs to choose among; none: all of the table.
+        counts: numbers to choose among; none: any.
+        begin, most: where a slider begins and ends.
+        explained: whether the help of the chosen entry stands below.
+    """
+
+    label: str
+    help: str = ""
+    offered: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    begin: float = 0.5
+    most: float = 1.0
+    explained: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a trace.
+
+    Attributes:
+        kind: of its value.
+        help, metavar, flag: of the command line; ``{preset}`` stands for the preset that a command takes by itself.
+        otherwise: the value where neither people nor a preset say one.
+        named: whether it is always said, even at its default.
+        preset: the only preset to which a page offers it.
+        widget: None hides it from the pages, but not from links.
+    """
+
+    kind: Kind[Any]
+    help: str
+    metavar: str | None = None
+    flag: str = ""
+    otherwise: object = None
+    named: bool = False
+    preset: str | None = None
+    widget: Widget | None = None
+
+
+def _option(default: T, kind: Kind[Any], text: str, metavar: str | None = None, **more: Any) -> T:
+    return field(default_factory=lambda: default, metadata={"option": Option(kind, text, metavar, **more)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceOptions:
+    """What a trace is asked for; None leaves an option open.
+
+    Attributes:
+        preset: a slug of ``PRESETS``; None: ``default``, or ``uniform``/``custom`` where a ratio is given.
+        sparsity: one ratio for all layers; alone it means the preset ``uniform``.
+        stages: stage -> ratio, for the preset ``custom``.
+        solver: a slug of ``SOLVERS``.
+        calibration: ``independent`` (the paper) or ``sequential`` (ours); None: what the preset prefers.
+        views: number of views; None: what the preset prefers. The paper uses 1,024.
+        untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
+            prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
+        damping: fraction of the mean diagonal; None: the solver's own.
+        block_size: columns per mask choice; None: what the preset prefers, or the authors' (kernel size).
+        first_layer: prune the first layer too; it stays dense by default, as in the authors' code.
+        positions: the second moments of kernels larger than 1x1 are taken over at least this many random receptive
+            fields (and 16 a column); 0: over all, as in the paper.
+        seed: of the views.
+    """
+
+    preset: str | None = _option(
+        None,
+        OneOf("preset", PRESETS),
+        "default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
+        "P",
+        widget=Widget("Preset", "How sparse each layer becomes.", explained=True),
+    )
+    sparsity: float | None = _option(
+        None,
+        Number("sparsity", 0, 1, FRACTION),
+        "one ratio for all layers, 0 to 1",
+        "F",
+        preset="uniform",
+        widget=Widget("Sparsity", most=0.99),
+    )
+    stages: Mapping[str, float] = _option(
+        {}, Ratios(), "ratio of a stage (preset custom)", "NAME=F", flag="--stage", preset="custom", widget=Widget("")
+    )
+    solver: str = _option(
+        "fastspade",
+        OneOf("solver", SOLVERS),
+        "fastspade, spade (exact) or magnitude (default: fastspade)",
+        named=True,
+        widget=Widget("Solver"),
+    )
+    calibration: str | None = _option(
+        None,
+        OneOf("calibration", CALIBRATIONS),
+        "independent (the paper) or sequential (default: the preset's)",
+        otherwise="sequential",
+        widget=Widget(
+            "Calibration",
+            "Independent is the paper's. Sequential solves each layer on what the pruned trace really sees.",
+            ("sequential", "independent"),
+        ),
+    )
+    views: int | None = _option(
+        None,
+        Whole("number of views", 1, MAX_VIEWS, f"must lie between 1 and {MAX_VIEWS:,}"),
+        "number of views (the paper: 1024)",
+        "N",
+        otherwise=16,
+        widget=Widget(
+            "Views",
+            "The paper takes 1,024; beyond a few dozen nothing was gained here.",
+            counts=(8, 16, 24, 48, 64, 128, 256, 1024),
+        ),
+    )
+    untouched: int | None = _option(
+        None,
+        Whole("number of untouched views", rule="must be 0 or more"),
+        "how many of the views are the untouched picture (the paper: 0)",
+        "N",
+        otherwise=1,
+    )
+    damping: float | None = _option(
+        None,
+        Number("damping", 0, 10, "is a fraction of the mean diagonal, 0 to 10"),
+        "fraction of the mean diagonal",
+        "F",
+    )
+    block_size: int | None = _option(
+        None, Whole("block size", 1, rule="must be at least 1 column"), "columns per mask choice", "N"
+    )
+    first_layer: bool = _option(False, Switch(), "prune the first layer, too")
+    positions: int = _option(
+        2048,
+        Whole("number of positions", rule="must be 0 (all) or more"),
+        "receptive fields that a second moment is taken over, at least (default: 2048; the paper: 0, all)",
+        "N",
+    )
+    seed: int = _option(0, Whole("seed"), "of views and methods (default: 0)", "N", named=True, widget=Widget("Seed"))
+
+    def given(self) -> dict[str, object]:
+        """Return what is not left at its default, but for the seed, which methods and drawings share."""
+        values = {name: getattr(self, name) for name in TRACE_OPTIONS if name != "seed"}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and (TRACE_OPTIONS[name].named or value != getattr(_DEFAULTS, name))
+        }
+
+    def filled(self, preferred: Mapping[str, object]) -> TraceConfig:
+        """Return all options; what is open is taken from ``preferred``, or as it is declared."""
+        values: dict[str, Any] = {
+            name: preferred.get(name, option.otherwise) if getattr(self, name) is None else getattr(self, name)
+            for name, option in TRACE_OPTIONS.items()
+        }
+        return TraceConfig(**values)
+
+
+class TraceConfig(TraceOptions):
+    """All options of a trace, none left open; JSON-able, and with model and picture all that a replay needs."""
+
+    preset: str
+    calibration: str
+    views: int
+    untouched: int
+    damping: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return {**asdict(self), "stages": dict(self.stages)}
+
+
+def _declared(name: str, option: Option) -> Option:
+    return replace(option, flag=option.flag or "--" + name.replace("_", "-"))
+
+
+TRACE_OPTIONS = {one.name: _declared(one.name, one.metadata["option"]) for one in fields(TraceOptions)}
+_DEFAULTS = TraceOptions()
+
+
+def checked(options: Mapping[str, object]) -> TraceOptions:
+    """Return the options of these names, and the preset that the ratios imply.
+
+    Raises:
+        ConfigError: an option is unknown or cannot be used; the sentence names it.
+    """
+    if unknown := options.keys() - TRACE_OPTIONS.keys():
+        raise ConfigError(f"A trace has no option {min(unknown)!r}: take one of {', '.join(TRACE_OPTIONS)}.")
+    values: dict[str, Any] = {
+        name: TRACE_OPTIONS[name].kind.check(value) for name, value in options.items() if value is not None
+    }
+    implied = "uniform" if "sparsity" in values else "custom" if values.get("stages") else "default"
+    found = TraceOptions(**{"preset": implied, **values})
+    if found.sparsity is not None and found.preset != "uniform":
+        raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave the sparsity out or take 'uniform'.")
+    return found
+
+
+def takes_options(function: Function) -> Function:
+    """Let help and notebooks show the options of a function that takes them as ``**options``, one by one."""
+    found = signature(function)
+    kept = [one for one in found.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+    options = [
+        Parameter(one.name, Parameter.KEYWORD_ONLY, default=getattr(_DEFAULTS, one.name), annotation=one.type)
+        for one in fields(TraceOptions)
+    ]
+    vars(function)["__signature__"] = found.replace(parameters=[*kept, *options])
+    attributes = (TraceOptions.__doc__ or "").partition("Attributes:\n")[2].rstrip()
+    function.__doc__ = (function.__doc__ or "").replace("        options: see ``TraceOptions``.", attributes)
+    return function
