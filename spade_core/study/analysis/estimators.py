@@ -151,10 +151,14 @@ def interval(value: float, variances: Variances, n: int, **test: Unpack[Test]) -
     alpha, one_sided = test.get("alpha", 0.05), test.get("sidedness") == "greater"
     people, items = variances.participants, variances.class_neurons
     se = float(np.sqrt(variance))
-    low, high, p, warning = None, None, None, _warning(participants=people, class_neurons=items)
+    low, high, p, warning = None, None, None, None
+    counts = ((people, "participants"), (items, "class neurons"))
     if se < ZERO:
         se, warning = 0.0, "All answers within a condition are the same, so that no error can be estimated."
     else:
+        if few := [f"{count} {name}" for count, name in counts if count < FEW_CLUSTERS]:
+            only = f"Only {' and '.join(few)}"
+            warning = f"{only}: with fewer than {FEW_CLUSTERS} clusters the interval may be too narrow."
         margin = se * float(stdtrit(df, 1 - alpha if one_sided else 1 - alpha / 2))
         p = float(stdtr(df, -value / se) if one_sided else 2 * stdtr(df, -abs(value / se)))
         low, high = value - margin, None if one_sided else value + margin
@@ -171,13 +175,6 @@ def interval(value: float, variances: Variances, n: int, **test: Unpack[Test]) -
         variance=name,
         warning=warning,
     )
-
-
-def _warning(**counts: int) -> str | None:
-    few = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count < FEW_CLUSTERS]
-    if not few:
-        return None
-    return f"Only {' and '.join(few)}: with fewer than {FEW_CLUSTERS} clusters the interval may be too narrow."
 
 
 def _complete(

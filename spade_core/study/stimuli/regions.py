@@ -98,7 +98,8 @@ def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES
     grid = _Windows.of(reference, pixels, rule)
     references = np.flatnonzero(grid.roomy & (grid.means >= (1 - rule.margin - SLACK) * grid.highest))
     rows = [_partners(grid, int(high), rule) for high in references]
-    found = min(rows, key=lambda row: (-len(row), _total(row)))  # the first of equal ones
+    totals = [round(sum(cost for _high, _low, cost in row.values()), DIGITS) for row in rows]
+    found = min(zip(rows, totals, strict=True), key=lambda row: (-len(row[0]), row[1]))[0]  # the first of equal ones
     return {side: Pair(grid.patches(high, low), cost) for side, (high, low, cost) in found.items()}
 
 
@@ -190,10 +191,6 @@ def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, tuple[int, int
         sides["reference"] = low  # all as far as the reference: nobody is nearer
     best = {side: int(np.where(where, costs, np.inf).argmin()) for side, where in sides.items() if where.any()}
     return {side: (high, low, float(costs[low])) for side, low in best.items()}
-
-
-def _total(row: Mapping[str, tuple[int, int, float]]) -> float:
-    return round(sum(cost for _high, _low, cost in row.values()), DIGITS)
 
 
 def rule_record() -> dict[str, object]:

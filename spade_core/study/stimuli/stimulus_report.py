@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from spade_core.study.stimuli.build import CENTRAL, CLEARLY
 from spade_core.study.stimuli.regions import Draft, rule_record, settle
 from spade_core.study.stimuli.stimulus_set import SIDES, Item, StimulusSet, write_manifest
 from spade_core.study.vocabulary import CONDITIONS
+
+GUESSED = (
+    "The more central patch is the reference in {share:.0%} of the main items: who always answers it does better or "
+    "worse than guessing. Take more or other pictures."
+)
 
 
 def finish(
@@ -36,7 +42,10 @@ def finish(
         "central_share": share,
         "clearly_central_share": clearly_central_share(items),
         "one_side_only": sum(len(draft.items) == 1 for draft in drafts if draft.item.role == "main"),
-        "measures": {side: _means([item.measures[side] for item in main]) for side in SIDES},
+        "measures": {
+            side: {name: sum(item.measures[side][name] for item in main) / len(main) for name in main[0].measures[side]}
+            for side in SIDES
+        },
         "rater_agrees": {
             side: _share(items, f"rater_{side}")
             for side in CONDITIONS
@@ -44,20 +53,10 @@ def finish(
         },
         "scorecam_finds_trigger": sum(found) / len(found) if found else None,  # mean AUC: how far it can be trusted
         "class_lost": sum(item.keeps_class is False for item in items),
-        "warning": None
-        if CENTRAL[0] <= share <= CENTRAL[1]
-        else (
-            f"The more central patch is the reference in {share:.0%} of the main items: who always answers it does "
-            "better or worse than guessing. Take more or other pictures."
-        ),
+        "warning": None if CENTRAL[0] <= share <= CENTRAL[1] else GUESSED.format(share=share),
     }
-    counts = {rule: list(dropped).count(rule) for rule in sorted(set(dropped))}
-    about = {
-        "title": title,
-        "settings": {**settings, "regions": rule_record()},
-        "dropped": counts,
-        "report": report,
-    }
+    counts, settings = dict(sorted(Counter(dropped).items())), {**settings, "regions": rule_record()}
+    about = {"title": title, "settings": settings, "dropped": counts, "report": report}
     return write_manifest(folder, items, demo=demo, about=about)
 
 
@@ -81,7 +80,3 @@ def _share(items: Sequence[Item], baseline: str) -> float:
         item.answers[baseline] == "reference" for item in items if baseline in item.answers and item.role == "main"
     ]
     return sum(found) / len(found) if found else float("nan")
-
-
-def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -172,6 +172,7 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
     assert quick == ["00.png"]
     made = build("set")
     assert quick == ["00.png", "11.png"]
+    assert f"the reference in {made.about['report']['central_share']:.0%} of the main items" in made.warning
     assert made.sha256 == build("other").sha256
     made.folder.joinpath(made.items[1].files["picture"]).unlink()
     with pytest.raises(ConfigError, match=r"is missing: delete the rows \(\.jsonl\)"):
