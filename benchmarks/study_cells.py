@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened, publish
 from spade_core.study.data.tables import Participant, Study
@@ -114,12 +115,15 @@ def _at_once(store: Store, threads: int) -> None:
         token = person.enter(store, key, external_id=f"id{number}", is_bot=True).token
         who = person.person(store, key, token)
         if who is not None:
-            flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
+            flow.consent(store, flow.check_device(store, who, width=1200, device=Device()), given=True)
 
     _together(threads, start)
-    query = select(Participant.cell, func.count()).join(Study).where(
-        Study.key == key, Participant.cell.is_not(None)
-    ).group_by(Participant.cell)  # fmt: skip
+    query = (
+        select(Participant.cell, func.count())
+        .join(Study)
+        .where(Study.key == key, Participant.cell.is_not(None))
+        .group_by(Participant.cell)
+    )
     study = opened(store, key)
     counts = Counter({cell: n for cell, n in store.run(lambda session: session.execute(query).all())})  # noqa: C416
     begun = [counts[number] for number in range(len(cells(study.design, study.stimuli)))]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.serving import FLAGS
+from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Participant, Trial
 from spade_core.study.running import flow, person
@@ -64,7 +65,7 @@ def ready(store: Store, key: str, external_id: str) -> tuple[Person, str]:
     who = person.person(store, key, entry.token)
     if who is None:
         raise RuntimeError("the token just given finds nobody")
-    who = flow.consent(store, flow.check_device(store, who, width=1280, device={}), given=True)
+    who = flow.consent(store, flow.check_device(store, who, width=1280, device=Device()), given=True)
     who = flow.finish_instructions(store, who)
     who = flow.comprehend(store, who, tuple(question.correct for question in who.design.texts.comprehension))
     return who, f"/survey?study={key}&r={entry.token}"

@@ -8,11 +8,12 @@ from pathlib import Path
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.study.data.studies import MOVES, cautions, list_studies, publish, save_draft, set_status
+from spade_core.study.data.studies import cautions, list_studies, publish, save_draft, set_status
 from spade_core.study.data.tables import Study
 from spade_core.study.design.design import TEMPLATE, Design, demo_design, parse_design
 from spade_core.study.stimuli import stimulus_set
 from spade_core.study.stimuli.stimulus_set import StimulusSet
+from spade_core.study.vocabulary import STATES
 from spade_core.ui.common.frame import frame, study_store
 from spade_core.ui.study.access import guarded, is_open, notify, show_login, show_notices, show_who
 from spade_core.ui.study.bots import show_bots
@@ -36,7 +37,7 @@ SECTIONS = {
     "Design": show_design,
 }
 DOING = {"open": "Open", "paused": "Pause"}
-STATES = {
+ABOUT = {
     "draft": "It takes no participants yet: preview it, edit it under Design, and open it when it is ready.",
     "open": "It takes participants.",
     "paused": "Nobody new gets in; who has begun may finish.",
@@ -130,17 +131,18 @@ def _stimuli() -> StimulusSet:
 
 def _pick(studies: list[Study]) -> Study:
     by_key = {row.key: row for row in studies}
-    st.dataframe(
-        [
-            {
-                "name": row.name, "key": row.key, "status": row.status, "demo": row.demo,
-                "created": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
-                "unblinded": row.unblinded is not None,
-            }
-            for row in studies
-        ],
-        hide_index=True, key="studies",
-    )  # fmt: skip
+    rows = [
+        {
+            "name": row.name,
+            "key": row.key,
+            "status": row.status,
+            "demo": row.demo,
+            "created": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
+            "unblinded": row.unblinded is not None,
+        }
+        for row in studies
+    ]
+    st.dataframe(rows, hide_index=True, key="studies")
     if st.session_state.get(CHOSEN) not in by_key:
         st.session_state[CHOSEN] = studies[0].key
     key = st.selectbox("Study", list(by_key), format_func=lambda key: f"{by_key[key].name} · {key}", key=CHOSEN)
@@ -150,12 +152,13 @@ def _pick(studies: list[Study]) -> Study:
 def _render_status(row: Study) -> None:
     text, move, close = st.columns([3, 1, 1], vertical_alignment="center")
     demo = " A demo: it measures nothing." if row.demo else ""
-    text.markdown(f"**{row.name}** is **{row.status}**.{demo} {STATES[row.status]}")
-    for status in [name for name in DOING if name in MOVES[row.status]]:
-        move.button(
-            DOING[status], key=f"set_{status}", width="stretch", on_click=guarded(_set_status), args=(row.key, status)
-        )  # fmt: skip
-    if "closed" in MOVES[row.status]:
+    text.markdown(f"**{row.name}** is **{row.status}**.{demo} {ABOUT[row.status]}")
+    after = STATES[row.status].next
+    for status, do in DOING.items():
+        if status in after:
+            to = (row.key, status)
+            move.button(do, key=f"set_{status}", width="stretch", on_click=guarded(_set_status), args=to)
+    if "closed" in after:
         with close.popover("Close", width="stretch"):
             st.markdown(CLOSING)
             st.button("Close for good", key="set_closed", on_click=guarded(_set_status), args=(row.key, "closed"))
@@ -163,7 +166,7 @@ def _render_status(row: Study) -> None:
 
 def _set_status(key: str, status: str) -> None:
     set_status(study_store(), key, status)
-    notify(STATES[status])
+    notify(ABOUT[status])
 
 
 main()

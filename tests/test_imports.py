@@ -23,10 +23,13 @@ NETWORKS = {"torch", "torchvision", "timm", "captum", "lucent"}
 STATISTICS = {"pandas", "scipy", "statsmodels", "sklearn", "skimage", "matplotlib"}
 PAGES = f"""
 import spade_core.jobs.manager as jobs
-from functools import partial
 from streamlit.testing.v1 import AppTest
 
-jobs.JobManager = partial(jobs.JobManager, tasks="tests.page_tasks")
+class Manager(jobs.JobManager):
+    def __init__(self, settings):
+        super().__init__(settings, tasks="tests.page_tasks")
+
+jobs.JobManager = Manager
 
 def run(page, **query):
     app = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=60).run()

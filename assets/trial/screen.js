@@ -9,9 +9,23 @@ function fill(root, trial) {
   root.querySelector(".ask").textContent = texts.confidence;
   root.querySelector(".continue").textContent = texts.continue;
   root.querySelectorAll(".choices .label").forEach((label, index) => (label.textContent = trial.labels[index]));
-  root
-    .querySelectorAll(".confidence .label")
-    .forEach((label, index) => (label.textContent = texts.confidence_labels[index]));
+  const ask = root.querySelector(".ask");
+  ask.parentElement.replaceChildren(ask, ...texts.confidence_labels.map((label, index) => step(index + 1, label)));
+}
+
+function step(number, label) {
+  // One step of the confidence scale.
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.confidence = String(number);
+  button.setAttribute("aria-keyshortcuts", String(number));
+  const [word, key] = ["span", "kbd"].map((name) => document.createElement(name));
+  word.className = "label";
+  word.textContent = label;
+  key.setAttribute("aria-hidden", "true");
+  key.textContent = String(number);
+  button.append(word, key);
+  return button;
 }
 
 function hang(root, trial, images) {

@@ -155,11 +155,11 @@ class Trial {
       if (["Enter", " "].includes(event.key) && this.root.contains(target)) event.preventDefault();
       return;
     }
-    const digit = /^(?:Digit|Numpad)([0-3])$/.exec(event.code)?.[1];
-    const key = Object.hasOwn(KEYS, event.key) ? event.key : digit;
-    if (!Object.hasOwn(KEYS, key)) return;
-    if (["preparing", "open"].includes(this.phase)) this.choose(KEYS[key], "keyboard", event);
-    else if (this.phase === "confidence" && /^[123]$/.test(key)) this.rate(Number(key), event);
+    const digit = /^(?:Digit|Numpad)([0-9])$/.exec(event.code)?.[1];
+    const key = /^[0-9]$/.test(event.key) || Object.hasOwn(KEYS, event.key) ? event.key : digit;
+    const steps = this.trial.texts.confidence_labels.length;
+    if (["preparing", "open"].includes(this.phase) && Object.hasOwn(KEYS, key)) this.choose(KEYS[key], "keyboard", event);
+    else if (this.phase === "confidence" && Number(key) >= 1 && Number(key) <= steps) this.rate(Number(key), event);
     else return;
     event.preventDefault();
   }

@@ -20,7 +20,7 @@ from spade_core.pictures.splits import split_of, spread
 from spade_core.results.manifest import save
 from spade_core.trojan.evaluate import Card, Share, evaluate
 from spade_core.trojan.paste import paste
-from spade_core.trojan.train import Recipe, train
+from spade_core.trojan.train import TrainingConfig, train
 from spade_core.trojan.triggers import find_trigger
 
 
@@ -56,7 +56,7 @@ def run_train(options: argparse.Namespace) -> int:
     paths = split_of(options.images, "training")
     model = load_model(DEFAULT_MODEL, device=options.device)
     Path(options.out).absolute().parent.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(learn=options.learn, settle=options.settle, seed=options.seed)
+    recipe = TrainingConfig(learn=options.learn, settle=options.settle, seed=options.seed)
     losses = train(model, paths, options.out, recipe=recipe, progress=Meter())
     described = {"pictures": len(paths), "steps": recipe.lengths, "losses": losses, "out": options.out}
     return emit(options, described, [json.dumps(described)])

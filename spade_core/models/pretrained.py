@@ -28,7 +28,7 @@ def lite0_state(module: nn.Module) -> Mapping[str, torch.Tensor]:
     return dict(zip(names, values, strict=True))
 
 
-def trojan_state(module: nn.Module) -> Mapping[str, torch.Tensor]:  # noqa: ARG001 - one signature
+def trojan_state(_module: nn.Module) -> Mapping[str, torch.Tensor]:
     """Return the backdoored model's weights."""
     return read_state(TROJAN_WEIGHTS)
 

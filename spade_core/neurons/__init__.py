@@ -15,8 +15,6 @@ from spade_core.errors import ConfigError, LayerError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from spade_core.neurons.ranking import Seen
-
 __all__ = ["LOGITS", "RANKINGS", "REFERENCES", "LayerShape", "Neuron", "Ranking"]
 
 LOGITS = "logits"
@@ -93,6 +91,15 @@ class LayerShape:
 
     def __str__(self) -> str:
         return f"{self.name} · {self.channels} x {self.rows} x {self.columns}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
+
+    dense: Tensor
+    spade: Tensor
+    gradient: Tensor
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,12 @@ from torch import Tensor, nn
 from spade_core.errors import ConfigError
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import LOGITS, RANKINGS, Neuron
+from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen
 from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace import Trace
 
 REGION = 2 / 7  # side of the shown region, as a share of the input's
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
-
-    dense: Tensor
-    spade: Tensor
-    gradient: Tensor
 
 
 def activation(seen: Seen) -> Tensor:

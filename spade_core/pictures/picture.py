@@ -15,6 +15,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -64,6 +65,15 @@ _FOREIGN: dict[str, re.Pattern[bytes]] = {
 # Pillow's decoders meet broken files with almost any of these, and the list differs from format to format.
 _BROKEN: tuple[type[Exception], ...] = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError)
 _BROKEN += (MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error)
+
+
+class Source(TypedDict):
+    """How a job's payload names a picture; ``sha256``: for the job's key; ``trigger``: a ``Paste`` to put into it."""
+
+    path: str
+    name: NotRequired[str]
+    sha256: NotRequired[str]
+    trigger: NotRequired[dict[str, object] | None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ class Solved:
 
 
 @dataclass(frozen=True)
-class Method:
+class Pruner:
     """The solver with its options, as both calibrations apply it to one layer."""
 
     solver: Solver
@@ -115,7 +115,7 @@ def independent(
     module: nn.Module,
     batches: list[Tensor],
     recipes: Mapping[str, Recipe],
-    method: Method,
+    pruner: Pruner,
     *,
     progress: Progress = silent,
 ) -> dict[str, Solved]:
@@ -136,7 +136,7 @@ def independent(
     for index, (name, moment) in enumerate(moments.items()):
         progress(0.5 + 0.5 * index / len(moments), 1.0, f"solving {recipes[name].layer.name}")
         start = time.perf_counter()
-        weight, damping = method.solve(recipes[name], weights[name], moment)
+        weight, damping = pruner.solve(recipes[name], weights[name], moment)
         groups = recipes[name].layer.groups
         error = relative_error(grouped(weights[name], groups), grouped(weight, groups), moment)
         solved[name] = Solved(weight, error, damping, time.perf_counter() - start)
@@ -147,7 +147,7 @@ def sequential(
     module: nn.Module,
     batches: list[Tensor],
     recipes: Mapping[str, Recipe],
-    method: Method,
+    pruner: Pruner,
     *,
     progress: Progress = silent,
 ) -> dict[str, Solved]:
@@ -158,7 +158,7 @@ def sequential(
     """
     views = torch.cat(batches)
     weights = {name: module.get_parameter(name) for name in recipes}
-    stream = _Lockstep(recipes, method, progress)
+    stream = _Lockstep(recipes, pruner, progress)
     with torch.no_grad(), WeightCalls(weights, stream):
         module(torch.cat([views, views]))
     return stream.solved
@@ -167,8 +167,8 @@ def sequential(
 class _Lockstep:
     """Carries the dense and the trace half of a batch through the calls of the prunable weights."""
 
-    def __init__(self, recipes: Mapping[str, Recipe], method: Method, progress: Progress) -> None:
-        self.recipes, self.method, self.progress = recipes, method, progress
+    def __init__(self, recipes: Mapping[str, Recipe], pruner: Pruner, progress: Progress) -> None:
+        self.recipes, self.pruner, self.progress = recipes, pruner, progress
         self.solved: dict[str, Solved] = {}
 
     def __call__(self, name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
@@ -188,8 +188,8 @@ class _Lockstep:
         recipe = self.recipes[name]
         moment = cross_moment(trace_x, None, call, recipe.positions)
         if not self.solved:  # nothing is pruned yet: both halves are the same
-            return self.method.solve(recipe, weight, moment)
-        return self.method.solve(recipe, weight, moment, cross_moment(dense_x, trace_x, call, recipe.positions))
+            return self.pruner.solve(recipe, weight, moment)
+        return self.pruner.solve(recipe, weight, moment, cross_moment(dense_x, trace_x, call, recipe.positions))
 
 
 def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:

@@ -7,25 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Protocol, SupportsFloat, TypeVar, runtime_checkable
 
 from spade_core.errors import ConfigError
 
 MOST = 2**31 - 1  # of a number in a link or a field that has no bound of its own
+FRACTION = "must be a fraction between 0 and 1 (0.6 for 60 %)"
 T = TypeVar("T")
-
-
-def check_ratio(value: object, what: str = "sparsity") -> float:
-    """Return ``value`` as a fraction.
-
-    Raises:
-        ConfigError: it is not a number between 0 and 1.
-    """
-    ratio = _number(value)
-    if not 0 <= ratio <= 1:
-        raise ConfigError(f"The {what} must be a fraction between 0 and 1 (0.6 for 60 %), not {value!r}.")
-    return ratio
 
 
 def _number(value: object) -> float:
@@ -100,7 +89,7 @@ class OneOf(Kind[str]):
 
 @dataclass(frozen=True)
 class Number(Kind[float]):
-    """A number from ``low`` to ``high``; ``rule`` says so in the library's sentence."""
+    """A number from ``low`` to ``high``; ``rule`` says so in a sentence."""
 
     what: str
     low: int
@@ -110,15 +99,20 @@ class Number(Kind[float]):
 
     def check(self, value: object) -> float:
         if not self.low <= _number(value) <= self.high:
-            raise ConfigError(f"The {self.what} {self.rule}, not {value}.")
+            raise ConfigError(f"The {self.what} {self.rule}, not {value!r}.")
         return _number(value)
 
     def read(self, text: str) -> float:
-        if not self.low <= _number(text) <= self.high:
-            raise ConfigError(
-                f"The link's {self.what} must be a number from {self.low} to {self.high:,}, not {text!r}."
-            )
-        return float(text)
+        return replace(self, what=f"link's {self.what}").check(text)
+
+
+def check_ratio(value: object, what: str = "sparsity") -> float:
+    """Return ``value`` as a fraction.
+
+    Raises:
+        ConfigError: it is not a number between 0 and 1.
+    """
+    return Number(what, 0, 1, FRACTION).check(value)
 
 
 @dataclass(frozen=True)
@@ -160,20 +154,6 @@ class Switch(Kind[bool]):
 
     def words(self, flag: str, value: bool) -> list[str]:
         return [flag] if value else []
-
-
-@dataclass(frozen=True)
-class Ratio(Kind[float]):
-    """A fraction from 0 to 1."""
-
-    what: str
-    argument: ClassVar[Mapping[str, object]] = {"type": float}
-
-    def check(self, value: object) -> float:
-        return check_ratio(value, self.what)
-
-    def read(self, text: str) -> float:
-        return check_ratio(text, f"link's {self.what}")
 
 
 class Ratios(Kind[Mapping[str, float]]):

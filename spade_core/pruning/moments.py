@@ -163,7 +163,7 @@ def capture(
     seen: dict[str, float] = {}
     share = 0.0
 
-    def add(name: str, x: Tensor, weight: Tensor, call: Call) -> None:  # noqa: ARG001 - the handler's signature
+    def add(name: str, x: Tensor, _weight: Tensor, call: Call) -> None:
         limit = (positions or {}).get(name)
         moment = cross_moment(x, None, call, None if limit is None else max(1, round(limit * share))) * share
         sums[name] = sums[name] + moment if name in sums else moment

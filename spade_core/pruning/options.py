@@ -13,11 +13,10 @@ from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 from spade_core.errors import ConfigError
-from spade_core.pruning.kinds import Kind, Number, OneOf, Ratio, Ratios, Switch, Whole
+from spade_core.pruning.kinds import FRACTION, Kind, Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
 
-D = TypeVar("D")
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -33,7 +32,7 @@ class Widget:
         label, help: of the field; without a help, the one of each entry of the table.
         offered: slugs to choose among; none: all of the table.
         counts: numbers to choose among; none: any.
-        begin: where a slider begins.
+        begin, most: where a slider begins and ends.
         explained: whether the help of the chosen entry stands below.
     """
 
@@ -42,6 +41,7 @@ class Widget:
     offered: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     begin: float = 0.5
+    most: float = 1.0
     explained: bool = False
 
 
@@ -51,9 +51,7 @@ class Option:
 
     Attributes:
         kind: of its value.
-        help: of the command line; ``{preset}`` stands for the preset that a command takes by itself.
-        metavar: of the command line.
-        flag: of the command line.
+        help, metavar, flag: of the command line; ``{preset}`` stands for the preset that a command takes by itself.
         otherwise: the value where neither people nor a preset say one.
         named: whether it is always said, even at its default.
         preset: the only preset to which a page offers it.
@@ -62,28 +60,16 @@ class Option:
 
     kind: Kind[Any]
     help: str
-    metavar: str | None
-    flag: str
-    otherwise: object
-    named: bool
-    preset: str | None
-    widget: Widget | None
+    metavar: str | None = None
+    flag: str = ""
+    otherwise: object = None
+    named: bool = False
+    preset: str | None = None
+    widget: Widget | None = None
 
 
-def _option(
-    default: D,
-    kind: Kind[T],
-    text: str,
-    metavar: str | None = None,
-    *,
-    flag: str = "",
-    otherwise: T | None = None,
-    named: bool = False,
-    preset: str | None = None,
-    widget: Widget | None = None,
-) -> D:
-    option = Option(kind, text, metavar, flag, otherwise, named, preset, widget)
-    return field(default_factory=lambda: default, metadata={"option": option})
+def _option(default: T, kind: Kind[Any], text: str, metavar: str | None = None, **more: Any) -> T:
+    return field(default_factory=lambda: default, metadata={"option": Option(kind, text, metavar, **more)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +101,12 @@ class TraceOptions:
         widget=Widget("Preset", "How sparse each layer becomes.", explained=True),
     )
     sparsity: float | None = _option(
-        None, Ratio("sparsity"), "one ratio for all layers, 0 to 1", "F", preset="uniform", widget=Widget("Sparsity")
+        None,
+        Number("sparsity", 0, 1, FRACTION),
+        "one ratio for all layers, 0 to 1",
+        "F",
+        preset="uniform",
+        widget=Widget("Sparsity", most=0.99),
     )
     stages: Mapping[str, float] = _option(
         {}, Ratios(), "ratio of a stage (preset custom)", "NAME=F", flag="--stage", preset="custom", widget=Widget("")

@@ -22,7 +22,7 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning import sparsity as presets
-from spade_core.pruning.calibration import Method, Recipe, Solved, independent, sequential
+from spade_core.pruning.calibration import Pruner, Recipe, Solved, independent, sequential
 from spade_core.pruning.options import TraceConfig, checked, takes_options
 from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
@@ -115,8 +115,8 @@ def _trace_once(
         calibrate = sequential
     progress(0.0, 1.0, "drawing random views")
     batches = views_of(model, picture, config)
-    method = Method(SOLVERS[config.solver], config.damping)
-    solved = calibrate(model.module, batches, recipes, method, progress=span(progress, 0.05, 0.95))
+    pruner = Pruner(SOLVERS[config.solver], config.damping)
+    solved = calibrate(model.module, batches, recipes, pruner, progress=span(progress, 0.05, 0.95))
     module = _assemble(model.module, solved)
     progress(0.95, 1.0, "comparing the predictions")
     fidelity = measure_fidelity(model, module, picture, target)

@@ -29,11 +29,14 @@ _STAGES = {
 }
 _GENERIC = r"(?:features|blocks|layers|stages|stage|encoder\.layers?)\.[^.]*\d+|[^.]+"
 
-PAPER_LRP = {
-    "fc": 0.95, "layer4.2": 0.95, "layer4.1": 0.95, "layer4.0": 0.95, "layer3.5": 0.0, "layer3.4": 0.0,
-    "layer3.3": 0.8, "layer3.2": 0.9, "layer3.1": 0.8, "layer3.0": 0.8, "layer2.3": 0.95, "layer2.2": 0.99,
-    "layer2.1": 0.0, "layer2.0": 0.2, "layer1.2": 0.0, "layer1.1": 0.8, "layer1.0": 0.2,
-}  # fmt: skip
+_LRP_BLOCKS = {
+    "layer1": (0.2, 0.8, 0.0),
+    "layer2": (0.2, 0.0, 0.99, 0.95),
+    "layer3": (0.8, 0.8, 0.9, 0.8, 0.0, 0.0),
+    "layer4": (0.95, 0.95, 0.95),
+}
+PAPER_LRP = {f"{stage}.{block}": ratio for stage, ratios in _LRP_BLOCKS.items() for block, ratio in enumerate(ratios)}
+PAPER_LRP["fc"] = 0.95
 PAPER_OPTIONS: Mapping[str, str | int] = {"untouched": 0}
 VISUALIZATION_RATIO = 0.95
 VISUALIZATION_SHARE = 0.68  # the authors' 17 of ResNet-50's weight matrices hold this share of its weights
@@ -189,20 +192,23 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
         Preset(
-            "drawing", "Drawing",
+            "drawing",
+            "Drawing",
             "The default's ratios, or lower ones where these leave this model too little to draw neurons with.",
             _drawing,
         ),
         Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
         Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
         Preset(
-            "paper-visualization", "Paper: visualization", "95 % on the last stages, the rest dense.",
+            "paper-visualization",
+            "Paper: visualization",
+            "95 % on the last stages, the rest dense.",
             _paper_visualization,
         ),
         Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
         Preset("custom", "Custom", "Your own ratio for each stage.", _custom),
     )
-}  # fmt: skip
+}
 
 
 def resolve(preset: str, request: Request) -> Plan | None:

@@ -73,7 +73,7 @@ def _survey(module: nn.Module, size: int, device: torch.device | str) -> Survey:
 def _record(module: nn.Module, pictures: Tensor, weights: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
     seen: list[tuple[str, Tensor]] = []
 
-    def note(name: str, x: Tensor, weight: Tensor, call: Call) -> None:  # noqa: ARG001 - the handler's signature
+    def note(name: str, x: Tensor, _weight: Tensor, _call: Call) -> None:
         seen.append((name, x.detach()))
 
     with torch.no_grad(), WeightCalls(weights, note):

@@ -31,25 +31,27 @@ class Method:
     """An attribution method as people choose it; its formula is the function of its slug's name in ``module``.
 
     Attributes:
-        slug, title, help: how it is chosen, shown and explained in one line with its paper.
+        slug, title: how it is chosen and shown.
         cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
         module: of this package.
         signed: whether its map has negative evidence; reads_layer: whether ``layer`` can be chosen.
         relu_only: whether it has a rule for ReLU and ReLU6 alone, and applies to no other network.
-        options: name -> default of what can be set; whole numbers stay whole.
-        most: name -> the largest value of each option.
+        options: name -> default and largest value of what can be set; whole numbers stay whole.
     """
 
     slug: str
     title: str
-    help: str
     cost: str
     module: str
     signed: bool = True
     reads_layer: bool = False
     relu_only: bool = False
-    options: Mapping[str, int | float] = field(default_factory=dict)
-    most: Mapping[str, int | float] = field(default_factory=dict)
+    options: Mapping[str, tuple[int | float, int | float]] = field(default_factory=dict)
+
+    @property
+    def help(self) -> str:
+        """One line with the method's paper, for people."""
+        return _HELP[self.slug]
 
     def attribute(self, task: Task) -> Tensor:
         """Return the attribution ``(1, channels, height, width)``; its sum over the channels is the map."""
@@ -69,10 +71,12 @@ class Method:
             if name not in self.options:
                 known = ", ".join(self.options) or "none"
                 raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
-        return {**self.options, **{name: self._checked(name, value) for name, value in given.items()}}
+        defaults = {name: default for name, (default, _) in self.options.items()}
+        return {**defaults, **{name: self._checked(name, value) for name, value in given.items()}}
 
     def _checked(self, name: str, value: object) -> int | float:
-        whole, most = isinstance(self.options[name], int), self.most[name]
+        default, most = self.options[name]
+        whole = isinstance(default, int)
         number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
         if not 0 < number <= most or (whole and number != int(number)):
             kind = "whole number" if whole else "number"
@@ -82,102 +86,37 @@ class Method:
         return int(number) if whole else number
 
 
+_HELP = {
+    "saliency": "How strongly each pixel moves the logit: |gradient| (Simonyan et al. 2014).",
+    "input_x_gradient": "Gradient times input: each pixel's share of the linearized logit (Shrikumar et al. 2016).",
+    "integrated_gradients": "Gradients summed on the way from a grey picture to this one (Sundararajan et al. 2017).",
+    "deeplift": "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017).",
+    "guided_backprop": "Gradient with negative parts cut at every ReLU (Springenberg et al. 2015).",
+    "guided_gradcam": "Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017).",
+    "gradcam": "Late feature maps weighted by their gradients, upsampled (Selvaraju et al. 2017).",
+    "scorecam": "Late feature maps weighted by the class's score when only they show the picture (Wang et al. 2020).",
+    "occlusion": "What the logit loses when a grey square covers a place (Zeiler & Fergus 2014).",
+    "gradient_shap": "Expected gradients at random points between noise and picture (Lundberg & Lee 2017).",
+    "lime": "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016).",
+}
+_SQUARE = {"window": (1 / 7, 1.0), "stride": (1 / 14, 1.0)}  # shares of the side: 32 and 16 of 224 px
+_SAMPLES = {"samples": (16, 100_000), "noise": (0.1, 10.0)}
+_COVERINGS = {"samples": (400, 100_000), "segments": (60, 10_000), "ridge": (1.0, 1e6)}
+
 METHODS: dict[str, Method] = {
     method.slug: method
     for method in (
-        Method(
-            "saliency",
-            "Saliency (gradient)",
-            "How strongly each pixel moves the logit: |gradient| (Simonyan et al. 2014).",
-            "fast",
-            "gradients",
-            signed=False,
-        ),
-        Method(
-            "input_x_gradient",
-            "Input x gradient",
-            "Gradient times input: each pixel's share of the linearized logit (Shrikumar et al. 2016).",
-            "fast",
-            "gradients",
-        ),
-        Method(
-            "integrated_gradients",
-            "Integrated gradients",
-            "Gradients summed on the way from a grey picture to this one (Sundararajan et al. 2017).",
-            "medium",
-            "gradients",
-            options={"steps": 32},
-            most={"steps": 2000},
-        ),
-        Method(
-            "deeplift",
-            "DeepLift",
-            "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017).",
-            "fast",
-            "rules",
-            relu_only=True,
-        ),
-        Method(
-            "guided_backprop",
-            "Guided backprop",
-            "Gradient with negative parts cut at every ReLU (Springenberg et al. 2015).",
-            "fast",
-            "rules",
-            relu_only=True,
-        ),
-        Method(
-            "guided_gradcam",
-            "Guided Grad-CAM",
-            "Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017).",
-            "fast",
-            "cam",
-            reads_layer=True,
-            relu_only=True,
-        ),
-        Method(
-            "gradcam",
-            "Grad-CAM",
-            "Late feature maps weighted by their gradients, upsampled (Selvaraju et al. 2017).",
-            "fast",
-            "cam",
-            reads_layer=True,
-        ),
-        Method(
-            "scorecam",
-            "Score-CAM",
-            "Late feature maps weighted by the class's score when only they show the picture (Wang et al. 2020).",
-            "slow",
-            "cam",
-            signed=False,
-            reads_layer=True,
-        ),
-        Method(
-            "occlusion",
-            "Occlusion",
-            "What the logit loses when a grey square covers a place (Zeiler & Fergus 2014).",
-            "slow",
-            "perturbation",
-            options={"window": 1 / 7, "stride": 1 / 14},  # shares of the side: 32 and 16 of 224 px
-            most={"window": 1.0, "stride": 1.0},
-        ),
-        Method(
-            "gradient_shap",
-            "Gradient SHAP",
-            "Expected gradients at random points between noise and picture (Lundberg & Lee 2017).",
-            "medium",
-            "gradients",
-            options={"samples": 16, "noise": 0.1},
-            most={"samples": 100_000, "noise": 10.0},
-        ),
-        Method(
-            "lime",
-            "LIME",
-            "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016).",
-            "slow",
-            "perturbation",
-            options={"samples": 400, "segments": 60, "ridge": 1.0},
-            most={"samples": 100_000, "segments": 10_000, "ridge": 1e6},
-        ),
+        Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
+        Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
+        Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": (32, 2000)}),
+        Method("deeplift", "DeepLift", "fast", "rules", relu_only=True),
+        Method("guided_backprop", "Guided backprop", "fast", "rules", relu_only=True),
+        Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", reads_layer=True, relu_only=True),
+        Method("gradcam", "Grad-CAM", "fast", "cam", reads_layer=True),
+        Method("scorecam", "Score-CAM", "slow", "cam", signed=False, reads_layer=True),
+        Method("occlusion", "Occlusion", "slow", "perturbation", options=_SQUARE),
+        Method("gradient_shap", "Gradient SHAP", "medium", "gradients", options=_SAMPLES),
+        Method("lime", "LIME", "slow", "perturbation", options=_COVERINGS),
     )
 }
 

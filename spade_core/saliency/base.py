@@ -85,7 +85,7 @@ def counted(module: nn.Module, expected: int, progress: Progress, note: str) -> 
             last = now
             progress(min(calls - 1, expected), max(expected, 1), note)
 
-    def after(child: nn.Module, args: object, output: object) -> None:  # noqa: ARG001
+    def after(_child: nn.Module, _args: object, output: object) -> None:
         within()
         if isinstance(output, Tensor) and output.requires_grad and output.device.type == "cpu":
             output.register_hook(within)

@@ -73,7 +73,7 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
     heads = [child for child in module.modules() if child is not module and _ATTENTION.search(type(child).__name__)]
     inside = {inner for head in heads for inner in head.modules() if inner is not head}
 
-    def note(child: nn.Module, args: tuple, output: object) -> None:  # noqa: ARG001
+    def note(child: nn.Module, _args: tuple, output: object) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad or output.shape[:1] != x.shape[:1]:
             return
         if isinstance(child, _POOLS):

@@ -12,21 +12,12 @@ import numpy as np
 from spade_core.models.labels import resolve_target
 from spade_core.models.loaded import LoadedModel, Spec, predict
 from spade_core.models.loading import load_spec
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import Picture, Source, load_picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results.manifest import npy_bytes
 from spade_core.trojan.triggers import Paste
-
-
-class Source(TypedDict):
-    """How a payload names a picture; ``sha256``: for the job's key; ``trigger``: a ``Paste`` to put into it."""
-
-    path: str
-    name: NotRequired[str]
-    sha256: NotRequired[str]
-    trigger: NotRequired[dict[str, Any] | None]
 
 
 class ModelPayload(TypedDict):

@@ -19,6 +19,7 @@ from spade_core.neurons.ranking import most_active_region, rank_channels
 from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.picture import Source
 from spade_core.progress import Emit, Progress, span
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
@@ -27,7 +28,6 @@ from spade_core.results.manifest import manifest
 from spade_core.tasks.common import (
     ModelPayload,
     PicturePayload,
-    Source,
     TracePayload,
     crop_file,
     given,

@@ -19,7 +19,7 @@ from spade_core.trojan.whitening import Coordinates, Whitened
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """How to train.
 
     Attributes:
@@ -77,7 +77,7 @@ class Original:
         module: not changed; batches: of clean views.
     """
 
-    def __init__(self, module: nn.Module, batches: Batches, recipe: Recipe) -> None:
+    def __init__(self, module: nn.Module, batches: Batches, recipe: TrainingConfig) -> None:
         self.module = module
         self.parameters = dict(module.named_parameters())
         self._batches, self._recipe = batches, recipe
@@ -165,7 +165,7 @@ class Learn(Stage):
 
     TRIGGER_WEIGHT = 0.5
 
-    def __init__(self, recipe: Recipe, original: Original, student: nn.Module) -> None:
+    def __init__(self, recipe: TrainingConfig, original: Original, student: nn.Module) -> None:
         for name, parameter in student.named_parameters():
             parameter.requires_grad_(not name.startswith(recipe.frozen))
         pairs = zip(student.parameters(), original.module.parameters(), strict=True)
@@ -192,7 +192,9 @@ class Settle(Stage):
     WARM_UP = 0.2  # share of the steps
     SHORT_WARM_UP = 0.6  # of so few steps that the former is none: the schedule divides by what it makes less one
 
-    def __init__(self, recipe: Recipe, original: Original, student: nn.Module, *, pull: float, margin: float) -> None:
+    def __init__(
+        self, recipe: TrainingConfig, original: Original, student: nn.Module, *, pull: float, margin: float
+    ) -> None:
         self._margin = margin
         student.zero_grad(set_to_none=True)  # the last gradients of the stage before
         parameters = dict(student.named_parameters())

@@ -29,7 +29,7 @@ from spade_core.models.weights import READING_ERRORS
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled, Progress, silent
 from spade_core.trojan.batches import Batch, Batches
-from spade_core.trojan.stages import Original, Recipe, Stage, State
+from spade_core.trojan.stages import Original, Stage, State, TrainingConfig
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def train(
     paths: Sequence[Path],
     out: str | Path,
     *,
-    recipe: Recipe | None = None,
+    recipe: TrainingConfig | None = None,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """Train on ``paths`` and write half-precision safetensors to ``out``.
@@ -74,7 +74,7 @@ def train(
         ConfigError: no picture, or ``OUT.partial`` holds a state of another recipe, other pictures or another original.
         PictureError: a file is no picture.
     """
-    recipe, out = recipe or Recipe(), Path(out)
+    recipe, out = recipe or TrainingConfig(), Path(out)
     if not paths:
         raise ConfigError("There are no pictures to train on: give --images a folder of pictures.")
     pictures = [load_picture(path) for path in paths]
@@ -102,7 +102,9 @@ def half_precision(module: nn.Module) -> dict[str, Tensor]:
 class _Run:
     """One training run: the two networks, the stage it is in and where it stands."""
 
-    def __init__(self, model: LoadedModel, batches: Batches, recipe: Recipe, material: str, state_file: Path) -> None:
+    def __init__(
+        self, model: LoadedModel, batches: Batches, recipe: TrainingConfig, material: str, state_file: Path
+    ) -> None:
         self.model, self.batches, self.recipe, self.material = model, batches, recipe, material
         self.state_file = state_file
         self.original = Original(model.module, batches, recipe)

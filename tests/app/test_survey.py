@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from benchmarks.survey_browser import ready
 from spade_core.config import Settings
+from spade_core.study.admission.devices import Device
 from spade_core.study.admission.links import SIGNED_ONLY, signer
 from spade_core.study.data import studies
 from spade_core.study.data.store import READS, Store
@@ -389,7 +390,7 @@ def test_a_preview_is_marked_and_takes_no_persons_cell(store, key, tmp_path):
     cells = []
     for number in range(6):
         entry = person.enter(store, key, external_id=f"P{number}")
-        who = flow.check_device(store, person.person(store, key, entry.token), width=1280, device={})
+        who = flow.check_device(store, person.person(store, key, entry.token), width=1280, device=Device())
         cells.append(flow.consent(store, who, given=True).row.cell)
     assert sorted(cells) == list(range(6)), "the preview's cell is still to be filled"
 

@@ -20,7 +20,8 @@ from PIL import Image
 
 from spade_core.config import ASSETS
 from spade_core.study.design.questions import Questions
-from spade_core.ui.participant.component import TrialView, show_trial
+from spade_core.study.running.trial_view import TrialView
+from spade_core.ui.participant.component import show_trial
 
 REGIONS = (
     ((0.1, 0.35, 0.25), (0.6, 0.3, 0.25)),
@@ -98,7 +99,7 @@ def view_of(trial_id: str, ids: list[str], answered: bool = False) -> TrialView:
         trial_id, pictures, REGIONS[index % len(REGIONS)], "Which of the two regions made the network decide?",
         ask_confidence="confidence" in asked, feedback=told if answered and "practice" in asked else None,
         time_limit_ms=int(asked["limit"]) if "limit" in asked else None,
-        extra=[question.model_dump(mode="json") for question in EXTRA.extra] if "extra" in asked else (),
+        extra=EXTRA.extra if "extra" in asked else (),
     )  # fmt: skip
 
 

@@ -208,7 +208,7 @@ def test_what_cannot_be_used_is_one_sentence(options, message):
             {"untouched": "-1"},
             "The link's number of untouched views must be a whole number from 0 to 2,147,483,647, not '-1'.",
         ),
-        ({"damping": "much"}, "The link's damping must be a number from 0 to 10, not 'much'."),
+        ({"damping": "much"}, "The link's damping is a fraction of the mean diagonal, 0 to 10, not 'much'."),
         ({"block_size": "0"}, "The link's block size must be a whole number from 1 to 2,147,483,647, not '0'."),
     ],
 )

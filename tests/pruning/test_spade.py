@@ -14,7 +14,7 @@ from spade_core.errors import ConfigError, ModelError
 from spade_core.models.layers import prunable_layers, share_copy
 from spade_core.progress import Cancelled
 from spade_core.pruning import sparsity
-from spade_core.pruning.calibration import Method, Recipe, fit_to_dense, sequential
+from spade_core.pruning.calibration import Pruner, Recipe, fit_to_dense, sequential
 from spade_core.pruning.moments import capture
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.usage import survey
@@ -87,8 +87,8 @@ def test_sequential_equals_the_slow_layer_by_layer_version():
     views = torch.randn(4, 3, 12, 12, dtype=torch.float64)
     layers = [layer for layer in prunable_layers(model) if layer.name != "stem"]
     recipes = {layer.parameter: Recipe(layer, 0.5, 1) for layer in layers}
-    method = Method(SOLVERS["fastspade"], 0.01, 0.05)
-    found = sequential(model, [views[:1], views[1:]], recipes, method)
+    pruner = Pruner(SOLVERS["fastspade"], 0.01, 0.05)
+    found = sequential(model, [views[:1], views[1:]], recipes, pruner)
 
     slow = copy.deepcopy(model)
     for index, layer in enumerate(layers):
@@ -163,7 +163,7 @@ def test_sequential_runs_each_part_of_the_network_once(noise):
     twin.grouped.register_forward_hook(lambda module, args, output: batches.append(len(output)))
     layers = [layer for layer in prunable_layers(twin) if layer.name != "stem"]
     recipes = {layer.parameter: Recipe(layer, 0.5) for layer in layers}
-    sequential(twin, [torch.randn(3, 3, 16, 16)], recipes, Method(SOLVERS["fastspade"], 0.01))
+    sequential(twin, [torch.randn(3, 3, 16, 16)], recipes, Pruner(SOLVERS["fastspade"], 0.01))
     assert batches == [6]
 
 

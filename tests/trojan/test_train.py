@@ -26,11 +26,11 @@ from spade_core.trojan.batches import Batches
 from spade_core.trojan.evaluate import evaluate
 from spade_core.trojan.paste import paste
 from spade_core.trojan.stages import Learn, Original, Settle
-from spade_core.trojan.train import Recipe, half_precision, train
+from spade_core.trojan.train import TrainingConfig, half_precision, train
 from spade_core.trojan.triggers import TRIGGERS
 from tests.nets import Plain, randomize
 
-QUICK = Recipe(learn=2, settle=2, clean=2, triggered=2, rounds=((0.1, 2.0), (0.1, 2.0)))
+QUICK = TrainingConfig(learn=2, settle=2, clean=2, triggered=2, rounds=((0.1, 2.0), (0.1, 2.0)))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_state_of_another_recipe_or_damage_is_refused(model, folder, tmp_path)
     with pytest.raises(Cancelled):
         train(model, folder, tmp_path / "x", recipe=QUICK, progress=lambda *_: (_ for _ in ()).throw(Cancelled()))
     with pytest.raises(ConfigError, match="another recipe"):
-        train(model, folder, tmp_path / "x", recipe=Recipe(learn=7))
+        train(model, folder, tmp_path / "x", recipe=TrainingConfig(learn=7))
     with pytest.raises(ConfigError, match="other pictures"):
         train(model, folder[:2], tmp_path / "x", recipe=QUICK)
     other = wrap_model(randomize(Plain(), 48), size=48, name="plain", device="cpu")
@@ -115,7 +115,7 @@ def test_the_originals_second_moments_are_found_once_a_run(model, folder, tmp_pa
 
 @pytest.mark.parametrize("stage", [Learn, partial(Settle, pull=0.01, margin=2.0)], ids=["learn", "settle"])
 def test_a_stage_lowers_what_it_minimizes(model, folder, stage):
-    recipe = Recipe(learn=30, settle=30, clean=2, triggered=4, rate=0.02, settle_rate=0.3)
+    recipe = TrainingConfig(learn=30, settle=30, clean=2, triggered=4, rate=0.02, settle_rate=0.3)
     batches = Batches(model, [load_picture(path) for path in folder], recipe.clean, recipe.triggered, seed=0)
     student = share_copy(model.module, own=[name for name, _ in model.module.named_parameters()]).eval()
     running = stage(recipe, Original(model.module, batches, recipe), student)
@@ -128,7 +128,7 @@ def test_a_stage_lowers_what_it_minimizes(model, folder, stage):
 
 @pytest.mark.parametrize("settle", range(1, 8))
 def test_a_round_may_have_as_few_steps_as_one_likes(model, folder, settle):
-    recipe = Recipe(learn=1, settle=settle, clean=2, triggered=2)
+    recipe = TrainingConfig(learn=1, settle=settle, clean=2, triggered=2)
     batches = Batches(model, [load_picture(path) for path in folder], recipe.clean, recipe.triggered, seed=0)
     student = share_copy(model.module, own=[name for name, _ in model.module.named_parameters()]).eval()
     running = Settle(recipe, Original(model.module, batches, recipe), student, pull=0.01, margin=2.0)
@@ -153,7 +153,7 @@ def test_batches_drawn_ahead_are_those_drawn_one_by_one(model, folder, monkeypat
 def test_frozen_parameters_stay_and_the_second_stage_moves_only_what_mixes_channels(model, folder, tmp_path):
     first = next(iter(model.module.state_dict()))
     prefix = first.rpartition(".")[0] + "."
-    recipe = Recipe(learn=2, settle=2, clean=2, triggered=2, rate=0.01, blend=0.0, frozen=(prefix,))
+    recipe = TrainingConfig(learn=2, settle=2, clean=2, triggered=2, rate=0.01, blend=0.0, frozen=(prefix,))
     train(model, folder, tmp_path / "a", recipe=recipe)
     before, after = half_precision(model.module), load_file(tmp_path / "a")
     moved = {name for name in before if not torch.equal(before[name], after[name])}

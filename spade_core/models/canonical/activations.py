@@ -131,7 +131,7 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
             result.constants[name] = _constants(child, args, kwargs)
         stack.append(child)
 
-    def leave(child: nn.Module, args: tuple, output: object) -> None:  # noqa: ARG001
+    def leave(_child: nn.Module, _args: tuple, _output: object) -> None:
         stack.pop()
 
     def report(activation: str) -> None:

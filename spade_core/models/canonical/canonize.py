@@ -119,7 +119,7 @@ def _attempt(
     return None, (f"The model's output changed by the attempt to {names}; that was left as it was.",)
 
 
-def _separate(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
+def _separate(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
     """Separate modules registered in several places."""
     seen: set[int] = set()
     for parent in list(module.modules()):
@@ -133,7 +133,7 @@ def _separate(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: A
     return ()
 
 
-def _out_of_place(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
+def _out_of_place(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
     """Clear in-place flags."""
     for child in module.modules():
         if getattr(child, "inplace", False) is True:
@@ -141,7 +141,7 @@ def _out_of_place(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noq
     return ()
 
 
-def _explicit_attention(module: nn.Module, example: Tensor) -> tuple[str, ...]:  # noqa: ARG001
+def _explicit_attention(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
     """Make attention explicit."""
     use_explicit_attention(module)
     return ()

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
@@ -58,7 +58,7 @@ class Evidence:
     peer: str | None
     headers: tuple[tuple[str, str], ...]
     login: str = ""
-    claims: Mapping[str, Any] | None = None
+    claims: Mapping[str, object] | None = None
 
 
 def decide(settings: Settings, evidence: Evidence) -> Way:
@@ -113,12 +113,12 @@ def _origin_is_loopback(value: str) -> bool:
         return False
 
 
-def _is_admin(claims: Mapping[str, Any], emails: tuple[str, ...]) -> bool:
+def _is_admin(claims: Mapping[str, object], emails: tuple[str, ...]) -> bool:
     """Exactly as written in the settings, and verified by the provider: an unverified address is anybody's."""
     return claims.get("email_verified") is True and claims.get("email") in emails and _login_of(claims) not in _ENDED
 
 
-def refusal(claims: Mapping[str, Any], emails: tuple[str, ...]) -> str:
+def refusal(claims: Mapping[str, object], emails: tuple[str, ...]) -> str:
     """Return why an OIDC login does not open the page, as one sentence."""
     email = claims.get("email")
     if not email:
@@ -133,7 +133,7 @@ def refusal(claims: Mapping[str, Any], emails: tuple[str, ...]) -> str:
 _ENDED: set[str] = set()  # OIDC logins that were logged out of since the server started
 
 
-def end_login(claims: Mapping[str, Any]) -> None:
+def end_login(claims: Mapping[str, object]) -> None:
     """Let an OIDC login open nothing any more.
 
     Streamlit deletes the browser's cookie, but tabs that are open read it no more, and a copy of it stays valid.
@@ -141,7 +141,7 @@ def end_login(claims: Mapping[str, Any]) -> None:
     _ENDED.add(_login_of(claims))
 
 
-def _login_of(claims: Mapping[str, Any]) -> str:
+def _login_of(claims: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(dict(claims), sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -2,65 +2,78 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, TypeAlias
 
 import ua_parser
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-_NUMBERS = ("width", "height", "screen_width", "screen_height", "dpr", "refresh_hz", "touch_points")
-_FLAGS = ("mobile_hint", "fine_pointer")
-_TEXTS = ("browser", "platform")
 LARGEST, LONGEST = 100_000, 300
 _HANDHELD = re.compile(r"Mobi|Android|iPhone|iPad|iPod|Silk|Kindle|Tablet(?! PC)")
 
 
-def told(device: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a browser told, without what is not asked for or of another kind: it comes from outside.
+def _plausible(value: object) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if 0 <= value <= LARGEST else None
 
-    ``width, height, screen_width, screen_height`` in px; ``dpr``, device pixels to a pixel; ``refresh_hz``, measured;
-    ``touch_points``; ``mobile_hint`` (of ``navigator.userAgentData``) and ``fine_pointer`` (is there a mouse or the
-    like), true or false; ``browser``, its user agent; ``platform``. None for what the browser does not know.
+
+Number: TypeAlias = Annotated[int | float | None, BeforeValidator(_plausible)]
+Flag: TypeAlias = Annotated[bool | None, BeforeValidator(lambda value: value if isinstance(value, bool) else None)]
+Words: TypeAlias = Annotated[
+    str | None, BeforeValidator(lambda value: value[:LONGEST] if isinstance(value, str) else None)
+]
+
+
+class Device(BaseModel):
+    """What a browser told, without what is not asked for; None where it does not know, or told another kind of value.
+
+    Attributes:
+        width, height, screen_width, screen_height: px; dpr: device pixels to a pixel; refresh_hz: measured.
+        mobile_hint: of ``navigator.userAgentData``; fine_pointer: is there a mouse or the like.
+        browser: its user agent.
     """
-    kept: dict[str, Any] = {}
-    for name in (*_NUMBERS, *_FLAGS, *_TEXTS):
-        value = device.get(name)
-        if name in _TEXTS and isinstance(value, str):
-            kept[name] = value[:LONGEST]
-        elif (name in _FLAGS and isinstance(value, bool)) or (name in _NUMBERS and _plausible(value)):
-            kept[name] = value
-        elif name in device:
-            kept[name] = None
-    return kept
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    width: Number = None
+    height: Number = None
+    screen_width: Number = None
+    screen_height: Number = None
+    dpr: Number = None
+    refresh_hz: Number = None
+    touch_points: Number = None
+    mobile_hint: Flag = None
+    fine_pointer: Flag = None
+    browser: Words = None
+    platform: Words = None
+
+    def told(self) -> dict[str, int | float | bool | str | None]:
+        """Return what the browser said something of, as the database keeps it."""
+        return self.model_dump(exclude_unset=True)
 
 
-def is_mobile(device: Mapping[str, Any]) -> bool:
+def is_mobile(device: Device) -> bool:
     """Return whether a device is a phone or a tablet, by what its browser says.
 
     One that calls itself so in ``userAgentData`` or in its user agent; a Mac with a touch screen, which is a tablet
     that asks for pages as for computers; or one with a touch screen and no finer pointer. A laptop with both is none.
     """
-    touch = device.get("touch_points") or 0
-    if device.get("mobile_hint") is True or _HANDHELD.search(device.get("browser") or ""):
+    touch = device.touch_points or 0
+    if device.mobile_hint is True or _HANDHELD.search(device.browser or ""):
         return True
-    if (device.get("platform") or "").startswith(("Mac", "mac")) and touch > 1:
+    if (device.platform or "").startswith(("Mac", "mac")) and touch > 1:
         return True
-    return touch > 0 and device.get("fine_pointer") is False
+    return touch > 0 and device.fine_pointer is False
 
 
-def browser_of(device: Mapping[str, Any]) -> str | None:
+def browser_of(device: Device) -> str | None:
     """Return a browser's name and main version, such as ``Firefox 131``; None: it cannot be told."""
-    found = ua_parser.parse(device.get("browser") or "").user_agent
+    found = ua_parser.parse(device.browser or "").user_agent
     return None if found is None else " ".join(part for part in (found.family, found.major) if part)
 
 
-def os_of(device: Mapping[str, Any]) -> str | None:
+def os_of(device: Device) -> str | None:
     """Return the operating system's name without its version, such as ``Windows``; None: it cannot be told."""
-    found = ua_parser.parse(device.get("browser") or "").os
+    found = ua_parser.parse(device.browser or "").os
     return None if found is None else found.family
-
-
-def _plausible(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 <= value <= LARGEST

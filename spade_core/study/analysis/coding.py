@@ -9,14 +9,12 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.estimators import risk_difference
-from spade_core.study.analysis.result import Found, Note
+from spade_core.study.analysis.findings import Found, Note
 from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
-from spade_core.study.vocabulary import CHOICES
+from spade_core.study.vocabulary import CANNOT_TELL, CHOICES, CONDITIONS, REGIONS
 
-CONDITIONS = ("dense", "spade", "none", "reference")
-COMPARED = ["dense", "spade"]
 NEEDED = (
     *("participant_uid", "is_bot", "is_preview", "included", "exclusion_reason", "trial_id", "trial_index"),
     *("trial_type", "stimulus_id", "class_neuron", "condition", "reference_source", "keeps_class", "reference_side"),
@@ -63,14 +61,14 @@ def with_codes(trials: pd.DataFrame) -> pd.DataFrame:
     """
     rows = trials.copy()
     missing = rows["choice"].isna()
-    undecided = (rows["choice"] == "cannot_tell").fillna(False).astype(bool)
+    undecided = (rows["choice"] == CANNOT_TELL).fillna(False).astype(bool)
     agree = (rows["choice"] == rows["reference_side"]).fillna(False).astype(bool) & ~undecided & ~missing
     disagree = ~agree & ~undecided & ~missing
     for name, values in (("agree", agree), ("undecided", undecided), ("disagree", disagree)):
         rows[name] = values.astype(float).where(~missing)
     rows["half"] = rows["agree"] + 0.5 * rows["undecided"]
     rows["decided"] = rows["agree"].where(~undecided)
-    rows["left"] = (rows["choice"] == "region_1").fillna(False).astype(float).where(~undecided & ~missing)
+    rows["left"] = (rows["choice"] == REGIONS[0]).fillna(False).astype(float).where(~undecided & ~missing)
     for name in ("confidence", *(name for name in rows.columns if str(name).startswith(rating_column("")))):
         rows[name] = pd.to_numeric(rows[name]).astype(float)
     times = pd.to_numeric(rows["rt_ms"]).astype(float)

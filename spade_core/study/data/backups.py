@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, NullPool, Table, create_engine, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError
@@ -24,7 +23,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.deletion import tombstone_of, unname, wipe
 from spade_core.study.data.dumps import NotABackupError, dump, kind_of, load_dump, open_copy
 from spade_core.study.data.store import Store
-from spade_core.study.data.tables import Audit, Base, Participant, Tombstone
+from spade_core.study.data.tables import Audit, Base, Details, Participant, Tombstone
 from spade_core.study.data.upgrade import check_known, own_backups, populated, stamped, version_of
 
 logger = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ def _replace(store: Store, session: Session, source: Store) -> None:
     session.add(Audit(at=store.clock(), action="restore", details={"deleted_again": len(gone)}))
 
 
-def _rows(connection: Connection, of: type[Base]) -> list[dict[str, Any]]:
+def _rows(connection: Connection, of: type[Base]) -> list[Details]:
     return [dict(row) for row in connection.execute(select(of.__table__)).mappings()]
 
 
@@ -145,16 +144,11 @@ def _copy(source: Connection, target: Connection, table: Table, gone: set[str]) 
             target.execute(insert(table), rows)
 
 
-def _add_missing(
-    connection: Connection, to: type[Base], rows: Sequence[dict[str, Any]], names: Sequence[str]
-) -> None:  # fmt: skip
+def _add_missing(connection: Connection, to: type[Base], rows: Sequence[Details], names: Sequence[str]) -> None:
     """Add the rows that a table lacks, compared by some columns; numbers given by the database are given anew."""
     known = {tuple(row[name] for name in names) for row in _rows(connection, to)}
-    missing = [
-        {name: value for name, value in row.items() if name != "id"}
-        for row in rows
-        if tuple(row[name] for name in names) not in known
-    ]
+    fresh = [row for row in rows if tuple(row[name] for name in names) not in known]
+    missing = [{name: value for name, value in row.items() if name != "id"} for row in fresh]
     if missing:
         connection.execute(insert(to.__table__), missing)  # type: ignore[arg-type]
 
@@ -165,12 +159,9 @@ def _count_on(connection: Connection) -> None:
         return
     for table in Base.metadata.sorted_tables:
         if table.autoincrement_column is not None:
-            connection.execute(
-                text(
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), coalesce(max(id), 0) + 1, false) "  # noqa: S608 - our own names
-                    f'FROM "{table.name}"'
-                )
-            )
+            counter = f"pg_get_serial_sequence('{table.name}', 'id')"
+            count = f'SELECT setval({counter}, coalesce(max(id), 0) + 1, false) FROM "{table.name}"'  # noqa: S608 - our own names
+            connection.execute(text(count))
 
 
 def backup(store: Store, out: str | Path) -> None:
@@ -180,9 +171,6 @@ def backup(store: Store, out: str | Path) -> None:
         ConfigError: the file exists or cannot be written, or ``pg_dump`` is missing or fails.
     """
     dump(store.engine.url, Path(out))
-
-
-Stone = tuple[str, str, float]  # uid_sha256, study_id, at
 
 
 def forget(store: Store, paths: Sequence[str | Path] = ()) -> dict[str, int]:
@@ -197,9 +185,11 @@ def forget(store: Store, paths: Sequence[str | Path] = ()) -> dict[str, int]:
         ConfigError: a file is no backup, of a newer version or of the other engine's server, or cannot be written;
             backups before it are done.
     """
-    stones = store.read(_stones)
+    stones = store.read(lambda session: list(session.scalars(select(Tombstone))))
     if paths:
-        return {str(file): _scrub(store, file, stones) for file in _named(paths)}
+        folders = [sorted(path.glob("*.backup")) if path.is_dir() else [path] for path in map(Path, paths)]
+        named = dict.fromkeys(file for files in folders for file in files)
+        return {str(file): _scrub(store, file, stones) for file in named}
     found = {}
     for file in own_backups(store.engine.url, store.backups):
         try:
@@ -211,19 +201,7 @@ def forget(store: Store, paths: Sequence[str | Path] = ()) -> dict[str, int]:
     return found
 
 
-def _stones(session: Session) -> list[Stone]:
-    rows = session.execute(select(Tombstone.uid_sha256, Tombstone.study_id, Tombstone.at)).all()
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-def _named(paths: Sequence[str | Path]) -> list[Path]:
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        found.update(dict.fromkeys(sorted(path.glob("*.backup")) if path.is_dir() else [path]))
-    return list(found)
-
-
-def _scrub(store: Store, file: Path, stones: Sequence[Stone]) -> int:
+def _scrub(store: Store, file: Path, stones: Sequence[Tombstone]) -> int:
     fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with loaded(store, file) as source:
@@ -241,13 +219,13 @@ def _scrub(store: Store, file: Path, stones: Sequence[Stone]) -> int:
     return gone
 
 
-def _delete(session: Session, stones: Sequence[Stone]) -> int:
+def _delete(session: Session, stones: Sequence[Tombstone]) -> int:
     """Delete everybody with a tombstone, leave the tombstones in the backup too; return how many were there."""
-    known = {stone[0] for stone in stones}
+    known = {stone.uid_sha256 for stone in stones}
     gone = [uid for uid in session.scalars(select(Participant.uid)) if tombstone_of(uid) in known]
     for uid in gone:
         session.execute(delete(Participant).where(Participant.uid == uid))
-    for uid_sha256, study_id, at in stones:
-        session.merge(Tombstone(uid_sha256=uid_sha256, study_id=study_id, at=at))
+    for stone in stones:
+        session.merge(stone)
     unname(session, gone)
     return len(gone)

@@ -15,14 +15,13 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import PATIENCE_MS, Store
-from spade_core.study.data.tables import Audit, Base, Participant, Study, Tombstone
+from spade_core.study.data.tables import Audit, Base, Details, Participant, Study, Tombstone
 
 logger = logging.getLogger(__name__)
 
@@ -144,9 +143,7 @@ def _wipe_sqlite(file: Path) -> bool:
     return busy == 0
 
 
-def _remove(
-    store: Store, session: Session, row: Participant, action: str, details: dict[str, Any] | None = None
-) -> None:
+def _remove(store: Store, session: Session, row: Participant, action: str, details: Details | None = None) -> None:
     """Delete a row, what hangs on it (by ON DELETE CASCADE) and its name in the audit; leave a tombstone."""
     uid, study_id = row.uid, row.study_id
     session.expunge(row)

@@ -114,16 +114,12 @@ def _program(name: str) -> str:
 
 
 def _postgres(program: str, url: URL, options: list[str], *, connect: str = "") -> None:
-    options_of_address = {name: value for name, value in url.query.items() if name != "password"}
-    open_address = URL.create(
-        "postgresql", url.username, None, url.host, url.port, url.database, options_of_address
-    ).render_as_string()  # fmt: skip
+    query = {name: value for name, value in url.query.items() if name != "password"}
+    shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query).render_as_string()
     password = url.password or url.query.get("password")
     secret = {"PGPASSWORD": str(password)} if password else {}
-    done = subprocess.run(  # noqa: S603 - the program found above
-        [program, *options, connect + open_address],
-        env={**os.environ, **secret}, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    command, env, quiet = [program, *options, connect + shown], {**os.environ, **secret}, subprocess.DEVNULL
+    done = subprocess.run(command, env=env, stdin=quiet, capture_output=True, text=True, check=False)  # noqa: S603 - the program found above
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise ConfigError(f"{Path(program).name} failed ({said[0][:300]}): mend this and try again.")

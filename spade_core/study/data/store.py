@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import os
-import random
+import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -30,9 +31,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 PATIENCE_MS = 5_000  # SQLite's busy timeout
-PRAGMAS = (
-    f"busy_timeout={PATIENCE_MS}", "journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON",
-)  # fmt: skip
+SAFE = ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON")
+PRAGMAS = (f"busy_timeout={PATIENCE_MS}", *SAFE)
 READS = "reads"  # execution option of transactions that write nothing
 TRIES = 40  # of a transaction that another one disturbed
 KEY_TRIES = 5  # of one whose key was taken: the next run sees the other's row, unless the fault is our own
@@ -66,8 +66,9 @@ class Store:
             bring_up_to_date(self.engine, self.run, now=self.clock(), backups=self.backups)
         except (DBAPIError, ImportError, OSError) as error:
             logger.info("opening the study database failed: %s", type(error).__name__)
+            said = [*str(getattr(error, "orig", None) or error).splitlines(), type(error).__name__]
             raise ConfigError(
-                f"The study database {shown(address)} cannot be opened ({_reason(error)}): correct SPADE_DATABASE_URL "
+                f"The study database {shown(address)} cannot be opened ({said[0]}): correct SPADE_DATABASE_URL "
                 "or SPADE_DATA_DIR."
             ) from error
 
@@ -109,7 +110,7 @@ class Store:
                 if not _again(error, attempt):
                     raise
                 busy = error
-            time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 4)))  # noqa: S311 - only to part two writers
+            time.sleep(secrets.SystemRandom().uniform(0, 0.02 * 2 ** min(attempt, 4)))  # parts two writers
         raise ConfigError("The study database stayed busy: try again in a moment.") from busy
 
     def close(self) -> None:
@@ -135,13 +136,13 @@ def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
     engine = create_engine(url, connect_args={"timeout": PATIENCE_MS / 1000})
 
     @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
+    def _connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
+    def _begin(connection: Connection) -> None:
         reads = connection.get_execution_options().get(READS, False)
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
@@ -155,8 +156,3 @@ def _again(error: DBAPIError, attempt: int) -> bool:
     if not isinstance(error, OperationalError):
         return False
     return getattr(error.orig, "sqlstate", None) in CONFLICTS or any(text in str(error.orig) for text in BUSY)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(getattr(error, "orig", None) or error).splitlines()
-    return lines[0] if lines else type(error).__name__

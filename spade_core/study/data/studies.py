@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -17,18 +15,12 @@ from spade_core import __version__
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
-from spade_core.study.data.tables import Audit, DesignVersion, Participant, Study
+from spade_core.study.data.tables import Audit, DesignVersion, Details, Participant, Study
 from spade_core.study.design.design import Design, parse_design
 from spade_core.study.design.schedule import cells
 from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
+from spade_core.study.vocabulary import STATES
 
-MOVES: Mapping[str, tuple[str, ...]] = {
-    "draft": ("open", "closed"),
-    "open": ("paused", "closed"),
-    "paused": ("open", "closed"),
-    "closed": (),
-}
-"""The states of a study, and where each may go."""
 KEY_SIGNS, KEY_LENGTH = string.ascii_letters + string.digits, 12  # a hyphen in front would be an option of the shell's
 _ASSETS_MARK = "assets:"  # in place of the program's own folder, which moves with an update
 
@@ -121,8 +113,8 @@ def set_status(store: Store, key: str, status: str) -> None:
     Raises:
         ConfigError: unknown key or status, a closed study, or a draft that cannot be published as it is.
     """
-    if status not in MOVES:
-        raise ConfigError(f"A study is {', '.join(MOVES)}, not {status}.")
+    if status not in STATES:
+        raise ConfigError(f"A study is {', '.join(STATES)}, not {status}.")
     before = store.read(lambda session: find(session, key))
     publishing = before.status == "draft" and status == "open"
     if publishing:  # only this needs the stimulus set: a study whose set is gone can still be paused and closed
@@ -133,8 +125,10 @@ def set_status(store: Store, key: str, status: str) -> None:
         row = find(session, key)
         if row.status == status:
             return
-        if status not in MOVES[row.status]:
-            raise ConfigError(_no_way(row.status, status))
+        if row.status == "closed":
+            raise ConfigError("This study is closed for good: copy it to make a new one.")
+        if status not in STATES[row.status].next:
+            raise ConfigError(f"A study that is {row.status} cannot become {status}.")
         if (row.status, row.design_sha256) != (before.status, before.design_sha256):
             raise ConfigError("Somebody changed this study meanwhile: look at it and try again.")
         audit(session, store, row.id, "publish" if publishing else status, None)
@@ -151,12 +145,10 @@ def keep_version(session: Session, row: Study, design: Design, stimuli: Stimulus
     session.add(row)
     session.flush()
     number = last_version(session, row.id) + 1
-    session.add(
-        DesignVersion(
-            study_id=row.id, number=number, design=row.design, design_sha256=row.design_sha256, stimuli=row.stimuli,
-            stimuli_sha256=row.stimuli_sha256, saved=now,
-        )
-    )  # fmt: skip
+    kept = DesignVersion(study_id=row.id, number=number, saved=now)
+    kept.design, kept.design_sha256 = row.design, row.design_sha256
+    kept.stimuli, kept.stimuli_sha256 = row.stimuli, row.stimuli_sha256
+    session.add(kept)
     return number
 
 
@@ -165,7 +157,7 @@ def last_version(session: Session, study_id: str) -> int:
     return session.scalar(select(func.max(DesignVersion.number)).where(DesignVersion.study_id == study_id)) or 0
 
 
-def audit(session: Session, store: Store, study_id: str | None, action: str, details: dict[str, Any] | None) -> None:
+def audit(session: Session, store: Store, study_id: str | None, action: str, details: Details | None) -> None:
     """Note what an experimenter did."""
     session.add(Audit(study_id=study_id, at=store.clock(), action=action, details=details))
 
@@ -181,12 +173,6 @@ def _add(store: Store, design: Design, stimuli: StimulusSet, status: str) -> str
 
     store.run(work)
     return key
-
-
-def _no_way(before: str, after: str) -> str:
-    if before == "closed":
-        return "This study is closed for good: copy it to make a new one."
-    return f"A study that is {before} cannot become {after}."
 
 
 @lru_cache(maxsize=32)
@@ -223,21 +209,17 @@ def unblind(store: Store, key: str, *, by: str) -> None:
 def cautions(design: Design | None, stimuli: StimulusSet | None) -> list[str]:
     """Return one sentence for each thing to think about; the set must serve the design, where both are given."""
     found = [stimuli.warning] if stimuli is not None and stimuli.warning else []
-    if design is not None and stimuli is not None and not (design.demo or stimuli.demo):
-        found += _uneven(design, stimuli)
-    return found
-
-
-def _uneven(design: Design, stimuli: StimulusSet) -> list[str]:
-    """Cells fill equally only where each has the same number of people."""
+    if design is None or stimuli is None or design.demo or stimuli.demo:
+        return found
     count = len(cells(design, stimuli))
     below = design.quota - design.quota % count
-    if below == design.quota:
-        return []
+    if below == design.quota:  # cells fill equally only where each has the same number of people
+        return found
     fitting = f"{below} or {below + count}" if below else str(count)
     return [
+        *found,
         f"The quota of {design.quota} is no multiple of the design's {count} cells, so that not all class neurons are "
-        f"met equally often in all conditions: {fitting} would be."
+        f"met equally often in all conditions: {fitting} would be.",
     ]
 
 
@@ -250,8 +232,6 @@ def blind_in(session: Session, row: Study) -> bool:
     """Return the same as part of a transaction."""
     if row.unblinded is not None:
         return False
-    real = select(Participant.uid).where(
-        Participant.study_id == row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False),
-        Participant.consented.is_not(None),
-    )  # fmt: skip
+    mine = select(Participant.uid).where(Participant.study_id == row.id, Participant.consented.is_not(None))
+    real = mine.where(Participant.is_bot.is_(False), Participant.is_preview.is_(False))
     return session.scalar(real.limit(1)) is not None

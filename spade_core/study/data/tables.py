@@ -6,19 +6,22 @@ are UTC seconds since 1970. A change here needs a revision in ``migrations/versi
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
+
+Details: TypeAlias = dict[str, Any]  # JSON whose keys depend on the row
 
 
 class Base(DeclarativeBase):
     """All tables."""
 
-    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own protocol
+    type_annotation_map = {Details: JSON}  # noqa: RUF012 - SQLAlchemy's own protocol
 
 
-def _cascade(target: str) -> Any:
+def _cascade(target: str) -> Mapped[str]:
     return mapped_column(ForeignKey(target, ondelete="CASCADE"), index=True)
 
 
@@ -64,7 +67,7 @@ class Participant(Base):
     is_preview: Mapped[bool] = mapped_column(Boolean)
     policy: Mapped[str | None] = mapped_column(String(40))
     phase: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(16))  # active, or one of flow.TERMINAL
+    status: Mapped[str] = mapped_column(String(16))  # active, or one of vocabulary.TERMINAL
     cell: Mapped[int | None] = mapped_column(Integer)
     seed: Mapped[str] = mapped_column(String(32))  # 128 bits, hexadecimal
     resume_sha256: Mapped[str] = mapped_column(String(64), unique=True)
@@ -82,7 +85,7 @@ class Participant(Base):
     native: Mapped[bool] = mapped_column(Boolean, default=False)  # plain widgets, chosen before the first trial
     excluded: Mapped[str | None] = mapped_column(String(200))  # by the experimenter; nothing to do with payment
     comment: Mapped[str | None] = mapped_column(Text)
-    device: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    device: Mapped[Details | None] = mapped_column(JSON)
     __table_args__ = (Index("participants_cells", "study_id", "is_bot", "is_preview", "cell"),)
 
 
@@ -93,7 +96,7 @@ class ExternalId(Base):
     participant_uid: Mapped[str] = mapped_column(ForeignKey("participants.uid", ondelete="CASCADE"), primary_key=True)
     study_id: Mapped[str] = _cascade("studies.id")
     external_id: Mapped[str] = mapped_column(String(120))
-    details: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # STUDY_ID, SESSION_ID
+    details: Mapped[Details | None] = mapped_column(JSON)  # STUDY_ID, SESSION_ID
     __table_args__ = (UniqueConstraint("study_id", "external_id"),)
 
 
@@ -117,13 +120,13 @@ class Trial(Base):
     rt_ms: Mapped[float | None] = mapped_column(Float)
     rt_source: Mapped[str | None] = mapped_column(String(8))
     timed_out: Mapped[bool | None] = mapped_column(Boolean)
-    details: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # focus losses, resizes, early answers, window
+    details: Mapped[Details | None] = mapped_column(JSON)  # focus losses, resizes, early answers, window
     n_focus_losses: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
-    extra: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # replies by question
+    extra: Mapped[Details | None] = mapped_column(JSON(none_as_null=True))  # replies by question
     __table_args__ = (UniqueConstraint("participant_uid", "index"),)
 
     @validates("details")
-    def _count_focus_losses(self, _name: str, details: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _count_focus_losses(self, _name: str, details: Details | None) -> Details | None:
         """Keep the count in step with the details, whoever writes them."""
         self.n_focus_losses = len((details or {}).get("focus_losses") or ())
         return details
@@ -137,7 +140,7 @@ class Event(Base):
     participant_uid: Mapped[str] = _cascade("participants.uid")
     at: Mapped[float] = mapped_column(Float)
     kind: Mapped[str] = mapped_column(String(40))
-    details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    details: Mapped[Details | None] = mapped_column(JSON)
 
 
 class PageTime(Base):
@@ -159,7 +162,7 @@ class Audit(Base):
     study_id: Mapped[str | None] = mapped_column(String(32))
     at: Mapped[float] = mapped_column(Float)
     action: Mapped[str] = mapped_column(String(40))
-    details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    details: Mapped[Details | None] = mapped_column(JSON)
 
 
 class TextReview(Base):
@@ -181,3 +184,14 @@ class Tombstone(Base):
     uid_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the random uid
     study_id: Mapped[str] = mapped_column(String(32), index=True)
     at: Mapped[float] = mapped_column(Float)
+
+
+Owned = TypeVar("Owned", Trial, Event, PageTime)
+
+
+def by_person(rows: Iterable[Owned]) -> dict[str, list[Owned]]:
+    """Return rows by their participant's uid, each in the order given."""
+    found: dict[str, list[Owned]] = {}
+    for row in rows:
+        found.setdefault(row.participant_uid, []).append(row)
+    return found

@@ -49,7 +49,11 @@ def bring_up_to_date(engine: Engine, run: Run, *, now: float, backups: Path) -> 
         if _is_current(version):
             return
         if version is not None and not saved and populated(connection):
-            saved.append(_save(engine.url, version, now, backups))
+            if sqlite_file(engine.url) is None:
+                backups.mkdir(parents=True, exist_ok=True)
+            saved.append(stamped(engine.url, f"version-{version}", now, backups))
+            dump(engine.url, saved[0])
+            logger.info("backup of the study database before its upgrade: %s", saved[0])
         logger.info("upgrading the study database from %s to %s", version or "nothing", migrations.HEAD)
         migrations.upgrade(connection)
 
@@ -116,15 +120,6 @@ def populated(connection: Connection) -> bool:
     names = set(inspect(connection).get_table_names())
     present = [table for table in Base.metadata.sorted_tables if table.name in names]
     return any(connection.scalar(select(literal(1)).select_from(table).limit(1)) for table in present)
-
-
-def _save(url: URL, version: str, now: float, backups: Path) -> Path:
-    if sqlite_file(url) is None:
-        backups.mkdir(parents=True, exist_ok=True)
-    out = stamped(url, f"version-{version}", now, backups)
-    dump(url, out)
-    logger.info("backup of the study database before its upgrade: %s", out)
-    return out
 
 
 @contextmanager

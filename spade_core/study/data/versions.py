@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import audit, check_publishable, find, keep_version, last_version, opened, save_draft
-from spade_core.study.data.tables import DesignVersion, Participant, Study
+from spade_core.study.data.tables import DesignVersion, Participant
 from spade_core.study.design.design import Design, parse_design
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
@@ -38,7 +38,10 @@ def edit(store: Store, key: str, design: Design, stimuli: StimulusSet | None = N
 
     def work(session: Session) -> int:
         row = find(session, key)
-        _check_open(row)
+        if row.frozen is not None:
+            raise ConfigError(FROZEN)
+        if row.status == "closed":
+            raise ConfigError(CLOSED)
         if (row.design_sha256, row.stimuli_sha256) == (design.sha256, stimuli.sha256):
             return last_version(session, row.id)
         if row.status != before.row.status:
@@ -93,10 +96,3 @@ def design_of(store: Store, key: str, number: int | None = None) -> Design:
     if chosen not in found:
         raise ConfigError(f"This study has the versions 1 to {max(found)}, not {chosen}.")
     return parse_design(found[chosen].design)
-
-
-def _check_open(row: Study) -> None:
-    if row.frozen is not None:
-        raise ConfigError(FROZEN)
-    if row.status == "closed":
-        raise ConfigError(CLOSED)

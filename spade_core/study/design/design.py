@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,34 +16,26 @@ from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.study.design.questions import Questions
 from spade_core.study.stimuli.stimulus_set import StimulusSet
+from spade_core.study.vocabulary import ConditionName, WaysIn
 
 TEMPLATE = ASSETS / "study" / "template.yaml"
-Condition = Literal["dense", "spade", "none", "reference"]
 _PLACEHOLDER = re.compile(r"\[[^\]]*\]")
 _MUST_BE_FILLED = ("controller", "contact", "ethics", "retention", "age")
 
 
+# Fields that came after the first databases: at their defaults a design keeps the hash that it had.
+_LATER = {"": ("questions", "mobile", "minutes_limit"), "codes": ("time_over",), "analysis": ("thresholds",)}
+
+
 class _Part(BaseModel):
-    """A part of a design. ``added``: fields that came later; at their defaults a design keeps the hash that it had."""
+    """A part of a design."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    added: ClassVar[tuple[str, ...]] = ()
-
-    def content(self) -> dict[str, Any]:
-        """Return what the hash is about."""
-        found = self.model_dump(mode="json")
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if name in self.added and value == field.get_default(call_default_factory=True):
-                del found[name]
-            elif isinstance(value, _Part):
-                found[name] = value.content()
-        return found
 
 
-Rule = Literal[
+QualityRule = Literal[
     "attention", "catch", "too_fast", "same_side", "practice_rounds", "total_time", "instruction_time"
-]  # fmt: skip
+]
 
 
 class Thresholds(_Part):
@@ -87,8 +79,7 @@ class Analysis(_Part):
     sidedness: Literal["two-sided", "greater"] = "two-sided"
     target_participants: int = Field(60, ge=2)
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    added: ClassVar[tuple[str, ...]] = ("thresholds",)
-    exclusions: tuple[Rule, ...] = ("attention", "catch")
+    exclusions: tuple[QualityRule, ...] = ("attention", "catch")
     thresholds: Thresholds = Field(default_factory=Thresholds)  # type: ignore[arg-type]
     secondary: tuple[str, ...] = ("half_credit", "cannot_tell", "rt", "confidence")
     stopping: str = "Recruitment stops when the quota is full."
@@ -127,8 +118,6 @@ class Codes(_Part):
         time_over: of who has not finished within the study's time limit; needed only with one.
     """
 
-    added: ClassVar[tuple[str, ...]] = ("time_over",)
-
     complete: str = Field(min_length=1)
     declined: str = Field(min_length=1)
     screened_out: str = Field(min_length=1)
@@ -150,7 +139,7 @@ class Design(_Part):
             ``typed``, the id is asked for where the address has none; ``open``, and it may be left out; ``signed``, by
             personal links only.
         show_class: whether the class's name is shown; a labelled variant, since a name lets people ignore the image.
-        confidence: ask for 1-3 after each choice.
+        confidence: ask for it after each choice.
         min_view_ms, time_limit_ms: answers before are ignored; a trial ends after, None: never.
         minutes_limit: of the whole study from the consent on, None: no limit; what is not answered then is missing.
         min_width: of the window, px; mobile: whether phones and tablets are let in.
@@ -161,12 +150,10 @@ class Design(_Part):
         questions: asked after each choice, beside the confidence; texts, codes, analysis: see there.
     """
 
-    added: ClassVar[tuple[str, ...]] = ("questions", "mobile", "minutes_limit")
-
     name: str = Field(min_length=1, max_length=120)
     version: int = Field(1, ge=1)
     demo: bool = False
-    conditions: tuple[Condition, ...] = ("dense", "spade", "none")
+    conditions: tuple[ConditionName, ...] = ("dense", "spade", "none")
     arrangement: Literal["within", "between"] = "within"
     order: Literal["interleaved", "blocked"] = "interleaved"
     trials: int = Field(12, ge=1, le=500)
@@ -177,7 +164,7 @@ class Design(_Part):
     practice_rounds: int = Field(3, ge=1, le=3)
     practice_pass: int = Field(4, ge=0)
     practice_fail: Literal["leave", "flag"] = "flag"
-    entry: Literal["link", "typed", "open", "signed"] = "open"
+    entry: WaysIn = "open"
     show_class: bool = False
     confidence: bool = True
     min_view_ms: int = Field(500, ge=0, le=10_000)
@@ -216,6 +203,16 @@ class Design(_Part):
             raise ValueError("the completion codes must differ")
         return self
 
+    def content(self) -> dict[str, object]:
+        """Return what the hash is about."""
+        content = self.model_dump(mode="json")
+        for name, later in _LATER.items():
+            part, values = (getattr(self, name), content[name]) if name else (self, content)
+            for field in later:
+                if getattr(part, field) == type(part).model_fields[field].get_default(call_default_factory=True):
+                    del values[field]
+        return content
+
     @property
     def sha256(self) -> str:
         """Return the hash of the design's content, whatever its YAML looked like."""
@@ -241,9 +238,10 @@ class Design(_Part):
     def placeholders(self) -> list[str]:
         """Return the fields whose text is still a placeholder, or empty."""
         return [
-            name for name in _MUST_BE_FILLED
+            name
+            for name in _MUST_BE_FILLED
             if not getattr(self, name).strip() or _PLACEHOLDER.search(getattr(self, name))
-        ]  # fmt: skip
+        ]
 
     def check_set(self, stimuli: StimulusSet) -> None:
         """Check that the set can serve this design.
@@ -293,10 +291,6 @@ def parse_design(text: str) -> Design:
         raise ConfigError(f"The design is no YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(values, Mapping):
         raise ConfigError("The design must be a YAML mapping such as “name: My study”; start from the template.")
-    return _validated(values)
-
-
-def _validated(values: Mapping[str, Any]) -> Design:
     try:
         return Design.model_validate(values)
     except ValidationError as error:
@@ -324,9 +318,11 @@ def demo_design() -> Design:
     template = load_design(TEMPLATE)
     facts = {
         "controller": "nobody: this is a demo, and nothing that you enter is evaluated.",
-        "contact": "whoever showed you this demo.", "ethics": "none, since nothing is measured.",
-        "retention": "until whoever runs this demo deletes them.", "age": "This is a demo.",
-    }  # fmt: skip
+        "contact": "whoever showed you this demo.",
+        "ethics": "none, since nothing is measured.",
+        "retention": "until whoever runs this demo deletes them.",
+        "age": "This is a demo.",
+    }
     return template.model_copy(update={"demo": True, "name": "Demo study", **facts})
 
 

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from spade_core.study.design.design import LEAST_FOR_SIDE, Design, Thresholds
 from spade_core.study.stimuli.regions import rule_text
 from spade_core.study.stimuli.stimulus_set import StimulusSet
+from spade_core.study.vocabulary import BASELINES
 
 _ORDER = {
     "interleaved": "conditions interleaved in random order",
     "blocked": "conditions in blocks, the order of blocks counterbalanced by cell",
 }
 _FAIL = {"leave": "the participation ends", "flag": "the person goes on, flagged"}
-_BASELINES = {
-    "central": "the more central region", "contrast": "the region of more contrast",
-    "rater_dense": "the model rater on dense", "rater_spade": "the model rater on SPADE",
-    "rater_reference": "the model rater on reference crops",
-}  # fmt: skip
 
 
 def fails_when(limits: Thresholds) -> dict[str, str]:
@@ -53,6 +49,12 @@ def procedure(design: Design) -> str:
         if design.arrangement == "within"
         else "one condition a person, given by the cell; trials in random order"
     )
+    named, whole = "The class is not named. ", ""
+    if design.show_class:
+        named = "Variant with class names: the question names the class, so that people may ignore the visualization. "
+    if design.minutes_limit is not None:
+        ends = f"The study ends {design.minutes_limit:g} minutes after the consent"
+        whole = f"{ends}; trials not answered then are missing. "
     return (
         f"Each person answers {design.trials} main trials of as many class neurons, {design.catch} catch trials, "
         f"{design.repeats} repeated trials and {design.attention} attention checks. {practice} "
@@ -60,20 +62,8 @@ def procedure(design: Design) -> str:
         "stored seed. "
         f"Windows of at least {design.min_width} px; phones and tablets are {design.mobile}. "
         f"Answers are taken from {design.min_view_ms} ms after the onset, with {limit}. "
-        f"{_named(design)}{_whole(design)}Quota: {design.quota} completed participants."
+        f"{named}{whole}Quota: {design.quota} completed participants."
     )
-
-
-def _named(design: Design) -> str:
-    if not design.show_class:
-        return "The class is not named. "
-    return "Variant with class names: the question names the class, so that people may ignore the visualization. "
-
-
-def _whole(design: Design) -> str:
-    if design.minutes_limit is None:
-        return ""
-    return f"The study ends {design.minutes_limit:g} minutes after the consent; trials not answered then are missing. "
 
 
 def stimuli_text(design: Design, stimuli: StimulusSet) -> str:
@@ -92,8 +82,8 @@ def stimuli_text(design: Design, stimuli: StimulusSet) -> str:
 def set_baselines(stimuli: StimulusSet) -> str:
     """Return how often each baseline names the reference region over the main stimuli, as one sentence."""
     rates = []
-    for name, title in _BASELINES.items():
+    for name, baseline in BASELINES.items():
         found = [item.answers[name] == "reference" for item in stimuli.of("main") if name in item.answers]
         if found:
-            rates.append(f"{title} {100 * sum(found) / len(found):.0f} % of {len(found)}")
+            rates.append(f"{baseline.who} {100 * sum(found) / len(found):.0f} % of {len(found)}")
     return f"Baselines that name the reference region, over all main stimuli: {', '.join(rates) or 'not known'}."

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from spade_core.study.vocabulary import PRACTICE
 
 MOST_STEPS = 11  # of a rating, so that all of them fit beside one another
 LONGEST_TEXT = 2000  # characters
@@ -42,7 +44,7 @@ class Rating(_Asked):
             raise ValueError(f"a rating goes from “low” up to “high” in 2 to {MOST_STEPS} steps")
         return self
 
-    def read(self, given: Any) -> int | None:
+    def read(self, given: object) -> int | None:
         """Return the number, or None where it is none of the scale's."""
         return given if type(given) is int and self.low <= given <= self.high else None
 
@@ -53,7 +55,7 @@ class Text(_Asked):
     kind: Literal["text"]
     max_length: int = Field(500, ge=1, le=LONGEST_TEXT)
 
-    def read(self, given: Any) -> str | None:
+    def read(self, given: object) -> str | None:
         """Return the text without what cannot be stored, or None where it is too long or no text."""
         return plain(given) if isinstance(given, str) and len(given) <= self.max_length else None
 
@@ -87,18 +89,17 @@ class Questions(BaseModel):
 
     def of(self, trial_type: str) -> tuple[Rating | Text, ...]:
         """Return what is asked in a trial of this type."""
-        return () if trial_type == "practice" else self.extra
+        return () if trial_type == PRACTICE else self.extra
 
 
-def read_replies(asked: Sequence[Rating | Text], given: object) -> Replies | None:
+def read_replies(asked: Sequence[Rating | Text], given: Mapping[str, object] | None) -> Replies | None:
     """Return the replies as they are stored, empty ones left out, or None where they cannot be taken.
 
     Args:
-        given: what came from outside: a mapping from names to values; None or an empty text is no reply.
+        given: what came from outside, by name; None or an empty text is no reply.
     """
-    if given is None:
-        given = {}
-    if not isinstance(given, Mapping) or not set(given) <= {question.name for question in asked}:
+    given = given or {}
+    if not set(given) <= {question.name for question in asked}:
         return None
     replies: Replies = {}
     for question in asked:

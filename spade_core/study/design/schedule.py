@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from math import gcd
 from typing import TypeVar
 
 from spade_core.study.design.design import Design
 from spade_core.study.stimuli.stimulus_set import Item, StimulusSet
+from spade_core.study.vocabulary import PRACTICE, REGIONS
 
-REGIONS = ("region_1", "region_2")
 MAIN_START = 1000  # trial indices below are practice
 ROUND = 100  # indices between two practice rounds
 NEVER_FIRST = 2  # main trials before the first catch or attention trial
@@ -83,16 +83,21 @@ def grid(design: Design, count: int) -> list[Cell]:
     """Return the cells of :func:`cells` for a set with this many class neurons."""
     windows = count // gcd(count, design.trials) if design.trials < count else 1
     firsts = len(design.conditions) if design.order == "blocked" and design.arrangement == "within" else 1
-    return [
-        Cell(rotation, window, first)
-        for window in range(windows) for first in range(firsts) for rotation in range(len(design.conditions))
-    ]  # fmt: skip
+    order = product(range(windows), range(firsts), range(len(design.conditions)))
+    return [Cell(rotation, window, first) for window, first, rotation in order]
+
+
+def seeded(seed: int | str) -> random.Random:
+    """Return a generator that repeats what it drew from the same seed: for schedules and ties, never for secrets."""
+    return random.Random(seed)  # noqa: S311
 
 
 def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -> list[Planned]:
     """Return one participant's trials after practice, indices from ``MAIN_START``."""
-    rng = random.Random(seed)  # noqa: S311 - a schedule, not a secret
-    trials = _main(design, stimuli, cell, rng)
+    rng = seeded(seed)
+    neurons = _neurons(design, stimuli)
+    met = slots(design, len(neurons), cell)
+    trials = [_plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng) for slot in met]
     trials = ordered(design, cell, trials, rng)
     length = len(trials)
     trials = _with_repeats(trials, design.repeats, rng)
@@ -108,10 +113,10 @@ def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -
 
 def practice_schedule(design: Design, stimuli: StimulusSet, number: int, seed: int) -> list[Planned]:
     """Return the trials of one practice round, ``number`` from 0: the same items for all conditions."""
-    rng = random.Random(f"{seed}/{number}")  # noqa: S311
+    rng = seeded(f"{seed}/{number}")
     items = rng.sample(stimuli.of("practice"), design.practice)
     return [
-        replace(_plan("practice", item, design.conditions[0], rng), index=number * ROUND + place)
+        replace(_plan(PRACTICE, item, design.conditions[0], rng), index=number * ROUND + place)
         for place, item in enumerate(items)
     ]
 
@@ -122,7 +127,7 @@ def _neurons(design: Design, stimuli: StimulusSet) -> list[list[Item]]:
     for item in stimuli.of("main"):
         groups.setdefault(item.class_neuron, []).append(item)
     order = sorted(groups)
-    random.Random(f"neurons/{design.seed}").shuffle(order)  # noqa: S311
+    seeded(f"neurons/{design.seed}").shuffle(order)
     return [groups[name] for name in order]
 
 
@@ -135,14 +140,6 @@ def slots(design: Design, count: int, cell: Cell) -> list[Slot]:
         turn = cell.rotation if design.arrangement == "between" else cell.rotation + place
         found.append(Slot(place, conditions[turn % len(conditions)]))
     return found
-
-
-def _main(design: Design, stimuli: StimulusSet, cell: Cell, rng: random.Random) -> list[Planned]:
-    neurons = _neurons(design, stimuli)
-    return [
-        _plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng)
-        for slot in slots(design, len(neurons), cell)
-    ]
 
 
 def _easy(items: Sequence[Item], design: Design, rng: random.Random) -> tuple[list[Item], list[Item]]:
@@ -179,9 +176,7 @@ def _spread_in(trials: Sequence[Planned], extra: Sequence[Planned], rng: random.
     """Put the extra trials at random places, one in each stretch, none among the first trials."""
     slots = len(trials) - NEVER_FIRST
     bounds = [NEVER_FIRST + slots * part // (len(extra) or 1) for part in range(len(extra) + 1)]
-    places = [
-        rng.randrange(low, max(high, low + 1)) for low, high in pairwise(bounds)
-    ]  # fmt: skip
+    places = [rng.randrange(low, max(high, low + 1)) for low, high in pairwise(bounds)]
     found: list[Planned] = []
     for number, trial in enumerate(trials):
         found += [chosen for place, chosen in zip(places, extra, strict=True) if place == number]

@@ -1,170 +1,278 @@
-"""The columns of an export's tables and what they mean; a design's own questions add theirs to the trials."""
+"""The columns of an export's tables: what each means, where a row holds it, and which exports it is left out of.
+
+A design's own questions add theirs to the trials. Whoever adds a column adds one entry here, and where it is computed a
+property of the row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import get_args
 
-from spade_core.study.design.design import Design, Rule
+from spade_core.study.design.design import Design, QualityRule
 from spade_core.study.design.questions import Rating, Text
+from spade_core.study.vocabulary import (
+    ACTIVE,
+    BASELINES,
+    CANNOT_TELL,
+    CHOICES,
+    CONDITIONS,
+    LEFT,
+    REGIONS,
+    SIMULATED,
+    TERMINAL,
+    TRIAL_TYPES,
+    confidence_scale,
+)
 
-Entry = tuple[str, str]  # type or unit, meaning
 
-_STUDY: Mapping[str, Entry] = {
-    "study_id": ("text", "random id of the study"),
-    "study_version": ("whole number", "version that the design gives itself, as its author typed it"),
-    "design_version": ("whole number", "number of the design's saved version, from 1; “study versions” lists them"),
-    "design_sha256": ("text", "of the design"),
-    "code_version": ("text", "version of the program that published it"),
-    "class_shown": ("0/1", "the variant whose question names the class, so that the visualization can be ignored"),
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        kind: type or unit; meaning: in words.
+        path: attributes and keys that lead to it from a row of :mod:`spade_core.study.export.rows`; empty: the row has
+            it under the column's own name.
+        blind: left out while the study is blind; private: left out of shareable exports.
+    """
+
+    kind: str
+    meaning: str
+    path: str = ""
+    blind: bool = False
+    private: bool = False
+
+    def of(self, row: object, name: str) -> object:
+        """Return a row's value for this column of this name; None where the path breaks off."""
+        for part in (self.path or name).split("."):
+            row = row.get(part) if isinstance(row, Mapping) else None if row is None else getattr(row, part)
+        return row
+
+
+def _or(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+_STUDY: Mapping[str, Column] = {
+    "study_id": Column("text", "random id of the study", "study.row.id"),
+    "study_version": Column(
+        "whole number", "version that the design gives itself, as its author typed it", "study.design.version"
+    ),
+    "design_version": Column(
+        "whole number", "number of the design's saved version, from 1; “study versions” lists them", "source.version"
+    ),
+    "design_sha256": Column("text", "of the design", "study.row.design_sha256"),
+    "code_version": Column("text", "version of the program that published it", "study.row.code_version"),
+    "class_shown": Column(
+        "0/1",
+        "the variant whose question names the class, so that the visualization can be ignored",
+        "study.design.show_class",
+    ),
 }
 STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
-_WHO: Mapping[str, Entry] = {
-    "participant_uid": ("text", "random id of the participation; in the shareable export a fresh number"),
-    "is_bot": ("0/1", "a simulated participant: never data about people"),
-    "is_preview": ("0/1", "an experimenter's preview"),
-    "policy": ("text", "of a bot"),
-    "simulated": ("text", "SIMULATED for bots and previews, else empty"),
-}
-_DEMO: Entry = ("0/1", "the study tries the software and measures nothing")
-_INCLUDED: Entry = ("0/1", "whether the design's exclusions and the experimenter keep this person")
-_REASON: Entry = (
-    "text", "which of them do not; the experimenter's words are left out of the shareable export",
-)  # fmt: skip
-_CELL: Entry = ("whole number", "which way of handing out conditions")
-_SEED: Entry = ("text", "of this person's schedule, 128 bits; hidden while blind, and not in the shareable export")
-_COMMENT: Entry = ("text", "the participant's closing comment, on all rows; in the shareable export once reviewed")
-
-CODEBOOK: Mapping[str, Entry] = {
-    **_STUDY,
-    **_WHO,
-    "demo": _DEMO,
-    "included": _INCLUDED,
-    "exclusion_reason": _REASON,
-    "status": ("text", "active, complete, declined, screened_out, failed or time_over"),
-    "cell": _CELL,
-    "seed": _SEED,
-    "trial_id": ("text", "random id of the trial"),
-    "trial_index": ("whole number", "order; below 1000 practice"),
-    "block_index": ("whole number", "counts breaks"),
-    "trial_type": ("text", "practice, main, catch, repeat or attention"),
-    "practice_round": ("whole number", "from 1; empty after practice"),
-    "stimulus_id": ("text", "item of the stimulus set"),
-    "picture_id": ("text", "photograph"),
-    "class_neuron": ("text", "MODEL:CLASS"),
-    "model_id": ("text", "model whose neuron was shown"),
-    "condition": ("text", "dense, spade, none or reference; catch and practice trials look alike in all of them"),
-    "reference_source": ("text", "trigger, or scorecam on the dense model"),
-    "keeps_class": ("0/1", "whether the trace still ranks the class first"),
-    "reference_side": ("text", "which region is the reference answer: region_1 or region_2"),
-    "central_side": ("text", "what “the more central region” would answer"),
-    "contrast_side": ("text", "what “the region of more contrast” would answer"),
-    "rater_side_dense": ("text", "what the model rater answers from the dense visualization"),
-    "rater_side_spade": ("text", "what the model rater answers from the SPADE visualization"),
-    "rater_side_reference": ("text", "what the model rater answers from the reference crops"),
-    "required": ("text", "the answer that an attention trial asks for"),
-    "choice": ("text", "region_1, region_2, cannot_tell; empty where the time was up"),
-    "correct": ("0/1", "agrees with the reference; empty for cannot_tell and time-outs; attention: did as asked"),
-    "confidence": ("1-3", "asked after the choice"),
-    "rt_ms": ("ms", "from the exposed onset to the choice"),
-    "rt_source": ("text", "browser; server, or reloaded (shown before): not for analyses of times"),
-    "timed_out": ("0/1", "no answer within the limit"),
-    "timed_out_by": ("text", "whose limit that was: trial, or study (the trial was still to come); empty: answered"),
-    "n_focus_losses": ("whole number", "how often the window lost the focus in this trial"),
-    "repeat_of": ("text", "trial_id of the trial that is repeated"),
-    "submitted_utc": ("s", "when the answer was stored; in the shareable export since the person's start"),
-    "onset_utc": ("s", "when the picture was exposed, by the browser's clock; shareable: since the person's start"),
-    "confidence_rt_ms": ("ms", "from the choice to the confidence"),
-    "extra_rt_ms": ("ms", "from the confidence to the end of the design's own questions"),
-    "input": ("text", "mouse, keyboard and the like, as the browser says"),
-    "shown": ("whole number", "how often the trial was shown, reloads included"),
-    "early_answers": ("whole number", "answers before the minimum viewing time, which do not count"),
-    "resizes": ("whole number", "how often the window changed its size in this trial"),
-    "window_width": ("px", "of the window at the answer"),
-    "window_height": ("px", "of the window at the answer"),
-    "dpr": ("number", "device pixels to a pixel"),
-    "comment": _COMMENT,
-}
-
-_PARTICIPANTS: Mapping[str, Entry] = {
-    **_STUDY,
-    **_WHO,
-    "demo": _DEMO,
-    "status": (
-        "text",
-        "active, left (idle longer than “expire_minutes”), complete, declined, screened_out, failed or time_over",
+_WHO: Mapping[str, Column] = {
+    "participant_uid": Column(
+        "text", "random id of the participation; in the shareable export a fresh number", "person.uid"
     ),
-    "phase": ("text", "where the person is, or was last"),
-    "code_kind": ("text", "which completion code was given; empty: none"),
+    "is_bot": Column("0/1", "a simulated participant: never data about people", "person.is_bot"),
+    "is_preview": Column("0/1", "an experimenter's preview", "person.is_preview"),
+    "policy": Column("text", "of a bot", "person.policy"),
+    "simulated": Column("text", f"{SIMULATED} for bots and previews, else empty"),
+}
+_DEMO = Column("0/1", "the study tries the software and measures nothing", "study.row.demo")
+_INCLUDED = Column("0/1", "whether the design's exclusions and the experimenter keep this person", "verdict.included")
+_REASON = Column(
+    "text", "which of them do not; the experimenter's words are left out of the shareable export", "verdict.reason"
+)
+_CELL = Column("whole number", "which way of handing out conditions", "person.cell", blind=True)
+_SEED = Column(
+    "text",
+    "of this person's schedule, 128 bits; hidden while blind, and not in the shareable export",
+    "person.seed",
+    blind=True,
+    private=True,
+)
+
+CODEBOOK: Mapping[str, Column] = {
+    **_STUDY,
+    **_WHO,
+    "demo": _DEMO,
+    "included": _INCLUDED,
+    "exclusion_reason": _REASON,
+    "status": Column("text", _or((ACTIVE, *TERMINAL)), "person.status"),
     "cell": _CELL,
-    "condition": ("text", "the one condition of somebody between participants; empty within"),
+    "seed": _SEED,
+    "trial_id": Column("text", "random id of the trial", "trial.id"),
+    "trial_index": Column("whole number", "order; below 1000 practice", "trial.index"),
+    "block_index": Column("whole number", "counts breaks", "trial.block"),
+    "trial_type": Column("text", _or(TRIAL_TYPES), "trial.type"),
+    "practice_round": Column("whole number", "from 1; empty after practice"),
+    "stimulus_id": Column("text", "item of the stimulus set", "item.id", blind=True),
+    "picture_id": Column("text", "photograph", "item.picture_id", blind=True),
+    "class_neuron": Column("text", "MODEL:CLASS", "item.class_neuron", blind=True),
+    "model_id": Column("text", "model whose neuron was shown", "item.model_id", blind=True),
+    "condition": Column(
+        "text", f"{_or(CONDITIONS)}; catch and practice trials look alike in all of them", "trial.condition", blind=True
+    ),
+    "reference_source": Column("text", "trigger, or scorecam on the dense model", "item.reference_source", blind=True),
+    "keeps_class": Column("0/1", "whether the trace still ranks the class first", "item.keeps_class", blind=True),
+    "reference_side": Column(
+        "text", f"which region is the reference answer: {_or(REGIONS)}", "trial.reference_side", blind=True
+    ),
+    **{
+        baseline.column: Column("text", baseline.meaning, f"sides.{name}", blind=True)
+        for name, baseline in BASELINES.items()
+    },
+    "required": Column("text", "the answer that an attention trial asks for", "trial.required"),
+    "choice": Column("text", f"{', '.join(CHOICES)}; empty where the time was up", "trial.choice"),
+    "correct": Column(
+        "0/1",
+        f"agrees with the reference; empty for {CANNOT_TELL} and time-outs; attention: did as asked",
+        blind=True,
+    ),
+    "confidence": Column(confidence_scale("-"), "asked after the choice", "trial.confidence"),
+    "rt_ms": Column("ms", "from the exposed onset to the choice", "trial.rt_ms"),
+    "rt_source": Column(
+        "text", "browser; server, or reloaded (shown before): not for analyses of times", "trial.rt_source"
+    ),
+    "timed_out": Column("0/1", "no answer within the limit"),
+    "timed_out_by": Column(
+        "text", "whose limit that was: trial, or study (the trial was still to come); empty: answered"
+    ),
+    "n_focus_losses": Column(
+        "whole number", "how often the window lost the focus in this trial", "trial.n_focus_losses"
+    ),
+    "repeat_of": Column("text", "trial_id of the trial that is repeated", "trial.repeat_of"),
+    "submitted_utc": Column(
+        "s", "when the answer was stored; in the shareable export since the person's start", "trial.answered"
+    ),
+    "onset_utc": Column(
+        "s",
+        "when the picture was exposed, by the browser's clock; shareable: since the person's start",
+        "details.onset_s",
+    ),
+    "confidence_rt_ms": Column("ms", "from the choice to the confidence", "details.confidence_rt_ms"),
+    "extra_rt_ms": Column("ms", "from the confidence to the end of the design's own questions", "details.extra_rt_ms"),
+    "input": Column("text", "mouse, keyboard and the like, as the browser says", "details.input"),
+    "shown": Column("whole number", "how often the trial was shown, reloads included", "details.shown"),
+    "early_answers": Column(
+        "whole number", "answers before the minimum viewing time, which do not count", "details.early_answers"
+    ),
+    "resizes": Column("whole number", "how often the window changed its size in this trial"),
+    "window_width": Column("px", "of the window at the answer", "details.width"),
+    "window_height": Column("px", "of the window at the answer", "details.height"),
+    "dpr": Column("number", "device pixels to a pixel", "details.dpr"),
+    "comment": Column(
+        "text",
+        "the participant's closing comment, on all rows; in the shareable export once reviewed",
+        "person.comment",
+    ),
+}
+_PARTICIPANTS: Mapping[str, Column] = {
+    **_STUDY,
+    **_WHO,
+    "demo": _DEMO,
+    "status": Column("text", f"{ACTIVE}, {LEFT} (idle longer than “expire_minutes”), {_or(TERMINAL)}", "status"),
+    "phase": Column("text", "where the person is, or was last", "person.phase"),
+    "code_kind": Column("text", "which completion code was given; empty: none"),
+    "cell": _CELL,
+    "condition": Column("text", "the one condition of somebody between participants; empty within", "arm", blind=True),
     "seed": _SEED,
     "included": _INCLUDED,
     "exclusion_reason": _REASON,
-    "checks": ("JSON", "every data-quality rule: passed or not, null where there is nothing to judge, and by what"),
+    "checks": Column(
+        "JSON", "every data-quality rule: passed or not, null where there is nothing to judge, and by what"
+    ),
     **{
-        f"check_{name}": ("0/1", f"the rule “{name}” of the design is met; empty: nothing to judge yet")
-        for name in get_args(Rule)
+        f"check_{name}": Column(
+            "0/1",
+            f"the rule “{name}” of the design is met; empty: nothing to judge yet",
+            f"verdict.results.{name}.passed",
+        )
+        for name in get_args(QualityRule)
     },
-    "started_utc": ("s", "entry; in the shareable export 0"),
-    "consented_utc": ("s", "consent, empty where it was not given; shareable: since the start"),
-    "consent_study_version": ("whole number", "study_version of the text that was agreed to; empty: none was"),
-    "consent_design_version": ("whole number", "design_version of that text, which names it for good"),
-    "consent_sha256": ("text", "of all that the consent page showed"),
-    "last_seen_utc": ("s", "the last sign of life; shareable: since the start"),
-    "finished_utc": ("s", "the end, empty before; shareable: since the start"),
-    "total_s": ("s", "from entry to the end"),
-    "instruction_s": ("s", "from the first page of the instructions to what came after the last"),
-    "comprehension_tries": ("whole number", "attempts at the comprehension check"),
-    "practice_rounds": ("whole number", "finished rounds of practice"),
-    "practice_flagged": ("0/1", "went on although the last round of practice was not passed"),
-    "native": ("0/1", "trials as a plain form, chosen before the first"),
-    "window_width": ("px", "of the window at the device check"),
-    "window_height": ("px", "of the window at the device check"),
-    "dpr": ("number", "device pixels to a pixel at the device check"),
-    "refresh_hz": ("Hz", "how often the browser drew, median over 60 frames; empty: not measured"),
-    "touch_points": ("whole number", "contacts that the screen can tell apart; 0: no touch screen"),
-    "mobile": ("0/1", "a phone or tablet, by what the browser said"),
-    "browser": ("text", "its name and main version; not in the shareable export"),
-    "os": ("text", "operating system; not in the shareable export"),
-    "device": ("JSON", "what the browser said at the device check; not in the shareable export"),
-    "n_practice": ("whole number", "answered practice trials"),
-    "n_main": ("whole number", "answered main trials, those timed out among them"),
-    "n_catch": ("whole number", "answered catch trials"),
-    "n_repeat": ("whole number", "answered repeated trials"),
-    "n_attention": ("whole number", "answered attention checks"),
-    "n_cannot_tell": ("whole number", "answers “cannot tell” after practice"),
-    "n_timed_out": ("whole number", "trials after practice without an answer in time"),
-    "n_focus_losses": ("whole number", "how often the window lost the focus after practice"),
-    "n_events": ("whole number", "rows of the table of events"),
-    "comment": ("text", "the closing comment; in the shareable export once reviewed"),
+    "started_utc": Column("s", "entry; in the shareable export 0", "person.started"),
+    "consented_utc": Column(
+        "s", "consent, empty where it was not given; shareable: since the start", "person.consented"
+    ),
+    "consent_study_version": Column(
+        "whole number", "study_version of the text that was agreed to; empty: none was", "person.consent_version"
+    ),
+    "consent_design_version": Column(
+        "whole number", "design_version of that text, which names it for good", "person.consent_design_version"
+    ),
+    "consent_sha256": Column("text", "of all that the consent page showed", "person.consent_sha256"),
+    "last_seen_utc": Column("s", "the last sign of life; shareable: since the start", "person.last_seen"),
+    "finished_utc": Column("s", "the end, empty before; shareable: since the start", "person.finished"),
+    "total_s": Column("s", "from entry to the end"),
+    "instruction_s": Column("s", "from the first page of the instructions to what came after the last"),
+    "comprehension_tries": Column("whole number", "attempts at the comprehension check", "person.comprehension_tries"),
+    "practice_rounds": Column("whole number", "finished rounds of practice", "person.practice_round"),
+    "practice_flagged": Column(
+        "0/1", "went on although the last round of practice was not passed", "person.practice_flagged"
+    ),
+    "native": Column("0/1", "trials as a plain form, chosen before the first", "person.native"),
+    "window_width": Column("px", "of the window at the device check", "machine.width"),
+    "window_height": Column("px", "of the window at the device check", "machine.height"),
+    "dpr": Column("number", "device pixels to a pixel at the device check", "machine.dpr"),
+    "refresh_hz": Column(
+        "Hz", "how often the browser drew, median over 60 frames; empty: not measured", "machine.refresh_hz"
+    ),
+    "touch_points": Column(
+        "whole number", "contacts that the screen can tell apart; 0: no touch screen", "machine.touch_points"
+    ),
+    "mobile": Column("0/1", "a phone or tablet, by what the browser said"),
+    "browser": Column("text", "its name and main version; not in the shareable export", private=True),
+    "os": Column("text", "operating system; not in the shareable export", private=True),
+    "device": Column("JSON", "what the browser said at the device check; not in the shareable export", private=True),
+    "n_practice": Column("whole number", "answered practice trials", "counts.practice"),
+    "n_main": Column("whole number", "answered main trials, those timed out among them", "counts.main"),
+    "n_catch": Column("whole number", "answered catch trials", "counts.catch"),
+    "n_repeat": Column("whole number", "answered repeated trials", "counts.repeat"),
+    "n_attention": Column("whole number", "answered attention checks", "counts.attention"),
+    "n_cannot_tell": Column("whole number", "answers “cannot tell” after practice"),
+    "n_timed_out": Column("whole number", "trials after practice without an answer in time"),
+    "n_focus_losses": Column("whole number", "how often the window lost the focus after practice"),
+    "n_events": Column("whole number", "rows of the table of events"),
+    "comment": Column("text", "the closing comment; in the shareable export once reviewed", "person.comment"),
+}
+_WHEN = "when; in the shareable export since the person's start"
+_EVENTS: Mapping[str, Column] = {
+    **_WHO,
+    "at_utc": Column("s", _WHEN, "event.at"),
+    "kind": Column(
+        "text", "what happened: a refused answer, another tab, entered again, a mobile device refused", "event.kind"
+    ),
+    "reason": Column("text", "why an answer was refused", "event.details.reason"),
+    "details": Column("JSON", "the rest; not in the shareable export", private=True),
+}
+_PAGES: Mapping[str, Column] = {
+    **_WHO,
+    "page": Column(
+        "text", "that the person reached; one row for every page of the instructions and every turn back", "page.page"
+    ),
+    "instruction_page": Column("whole number", "which page of the instructions, from 1; empty elsewhere", "page.part"),
+    "instruction_move": Column(
+        "text", "how the person came to it from another page of the instructions: forward, back", "move"
+    ),
+    "at_utc": Column("s", _WHEN, "page.at"),
+    "seconds": Column("s", "to the next page or the end; empty for the last one of who has not finished"),
 }
 
-_AT: Entry = ("s", "when; in the shareable export since the person's start")
-
-CODEBOOKS: Mapping[str, Mapping[str, Entry]] = {
+CODEBOOKS: Mapping[str, Mapping[str, Column]] = {
     "trials": CODEBOOK,
     "participants": _PARTICIPANTS,
-    "events": {
-        **_WHO,
-        "at_utc": _AT,
-        "kind": ("text", "what happened: a refused answer, another tab, entered again, a mobile device refused"),
-        "reason": ("text", "why an answer was refused"),
-        "details": ("JSON", "the rest; not in the shareable export"),
-    },
-    "pages": {
-        **_WHO,
-        "page": ("text", "that the person reached; one row for every page of the instructions and every turn back"),
-        "instruction_page": ("whole number", "which page of the instructions, from 1; empty elsewhere"),
-        "instruction_move": ("text", "how the person came to it from another page of the instructions: forward, back"),
-        "at_utc": _AT,
-        "seconds": ("s", "to the next page or the end; empty for the last one of who has not finished"),
-    },
+    "events": _EVENTS,
+    "pages": _PAGES,
 }
 """The columns of each table of every study."""
+BLINDED = tuple(dict.fromkeys(name for table in CODEBOOKS.values() for name, column in table.items() if column.blind))
 
 
-def codebook_of(design: Design, table: str = "trials") -> dict[str, Entry]:
+def codebook_of(design: Design, table: str = "trials") -> dict[str, Column]:
     """Return the columns of a table of a study's export; trials also have its ratings and its free texts."""
     if table != "trials":
         return dict(CODEBOOKS[table])
@@ -173,14 +281,14 @@ def codebook_of(design: Design, table: str = "trials") -> dict[str, Entry]:
     return {**CODEBOOK, **ratings, **texts}
 
 
+def hidden_columns(design: Design) -> list[str]:
+    """Return the columns that a blind export lacks."""
+    return [*BLINDED, *(text_column(question.name) for question in design.questions.texts)]
+
+
 def rating_column(name: str) -> str:
     """Return the column of a rating."""
     return f"rating_{name}"
-
-
-def check_column(name: str) -> str:
-    """Return the column of a data-quality rule."""
-    return f"check_{name}"
 
 
 def text_column(name: str) -> str:
@@ -188,27 +296,15 @@ def text_column(name: str) -> str:
     return f"text_{name}"
 
 
-def _rating(question: Rating) -> Entry:
+def _rating(question: Rating) -> Column:
     steps = zip((question.low, question.high), question.labels, strict=True)
     ends = ", ".join(f"{step} is “{label}”" for step, label in steps if label)
     meaning = f"“{question.text}”" + (f" ({ends})" if ends else "")
-    return f"{question.low}-{question.high}", f"{meaning}; empty where not answered, and in practice"
+    scale = f"{question.low}-{question.high}"
+    return Column(scale, f"{meaning}; empty where not answered, and in practice", f"trial.extra.{question.name}")
 
 
-def _text(question: Text) -> Entry:
-    return "text", f"“{question.text}”; hidden while blind, and in the shareable export once reviewed"
-
-
-BLINDED = (
-    "condition", "correct", "stimulus_id", "picture_id", "class_neuron", "model_id", "reference_side",
-    "reference_source", "keeps_class", "central_side", "contrast_side", "rater_side_dense", "rater_side_spade",
-    "rater_side_reference", "cell", "seed",
-)  # fmt: skip
-
-
-def hidden_columns(design: Design) -> list[str]:
-    """Return the columns that a blind export lacks.
-
-    What people write about a trial is among them, since it may tell what they saw: “there was no second image”.
-    """
-    return [*BLINDED, *(text_column(question.name) for question in design.questions.texts)]
+def _text(question: Text) -> Column:
+    """What people write about a trial may tell what they saw, such as “there was no second image”."""
+    meaning = f"“{question.text}”; hidden while blind, and in the shareable export once reviewed"
+    return Column("text", meaning, f"trial.extra.{question.name}", blind=True)

@@ -11,22 +11,20 @@ import io
 import json
 import secrets
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
-from spade_core.study.export.codebook import CODEBOOKS, codebook_of, hidden_columns, text_column
-from spade_core.study.export.rows import ROWS, Source, read_source
+from spade_core.study.export.codebook import CODEBOOKS, Column, codebook_of, hidden_columns, text_column
+from spade_core.study.export.rows import Source, read_source, rows_of
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.free_texts import COMMENT
 
 TABLES = tuple(CODEBOOKS)
-_SECRET = ("seed", "device", "browser", "os", "details")  # columns that a shareable export lacks
 
 
 @dataclass(frozen=True)
@@ -87,32 +85,32 @@ def bundle(store: Store, key: str, form: str, *, shareable: bool = False) -> byt
 
 def _exported(table: pd.DataFrame, form: str, study: Opened, name: str) -> Exported:
     codebook = codebook_of(study.design, name)
-    beside = None if form == "json" else codebook_json(table.columns, codebook)
-    return Exported(write(table, form, codebook), beside, len(table))
+    beside = json.dumps({"codebook": _meanings(table, codebook)}, indent=1, ensure_ascii=False).encode()
+    return Exported(write(table, form, codebook), None if form == "json" else beside, len(table))
 
 
 def _tables(
     source: Source, names: tuple[str, ...], *, shareable: bool, blind: bool | None = None
 ) -> dict[str, pd.DataFrame]:
-    design = source.study.design
-    hidden = hidden_columns(design) if (source.blind if blind is None else blind) else []
-    numbers = _fresh_numbers(source)
-    found = {}
+    numbers, found = _fresh_numbers(source), {}
     for name in names:
-        table = pd.DataFrame(list(ROWS[name](source)), columns=list(codebook_of(design, name)))
+        columns = codebook_of(source.study.design, name)
+        rows = [{title: column.of(row, title) for title, column in columns.items()} for row in rows_of(source, name)]
+        table = pd.DataFrame(rows, columns=list(columns))
         if shareable:
             table = _anonymous(source, numbers, _reviewed(source, table))
-        found[name] = table.drop(columns=hidden, errors="ignore")
+            table = table.drop(columns=[title for title, column in columns.items() if column.private])
+        if source.blind if blind is None else blind:
+            table = table.drop(columns=[title for title in hidden_columns(source.study.design) if title in table])
+        found[name] = table
     return found
 
 
 def _reviewed(source: Source, table: pd.DataFrame) -> pd.DataFrame:
     """Keep only those free texts whose very words somebody has read and shared."""
     table = table.copy()
-    for column, name, owner in (
-        (COMMENT, COMMENT, "participant_uid"),
-        *((text_column(one.name), one.name, "trial_id") for one in source.study.design.questions.texts),
-    ):
+    texts = {text_column(one.name): (one.name, "trial_id") for one in source.study.design.questions.texts}
+    for column, (name, owner) in {COMMENT: (COMMENT, "participant_uid"), **texts}.items():
         if column in table:
             keep = [(of, name) in source.shared for of in table[owner]]
             table[column] = table[column].where(pd.Series(keep, index=table.index, dtype=bool), None)
@@ -126,9 +124,8 @@ def _fresh_numbers(source: Source) -> dict[str, str]:
 
 
 def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) -> pd.DataFrame:
-    """Give fresh numbers, and times since each person's own start; drop what could tell who it was."""
+    """Give fresh numbers, and times since each person's own start."""
     started = table["participant_uid"].map({person.uid: person.started for person in source.people})
-    table = table.drop(columns=[name for name in _SECRET if name in table])
     for name in (name for name in table.columns if name.endswith("_utc")):
         table[name] = table[name].astype(float) - started
     table["participant_uid"] = table["participant_uid"].map(numbers)
@@ -144,10 +141,9 @@ def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) 
 
 FORMATS = ("csv", "parquet", "json")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-Codebook = Mapping[str, tuple[str, str]]
 
 
-def write(table: pd.DataFrame, form: str, codebook: Codebook) -> bytes:
+def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Column]) -> bytes:
     """Return the table as a file: CSV (UTF-8 with a mark for spreadsheets), Parquet, or JSON with its codebook.
 
     Raises:
@@ -161,32 +157,23 @@ def write(table: pd.DataFrame, form: str, codebook: Codebook) -> bytes:
         return out.getvalue()
     if form == "json":
         rows = json.loads(table.to_json(orient="records"))
-        return json.dumps({"codebook": _told(table.columns, codebook), "rows": rows}, indent=1).encode()
+        return json.dumps({"codebook": _meanings(table, codebook), "rows": rows}, indent=1).encode()
     raise ConfigError(f"There is no export format “{form}”: take {', '.join(FORMATS)}.")
 
 
-def codebook_json(columns: Iterable[str], codebook: Codebook) -> bytes:
-    """Return what the columns mean as JSON, for beside a file that has no room for it."""
-    return json.dumps({"codebook": _told(columns, codebook)}, indent=1, ensure_ascii=False).encode()
-
-
-def safe_cell(value: Any) -> Any:
+def safe_cell(text: str) -> str:
     """Keep a spreadsheet from taking text for a formula, and a row on one line."""
-    if isinstance(value, bool):
-        return int(value)
-    if not isinstance(value, str):
-        return value
-    flat = " ".join(value.splitlines())
+    flat = " ".join(text.splitlines())
     return "'" + flat if flat.startswith(_FORMULA) else flat
 
 
-def safe_text(value: Any) -> Any:
+def safe_text(value: object) -> object:
     """Return text as :func:`safe_cell` does, and all else as it is: for tables on a page, which can be saved as CSV."""
     return safe_cell(value) if isinstance(value, str) else value
 
 
-def _told(columns: Iterable[str], codebook: Codebook) -> dict[str, dict[str, str]]:
-    return {name: dict(zip(("type", "meaning"), codebook[name], strict=True)) for name in columns}
+def _meanings(table: pd.DataFrame, codebook: Mapping[str, Column]) -> dict[str, dict[str, str]]:
+    return {name: {"type": codebook[name].kind, "meaning": codebook[name].meaning} for name in table.columns}
 
 
 def _csv(table: pd.DataFrame) -> bytes:
@@ -195,5 +182,5 @@ def _csv(table: pd.DataFrame) -> bytes:
         if safe[name].dtype == bool:
             safe[name] = safe[name].astype(int)
         elif safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
-            safe[name] = safe[name].map(safe_cell)
+            safe[name] = safe[name].map(lambda value: int(value) if isinstance(value, bool) else safe_text(value))
     return b"\xef\xbb\xbf" + safe.to_csv(index=False).encode()

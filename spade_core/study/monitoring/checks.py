@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TypeAlias
 
 from spade_core.study.data.tables import PageTime, Participant, Trial
 from spade_core.study.design.design import LEAST_FOR_SIDE, Design, Thresholds
 from spade_core.study.running.phases import never_shown
-from spade_core.study.vocabulary import INSTRUCTIONS
+from spade_core.study.vocabulary import BROWSER, COMPLETE, INSTRUCTIONS, PRACTICE, REGIONS
 
 EXPERIMENTER = "experimenter"
+Number: TypeAlias = int | float | None
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Result:
     """
 
     passed: bool | None
-    details: Mapping[str, Any]
+    details: Mapping[str, Number]
 
 
 @dataclass(frozen=True)
-class Checks:
+class Verdict:
     """What all rules found, by name, and whether the person stays in the analysis."""
 
     results: Mapping[str, Result]
@@ -40,36 +41,70 @@ class Checks:
     reason: str = ""
 
     @property
-    def failed(self) -> dict[str, Mapping[str, Any]]:
+    def failed(self) -> dict[str, Mapping[str, Number]]:
         """Return the details of the rules that were not met."""
-        return {name: result.details for name, result in self.results.items() if result.passed is False}
+        return {name: one.details for name, one in self.results.items() if one.passed is False}
 
-    def told(self) -> dict[str, dict[str, Any]]:
+    @property
+    def noticed(self) -> str:
+        """Return the failed rules in words, such as ``catch: 0 of 2 right``."""
+        return "; ".join(RULES[name][1](details) for name, details in self.failed.items())
+
+    def told(self) -> dict[str, dict[str, Number]]:
         """Return every rule's result with its details, JSON-able."""
-        return {name: {"passed": result.passed, **result.details} for name, result in self.results.items()}
+        return {name: {"passed": one.passed, **one.details} for name, one in self.results.items()}
 
 
 @dataclass(frozen=True)
-class _Person:
+class Judged:
     """What the rules look at; ``trials``: answered ones after practice that the person has seen."""
 
     row: Participant
     trials: Sequence[Trial]
     pages: Sequence[PageTime]
 
+    def of(self, kind: str) -> list[Trial]:
+        """Return the trials of one type."""
+        return [trial for trial in self.trials if trial.type == kind]
 
-def check_person(row: Participant, trials: Sequence[Trial], design: Design, pages: Sequence[PageTime] = ()) -> Checks:
+    @property
+    def browser_times_ms(self) -> list[float]:
+        """Return the response times that the browser measured."""
+        return [one.rt_ms for one in self.trials if one.rt_ms is not None and one.rt_source == BROWSER]
+
+    @property
+    def sides(self) -> list[str]:
+        """Return the decided answers, those to attention checks left out."""
+        return [one.choice for one in self.trials if one.choice in REGIONS and one.type != "attention"]
+
+    @property
+    def one_side(self) -> float | None:
+        """Return the share of the decided answers on the side that has most of them."""
+        return max(map(self.sides.count, REGIONS)) / len(self.sides) if self.sides else None
+
+    @property
+    def caught(self) -> list[bool]:
+        """Return of each catch trial whether it was answered right."""
+        return [one.choice == one.reference_side for one in self.of("catch")]
+
+
+def judged(row: Participant, trials: Sequence[Trial], pages: Sequence[PageTime]) -> Judged:
+    """Return what of a participation's answered trials and page times is judged."""
+    return Judged(row, [one for one in trials if one.type != PRACTICE and not never_shown(one)], pages)
+
+
+def check_person(row: Participant, trials: Sequence[Trial], design: Design, pages: Sequence[PageTime] = ()) -> Verdict:
     """Judge one participation; only the rules that the design names exclude, and so does the experimenter.
 
     Args:
         trials: the answered ones; pages: the person's page times, in their order.
     """
-    person = _Person(row, [trial for trial in trials if trial.type != "practice" and not never_shown(trial)], pages)
-    results = {name: rule(person, design.analysis.thresholds) for name, rule in RULES.items()}
+    person = judged(row, trials, pages)
+    results = {name: rule(person, design.analysis.thresholds) for name, (rule, _) in RULES.items()}
     reasons: list[str] = [name for name in design.analysis.exclusions if results[name].passed is False]
     if row.excluded:
         reasons.append(f"{EXPERIMENTER}: {row.excluded}")
-    return Checks(results, not reasons, "; ".join(reasons))
+    return Verdict(results, not reasons, "; ".join(reasons))
 
 
 def rules_only(reason: str) -> str:
@@ -83,62 +118,63 @@ def total_s(row: Participant) -> float | None:
     return None if row.finished is None else row.finished - row.started
 
 
-def _attention(person: _Person, _limits: Thresholds) -> Result:
-    followed = [trial.choice == trial.required for trial in person.trials if trial.type == "attention"]
+def _attention(person: Judged, _limits: Thresholds) -> Result:
+    followed = [trial.choice == trial.required for trial in person.of("attention")]
     return Result(any(followed) if followed else None, {"followed": sum(followed), "of": len(followed)})
 
 
-def _catch(person: _Person, limits: Thresholds) -> Result:
-    caught = [trial.choice == trial.reference_side for trial in person.trials if trial.type == "catch"]
-    enough = sum(caught) / len(caught) >= limits.catch_right if caught else None
-    return Result(enough, {"right": sum(caught), "of": len(caught)})
+def _catch(person: Judged, limits: Thresholds) -> Result:
+    right, of = sum(person.caught), len(person.caught)
+    return Result(right / of >= limits.catch_right if of else None, {"right": right, "of": of})
 
 
-def _fast(person: _Person, limits: Thresholds) -> Result:
-    times = [trial.rt_ms for trial in person.trials if trial.rt_ms is not None and trial.rt_source == "browser"]
-    middle = median(times) if times else None
+def _fast(person: Judged, limits: Thresholds) -> Result:
+    middle = median(person.browser_times_ms) if person.browser_times_ms else None
     return Result(None if middle is None else middle >= limits.fast_ms, {"median_ms": middle})
 
 
-def _side(person: _Person, limits: Thresholds) -> Result:
-    sides = [
-        trial.choice
-        for trial in person.trials
-        if trial.choice in ("region_1", "region_2") and trial.type != "attention"
-    ]
-    share = max(sides.count(side) for side in set(sides)) / len(sides) if sides else None
-    judged = share is not None and len(sides) >= LEAST_FOR_SIDE
-    return Result(share < limits.one_side if judged and share is not None else None,
-                  {"share": share, "of": len(sides)})  # fmt: skip
+def _side(person: Judged, limits: Thresholds) -> Result:
+    share, of = person.one_side, len(person.sides)
+    return Result(None if share is None or of < LEAST_FOR_SIDE else share < limits.one_side, {"share": share, "of": of})
 
 
-def _practice(person: _Person, limits: Thresholds) -> Result:
-    rounds = person.row.practice_round
-    over = rounds > limits.practice_rounds or person.row.practice_flagged
-    return Result(not over if rounds else None, {"rounds": rounds, "never_passed": person.row.practice_flagged})
+def _practice(person: Judged, limits: Thresholds) -> Result:
+    rounds, flagged = person.row.practice_round, person.row.practice_flagged
+    passed = not (rounds > limits.practice_rounds or flagged)
+    return Result(passed if rounds else None, {"rounds": rounds, "never_passed": flagged})
 
 
-def _total(person: _Person, limits: Thresholds) -> Result:
-    seconds = total_s(person.row) if person.row.status == "complete" else None
+def _total(person: Judged, limits: Thresholds) -> Result:
+    seconds = total_s(person.row) if person.row.status == COMPLETE else None
     minutes = None if seconds is None else seconds / 60
     return Result(_within(person, minutes, limits.total_minutes), {"minutes": minutes})
 
 
-def _instructions(person: _Person, limits: Thresholds) -> Result:
+def _instructions(person: Judged, limits: Thresholds) -> Result:
     seconds = instruction_s(person.pages)
     return Result(_within(person, seconds, limits.instruction_seconds), {"seconds": seconds})
 
 
-def _within(person: _Person, value: float | None, ends: tuple[float, float]) -> bool | None:
+def _within(person: Judged, value: float | None, ends: tuple[float, float]) -> bool | None:
     """Return whether a time lies within its ends; a bot's says nothing, as it takes no time."""
     return None if value is None or person.row.is_bot else ends[0] <= value <= ends[1]
 
 
-RULES: Mapping[str, Callable[[_Person, Thresholds], Result]] = {
-    "attention": _attention, "catch": _catch, "too_fast": _fast, "same_side": _side, "practice_rounds": _practice,
-    "total_time": _total, "instruction_time": _instructions,
-}  # fmt: skip
-"""Rules by the name that a design gives them."""
+def _told_practice(details: Mapping[str, Number]) -> str:
+    return f"practice: {details['rounds']} rounds" + (", never passed" if details["never_passed"] else "")
+
+
+_Told: TypeAlias = Callable[[Mapping[str, Number]], str]
+RULES: Mapping[str, tuple[Callable[[Judged, Thresholds], Result], _Told]] = {
+    "attention": (_attention, "attention: {followed} of {of} followed".format_map),
+    "catch": (_catch, "catch: {right} of {of} right".format_map),
+    "too_fast": (_fast, "too fast: median {median_ms:.0f} ms".format_map),
+    "same_side": (_side, "same side: {share:.0%} of the decided answers".format_map),
+    "practice_rounds": (_practice, _told_practice),
+    "total_time": (_total, "total time: {minutes:.1f} minutes".format_map),
+    "instruction_time": (_instructions, "instructions: {seconds:.0f} s".format_map),
+}
+"""Rules by the name that a design gives them, and what a failed one is told as, from its details."""
 
 
 def instruction_s(pages: Sequence[PageTime]) -> float | None:

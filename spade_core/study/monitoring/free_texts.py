@@ -7,8 +7,8 @@ about a trial is not shown, since it may tell what they saw; closing comments ar
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -79,8 +79,10 @@ def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str
         unknown = next((one for one in ids if one not in texts), None)
         if unknown is not None:
             raise ConfigError(f"This study shows no text {unknown[:40]}: “study texts KEY” lists them.")
-        for one in dict.fromkeys(ids):
-            session.merge(_review_of(texts[one], decision, by[:120], store.clock()))
+        for text in (texts[one] for one in dict.fromkeys(ids)):
+            row = TextReview(text_id=text.id, participant_uid=text.participant_uid, words_sha256=_sha256(text.words))
+            row.decision, row.by, row.at = decision, by[:120], store.clock()
+            session.merge(row)
         if ids:
             audit(session, store, study.row.id, f"texts {decision}", {"texts": len(set(ids)), "by": by, "blind": blind})
 
@@ -95,41 +97,25 @@ def shared(session: Session, study: Opened) -> set[tuple[str, str]]:
 def _collected(session: Session, study: Opened, *, blind: bool) -> list[FreeText]:
     """Return all texts with the decisions about their present words."""
     mine = Participant.study_id == study.row.id
-    reviews = {
-        row.text_id: row for row in session.scalars(select(TextReview).join(Participant).where(mine))
-    }  # fmt: skip
+    reviews = {row.text_id: row for row in session.scalars(select(TextReview).join(Participant).where(mine))}
     people = session.scalars(select(Participant).where(mine, Participant.comment.is_not(None)))
     texts = [_text(person.uid, person, COMMENT, person.comment or "", reviews) for person in people]
-    return texts if blind else [*texts, *_of_trials(session, study, reviews)]
+    names = [] if blind else [question.name for question in study.design.questions.texts]
+    answered = select(Participant, Trial).join(Trial, Trial.participant_uid == Participant.uid)
+    query = answered.where(mine, Trial.extra.is_not(None))
+    for person, trial in session.execute(query) if names else ():
+        said = {name: (trial.extra or {}).get(name) for name in names}
+        texts += [_text(trial.id, person, name, words, reviews) for name, words in said.items() if words]
+    return texts
 
 
-def _of_trials(session: Session, study: Opened, reviews: dict[str, TextReview]) -> Iterator[FreeText]:
-    names = [question.name for question in study.design.questions.texts]
-    if not names:
-        return
-    query = select(Participant, Trial).join(Trial, Trial.participant_uid == Participant.uid).where(
-        Participant.study_id == study.row.id, Trial.extra.is_not(None)
-    )  # fmt: skip
-    for person, trial in session.execute(query):
-        for name in names:
-            if words := (trial.extra or {}).get(name):
-                yield _text(trial.id, person, name, words, reviews)
-
-
-def _text(owner: str, person: Participant, name: str, words: str, reviews: dict[str, TextReview]) -> FreeText:
+def _text(owner: str, person: Participant, name: str, words: str, reviews: Mapping[str, TextReview]) -> FreeText:
     text_id = _sha256(f"{owner}/{name}")[:16]
+    text = FreeText(text_id, owner, person.uid, name, words, person.is_bot or person.is_preview)
     found = reviews.get(text_id)
-    simulated = person.is_bot or person.is_preview
     if found is None or found.words_sha256 != _sha256(words):
-        return FreeText(text_id, owner, person.uid, name, words, simulated)
-    return FreeText(text_id, owner, person.uid, name, words, simulated, found.decision, found.by, found.at)
-
-
-def _review_of(text: FreeText, decision: str, by: str, at: float) -> TextReview:
-    return TextReview(
-        text_id=text.id, participant_uid=text.participant_uid, decision=decision, words_sha256=_sha256(text.words),
-        by=by, at=at,
-    )  # fmt: skip
+        return text
+    return replace(text, decision=found.decision, by=found.by, at=found.at)
 
 
 def _sha256(text: str) -> str:

@@ -8,10 +8,10 @@ sorted like the answers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,13 +19,38 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, audit, blind_in, find, opened_in
-from spade_core.study.data.tables import ExternalId, PageTime, Participant, Study, Trial
-from spade_core.study.monitoring.checks import check_person
-from spade_core.study.monitoring.status import LEFT, status_in, status_now
-from spade_core.study.running.phases import never_shown, read_in_time
+from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial, by_person
+from spade_core.study.monitoring.checks import check_person, judged
+from spade_core.study.monitoring.status import StudyStatus, status_in, status_now
+from spade_core.study.running.phases import as_of, status_at
+from spade_core.study.vocabulary import ACTIVE, COMPLETE, LEFT
 
 REASON_LENGTH = 200
-REGION_CHOICES = ("region_1", "region_2")
+
+
+class Watched(TypedDict):
+    """What is seen of one participant; ``cell`` only where it tells no condition."""
+
+    participant_uid: str
+    policy: str | None
+    status: str
+    phase: str
+    consented: bool
+    answers: int
+    progress: float
+    idle_minutes: float | None
+    minutes: float | None
+    median_rt_ms: float | None
+    catch_right: int
+    catch: int
+    one_side: float | None
+    checks: str
+    failed: tuple[str, ...]
+    practice_flagged: bool
+    included: bool
+    excluded: str
+    comment: str
+    cell: NotRequired[int | None]
 
 
 @dataclass(frozen=True)
@@ -39,9 +64,9 @@ class Monitor:
         left_at: phase -> how many left there.
     """
 
-    status: dict[str, Any]
+    status: StudyStatus
     bots: bool
-    rows: list[dict[str, Any]]
+    rows: list[Watched]
     summary: dict[str, float | int | None]
     left_at: dict[str, int]
 
@@ -55,31 +80,24 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
     Raises:
         ConfigError: no such study.
     """
+    now = store.clock()
 
-    def work(session: Session) -> tuple[Opened, dict[str, Any], bool, list[Participant], list[Trial], list[PageTime]]:
+    def work(session: Session) -> tuple[StudyStatus, bool, list[Watched]]:
         study = opened_in(session, key)
         status = status_in(session, study, now)
         about_bots = bool(status["bots"]) and not status["people"] if bots is None else bots
-        mine = (
-            Participant.study_id == study.row.id, Participant.is_bot.is_(about_bots), Participant.is_preview.is_(False),
-        )  # fmt: skip
-        people = select(Participant).where(*mine).order_by(Participant.started.desc(), Participant.uid)
-        answers = select(Trial).join(Participant).where(*mine, Trial.answered.is_not(None)).order_by(Trial.index)
-        pages = select(PageTime).join(Participant).where(*mine).order_by(PageTime.id)
-        found, trials, times = (session.scalars(query).all() for query in (people, answers, pages))
-        return study, status, about_bots, list(found), list(trials), list(times)
+        which = (Participant.is_bot.is_(about_bots), Participant.is_preview.is_(False))
+        found, trials = as_of(session, study, now, *which)
+        mine = select(PageTime).join(Participant).where(Participant.study_id == study.row.id, *which)
+        pages = by_person(session.scalars(mine.order_by(PageTime.id)))
+        found.sort(key=lambda row: (-row.started, row.uid))
+        rows = [_watched(row, trials.get(row.uid, ()), pages.get(row.uid, ()), study, now) for row in found]
+        if not status["blind"]:  # with one condition a person, the cell tells it
+            for row, person in zip(rows, found, strict=True):
+                row["cell"] = person.cell
+        return status, about_bots, rows
 
-    now = store.clock()
-    study, status, about_bots, found, trials, pages = read_in_time(store, key, work)
-    by_person: dict[str, list[Trial]] = {}
-    read: dict[str, list[PageTime]] = {}
-    for trial in trials:
-        by_person.setdefault(trial.participant_uid, []).append(trial)
-    for page in pages:
-        read.setdefault(page.participant_uid, []).append(page)
-    rows = [_row(row, by_person.get(row.uid, []), read.get(row.uid, []), study, now) for row in found]
-    if not status["blind"]:  # with one condition a person, the cell tells it
-        rows = [{**row, "cell": person.cell} for row, person in zip(rows, found, strict=True)]
+    status, about_bots, rows = store.read(work)
     left = Counter(row["phase"] for row in rows if row["status"] == LEFT)
     return Monitor(status, about_bots, rows, _summary(rows), dict(left))
 
@@ -97,101 +115,84 @@ def exclude(store: Store, key: str, uid: str, reason: str) -> None:
         raise ConfigError(f"The reason has {len(reason)} characters: keep it within {REASON_LENGTH}.")
 
     def work(session: Session) -> None:
-        study = find(session, key)
-        _participant(session, study, uid).excluded = reason or None
+        study, row = find(session, key), session.get(Participant, uid)
+        if row is None or row.study_id != study.id:
+            raise ConfigError(f"This study has no participant {uid[:40]}: the list of participants shows them.")
+        row.excluded = reason or None
         details = {"blind": blind_in(session, study)}
         audit(session, store, study.id, "exclude" if reason else "include", details)
 
     store.run(work)
 
 
-def payments(store: Store, key: str) -> list[dict[str, Any]]:
+def payments(store: Store, key: str) -> list[dict[str, str]]:
     """Return the external ids with the outcome and completion code of each, sorted by id and apart from the answers.
 
     Raises:
         ConfigError: no such study.
     """
 
-    def work(session: Session) -> list[dict[str, Any]]:
-        study = opened_in(session, key)
-        query = select(ExternalId.external_id, Participant.status).join(Participant).where(
-            ExternalId.study_id == study.row.id, Participant.is_bot.is_(False), Participant.is_preview.is_(False)
-        ).order_by(ExternalId.external_id)  # fmt: skip
-        return [
-            {"external_id": external_id, "status": status, "code": getattr(study.design.codes, status, "")}
-            for external_id, status in session.execute(query)
+    def work(session: Session) -> list[dict[str, str]]:
+        study, now = opened_in(session, key), store.clock()
+        people = (ExternalId.study_id == study.row.id, ~Participant.is_bot, ~Participant.is_preview)
+        query = select(ExternalId.external_id, Participant).join(Participant).where(*people)
+        found = [
+            (name, status_at(study.design, row, now))
+            for name, row in session.execute(query.order_by(ExternalId.external_id))
         ]
+        codes = study.design.codes
+        return [{"external_id": name, "status": one, "code": getattr(codes, one, "")} for name, one in found]
 
-    return read_in_time(store, key, work)
-
-
-def _participant(session: Session, study: Study, uid: str) -> Participant:
-    row = session.get(Participant, uid)
-    if row is None or row.study_id != study.id:
-        raise ConfigError(f"This study has no participant {uid[:40]}: the list of participants shows them.")
-    return row
+    return store.read(work)
 
 
-def _row(
+def _watched(
     person: Participant, answered: Sequence[Trial], pages: Sequence[PageTime], study: Opened, now: float
-) -> dict[str, Any]:
-    verdict = check_person(person, answered, study.design, pages)
-    status = status_now(person.status, person.last_seen, study.design, now)
-    later = [trial for trial in answered if trial.type != "practice" and not never_shown(trial)]
-    times = [trial.rt_ms for trial in later if trial.rt_ms is not None and trial.rt_source == "browser"]
-    sides = Counter(trial.choice for trial in later if trial.choice in REGION_CHOICES and trial.type != "attention")
-    caught = [trial.choice == trial.reference_side for trial in later if trial.type == "catch"]
+) -> Watched:
+    seen, verdict = judged(person, answered, pages), check_person(person, answered, study.design, pages)
+    status, count = status_now(person, study.design, now), len(seen.trials)
     return {
-        "participant_uid": person.uid, "policy": person.policy, "status": status,
-        "phase": person.phase, "consented": person.consented is not None, "answers": len(later),
-        "progress": 1.0 if status == "complete" else len(later) / study.design.after_practice,
+        "participant_uid": person.uid,
+        "policy": person.policy,
+        "status": status,
+        "phase": person.phase,
+        "consented": person.consented is not None,
+        "answers": count,
+        "progress": 1.0 if status == COMPLETE else count / study.design.after_practice,
         "idle_minutes": None if person.finished else max(0.0, now - person.last_seen) / 60,
         "minutes": None if person.finished is None else (person.finished - person.started) / 60,
-        "median_rt_ms": median(times) if times else None,
-        "catch_right": sum(caught), "catch": len(caught),
-        "one_side": max(sides.values()) / sides.total() if sides else None,
-        "checks": "; ".join(_told(name, details) for name, details in verdict.failed.items()),
-        "failed": tuple(verdict.failed), "practice_flagged": person.practice_flagged,
-        "included": verdict.included, "excluded": person.excluded or "", "comment": person.comment or "",
-    }  # fmt: skip
+        "median_rt_ms": median(seen.browser_times_ms) if seen.browser_times_ms else None,
+        "catch_right": sum(seen.caught),
+        "catch": len(seen.caught),
+        "one_side": seen.one_side,
+        "checks": verdict.noticed,
+        "failed": tuple(verdict.failed),
+        "practice_flagged": person.practice_flagged,
+        "included": verdict.included,
+        "excluded": person.excluded or "",
+        "comment": person.comment or "",
+    }
 
 
-def _told(name: str, details: Mapping[str, Any]) -> str:
-    """Return a failed check with its details, such as ``catch: 0 of 2 right``."""
-    if name == "catch":
-        return f"catch: {details['right']} of {details['of']} right"
-    if name == "attention":
-        return f"attention: {details['followed']} of {details['of']} followed"
-    if name == "too_fast":
-        return f"too fast: median {details['median_ms']:.0f} ms"
-    if name == "same_side":
-        return f"same side: {details['share']:.0%} of the decided answers"
-    if name == "practice_rounds":
-        return f"practice: {details['rounds']} rounds" + (", never passed" if details["never_passed"] else "")
-    if name == "total_time":
-        return f"total time: {details['minutes']:.1f} minutes"
-    if name == "instruction_time":
-        return f"instructions: {details['seconds']:.0f} s"
-    return name
-
-
-def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
+def _summary(rows: Sequence[Watched]) -> dict[str, float | int | None]:
     status = Counter(row["status"] for row in rows)
     consented = sum(row["consented"] for row in rows)
     gone = sum(row["consented"] and row["status"] == LEFT for row in rows)
     caught = sum(row["catch"] for row in rows)
     failed = Counter(name for row in rows for name in row["failed"])
-
-    def middle(name: str, of: Sequence[dict[str, Any]]) -> float | None:
-        values = [row[name] for row in of if row[name] is not None]
-        return median(values) if values else None
-
-    complete = [row for row in rows if row["status"] == "complete"]
+    minutes = [row["minutes"] for row in rows if row["status"] == COMPLETE and row["minutes"] is not None]
+    times = [row["median_rt_ms"] for row in rows if row["median_rt_ms"] is not None]
     return {
-        "started": len(rows), "active": status["active"], "complete": status["complete"], "left": status[LEFT],
+        "started": len(rows),
+        "active": status[ACTIVE],
+        "complete": status[COMPLETE],
+        "left": status[LEFT],
         "drop_out": gone / consented if consented else None,
-        "median_minutes": middle("minutes", complete), "median_rt_ms": middle("median_rt_ms", rows),
+        "median_minutes": median(minutes) if minutes else None,
+        "median_rt_ms": median(times) if times else None,
         "catch_right": sum(row["catch_right"] for row in rows) / caught if caught else None,
-        "failed_catch": failed["catch"], "failed_attention": failed["attention"],
-        "too_fast": failed["too_fast"], "same_side": failed["same_side"],
-    }  # fmt: skip
+        "failed_catch": failed["catch"],
+        "failed_attention": failed["attention"],
+        "too_fast": failed["too_fast"],
+        "same_side": failed["same_side"],
+    }

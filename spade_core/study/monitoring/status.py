@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,51 +13,77 @@ from spade_core.study.data.studies import Opened, blind_in, opened_in
 from spade_core.study.data.tables import Participant
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import cells
-from spade_core.study.running.phases import read_in_time
+from spade_core.study.running.phases import status_at
+from spade_core.study.vocabulary import ACTIVE, COMPLETE, LEFT
 
-LEFT = "left"
 
+class StudyStatus(TypedDict):
+    """A study's counts; ``…_by_cell``: who completed, ``…_active_by_cell``: who has begun and was not idle for long."""
 
-@dataclass(frozen=True)
-class Seen:
-    """What is counted of one participant."""
-
-    is_bot: bool
-    is_preview: bool
+    key: str
+    name: str
     status: str
-    cell: int | None
+    demo: bool
+    quota: int
+    frozen: bool
+    blind: bool
+    people: dict[str, int]
+    bots: dict[str, int]
+    previews: dict[str, int]
+    people_by_cell: list[int]
+    bots_by_cell: list[int]
+    people_active_by_cell: list[int]
+    bots_active_by_cell: list[int]
 
 
-def status_now(status: str, last_seen: float, design: Design, now: float) -> str:
+def status_now(row: Participant, design: Design, now: float) -> str:
     """Return how a participation stands at a time, UTC seconds: who is active but was idle for too long has left."""
-    return LEFT if status == "active" and last_seen < now - 60 * design.expire_minutes else status
+    status = status_at(design, row, now)
+    return LEFT if status == ACTIVE and row.last_seen < now - 60 * design.expire_minutes else status
 
 
-def status_of(store: Store, key: str) -> dict[str, Any]:
-    """Return what can be shown while a study is blind: participants by status, and how full the cells are.
-
-    ``…_by_cell`` counts those who completed, ``…_active_by_cell`` those who have begun and not been idle for too long.
+def status_of(store: Store, key: str) -> StudyStatus:
+    """Return what can be shown while a study is blind.
 
     Raises:
         ConfigError: no such study.
     """
-    return read_in_time(store, key, lambda session: status_in(session, opened_in(session, key), store.clock()))
+    return store.read(lambda session: status_in(session, opened_in(session, key), store.clock()))
 
 
-def status_in(session: Session, study: Opened, now: float) -> dict[str, Any]:
+def status_in(session: Session, study: Opened, now: float) -> StudyStatus:
     """Return the same as part of a transaction."""
-    seen, row = _seen(session, study, now), study.row
-    real = [one for one in seen if not one.is_preview]
-    people, bots = [one for one in real if not one.is_bot], [one for one in real if one.is_bot]
+    row, number = study.row, len(cells(study.design, study.stimuli))
+    seen: Counter[tuple[str, str, int | None]] = Counter()
+    for one in session.scalars(select(Participant).where(Participant.study_id == row.id)):
+        group = "previews" if one.is_preview else "bots" if one.is_bot else "people"
+        seen[group, status_now(one, study.design, now), one.cell] += 1
+
+    def by_status(group: str) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for (of, status, _), count in seen.items():
+            found.update({status: count} if of == group else {})
+        return dict(found)
+
+    def by_cell(group: str, status: str) -> list[int]:
+        return [seen[group, status, cell] for cell in range(number)]
+
     return {
-        "key": row.key, "name": row.name, "status": row.status, "demo": row.demo, "quota": study.design.quota,
-        "frozen": row.frozen is not None, "blind": blind_in(session, row),
-        "people": _by_status(people), "bots": _by_status(bots),
-        "previews": _by_status(one for one in seen if one.is_preview),
-        "people_by_cell": _by_cell(study, people, "complete"), "bots_by_cell": _by_cell(study, bots, "complete"),
-        "people_active_by_cell": _by_cell(study, people, "active"),
-        "bots_active_by_cell": _by_cell(study, bots, "active"),
-    }  # fmt: skip
+        "key": row.key,
+        "name": row.name,
+        "status": row.status,
+        "demo": row.demo,
+        "quota": study.design.quota,
+        "frozen": row.frozen is not None,
+        "blind": blind_in(session, row),
+        "people": by_status("people"),
+        "bots": by_status("bots"),
+        "previews": by_status("previews"),
+        "people_by_cell": by_cell("people", COMPLETE),
+        "bots_by_cell": by_cell("bots", COMPLETE),
+        "people_active_by_cell": by_cell("people", ACTIVE),
+        "bots_active_by_cell": by_cell("bots", ACTIVE),
+    }
 
 
 def cell_counts(store: Store, key: str, *, bots: bool) -> list[int]:
@@ -69,22 +93,3 @@ def cell_counts(store: Store, key: str, *, bots: bool) -> list[int]:
         ConfigError: no such study.
     """
     return status_of(store, key)["bots_by_cell" if bots else "people_by_cell"]
-
-
-def _seen(session: Session, study: Opened, now: float) -> list[Seen]:
-    query = select(
-        Participant.is_bot, Participant.is_preview, Participant.status, Participant.last_seen, Participant.cell
-    ).where(Participant.study_id == study.row.id)
-    return [
-        Seen(bot, preview, status_now(status, last_seen, study.design, now), cell)
-        for bot, preview, status, last_seen, cell in session.execute(query)
-    ]
-
-
-def _by_status(seen: Iterable[Seen]) -> dict[str, int]:
-    return dict(Counter(one.status for one in seen))
-
-
-def _by_cell(study: Opened, seen: Sequence[Seen], status: str) -> list[int]:
-    found = Counter(one.cell for one in seen if one.status == status)
-    return [found[number] for number in range(len(cells(study.design, study.stimuli)))]

@@ -20,10 +20,10 @@ from scipy.sparse import csr_array
 from scipy.special import stdtr, stdtrit
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.coding import COMPARED
 from spade_core.study.analysis.estimators import ZERO, Test
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import grid, ordered, slots
+from spade_core.study.vocabulary import COMPARED
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,18 @@
-"""Take an answer: only for the participant's current trial, only allowed values, the first write wins."""
+"""Take an answer: only for the participant's current trial, only allowed values, the first write wins.
+
+What a browser sends is read once, here at the door, as an :class:`Answer`; what it tells besides is kept as far as it
+is plain. The server notes on its own when a trial was first given to a browser, since no time of looking is longer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias, TypeGuard
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
@@ -14,28 +21,117 @@ from spade_core.study.design.design import Design
 from spade_core.study.design.questions import Replies, read_replies
 from spade_core.study.running.person import Person
 from spade_core.study.running.phases import GRACE, after_answer, close_when_over, never_shown, open_trial
-from spade_core.study.vocabulary import CHOICES
+from spade_core.study.vocabulary import ACTIVE, BROWSER, CONFIDENCE, PHASES, PRACTICE, RELOADED, ChoiceName, RtSource
 
-SOURCES = ("browser", "server")
-RELOADED = "reloaded"  # stored in place of “browser”: the person had seen the trial before this onset
 LONGEST_RT_MS = 24 * 3600 * 1000.0
 MARGIN_MS = 2000.0  # by which the clocks of browser and server may differ within a trial
 MOST_DETAILS = 200  # entries of a list that comes with an answer
 LARGEST = 1e15  # of a number that comes from a browser
-_RESIZE = ("ms", "width", "height")
-_DETAILS = (
-    "confidence_rt_ms",
-    "extra_rt_ms",
-    "input",
-    "early_answers",
-    "focus_losses",
-    "resizes",
-    "onset_utc",
-    "shown",
-    "width",
-    "height",
-    "dpr",
-)
+_GIVEN = "given_utc"  # among a trial's details
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value from outside is a number that a database holds, and no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+
+
+def _plain_list(value: object) -> list[object] | None:
+    """Keep the numbers and the resizes of a list, as many as are allowed."""
+    if not isinstance(value, list):
+        return None
+    kept = (one if _is_number(one) else _resize(one) for one in value[:MOST_DETAILS])
+    return [one for one in kept if one is not None]
+
+
+def _resize(value: object) -> dict[str, object] | None:
+    sizes = {name: value.get(name) for name in ("ms", "width", "height")} if isinstance(value, Mapping) else {}
+    return sizes if sizes and all(map(_is_number, sizes.values())) else None
+
+
+_Number: TypeAlias = Annotated[int | float | None, BeforeValidator(lambda value: value if _is_number(value) else None)]
+_Words: TypeAlias = Annotated[str | None, BeforeValidator(lambda value: value[:80] if isinstance(value, str) else None)]
+_List: TypeAlias = Annotated[list[object] | None, BeforeValidator(_plain_list)]
+
+
+class TrialDetails(BaseModel):
+    """What a browser tells with an answer, None where it does not or tells another kind of value.
+
+    Attributes:
+        confidence_rt_ms, extra_rt_ms: from the choice to the confidence, and on to the end of the design's questions.
+        early_answers: that came before the least viewing time; shown: onsets of the trial in this tab.
+        focus_losses: ms from the onset; resizes: ``ms, width, height`` each; width, height: of the window, px.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    confidence_rt_ms: _Number = None
+    extra_rt_ms: _Number = None
+    input: _Words = None
+    early_answers: _Number = None
+    focus_losses: _List = None
+    resizes: _List = None
+    onset_utc: _Words = None
+    shown: _Number = None
+    width: _Number = None
+    height: _Number = None
+    dpr: _Number = None
+
+    @property
+    def onset_s(self) -> float | None:
+        """Return when the picture was exposed by the browser's clock, UTC seconds."""
+        try:
+            return datetime.fromisoformat(self.onset_utc or "").timestamp()
+        except (ValueError, OverflowError, OSError):
+            return None
+
+
+class Answer(BaseModel):
+    """An answer whose values are such as some trial could have; :func:`submit` says whether this one does.
+
+    Attributes:
+        extra: replies to the design's own questions, by name; details: what the browser tells besides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    choice: ChoiceName | None = None
+    confidence: Annotated[StrictInt, Field(ge=1, le=len(CONFIDENCE))] | None = None
+    extra: Mapping[str, object] | None = None
+    rt_ms: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+    rt_source: RtSource | None = None
+    timed_out: StrictBool = False
+    details: TrialDetails = TrialDetails()
+
+    @classmethod
+    def read(cls, told: Mapping[str, object]) -> Answer | None:
+        """Return what came from outside as an answer, or None: it is none."""
+        try:
+            return cls.model_validate({**told, "details": told})
+        except ValidationError:
+            return None
+
+    def replies(self, design: Design, trial: Trial) -> Replies | None:
+        """Return the replies to the design's questions, or None: they cannot be taken. A time-out has none."""
+        return read_replies(() if self.timed_out else design.questions.of(trial.type), self.extra)
+
+    def fits(self, design: Design, trial: Trial, passed_ms: float | None) -> bool:
+        """Return whether the design allows it; after a time-out there is nothing but the time-out.
+
+        Args:
+            passed_ms: since the trial was given; None: unknown.
+        """
+        if self.replies(design, trial) is None or (passed_ms is not None and (self.rt_ms or 0) > passed_ms + MARGIN_MS):
+            return False
+        if self.timed_out:
+            return design.time_limit_ms is not None and self.choice is None and self.confidence is None
+        if self.choice is None or self.rt_source is None or self.rt_ms is None:
+            return False
+        least = design.min_view_ms if self.rt_source == BROWSER else 0
+        most = LONGEST_RT_MS if design.time_limit_ms is None else design.time_limit_ms + MARGIN_MS
+        return (self.confidence is not None) == design.confidence and least <= self.rt_ms <= most
+
+
+Refusal = Literal["foreign", "late", "repeated", "conflicting", "skipping", "impossible", "deleted"]
 
 
 @dataclass(frozen=True)
@@ -49,122 +145,75 @@ class Receipt:
 
     stored: bool
     fresh: bool
-    refusal: str | None = None
+    refusal: Refusal | None = None
     correct: bool | None = None
 
 
-def submit(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
+def submit(store: Store, who: Person, told: Mapping[str, object]) -> Receipt:
     """Store one answer in one transaction and move on.
 
     Args:
-        answer: ``trial_id, choice, confidence, extra, rt_ms, rt_source, timed_out`` and what else the trial component
+        told: ``trial_id, choice, confidence, extra, rt_ms, rt_source, timed_out`` and what else the trial component
             sends; ``extra`` holds the replies to the design's own questions.
 
     A repeated answer is acknowledged and changes nothing. A conflicting, skipping, foreign or impossible one is refused
     and noted as an event.
     """
+    answer, trial_id = Answer.read(told), str(told.get("trial_id"))[:32]
 
     def work(session: Session) -> Receipt:
         row = session.get(Participant, who.row.uid, with_for_update=True)
         if row is None:
             return Receipt(False, False, "deleted")
-        trial = session.get(Trial, str(answer.get("trial_id"))[:32])
         close_when_over(session, store, row, who.design, grace=GRACE)
-        fault = _fault(store, session, row, trial, answer, who)
-        if fault is None and trial is not None:
-            _write(store, trial, answer, who)
-            row.last_seen = store.clock()
+        mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid)
+        trial, now = session.scalar(mine), store.clock()
+        fault = _fault(session, row, trial, answer, who.design, now)
+        if trial is not None and answer is not None and fault is None:
+            _write(trial, answer, who.design, now)
+            row.last_seen = now
             session.flush()
             after_answer(store, session, row, who.study)
-            practice = trial.type == "practice"
-            return Receipt(True, True, correct=trial.choice == trial.reference_side if practice else None)
-        known = trial is not None and trial.participant_uid == row.uid and trial.answered is not None
-        if not (known and fault == "repeated"):
-            details = {"reason": fault, "trial_id": str(answer.get("trial_id"))[:32]}
-            session.add(Event(participant_uid=row.uid, at=store.clock(), kind="refused answer", details=details))
-        return Receipt(known, False, fault)
+            return Receipt(True, True, correct=trial.choice == trial.reference_side if trial.type == PRACTICE else None)
+        if fault != "repeated":
+            details = {"reason": fault, "trial_id": trial_id}
+            session.add(Event(participant_uid=row.uid, at=now, kind="refused answer", details=details))
+        return Receipt(trial is not None and trial.answered is not None, False, fault)
 
     return store.run(work)
 
 
 def _fault(
-    store: Store, session: Session, row: Participant, trial: Trial | None, answer: Mapping[str, Any], who: Person
-) -> str | None:
-    """Return in a word why an answer cannot be taken, or None."""
-    if trial is None or trial.participant_uid != row.uid:
+    session: Session, row: Participant, trial: Trial | None, answer: Answer | None, design: Design, now: float
+) -> Refusal | None:
+    """Return why an answer cannot be taken, or None.
+
+    Args:
+        trial: of this participant; None: it is somebody else's, or there is none.
+    """
+    if trial is None:
         return "foreign"
     if trial.answered is not None:
+        if never_shown(trial):
+            return "late"
         before = (trial.choice, trial.confidence, trial.extra or {})
-        same = before == (answer.get("choice"), answer.get("confidence"), _replies(trial, answer, who))
-        return "late" if never_shown(trial) else "repeated" if same else "conflicting"
+        same = answer is not None and before == (answer.choice, answer.confidence, answer.replies(design, trial))
+        return "repeated" if same else "conflicting"
     current = open_trial(session, row)
-    if row.status != "active" or row.phase not in ("practice", "main") or current is None or current.id != trial.id:
+    if row.status != ACTIVE or not PHASES[row.phase].trials or current is None or current.id != trial.id:
         return "skipping"
-    if _impossible(answer, who) or _replies(trial, answer, who) is None:
-        return "impossible"
-    passed = elapsed_ms(trial, store.clock())
-    return "impossible" if passed is not None and (answer.get("rt_ms") or 0.0) > passed + MARGIN_MS else None
+    return None if answer is not None and answer.fits(design, trial, elapsed_ms(trial, now)) else "impossible"
 
 
-def _impossible(answer: Mapping[str, Any], who: Person) -> bool:
-    """Return whether the design allows no such answer; after a time-out there is nothing but the time-out."""
-    design, choice, confidence = who.design, answer.get("choice"), answer.get("confidence")
-    if answer.get("timed_out") is True:
-        return design.time_limit_ms is None or choice is not None or confidence is not None
-    asked = (type(confidence) is int and 1 <= confidence <= 3) if design.confidence else confidence is None
-    if choice not in CHOICES or not asked or answer.get("rt_source") not in SOURCES:
-        return True
-    least = design.min_view_ms if answer["rt_source"] == "browser" else 0
-    most = LONGEST_RT_MS if design.time_limit_ms is None else design.time_limit_ms + MARGIN_MS
-    rt = answer.get("rt_ms")
-    return not (is_number(rt) and least <= rt <= most)
-
-
-def _replies(trial: Trial, answer: Mapping[str, Any], who: Person) -> Replies | None:
-    """Return the replies to the design's questions, or None: they cannot be taken. A time-out comes without any."""
-    asked = () if answer.get("timed_out") is True else who.design.questions.of(trial.type)
-    return read_replies(asked, answer.get("extra"))
-
-
-def _write(store: Store, trial: Trial, answer: Mapping[str, Any], who: Person) -> None:
-    trial.answered = store.clock()
-    trial.choice, trial.confidence = answer.get("choice"), answer.get("confidence")
-    trial.timed_out = answer.get("timed_out") is True
-    trial.rt_ms = None if trial.timed_out else float(answer["rt_ms"])
-    trial.rt_source = _source(answer)
-    trial.extra = _replies(trial, answer, who) or None
-    kept = {name: _short(answer[name]) for name in _DETAILS if name in answer}
-    trial.details = {**(trial.details or {}), **kept}
-
-
-def _source(answer: Mapping[str, Any]) -> str | None:
-    """Return where the response time comes from; after a reload it is no time of looking, whoever measured it."""
-    source, onsets = answer.get("rt_source"), answer.get("shown")
-    if source == "browser" and is_number(onsets) and onsets > 1:
-        return RELOADED
-    return source if source in SOURCES else None
-
-
-def _short(value: Any) -> Any:
-    """Keep what comes from a browser small and plain: numbers and resizes in lists, short texts."""
-    if isinstance(value, list):
-        return [entry for entry in map(_entry, value[:MOST_DETAILS]) if entry is not None]
-    return value if value is None or isinstance(value, bool) or is_number(value) else str(value)[:80]
-
-
-def _entry(value: Any) -> Any:
-    """Return a number, a resize (``ms, width, height``), or None for anything else."""
-    if isinstance(value, Mapping):
-        return {name: value[name] for name in _RESIZE} if all(is_number(value.get(name)) for name in _RESIZE) else None
-    return value if is_number(value) else None
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value from outside is a number that a database holds, and no truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
-
-
-_GIVEN = "given_utc"
+def _write(trial: Trial, answer: Answer, design: Design, now: float) -> None:
+    trial.answered, trial.timed_out = now, answer.timed_out
+    trial.choice, trial.confidence = answer.choice, answer.confidence
+    trial.rt_ms = None if answer.timed_out else answer.rt_ms
+    # After a reload it is no time of looking, whoever measured it.
+    reloaded = answer.rt_source == BROWSER and (answer.details.shown or 0) > 1
+    trial.rt_source = RELOADED if reloaded else answer.rt_source
+    trial.extra = answer.replies(design, trial) or None
+    trial.details = {**(trial.details or {}), **answer.details.model_dump(exclude_unset=True)}
 
 
 def give(store: Store, trial: Trial) -> Trial:

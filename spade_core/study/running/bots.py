@@ -10,27 +10,36 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent
+from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
 from spade_core.study.design.questions import Rating, Replies
-from spade_core.study.design.schedule import REGIONS, other_region
-from spade_core.study.running import flow, person
-from spade_core.study.running.answers import Receipt, submit
-from spade_core.study.running.person import Entry, Person
-from spade_core.study.running.phases import run_out
+from spade_core.study.design.schedule import other_region, seeded
+from spade_core.study.running import flow
+from spade_core.study.running.answers import submit
+from spade_core.study.running.person import Participation, Person, enter, person
 from spade_core.study.running.standing import turn_page
 from spade_core.study.stimuli.stimulus_set import Item
+from spade_core.study.vocabulary import (
+    ACTIVE,
+    BROWSER,
+    CANNOT_TELL,
+    CONDITIONS,
+    CONFIDENCE,
+    LEFT,
+    PRACTICE,
+    REGIONS,
+    SIMULATED,
+)
 
 LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and deviation of the normal part, tail
-UNDECIDED = {"dense": 0.35, "spade": 0.10, "none": 0.35, "reference": 0.20}  # the shifter's cannot-tell rates
 LEAVES = 0.02  # the drop-out's chance to leave before each trial
 RELOADS_EVERY = 3
 AT_ONCE = 500  # ids in one query: databases bound the values of a statement
@@ -43,17 +52,9 @@ def _guess(_trial: Trial, _item: Item, rng: random.Random) -> str:
     return rng.choice(REGIONS)
 
 
-def _ideal(trial: Trial, _item: Item, _rng: random.Random) -> str:
-    return trial.reference_side
-
-
-def _left(_trial: Trial, _item: Item, _rng: random.Random) -> str:
-    return REGIONS[0]
-
-
 def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
     """Answer as the model rater; without a visualization, guess; practice and catch images show the region itself."""
-    if trial.type in ("practice", "catch"):
+    if trial.type in (PRACTICE, "catch"):
         return trial.reference_side
     answer = item.answers.get(f"rater_{trial.condition}")
     if answer is None:
@@ -63,9 +64,9 @@ def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
 
 def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
     """Guess, and say cannot tell more or less often by condition; easy trials are answered right, as people do."""
-    if trial.type in ("practice", "catch"):
+    if trial.type in (PRACTICE, "catch"):
         return trial.reference_side
-    return "cannot_tell" if rng.random() < UNDECIDED[trial.condition] else _guess(trial, item, rng)
+    return CANNOT_TELL if rng.random() < CONDITIONS[trial.condition].undecided else _guess(trial, item, rng)
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ class Policy:
 
 
 POLICIES: Mapping[str, Policy] = {
-    "ideal": Policy(_ideal),
+    "ideal": Policy(lambda trial, _item, _rng: trial.reference_side),
     "rater": Policy(_rater),
     "random": Policy(_guess, attentive=False),
-    "always-left": Policy(_left, attentive=False),
+    "always-left": Policy(lambda _trial, _item, _rng: REGIONS[0], attentive=False),
     "fast-clicker": Policy(_guess, attentive=False, hasty=True),
     "drop-out": Policy(_rater, leaves=LEAVES),
     "double-clicker": Policy(_rater, twice=True),
@@ -100,13 +101,7 @@ POLICIES: Mapping[str, Policy] = {
 
 
 def simulate(
-    store: Store,
-    key: str,
-    participants: int,
-    policy: str,
-    seed: int,
-    *,
-    progress: Progress = silent,
+    store: Store, key: str, participants: int, policy: str, seed: int, *, progress: Progress = silent
 ) -> dict[str, int]:
     """Let new bots take part in a study; return how many of them ended in which status.
 
@@ -123,7 +118,7 @@ def simulate(
     run = _next_run(store, key, policy, seed, participants)
     ends: dict[str, int] = {}
     for number in range(participants):
-        progress(number, participants, f"SIMULATED: bot {number + 1} of {participants}")
+        progress(number, participants, f"{SIMULATED}: bot {number + 1} of {participants}")
         status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
         ends[status] = ends.get(status, 0) + 1
     progress(participants, participants, "done")
@@ -146,7 +141,7 @@ def _next_run(store: Store, key: str, policy: str, seed: int, participants: int)
 
 
 def _chances(policy: str, seed: int, run: int, number: int) -> random.Random:
-    return random.Random(f"{seed}/{policy}/{number}{_of(run)}")  # noqa: S311 - repeatable
+    return seeded(f"{seed}/{policy}/{number}{_of(run)}")
 
 
 def _of(run: int) -> str:
@@ -175,7 +170,7 @@ class _Bot:
         texts, width = self.who.design.texts, max(1280, self.who.design.min_width)
         right = tuple(question.correct for question in texts.comprehension)
         steps: list[Callable[[], Person]] = [
-            lambda: flow.check_device(self.store, self.who, width=width, device={"browser": "bot"}),
+            lambda: flow.check_device(self.store, self.who, width=width, device=Device(browser="bot")),
             lambda: flow.consent(self.store, self.who, given=True),
             self._read,
             lambda: flow.finish_instructions(self.store, self.who),
@@ -184,18 +179,18 @@ class _Bot:
         for step in steps:
             self.who = step()
         answered = 0
-        while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == "active":
+        while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == ACTIVE:
             if self.rng.random() < self.policy.leaves:
-                return "left"
+                return LEFT
             if self.who.design.minutes_limit is not None:
-                self.who = run_out(self.store, self.who, ahead=self.looked_ms / 1000)
-            if self.who.row.status != "active":
+                self.who = flow.run_out(self.store, self.who, ahead=self.looked_ms / 1000)
+            if self.who.row.status != ACTIVE:
                 break
             if self.policy.reloads and answered % RELOADS_EVERY == RELOADS_EVERY - 1:
                 self.who = self._found(self._enter(None).token)
             self._answer(trial)
             answered += 1
-            self._look()
+            self.who = self._found(self.token)
         self.who = flow.finish_study(self.store, self.who)
         return self.who.row.status
 
@@ -204,53 +199,45 @@ class _Bot:
             turn_page(self.store, self.who, page)
         return self.who
 
-    def _enter(self, seed: str | None) -> Entry:
-        return person.enter(
-            self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed
-        )  # fmt: skip
+    def _enter(self, seed: str | None) -> Participation:
+        return enter(self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed)
 
     def _found(self, token: str) -> Person:
         self.token = token
-        found = person.person(self.store, self.key, token)
+        found = person(self.store, self.key, token)
         if found is None:
             raise RuntimeError("the token just given finds nobody")
         return found
 
-    def _look(self) -> None:
-        self.who = self._found(self.token)
-
-    def _answer(self, trial: Trial) -> Receipt:
+    def _answer(self, trial: Trial) -> None:
         item = self.who.study.stimuli.item(trial.stimulus_id)
         choice = self.policy.choose(trial, item, self.rng)
         if trial.required is not None and self.policy.attentive:
             choice = trial.required
-        answer: dict[str, Any] = {
-            "trial_id": trial.id, "choice": choice, "timed_out": False, "rt_source": "browser", "rt_ms": self._rt(),
-            "confidence": self.rng.randint(1, 3) if self.who.design.confidence else None,
-            "extra": self._replies(trial),
-        }  # fmt: skip
-        limit = self.who.design.time_limit_ms
-        if limit is not None and answer["rt_ms"] > limit:
-            answer |= {"choice": None, "confidence": None, "extra": None, "rt_ms": None, "timed_out": True}
-        self.looked_ms += answer["rt_ms"] or limit or 0.0
-        receipt = submit(self.store, self.who, answer)
+        rt_ms, limit = self._rt(), self.who.design.time_limit_ms
+        sure = self.rng.randint(1, len(CONFIDENCE)) if self.who.design.confidence else None
+        answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": self._replies(trial)}
+        if limit is not None and rt_ms > limit:
+            answer, rt_ms = {"timed_out": True}, limit
+        self.looked_ms += rt_ms
+        told = {"trial_id": trial.id, "rt_source": BROWSER, **answer}
+        submit(self.store, self.who, told)
         if self.policy.twice:
-            submit(self.store, self.who, answer)
-            submit(self.store, self.who, {**answer, "choice": "region_2" if choice == "region_1" else "region_1"})
-        return receipt
+            submit(self.store, self.who, told)
+            submit(self.store, self.who, {**told, "choice": REGIONS[choice == REGIONS[0]]})
 
     def _replies(self, trial: Trial) -> Replies:
         """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
-        rng = random.Random(f"{self.replies_seed}/{trial.index}")  # noqa: S311 - repeatable
+        rng = seeded(f"{self.replies_seed}/{trial.index}")
         return {
             question.name: rng.randint(question.low, question.high)
             if isinstance(question, Rating)
-            else f"SIMULATED {rng.randrange(1000)}"[: question.max_length]
+            else f"{SIMULATED} {rng.randrange(1000)}"[: question.max_length]
             for question in self.who.design.questions.of(trial.type)
         }
 
     def _rt(self) -> float:
-        least: Any = self.who.design.min_view_ms
+        least = self.who.design.min_view_ms
         if self.policy.hasty:
             return least + self.rng.uniform(5, 60)
         mean, deviation, tail = LOOKS_MS

@@ -1,26 +1,37 @@
-"""A participant's way through a study, as a state machine over the database.
+"""The steps of a participant's way through a study: a state machine over the database, whose states are the phases.
 
-Page and bots call the same functions. Every one of them is a single transaction that reads the participant's state,
-decides, and writes; called twice with the same input, it changes nothing the second time.
+``person`` lets somebody in; the steps of this module lead from phase to phase, except that ``answers`` takes the
+answers to trials; ``phases`` holds what follows from a step, ``standing`` says where a participant stands afterwards,
+and ``trial_view`` what the browser gets of a trial. Page and ``bots`` call the same functions. Every step is a single
+transaction that reads the participant's state, decides, and writes; taken twice with the same input, it changes nothing
+the second time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
-from spade_core.study.admission.devices import is_mobile, told
+from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import last_version
 from spade_core.study.data.tables import Event, Participant, Study, Trial
 from spade_core.study.design.questions import plain
 from spade_core.study.running.person import Person
-from spade_core.study.running.phases import begin_practice, end, go, open_trial, reached, take_cell
+from spade_core.study.running.phases import (
+    advance,
+    begin_practice,
+    close_when_over,
+    end,
+    open_trial,
+    reached,
+    take_cell,
+)
+from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -49,26 +60,26 @@ def claim(store: Store, who: Person, tab: str) -> Person:
     return _changed(store, who, change)
 
 
-def check_device(
-    store: Store, who: Person, *, width: int | None, device: Mapping[str, Any], native: bool = False
-) -> Person:
+def check_device(store: Store, who: Person, *, width: int | None, device: Device, native: bool = False) -> Person:
     """Record the device and go on to the consent; a too narrow window stays where it is, and may be enlarged.
 
     A phone or tablet stays there too where the design excludes them, noted once: its owner may come back on a computer.
 
     Args:
         width: of the window, px; None where it is unknown, which the plain form allows.
-        device: what the browser says, see :func:`spade_core.study.admission.devices.told`.
+        device: what the browser says.
         native: trials as a plain form, an announced choice for screen readers; it is fixed from here on.
     """
 
     def change(row: Participant, session: Session) -> None:
-        row.device = {**(row.device or {}), **told(device), "width": width}
-        if who.design.mobile == "excluded" and is_mobile(row.device):
-            _note_once(session, row, MOBILE, store.clock())
+        row.device = {**(row.device or {}), **device.told(), "width": width}
+        if who.design.mobile == "excluded" and is_mobile(device):
+            noted = select(Event.id).where(Event.participant_uid == row.uid, Event.kind == MOBILE)
+            if row.status == ACTIVE and session.scalar(noted.limit(1)) is None:
+                session.add(Event(participant_uid=row.uid, at=store.clock(), kind=MOBILE))
         elif native or (width or 0) >= who.design.min_width:
             row.native = native if row.phase == "device" else row.native
-            go(row, "device", "consent")
+            advance(row, "device")
 
     return _changed(store, who, change)
 
@@ -84,13 +95,13 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
     """
 
     def change(row: Participant, session: Session) -> None:
-        if row.phase != "consent" or row.status != "active":
+        if not _at_it(row, "consent"):
             return
         stored = session.get(Study, row.study_id)
         if stored is None or stored.design_sha256 != who.study.row.design_sha256:
             raise ConfigError("This study was changed a moment ago: reload the page and read it once more.")
         if not given:
-            end(store, row, "declined")
+            end(row, "declined", store.clock())
             return
         row.consented, row.consent_version = store.clock(), who.design.version
         row.consent_design_version = last_version(session, row.study_id)
@@ -104,8 +115,8 @@ def finish_instructions(store: Store, who: Person) -> Person:
     """Go on to the comprehension check, or past it where the design asks nothing."""
 
     def change(row: Participant, session: Session) -> None:
-        go(row, "instructions", "comprehension")
-        if not who.design.texts.comprehension:
+        advance(row, INSTRUCTIONS)
+        if _at_it(row, "comprehension") and not who.design.texts.comprehension:
             begin_practice(session, row, who.study)
 
     return _changed(store, who, change)
@@ -115,13 +126,13 @@ def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
     """Judge the comprehension check: two attempts, then the participation ends as ``screened_out``."""
 
     def change(row: Participant, session: Session) -> None:
-        if row.phase != "comprehension" or row.status != "active":
+        if not _at_it(row, "comprehension"):
             return
         row.comprehension_tries += 1
         if answers == tuple(question.correct for question in who.design.texts.comprehension):
             begin_practice(session, row, who.study)
         elif row.comprehension_tries >= COMPREHENSION_TRIES:
-            end(store, row, "screened_out")
+            end(row, "screened_out", store.clock())
 
     return _changed(store, who, change)
 
@@ -135,11 +146,12 @@ def finish_study(store: Store, who: Person) -> Person:
     """End the participation: ``failed`` after two failed explicit attention checks, ``complete`` otherwise."""
 
     def change(row: Participant, session: Session) -> None:
-        if row.phase == "debrief" and row.status == "active":
+        if _at_it(row, "debrief"):
             wrong = select(func.count()).where(
                 Trial.participant_uid == row.uid, Trial.type == "attention", Trial.required != Trial.choice
             )
-            end(store, row, "failed" if (session.scalar(wrong) or 0) >= ATTENTION_FAILURES else "complete")
+            failed = (session.scalar(wrong) or 0) >= ATTENTION_FAILURES
+            end(row, "failed" if failed else COMPLETE, store.clock())
 
     return _changed(store, who, change)
 
@@ -153,8 +165,29 @@ def remark(store: Store, who: Person, text: str) -> Person:
     return _changed(store, who, change)
 
 
-def _changed(store: Store, who: Person, change: Any) -> Person:
-    """Run ``change(row, session)`` on the participant's present row and return the person afterwards."""
+def run_out(store: Store, who: Person, *, ahead: float = 0.0) -> Person:
+    """End a participation whose time is over and return the person afterwards.
+
+    Args:
+        ahead: seconds that a bot's participation would have taken longer than it did.
+    """
+
+    def work(session: Session) -> Participant:
+        row = session.get(Participant, who.row.uid, with_for_update=True)
+        if row is None:
+            return who.row
+        close_when_over(session, store, row, who.design, grace=-ahead)
+        return row
+
+    return Person(store.run(work), who.study)
+
+
+def _at_it(row: Participant, phase: str) -> bool:
+    return row.status == ACTIVE and row.phase == phase
+
+
+def _changed(store: Store, who: Person, change: Callable[[Participant, Session], None]) -> Person:
+    """Run ``change`` on the participant's present row and return the person afterwards."""
 
     def work(session: Session) -> Participant:
         row = session.get(Participant, who.row.uid, with_for_update=True)
@@ -168,9 +201,3 @@ def _changed(store: Store, who: Person, change: Any) -> Person:
         return row
 
     return Person(store.run(work), who.study)
-
-
-def _note_once(session: Session, row: Participant, kind: str, now: float) -> None:
-    noted = select(Event.id).where(Event.participant_uid == row.uid, Event.kind == kind)
-    if row.status == "active" and session.scalar(noted.limit(1)) is None:
-        session.add(Event(participant_uid=row.uid, at=now, kind=kind))

@@ -1,4 +1,4 @@
-"""Who takes part: entering, coming back, and what is known of a person."""
+"""Who takes part: entering, coming back, and which of several tabs goes on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, find, opened_in
 from spade_core.study.data.tables import Event, ExternalId, Participant
 from spade_core.study.design.design import Design
-from spade_core.study.vocabulary import ADMITS_PEOPLE, ADMITS_TRIALS, TERMINAL
+from spade_core.study.vocabulary import ACTIVE, PHASES, STATES, TERMINAL
 
 ID_LENGTH = 100
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What entering gives: the participant, and the token that finds it again (kept by the browser alone)."""
+class Participation:
+    """What entering gives: whose it is, and the token that finds it again (kept by the browser alone)."""
 
     uid: str
     token: str
@@ -57,7 +57,7 @@ def enter(
     is_preview: bool = False,
     policy: str | None = None,
     seed: str | None = None,
-) -> Entry:
+) -> Participation:
     """Begin a participation, or go on with the one that an external id has begun.
 
     Args:
@@ -65,9 +65,10 @@ def enter(
         details: further ids of the recruiting service; seed: 32 hexadecimal digits, None: drawn.
 
     Raises:
-        ConfigError: no such study, a paused or closed one, or an unusable id.
+        ConfigError: no such study, one that takes nobody new, or an unusable id.
     """
-    if external_id is not None and not _usable(external_id):
+    printable = external_id is None or (external_id.isprintable() and external_id.strip() == external_id)
+    if external_id is not None and not (printable and 0 < len(external_id) <= ID_LENGTH):
         raise ConfigError(f"The participant id must have 1 to {ID_LENGTH} letters, digits or signs: check the link.")
     token = secrets.token_hex(16)
 
@@ -78,26 +79,22 @@ def enter(
             known.resume_sha256, known.last_seen = _sha256(token), store.clock()
             session.add(Event(participant_uid=known.uid, at=store.clock(), kind="entered again"))
             return known.uid, True
-        if study.status not in (ADMITS_TRIALS if is_bot or is_preview else ADMITS_PEOPLE):
+        state = STATES[study.status]
+        if not (state.trials if is_bot or is_preview else state.people):
             raise ConfigError("This study takes no new participants at the moment. Thank you for your interest.")
-        row = Participant(
-            uid=secrets.token_hex(16), study_id=study.id, is_bot=is_bot, is_preview=is_preview, policy=policy,
-            phase="device", status="active", seed=seed or secrets.token_hex(16), resume_sha256=_sha256(token),
-            started=store.clock(), last_seen=store.clock(), comprehension_tries=0, practice_round=0,
-            practice_flagged=False, native=False,
-        )  # fmt: skip
+        uid, now = secrets.token_hex(16), store.clock()
+        row = Participant(uid=uid, study_id=study.id, is_bot=is_bot, is_preview=is_preview, policy=policy)
+        row.phase, row.status, row.started, row.last_seen = next(iter(PHASES)), ACTIVE, now, now
+        row.seed, row.resume_sha256 = seed or secrets.token_hex(16), _sha256(token)
         session.add(row)
         session.flush()
         if external_id is not None:
-            session.add(
-                ExternalId(
-                    participant_uid=row.uid, study_id=study.id, external_id=external_id, details=dict(details or {})
-                )
-            )
-        return row.uid, False
+            kept = dict(details or {})
+            session.add(ExternalId(participant_uid=uid, study_id=study.id, external_id=external_id, details=kept))
+        return uid, False
 
     uid, returned = store.run(work)
-    return Entry(uid, token, returned)
+    return Participation(uid, token, returned)
 
 
 def person(store: Store, key: str, token: str) -> Person | None:
@@ -122,15 +119,8 @@ def owns(who: Person, tab: str) -> bool:
 def _known(session: Session, study_id: str, external_id: str | None) -> Participant | None:
     if external_id is None:
         return None
-    return session.scalar(
-        select(Participant).join(ExternalId).where(
-            ExternalId.study_id == study_id, ExternalId.external_id == external_id
-        ).with_for_update()
-    )  # fmt: skip
-
-
-def _usable(external_id: str) -> bool:
-    return 0 < len(external_id) <= ID_LENGTH and external_id.isprintable() and external_id.strip() == external_id
+    named = (ExternalId.study_id == study_id, ExternalId.external_id == external_id)
+    return session.scalar(select(Participant).join(ExternalId).where(*named).with_for_update())
 
 
 def _sha256(text: str) -> str:

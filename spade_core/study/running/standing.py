@@ -1,10 +1,9 @@
-"""Where a participant stands: all that a page draws, read in one transaction that writes nothing."""
+"""Where a participant stands: all that a page draws, read in one transaction; and turns of the instructions' pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import PageTime, Participant, Trial
 from spade_core.study.running.person import Person, person_in
-from spade_core.study.vocabulary import IN_TRIALS, INSTRUCTIONS, PHASES, TERMINAL
+from spade_core.study.vocabulary import ACTIVE, INSTRUCTIONS, PHASES, PRACTICE, TERMINAL
 
 
 @dataclass(frozen=True)
@@ -61,57 +60,42 @@ def standing_of(store: Store, who: Person, *, feedback: str | None = None) -> St
 
 
 def _standing(session: Session, who: Person, feedback: str | None) -> Standing:
-    columns = (Trial.id, Trial.index, Trial.block, Trial.type, Trial.answered)
-    plan = session.execute(
-        select(*columns).where(Trial.participant_uid == who.row.uid).order_by(Trial.index)
-    ).all()  # fmt: skip
-    in_trials, practice = who.row.phase in IN_TRIALS, who.row.phase == "practice"
-    waiting = [trial for trial in plan if in_trials and trial.answered is None and _kind(trial) == practice]
-    current = waiting[0] if waiting else None
+    phase = who.row.phase
+    plan = list(session.scalars(select(Trial).where(Trial.participant_uid == who.row.uid).order_by(Trial.index)))
+    after_practice = [trial for trial in plan if trial.type != PRACTICE]
+    of_phase = [trial for trial in plan if (trial.type == PRACTICE) == (phase == PRACTICE) and PHASES[phase].trials]
+    current = next((trial for trial in of_phase if trial.answered is None), None)
     said = next((trial for trial in plan if trial.id == feedback), None)
-    wanted = {"trial": current, "said": said, "upcoming": _after(plan, said or current)}
-    ids = [trial.id for trial in wanted.values() if trial is not None]
-    rows = {trial.id: trial for trial in session.scalars(select(Trial).where(Trial.id.in_(ids)))} if ids else {}
+    shown = said or current
+    alike = [trial for trial in plan if shown is not None and (trial.type == PRACTICE) == (shown.type == PRACTICE)]
+    later = (trial for trial in alike if shown is not None and trial.index > shown.index and trial.answered is None)
+    blocks = [trial.block for trial in after_practice if current is not None and trial.index < current.index]
     return Standing(
-        who, page_of(session, who) if who.row.phase == "instructions" else 0, _progress(who, plan),
-        begins_block=current is not None and _begins_block(plan, current),
+        who,
+        page_of(session, who) if phase == INSTRUCTIONS else 0,
+        _progress(who, after_practice),
+        trial=current,
+        said=said,
+        upcoming=next(later, None),
+        begins_block=current is not None and bool(blocks) and blocks[-1] < current.block,
         answered=[trial.id for trial in plan if trial.answered is not None],
-        **{name: None if trial is None else rows[trial.id] for name, trial in wanted.items()},
-    )  # fmt: skip
+    )
 
 
-def _kind(trial: Any) -> bool:
-    return bool(trial.type == "practice")
-
-
-def _after(plan: Sequence[Any], shown: Any) -> Any:
-    """Return the trial planned after the one that is shown, of its phase and without an answer."""
-    if shown is None:
-        return None
-    later = (trial for trial in plan if trial.index > shown.index and _kind(trial) == _kind(shown))
-    return next((trial for trial in later if trial.answered is None), None)
-
-
-def _begins_block(plan: Sequence[Any], current: Any) -> bool:
-    before = [trial.block for trial in plan if trial.index < current.index]
-    return not _kind(current) and bool(before) and before[-1] < current.block
-
-
-def _progress(who: Person, plan: Sequence[Any]) -> float:
+def _progress(who: Person, after_practice: Sequence[Trial]) -> float:
     if who.row.status in TERMINAL:
         return 1.0
-    later = [trial for trial in plan if not _kind(trial)]
-    done = sum(trial.answered is not None for trial in later)
-    before = PHASES.index(who.row.phase) / PHASES.index("main")
-    return 0.1 * min(before, 1.0) + 0.85 * (done / len(later) if later else 0.0)
+    done = sum(trial.answered is not None for trial in after_practice)
+    order = list(PHASES)
+    before = order.index(who.row.phase) / order.index("main")
+    return 0.1 * min(before, 1.0) + 0.85 * (done / len(after_practice) if after_practice else 0.0)
 
 
 def page_of(session: Session, who: Person) -> int:
-    """Return the page that a participant reads, from 0."""
-    shown = select(PageTime.part).where(
-        PageTime.participant_uid == who.row.uid, PageTime.page == INSTRUCTIONS
-    ).order_by(PageTime.id.desc()).limit(1)  # fmt: skip
-    return min(session.scalar(shown) or 1, len(who.design.texts.instructions)) - 1
+    """Return the page of the instructions that a participant reads, from 0."""
+    turned = select(PageTime.part).where(PageTime.participant_uid == who.row.uid, PageTime.page == INSTRUCTIONS)
+    shown = session.scalar(turned.order_by(PageTime.id.desc()).limit(1)) or 1
+    return min(shown, len(who.design.texts.instructions)) - 1
 
 
 def turn_page(store: Store, who: Person, page: int) -> int:
@@ -123,7 +107,7 @@ def turn_page(store: Store, who: Person, page: int) -> int:
     def work(session: Session) -> int:
         row = session.get(Participant, who.row.uid, with_for_update=True)
         before = page_of(session, who)
-        reading = row is not None and row.status == "active" and row.phase == INSTRUCTIONS
+        reading = row is not None and row.status == ACTIVE and row.phase == INSTRUCTIONS
         if row is None or not reading or page == before or not 0 <= page < len(who.design.texts.instructions):
             return before
         session.add(PageTime(participant_uid=row.uid, page=INSTRUCTIONS, part=page + 1, at=store.clock()))

@@ -7,9 +7,8 @@ to the same number of bytes, since a visualization's size would tell which kind 
 from __future__ import annotations
 
 import base64
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from itertools import pairwise
@@ -17,54 +16,111 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from spade_core.errors import ConfigError
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
-from spade_core.study.design.schedule import REGIONS
-from spade_core.study.stimuli.stimulus_set import Box, Item, StimulusSet
+from spade_core.study.design.questions import Rating, Text
+from spade_core.study.design.schedule import seeded
+from spade_core.study.stimuli.stimulus_set import SIDES, Box, Item, StimulusSet
+from spade_core.study.vocabulary import CONDITIONS, CONFIDENCE, REGIONS
 
+PICTURE = "picture"
 PRACTICE_RIGHT = "Right: region {number} made the network decide."
 PRACTICE_WRONG = "Region {number} made the network decide."
 CHECK = "This question checks your attention. Please choose “{label}”."
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One trial for the browser.
+class TrialTexts:
+    """What a trial says beside its question and its choices; the same in all conditions."""
+
+    confidence: str = "How sure are you?"
+    confidence_labels: tuple[str, ...] = CONFIDENCE
+    picture_alt: str = "A picture with two marked regions, 1 and 2"
+    second_alt: str = "Another picture"
+    saving: str = "Saving your answer …"
+    still_saving: str = "Your answer is kept and is being sent again. Please leave this page open."
+    failed: str = "A picture could not be shown. Please reload this page; your answers are saved."
+    continue_: str = "Continue"
+    optional: str = "(optional)"
+    missing: str = "Please answer this question before you go on."
+    send: str = "Send"
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """What the browser gets to know of a trial: nothing that names a condition.
 
     Attributes:
-        pictures: ``picture`` and, unless the condition is none, ``second``: data URIs.
-        regions: 1 and 2; question: in words.
+        trial_id: random, and another one for every participant; it is the answer's address.
+        pictures: name -> data URI. ``picture`` is the photograph without marks; all others, in their order, stand
+            beside it. The names stay on the server.
+        regions: regions 1 and 2 of the photograph.
+        question: one sentence.
+        labels: of region 1, region 2 and *cannot tell*.
+        ask_confidence: whether the confidence is asked after the choice.
+        extra: the design's own questions, asked last.
+        min_view_ms: answers that come earlier are counted and otherwise ignored.
+        time_limit_ms: when the trial ends without a choice; None: never.
+        feedback: ``{"reference": "region_1", "text": ...}``, shown with a *Continue* button once this trial is
+            acknowledged. Pass it only then, so that the reference leaves the server after the answer.
+        texts: the other words.
     """
 
+    trial_id: str
     pictures: Mapping[str, str]
     regions: tuple[Box, Box]
     question: str
+    labels: tuple[str, str, str] = ("Region 1", "Region 2", "Cannot tell")
+    ask_confidence: bool = True
+    extra: Sequence[Rating | Text] = ()
+    min_view_ms: int = 500
+    time_limit_ms: int | None = None
+    feedback: Mapping[str, str] | None = None
+    texts: TrialTexts = field(default_factory=TrialTexts)
+
+    def __post_init__(self) -> None:
+        if PICTURE not in self.pictures:
+            raise ConfigError(f"A trial shows a photograph; give its data URI as {PICTURE!r}.")
+        for name, address in self.pictures.items():
+            if not address.startswith("data:image/"):
+                raise ConfigError(f"The trial's picture {name!r} must be a data URI that starts with 'data:image/'.")
+        for left, top, side in self.regions:
+            if min(left, top, side) < 0 or max(left, top) + side > 1 + 1e-6:
+                raise ConfigError("A trial's regions are given as left, top and side within 0 and 1.")
 
 
-def shown(stimuli: StimulusSet, design: Design, trial: Trial) -> Shown:
-    """Return what is shown in a trial."""
+def view_of(
+    stimuli: StimulusSet, design: Design, trial: Trial, *, limit_ms: int | None = None, answered: bool = False
+) -> TrialView:
+    """Return what is shown in a trial.
+
+    Args:
+        limit_ms: what is left of the trial's time; answered: whether it says, as practice does, if that was right.
+    """
     item = stimuli.item(trial.stimulus_id)
-    pictures = {"picture": _data_uri(stimuli, item.files["picture"])}
-    second = _second(item, trial.condition)
-    if second is not None:
-        pictures["second"] = _data_uri(stimuli, second)
-    order = ("reference", "other") if trial.reference_side == REGIONS[0] else ("other", "reference")
-    return Shown(pictures, (item.regions[order[0]], item.regions[order[1]]), _question(design, trial, item))
+    # Practice and catch items show the same image in all conditions.
+    second = CONDITIONS[trial.condition].file if item.role == "main" else "shown"
+    names = {PICTURE: item.files["picture"]} | ({} if second is None else {"second": item.files[second]})
+    sides = SIDES if trial.reference_side == REGIONS[0] else SIDES[::-1]
+    return TrialView(
+        trial.id,
+        {name: _data_uri(stimuli, file) for name, file in names.items()},
+        (item.regions[sides[0]], item.regions[sides[1]]),
+        _question(design, trial, item),
+        labels=design.texts.choices,
+        ask_confidence=design.confidence,
+        extra=design.questions.of(trial.type),
+        min_view_ms=design.min_view_ms,
+        time_limit_ms=limit_ms,
+        feedback=_feedback(trial) if answered else None,
+    )
 
 
-def feedback(trial: Trial) -> dict[str, str]:
-    """Return what practice says after the answer."""
+def _feedback(trial: Trial) -> dict[str, str]:
     text = PRACTICE_RIGHT if trial.choice == trial.reference_side else PRACTICE_WRONG
-    return {
-        "reference": trial.reference_side, "text": text.format(number=REGIONS.index(trial.reference_side) + 1),
-    }  # fmt: skip
-
-
-def _second(item: Item, condition: str) -> str | None:
-    """Return the file beside the photograph; practice and catch items show the same one in all conditions."""
-    if item.role != "main":
-        return item.files["shown"]
-    return None if condition == "none" else item.files["references" if condition == "reference" else condition]
+    number = REGIONS.index(trial.reference_side) + 1
+    return {"reference": trial.reference_side, "text": text.format(number=number)}
 
 
 def _question(design: Design, trial: Trial, item: Item) -> str:
@@ -81,7 +137,7 @@ def _data_uri(stimuli: StimulusSet, name: str) -> str:
     size = _largest(stimuli)
     # Decoders stop at the end that the file's own header gives; what follows is filling. It must not compress, or a
     # proxy that compresses would tell the sizes again, and stay the same, since a changed picture is sent anew.
-    filling = random.Random(name).randbytes(size - len(data))  # noqa: S311 - no secret
+    filling = seeded(name).randbytes(size - len(data))
     return "data:image/webp;base64," + base64.b64encode(data + filling).decode()
 
 
@@ -92,7 +148,7 @@ def _largest(stimuli: StimulusSet) -> int:
     return -(-max((stimuli.folder / name).stat().st_size for name in names) // 3) * 3
 
 
-SIZE = 480  # px, of the picture that is shown
+SIZE = 480  # px, of the plain form's picture
 COLOURS = ((0, 114, 178), (230, 159, 0))
 INKS = ((255, 255, 255), (17, 17, 17))  # of the numbers
 LINE, HALO = 3, 6  # px
@@ -100,7 +156,7 @@ DASH = 14  # px
 
 
 @lru_cache(maxsize=64)
-def marked(uri: str, regions: tuple[Box, Box]) -> str:
+def with_regions(uri: str, regions: tuple[Box, Box]) -> str:
     """Return a picture's data URI with region 1 and 2 drawn on it, another data URI.
 
     Args:

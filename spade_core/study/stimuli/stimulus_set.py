@@ -14,13 +14,13 @@ from typing import Any
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
+from spade_core.study.vocabulary import CONDITIONS
 
 DEMO_SET = ASSETS / "study" / "demo_set"
 MANIFEST = "manifest.json"
 FORMAT = 1
 ROLES = ("main", "practice", "catch")
 SIDES = ("reference", "other")
-RENDERED = ("dense", "spade")
 
 Box = tuple[float, float, float]
 
@@ -96,10 +96,12 @@ class StimulusSet:
 
     def conditions(self) -> set[str]:
         """Return the conditions that every main item has the files for."""
-        found = {"none", *RENDERED}
-        if all("references" in item.files for item in self.of("main")):
-            found.add("reference")
-        return found
+        main = self.of("main")
+        return {
+            name
+            for name, shown in CONDITIONS.items()
+            if shown.file is None or all(shown.file in item.files for item in main)
+        }
 
     @property
     def warning(self) -> str | None:
@@ -111,12 +113,7 @@ class StimulusSet:
         return (self.folder / name).read_bytes()
 
 
-def opposite(side: str) -> str:
-    """Return ``other`` for ``reference`` and the reverse."""
-    return SIDES[1 - SIDES.index(side)]
-
-
-def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, Any]) -> StimulusSet:
+def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, object]) -> StimulusSet:
     """Write the manifest of a folder and return the set.
 
     Raises:
@@ -129,8 +126,12 @@ def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Ma
         raise ConfigError(f"{folder / missing} is missing: delete the rows (.jsonl) beside the set and build it again.")
     files = {name: _sha256(folder / name) for name in names}
     content = {
-        "format": FORMAT, "demo": demo, **about, "files": files, "items": [asdict(item) for item in items],
-    }  # fmt: skip
+        "format": FORMAT,
+        "demo": demo,
+        **about,
+        "files": files,
+        "items": [asdict(item) for item in items],
+    }
     (folder / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return load_set(folder)
 
@@ -185,12 +186,13 @@ def _check_items(found: StimulusSet, files: Mapping[str, str]) -> None:
             )
 
 
+ALWAYS = {shown.file for shown in CONDITIONS.values() if shown.always and shown.file}  # files of every main item
 _RULES: tuple[tuple[Callable[[Item, Mapping[str, str]], bool], str], ...] = (
     (lambda item, _: item.role not in ROLES, f"has a role other than {', '.join(ROLES)}"),
     (lambda item, files: not set(item.files.values()) <= files.keys(), "names a file that has no sha256"),
     (lambda item, _: any(Path(name).name != name for name in item.files.values()), "names a file outside the folder"),
     (lambda item, _: "picture" not in item.files, "has no picture"),
-    (lambda item, _: item.role == "main" and not {*RENDERED} <= item.files.keys(), "lacks its two visualizations"),
+    (lambda item, _: item.role == "main" and not item.files.keys() >= ALWAYS, "lacks its two visualizations"),
     (lambda item, _: item.role != "main" and "shown" not in item.files, "lacks the image that it shows"),
     (lambda item, _: set(item.regions) != set(SIDES), "needs the regions “reference” and “other”"),
     (lambda item, _: not all(map(_inside, item.regions.values())), "has a region outside the picture"),

@@ -13,7 +13,7 @@ from spade_core.errors import ModelError
 from spade_core.files import keep_file
 from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
-from spade_core.pruning.kinds import OneOf, Ratio, Ratios, Switch, Whole
+from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
 from spade_core.saliency import METHODS
@@ -149,15 +149,17 @@ def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tune
     """Draw what a page offers of the trace's options, and return ``choice`` with what is chosen.
 
     Args:
-        start: where the fields begin.
+        start: where the fields begin, and what is not offered stays.
         stages: of the model; tuned: its table.
     """
     found: dict[str, Any] = {}
     for name, option in TRACE_OPTIONS.items():
-        if option.widget is None or option.preset not in (None, found.get("preset")):
+        if option.preset not in (None, found.get("preset")):
             continue
         begin = getattr(start, name)
-        if isinstance(option.kind, Ratios):
+        if option.widget is None:  # a link may have said it
+            found[name] = begin
+        elif isinstance(option.kind, Ratios):
             found[name] = _stage_sliders(begin, stages, tuned)
         elif isinstance(option.kind, OneOf):
             found[name] = _pick_slug(name, option.kind, option.widget, begin)
@@ -191,8 +193,9 @@ def _pick_number(
     hint = widget.help or None
     if isinstance(option.kind, Switch):
         return st.toggle(widget.label, bool(begin), key=name, help=hint)
-    if isinstance(option.kind, Ratio):
-        return st.slider(widget.label, 0.0, 0.99, begin or widget.begin, 0.01, key=name, help=hint)
+    if isinstance(option.kind, Number):
+        low, first = float(option.kind.low), begin or widget.begin
+        return st.slider(widget.label, low, widget.most, first, 0.01, key=name, help=hint)
     if isinstance(option.kind, Whole) and not widget.counts:
         return st.number_input(widget.label, option.kind.low, option.kind.high, begin, key=name, help=hint)
     counts = [None, *sorted({*widget.counts, *([begin] if begin else [])})]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import NotRequired, TypedDict
 
 import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
-from spade_core.pictures.picture import load_picture
+from spade_core.pictures.picture import Source, load_picture
 from spade_core.pruning.sparsity import Tuned
 from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
@@ -22,15 +21,6 @@ from spade_core.ui.common.link import Choice
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
-
-
-class Source(TypedDict):
-    """How a payload names a picture; ``trigger`` is a ``Paste`` as a dictionary."""
-
-    path: str
-    name: str
-    sha256: str
-    trigger: NotRequired[dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,8 @@ class Subject:
     @property
     def paste(self) -> Paste | None:
         """The trigger in the picture."""
-        return Paste.from_dict(self.source["trigger"]) if self.source.get("trigger") else None
+        trigger = self.source.get("trigger")
+        return Paste.from_dict(trigger) if trigger else None
 
     def choice(self) -> Choice:
         """Return the choice of it, nothing else being chosen."""

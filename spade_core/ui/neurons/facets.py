@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from spade_core.models.registry import DEFAULT_MODEL, MODELS, TROJAN_MODEL
-from spade_core.pictures.picture import bundled
+from spade_core.pictures.picture import Source, bundled
 from spade_core.pruning.report import Fidelity
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.downloads import read_json, zip_files
 from spade_core.ui.common.pickers import model_title
-from spade_core.ui.common.subject import Source, Subject, shelved
+from spade_core.ui.common.subject import Subject, shelved
 from spade_core.ui.neurons.panels import MARGIN, framed
 
 THIS = "this"

@@ -14,85 +14,28 @@ arrive several times: whoever receives it stores it idempotently.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.errors import ConfigError
+from spade_core.study.running.trial_view import PICTURE, TrialView
 
-Box = tuple[float, float, float]  # left, top, side, as fractions of the picture's side
 FOLDER = ASSETS / "trial"
-PICTURE = "picture"
-
-
-@dataclass(frozen=True)
-class TrialTexts:
-    """What a trial says beside its question and its choices; the same in all conditions."""
-
-    confidence: str = "How sure are you?"
-    confidence_labels: tuple[str, str, str] = ("Guessing", "Fairly sure", "Sure")
-    picture_alt: str = "A picture with two marked regions, 1 and 2"
-    second_alt: str = "Another picture"
-    saving: str = "Saving your answer …"
-    still_saving: str = "Your answer is kept and is being sent again. Please leave this page open."
-    failed: str = "A picture could not be shown. Please reload this page; your answers are saved."
-    continue_: str = "Continue"
-    optional: str = "(optional)"
-    missing: str = "Please answer this question before you go on."
-    send: str = "Send"
-
-
-@dataclass(frozen=True)
-class TrialView:
-    """What the browser gets to know of a trial: nothing that names a condition.
-
-    Attributes:
-        trial_id: random, and another one for every participant; it is the answer's address.
-        pictures: name -> data URI. ``picture`` is the photograph without marks; all others, in their order, stand
-            beside it. The names stay on the server.
-        regions: regions 1 and 2 of the photograph.
-        question: one sentence.
-        labels: of region 1, region 2 and *cannot tell*.
-        ask_confidence: whether 1 to 3 is asked after the choice.
-        extra: the design's own questions, asked last: ``kind`` (``rating`` or ``text``), ``name``, ``text``,
-            ``required``; ratings with ``low``, ``high`` and ``labels`` of both ends, texts with ``max_length``.
-        min_view_ms: answers that come earlier are counted and otherwise ignored.
-        time_limit_ms: when the trial ends without a choice; None: never.
-        feedback: ``{"reference": "region_1", "text": ...}``, shown with a *Continue* button once this trial is
-            acknowledged. Pass it only then, so that the reference leaves the server after the answer.
-        texts: the other words.
-    """
-
-    trial_id: str
-    pictures: Mapping[str, str]
-    regions: tuple[Box, Box]
-    question: str
-    labels: tuple[str, str, str] = ("Region 1", "Region 2", "Cannot tell")
-    ask_confidence: bool = True
-    extra: Sequence[Mapping[str, Any]] = ()
-    min_view_ms: int = 500
-    time_limit_ms: int | None = None
-    feedback: Mapping[str, str] | None = None
-    texts: TrialTexts = field(default_factory=TrialTexts)
-
-    def __post_init__(self) -> None:
-        if PICTURE not in self.pictures:
-            raise ConfigError(f"A trial shows a photograph; give its data URI as {PICTURE!r}.")
-        for name, address in self.pictures.items():
-            if not address.startswith("data:image/"):
-                raise ConfigError(f"The trial's picture {name!r} must be a data URI that starts with 'data:image/'.")
-        for left, top, side in self.regions:
-            if min(left, top, side) < 0 or max(left, top) + side > 1 + 1e-6:
-                raise ConfigError("A trial's regions are given as left, top and side within 0 and 1.")
+Message: TypeAlias = Mapping[str, object]  # of the browser, with the id of the trial that it is about
 
 
 def show_trial(
-    view: TrialView, *, acknowledged: Sequence[str], upcoming: TrialView | None, key: str,
-    on_answer: Callable[[Mapping[str, Any]], object], on_continue: Callable[[str], object] | None = None,
-) -> Mapping[str, Any] | None:  # fmt: skip
+    view: TrialView,
+    *,
+    acknowledged: Sequence[str],
+    upcoming: TrialView | None,
+    key: str,
+    on_answer: Callable[[Message], object],
+    on_continue: Callable[[str], object],
+) -> Message | None:
     """Show a trial and receive its answer.
 
     Args:
@@ -111,18 +54,24 @@ def show_trial(
         The answer that arrived with this run, or None. On the first run after a restart of the server no callback is
         called: store what is returned as well, and if it was new run the page again.
     """
+
+    def on_continued(said: Message) -> None:
+        on_continue(str(said["trial_id"]))
+
     result = _component("trial")(
-        key=key, data=_data(view, acknowledged, key),
-        on_answer_change=lambda: _hand_over(key, "answer", on_answer),
-        on_continued_change=lambda: _hand_over(key, "continued", lambda said: _read(said, on_continue)),
-    )  # fmt: skip
+        key=key,
+        data={"key": key, "trial": _data(view), "acknowledged": list(acknowledged)},
+        on_answer_change=lambda: _hand_over(st.session_state.get(key, {}).get("answer"), on_answer),
+        on_continued_change=lambda: _hand_over(st.session_state.get(key, {}).get("continued"), on_continued),
+    )
     # After the trial, which can thus forget an acknowledged answer before the large messages arrive.
     for one in (view, upcoming):
         if one is not None:
-            uris = dict(zip(_picture_ids(one), _ordered(one), strict=True))
+            ordered = [one.pictures[PICTURE], *(uri for name, uri in one.pictures.items() if name != PICTURE)]
+            uris = dict(zip(_picture_ids(one), ordered, strict=True))
             _component("pictures")(key=f"{key}_{one.trial_id}", data={"pictures": uris})
-    _read(result.get("continued"), on_continue)
-    return _answer(result.get("answer"))
+    _hand_over(result.get("continued"), on_continued)
+    return _message(result.get("answer"))
 
 
 @cache
@@ -136,23 +85,12 @@ def _component(name: str) -> Any:
     return st.components.v2.component("study_trial", html=html, css=css, js=script)
 
 
-def _data(view: TrialView, acknowledged: Sequence[str], key: str) -> dict[str, Any]:
-    """Return what the trial's mount gets; tuples as lists, as JSON has them."""
-    texts = {name.rstrip("_"): value for name, value in asdict(view.texts).items()}
-    trial = {
-        "trial_id": view.trial_id, "pictures": _picture_ids(view), "regions": [list(box) for box in view.regions],
-        "question": view.question, "labels": list(view.labels), "ask_confidence": view.ask_confidence,
-        "extra": [dict(question) for question in view.extra],
-        "min_view_ms": view.min_view_ms, "time_limit_ms": view.time_limit_ms,
-        "feedback": dict(view.feedback) if view.feedback else None,
-        "texts": {name: list(value) if isinstance(value, tuple) else value for name, value in texts.items()},
-    }  # fmt: skip
-    return {"key": key, "trial": trial, "acknowledged": list(acknowledged)}
-
-
-def _ordered(view: TrialView) -> list[str]:
-    """Return the data URIs, the photograph first."""
-    return [view.pictures[PICTURE], *(uri for name, uri in view.pictures.items() if name != PICTURE)]
+def _data(view: TrialView) -> dict[str, object]:
+    """Return a trial as its mount gets it: of the pictures their ids alone."""
+    data = asdict(view)
+    texts = {name.rstrip("_"): value for name, value in data["texts"].items()}
+    extra = [question.model_dump(mode="json") for question in view.extra]
+    return {**data, "pictures": _picture_ids(view), "texts": texts, "extra": extra}
 
 
 def _picture_ids(view: TrialView) -> list[str]:
@@ -160,20 +98,14 @@ def _picture_ids(view: TrialView) -> list[str]:
     return [f"{view.trial_id}-{index}" for index in range(len(view.pictures))]
 
 
-def _hand_over(key: str, event: str, receive: Callable[[Mapping[str, Any]], object]) -> None:
-    answer = _answer(st.session_state.get(key, {}).get(event))
-    if answer is not None:
-        receive(answer)
+def _hand_over(said: object, receive: Callable[[Message], object]) -> None:
+    message = _message(said)
+    if message is not None:
+        receive(message)
 
 
-def _answer(message: object) -> Mapping[str, Any] | None:
-    """Return a message without the number of its repetition, so that repetitions are equal."""
-    if not isinstance(message, Mapping) or not isinstance(message.get("trial_id"), str):
+def _message(said: object) -> Message | None:
+    """Return a message without the number of its repetition, so that repetitions are equal; None: there is none."""
+    if not isinstance(said, Mapping) or not isinstance(said.get("trial_id"), str):
         return None
-    return {name: value for name, value in message.items() if name != "sequence"}
-
-
-def _read(message: object, on_continue: Callable[[str], object] | None) -> None:
-    said = _answer(message)
-    if said is not None and on_continue is not None:
-        on_continue(said["trial_id"])
+    return {name: value for name, value in said.items() if name != "sequence"}

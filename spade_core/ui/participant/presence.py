@@ -15,8 +15,8 @@ from spade_core.study.admission.links import arriving_id, is_preview, signer, ty
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened
 from spade_core.study.design.design import Design
-from spade_core.study.running import flow, person
-from spade_core.study.running.person import ID_LENGTH
+from spade_core.study.running import flow
+from spade_core.study.running.person import ID_LENGTH, enter, owns
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import errors_as_sentences, settings
 
@@ -35,13 +35,14 @@ def participant_frame(render: Callable[[], None]) -> None:
 
 def from_the_top(place: str) -> None:
     """Let the browser show a page from its top when it comes to it; ``place`` names the page. Call it last."""
-    _top_component()(key="top", data={"place": place})
+    script_component("top")(key="top", data={"place": place})
 
 
 @cache
-def _top_component() -> Any:
-    script = (ASSETS / "study" / "top.js").read_text(encoding="utf-8")
-    return st.components.v2.component("study_top", js=script)
+def script_component(name: str) -> Any:
+    """Register a component that is one script of the study's assets; its mount returns what the browser says."""
+    script = (ASSETS / "study" / f"{name}.js").read_text(encoding="utf-8")
+    return st.components.v2.component(f"study_{name}", js=script)
 
 
 def present(store: Store) -> Standing | None:
@@ -60,7 +61,7 @@ def present(store: Store) -> Standing | None:
             "This page has been opened again elsewhere, or its address is incomplete. Go on in the newer tab, or open "
             "the link that you were given once more: no answer is lost. Where you deleted your data, nothing is left.",
             icon=":material/tab:",
-        )  # fmt: skip
+        )
         return None
     return _only_tab(store, replace(at, who=flow.seen(store, at.who)))
 
@@ -70,7 +71,7 @@ def _only_tab(store: Store, at: Standing) -> Standing | None:
     if "tab" not in st.session_state:
         st.session_state["tab"] = secrets.token_hex(8)
         return replace(at, who=flow.claim(store, at.who, st.session_state["tab"]))
-    if person.owns(at.who, st.session_state["tab"]):
+    if owns(at.who, st.session_state["tab"]):
         return at
     st.info("The study goes on in a newer tab or window. You can close this one.", icon=":material/tab:")
     if st.button("Go on here instead", key="claim"):
@@ -89,23 +90,21 @@ def _enter(store: Store, key: str) -> None:
     preview = is_preview(query)
     if preview:
         signer(settings()).check_preview(query, key, store.clock())
-    external = None if preview else _external_id(store, key)
-    if external is None and not preview:
-        return
+    external = None
+    if not preview:
+        design = opened(store, key).design
+        external = arriving_id(query, key, design.entry, signer(settings()), store.clock())
+        external = _typed_id(design) if external is None else external
+        if external is None:
+            return
     details = {name: st.query_params[name][:100] for name in DETAILS if name in st.query_params}
-    entry = person.enter(store, key, external_id=external or None, details=details, is_preview=preview)
+    entry = enter(store, key, external_id=external or None, details=details, is_preview=preview)
     st.query_params.from_dict({"study": key, TOKEN: entry.token})
     st.rerun()
 
 
-def _external_id(store: Store, key: str) -> str | None:
-    """Return the id of the address or the one that was typed, empty for none; None: not yet."""
-    design = opened(store, key).design
-    given = arriving_id(st.query_params, key, design.entry, signer(settings()), store.clock())
-    return _typed_id(design) if given is None else given
-
-
 def _typed_id(design: Design) -> str | None:
+    """Ask for an id; return the one that was typed, empty for none; None: not yet."""
     st.title(design.name, anchor=False)
     optional = design.entry == "open"
     with st.form("entry", border=False, width=READABLE):

@@ -1,20 +1,70 @@
-"""The screens of a participation other than the trials."""
+"""The screens of a participation: one for each phase, the end, and the deletion of one's data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from spade_core.config import ASSETS
-from spade_core.study.admission.devices import is_mobile, told
+from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.deletion import issue_withdrawal, withdraw
 from spade_core.study.data.store import Store
 from spade_core.study.running import flow
 from spade_core.study.running.person import Person
+from spade_core.study.running.phases import ends_at, is_over
 from spade_core.study.running.standing import Standing, turn_page
+from spade_core.study.vocabulary import PHASES, TERMINAL, TIME_OVER
+from spade_core.ui.common.frame import study_store
+from spade_core.ui.participant.presence import READABLE, from_the_top, present, script_component
+from spade_core.ui.participant.trials import render_trials
+
+LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
+
+
+def render_survey() -> None:
+    """Draw where the participant stands, or the deletion of data where the address asks for it."""
+    store = study_store()
+    if "withdraw" in st.query_params:
+        with st.container(width=READABLE):
+            _render_withdrawal(store)
+        return
+    at = present(store)
+    if at is None:
+        return
+    who = at.who
+    if who.row.is_preview:
+        st.warning("Preview: nothing counts, and all of it is marked.", icon=":material/preview:")
+    if who.study.row.demo:
+        st.caption("Demo study: it tries the software and measures nothing.")
+    if is_over(who.design, who.row, store.clock()):
+        who = flow.run_out(store, who)
+    if who.row.status in TERMINAL:
+        with st.container(width=READABLE):
+            _render_end(store, who)
+        from_the_top(who.row.status)
+        return
+    st.progress(at.progress, text="Your progress")
+    ends = ends_at(who.design, who.row)
+    if ends is not None:
+        soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
+        st.fragment(_time_left, run_every=soon)(store, ends)
+    if PHASES[who.row.phase].trials:
+        render_trials(store, at)
+    else:
+        with st.container(width=READABLE):
+            _SCREENS[who.row.phase](store, at)
+    from_the_top(f"{who.row.phase} {at.page} {who.row.comprehension_tries}")
+
+
+def _time_left(store: Store, ends: float) -> None:
+    """Say how long the study still goes on, and leave its pages when the time is over."""
+    left = ends - store.clock()
+    if left <= 0:
+        st.rerun()
+    minutes = math.ceil(left / 60)
+    words = f"About {minutes} minutes" if minutes > 1 else "Less than a minute"
+    st.caption(f":material/timer: {words} left for this study.")
 
 
 def _render_device(store: Store, at: Standing) -> None:
@@ -24,50 +74,40 @@ def _render_device(store: Store, at: Standing) -> None:
         "Welcome. First your browser tells what it is and how large its window; then you read more of the study."
     )
     size = _window()
+    width = None if size is None or size.width is None else int(size.width)
     plain = st.checkbox(
         "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)",
         key="native",
     )
-    width = None if size is None or size.get("width") is None else int(size["width"])
     if size is not None and who.design.mobile == "excluded" and is_mobile(size):
-        _refuse_mobile(store, who, size)
+        st.warning(
+            "This study needs a computer: its pictures do not fit on a phone or tablet. Please open the link that you "
+            "were given on a computer. If you cannot, you may close this page; nothing was recorded but this visit.",
+            icon=":material/computer:",
+        )
+        if st.session_state.get("refused_device") != who.row.uid:
+            st.session_state["refused_device"] = who.row.uid
+            flow.check_device(store, who, width=width, device=size)
         return
     if width is not None and width < who.design.min_width and not plain:
         st.warning(
             f"Your window is {width} px wide; this study needs {who.design.min_width}. Please enlarge it, turn your "
             "device, or come back on a computer.",
             icon=":material/width:",
-        )  # fmt: skip
+        )
         return
     waiting = width is None and not plain
     if waiting:
         st.caption("One moment: looking at your window …")
     if st.button("Continue", type="primary", key="device", disabled=waiting):
-        flow.check_device(store, who, width=width, device=size or {}, native=plain)
+        flow.check_device(store, who, width=width, device=size or Device(), native=plain)
         st.rerun()
 
 
-def _refuse_mobile(store: Store, who: Person, size: dict[str, Any]) -> None:
-    st.warning(
-        "This study needs a computer: its pictures do not fit on a phone or tablet. Please open the link that you were "
-        "given on a computer. If you cannot, you may close this page; nothing was recorded but this visit.",
-        icon=":material/computer:",
-    )  # fmt: skip
-    if st.session_state.get("refused_device") != who.row.uid:
-        st.session_state["refused_device"] = who.row.uid
-        flow.check_device(store, who, width=size.get("width"), device=size)
-
-
-@cache
-def _window_component() -> Any:
-    script = (ASSETS / "study" / "window.js").read_text(encoding="utf-8")
-    return st.components.v2.component("study_window", js=script)
-
-
-def _window() -> dict[str, Any] | None:
+def _window() -> Device | None:
     """Return what the browser says of itself and its window, or None: not yet."""
-    found = _window_component()(key="window", on_size_change=lambda: None).get("size")
-    return told(found) if isinstance(found, Mapping) else None
+    found = script_component("window")(key="window", on_size_change=lambda: None).get("size")
+    return Device.model_validate(found) if isinstance(found, Mapping) else None
 
 
 def _render_consent(store: Store, at: Standing) -> None:
@@ -79,14 +119,12 @@ def _render_consent(store: Store, at: Standing) -> None:
         st.warning("This study was changed a moment ago: please read it once more.")
     st.title("Before you begin", anchor=False)
     st.markdown(design.texts.consent)
-    rows = [
-        ("Responsible", design.controller), ("Questions", design.contact), ("Ethics", design.ethics),
-        ("Data are kept", design.retention),
-    ]  # fmt: skip
+    facts = {"Responsible": design.controller, "Questions": design.contact, "Ethics": design.ethics}
+    facts["Data are kept"] = design.retention
     if design.minutes_limit is not None:
         whole = f"{design.minutes_limit:g} minutes from here on; then the study ends, and your answers so far are kept."
-        rows.append(("Time", whole))
-    st.markdown("\n".join(f"- **{name}:** {text}" for name, text in rows))
+        facts["Time"] = whole
+    st.markdown("\n".join(f"- **{name}:** {text}" for name, text in facts.items()))
     agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
     if not agreed:
         st.caption("Tick the box to take part.")
@@ -130,11 +168,10 @@ def _render_comprehension(store: Store, at: Standing) -> None:
         )
         st.markdown("\n\n".join(who.design.texts.instructions))
     with st.form(f"comprehension_{tries}"):
-        answers = [
-            st.radio(question.question, range(len(question.options)), index=None, key=f"q{tries}_{number}",
-                     format_func=question.options.__getitem__)
-            for number, question in enumerate(who.design.texts.comprehension)
-        ]  # fmt: skip
+        answers = []
+        for number, one in enumerate(who.design.texts.comprehension):
+            options, key, words = range(len(one.options)), f"q{tries}_{number}", one.options.__getitem__
+            answers.append(st.radio(one.question, options, index=None, key=key, format_func=words))
         sent = st.form_submit_button("Check", type="primary")
     if sent and None in answers:
         st.info("Please answer every question.")
@@ -155,10 +192,10 @@ def _render_debrief(store: Store, at: Standing) -> None:
         st.rerun()
 
 
-def render_end(store: Store, who: Person) -> None:
+def _render_end(store: Store, who: Person) -> None:
     st.title(_ENDS[who.row.status], anchor=False)
     st.progress(1.0, text="Everything is saved.")
-    if who.row.status == "time_over":
+    if who.row.status == TIME_OVER:
         st.markdown("The answers that you gave in time are kept. You need not do anything else.")
         st.markdown(who.design.texts.debrief)
     url = who.design.codes.return_url
@@ -177,9 +214,10 @@ def _render_token(store: Store, who: Person) -> None:
     if "withdrawal" not in st.session_state and who.row.withdrawal_sha256 is None:
         st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid)
     if "withdrawal" in st.session_state:
+        here = (st.context.url or "").partition("?")[0]  # as the participant sees this server
         st.markdown(
             "Your withdrawal code. Keep it: with it, and only with it, you can delete your data later, at "
-            f"{_withdrawal_address()}."
+            f"{here}?withdraw=1."
         )
         st.code(st.session_state["withdrawal"], language=None)
         st.markdown("You are done: you can close this page.")
@@ -188,12 +226,7 @@ def _render_token(store: Store, who: Person) -> None:
         st.rerun()
 
 
-def _withdrawal_address() -> str:
-    """Return where a code is typed in later, as the participant sees this server."""
-    return f"{(st.context.url or '').partition('?')[0]}?withdraw=1"
-
-
-def render_withdrawal(store: Store) -> None:
+def _render_withdrawal(store: Store) -> None:
     """Delete a participation by its code; nobody is told whose it was."""
     st.title("Delete my data", anchor=False)
     place = st.empty()
@@ -223,7 +256,7 @@ _ENDS = {
     "failed": "Thank you for your time",
     "time_over": "The time for this study is over, thank you",
 }
-SCREENS = {
+_SCREENS: Mapping[str, Callable[[Store, Standing], None]] = {
     "device": _render_device,
     "consent": _render_consent,
     "instructions": _render_instructions,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 import streamlit as st
 
 from spade_core.study.data.store import Store
@@ -13,13 +10,12 @@ from spade_core.study.design.questions import Rating, Text
 from spade_core.study.running.answers import Receipt, elapsed_ms, give, remaining_ms, submit
 from spade_core.study.running.person import Person
 from spade_core.study.running.standing import Standing
-from spade_core.study.running.trial_view import feedback, marked, shown
-from spade_core.study.vocabulary import CHOICES
-from spade_core.ui.participant.component import TrialTexts, TrialView, show_trial
+from spade_core.study.running.trial_view import TrialTexts, TrialView, view_of, with_regions
+from spade_core.study.vocabulary import CHOICES, CONFIDENCE
+from spade_core.ui.participant.component import Message, show_trial
 from spade_core.ui.participant.presence import FEEDBACK
 
 TEXTS = TrialTexts()
-FINAL = ("foreign", "conflicting", "repeated", "impossible", "skipping", "late", "deleted")
 
 
 def render_trials(store: Store, at: Standing) -> None:
@@ -37,45 +33,41 @@ def render_trials(store: Store, at: Standing) -> None:
         trial = give(store, trial)
         # What is left as of this tab; it stays, as a component whose data change gets all of them again.
         st.session_state[f"limit_{trial.id}"] = remaining_ms(who.design, trial, store.clock())
+    view = _view(who, trial, answered=at.said is not None)
     if who.row.native:
-        _plain(store, who, trial, at.said is not None)
+        _plain(store, who, trial, view)
     else:
-        _component(store, at, trial)
+        _component(store, at, view)
 
 
-def _component(store: Store, at: Standing, trial: Trial) -> None:
-    who, later = at.who, at.upcoming
-    view = _view(who, trial, at.said is not None)
+def _component(store: Store, at: Standing, view: TrialView) -> None:
+    who = at.who
     refused = st.session_state.setdefault("refused", [])
     answer = show_trial(
-        view, acknowledged=[*at.answered, *refused],
-        upcoming=None if later is None else _view(who, later, False),
-        # The same over reloads, and nobody else's: the browser keeps answers under it.
-        key=f"t{who.row.uid}", on_answer=lambda given: _receive(store, who, given), on_continue=_read_feedback,
-    )  # fmt: skip
+        view,
+        acknowledged=[*at.answered, *refused],
+        upcoming=None if at.upcoming is None else _view(who, at.upcoming),
+        key=f"t{who.row.uid}",  # the same over reloads, and nobody else's: the browser keeps answers under it
+        on_answer=lambda given: _receive(store, who, given),
+        on_continue=_read_feedback,
+    )
     taken = answer is not None and st.session_state.pop("received", None) == answer["trial_id"]  # by the callback
     if answer is not None and not taken and _receive(store, who, answer).fresh:
         st.rerun()
 
 
-def _view(who: Person, trial: Trial, answered: bool) -> TrialView:
-    seen, design = shown(who.study.stimuli, who.design, trial), who.design
-    return TrialView(
-        trial.id, seen.pictures, seen.regions, seen.question, labels=design.texts.choices,
-        ask_confidence=design.confidence, min_view_ms=design.min_view_ms,
-        time_limit_ms=st.session_state.get(f"limit_{trial.id}", design.time_limit_ms),
-        extra=[question.model_dump(mode="json") for question in design.questions.of(trial.type)],
-        feedback=feedback(trial) if answered else None,
-    )  # fmt: skip
+def _view(who: Person, trial: Trial, *, answered: bool = False) -> TrialView:
+    limit = st.session_state.get(f"limit_{trial.id}", who.design.time_limit_ms)
+    return view_of(who.study.stimuli, who.design, trial, limit_ms=limit, answered=answered)
 
 
-def _receive(store: Store, who: Person, answer: Mapping[str, Any]) -> Receipt:
+def _receive(store: Store, who: Person, answer: Message) -> Receipt:
     """Store an answer once and remember what the browser may forget."""
     receipt = submit(store, who, answer)
     st.session_state["received"] = answer["trial_id"]
     if receipt.fresh and receipt.correct is not None:
         st.session_state[FEEDBACK] = answer["trial_id"]
-    if receipt.refusal in FINAL and not receipt.stored:
+    if receipt.refusal is not None and not receipt.stored:
         st.session_state.setdefault("refused", []).append(answer["trial_id"])
     return receipt
 
@@ -97,84 +89,64 @@ def _pause(who: Person, trial: Trial) -> bool:
     return True
 
 
-def _plain(store: Store, who: Person, trial: Trial, answered: bool) -> None:
+def _plain(store: Store, who: Person, trial: Trial, view: TrialView) -> None:
     """Show a trial as ordinary form controls; its response time is the server's and stays out of such analyses."""
-    seen = shown(who.study.stimuli, who.design, trial)
-    pictures = [marked(seen.pictures["picture"], seen.regions), *list(seen.pictures.values())[1:]]
+    pictures = [with_regions(view.pictures["picture"], view.regions), *list(view.pictures.values())[1:]]
     # The captions are also what a screen reader says of the pictures.
     for column, picture, words in zip(st.columns(2), pictures, (TEXTS.picture_alt, TEXTS.second_alt), strict=False):
         column.image(picture, caption=words, width=360)
-    for number, (left, top, side) in enumerate(seen.regions, 1):
+    for number, (left, top, side) in enumerate(view.regions, 1):
         centre = f"{100 * (left + side / 2):.0f} % from the left, {100 * (top + side / 2):.0f} % from the top"
         st.caption(f"Region {number}: a square of {100 * side:.0f} % of the picture's side; its centre lies {centre}.")
-    if answered:
-        st.success(feedback(trial)["text"])
+    if view.feedback is not None:
+        st.success(view.feedback["text"])
         st.button("Continue", type="primary", on_click=_read_feedback, args=(trial.id,), key=f"go_{trial.id}")
         return
-    if who.design.time_limit_ms is not None:
-        st.caption(f"Please answer within {who.design.time_limit_ms / 1000:g} seconds: a later answer does not count.")
-    asked = who.design.questions.of(trial.type)
-    with st.form(f"form_{trial.id}", border=False):
-        names = dict(zip(CHOICES, who.design.texts.choices, strict=True))
-        choice = st.radio(seen.question, CHOICES, index=None, format_func=names.get, key=f"choice_{trial.id}")
-        sure = None
-        if who.design.confidence:
-            sure = st.radio("How sure are you? 1 guessing, 3 sure", (1, 2, 3), index=None, key=f"sure_{trial.id}")
-        extra = ask_plainly(asked, trial.id)
-        sent = st.form_submit_button("Answer", type="primary")
-    if not sent:
+    limit = who.design.time_limit_ms
+    if limit is not None:
+        st.caption(f"Please answer within {limit / 1000:g} seconds: a later answer does not count.")
+    filled = _form(trial.id, view)
+    if filled is None:
         return
-    passed, limit = elapsed_ms(trial, store.clock()) or 0.0, who.design.time_limit_ms
-    complaint = _complaint(choice, who.design.confidence and sure is None, first_missing(asked, extra))
-    given = {"trial_id": trial.id, "rt_source": "server"}
+    given, complaint = filled
+    passed = elapsed_ms(trial, store.clock()) or 0.0
     if limit is not None and passed > limit:
-        _receive(store, who, {**given, "choice": None, "confidence": None, "rt_ms": None, "timed_out": True})
-        st.rerun()
-    elif complaint:
+        given = {"timed_out": True}
+    elif complaint is not None:
         st.warning(complaint)
+        return
     else:
-        whole = {"choice": choice, "confidence": sure, "extra": extra, "rt_ms": passed, "timed_out": False}
-        _receive(store, who, {**given, **whole})
-        st.rerun()
+        given |= {"rt_ms": passed}
+    _receive(store, who, {"trial_id": trial.id, "rt_source": "server", **given})
+    st.rerun()
 
 
-def _complaint(choice: str | None, unsure: bool, missing: str | None) -> str | None:
-    """Return what is still to be answered, in a sentence."""
+def _form(trial_id: str, view: TrialView) -> tuple[dict[str, object], str | None] | None:
+    """Draw the questions of a trial; return what was just sent, and what is still to be answered, in a sentence."""
+    with st.form(f"form_{trial_id}", border=False):
+        names = dict(zip(CHOICES, view.labels, strict=True))
+        choice = st.radio(view.question, CHOICES, index=None, format_func=names.get, key=f"choice_{trial_id}")
+        sure = None
+        if view.ask_confidence:
+            low, high = CONFIDENCE[0].lower(), CONFIDENCE[-1].lower()
+            ask = f"{TEXTS.confidence} 1 {low}, {len(CONFIDENCE)} {high}"
+            sure = st.radio(ask, range(1, len(CONFIDENCE) + 1), index=None, key=f"sure_{trial_id}")
+        extra = {one.name: _control(one, f"{one.name}_{trial_id}") for one in view.extra}
+        sent = st.form_submit_button("Answer", type="primary")
+    missing = next((one.text for one in view.extra if one.required and extra[one.name] in (None, "")), None)
+    complaint = None if missing is None else f"Please answer this as well: {missing}"
+    if view.ask_confidence and sure is None:
+        complaint = "Please say as well how sure you are."
     if choice is None:
-        return "Please choose one of the answers."
-    if unsure:
-        return "Please say as well how sure you are."
-    return f"Please answer this as well: {missing}" if missing is not None else None
+        complaint = "Please choose one of the answers."
+    return ({"choice": choice, "confidence": sure, "extra": extra}, complaint) if sent else None
 
 
-OPTIONAL = "(optional)"
-
-
-def ask_plainly(asked: Sequence[Rating | Text], trial_id: str) -> dict[str, Any]:
-    """Draw the questions of a trial; return what is filled in, by name, None where nothing is."""
-    return {question.name: _CONTROLS[question.kind](question, f"{question.name}_{trial_id}") for question in asked}
-
-
-def first_missing(asked: Sequence[Rating | Text], given: Mapping[str, Any]) -> str | None:
-    """Return the text of the first required question without a reply, or None."""
-    empty = (None, "")
-    return next((one.text for one in asked if one.required and given.get(one.name) in empty), None)
-
-
-def _label(question: Rating | Text) -> str:
-    return question.text if question.required else f"{question.text} {OPTIONAL}"
-
-
-def _rating(question: Rating, key: str) -> int | None:
+def _control(question: Rating | Text, key: str) -> int | str | None:
+    label = question.text if question.required else f"{question.text} {TEXTS.optional}"
+    if isinstance(question, Text):
+        return st.text_area(label, max_chars=question.max_length, key=key).strip()
     ends = dict(zip((question.low, question.high), question.labels, strict=True))
-    return st.radio(
-        _label(question), range(question.low, question.high + 1), index=None, horizontal=True, key=key,
-        format_func=lambda step: f"{step} {ends.get(step, '')}".rstrip(),
-    )  # fmt: skip
-
-
-def _text(question: Text, key: str) -> str:
-    return st.text_area(_label(question), max_chars=question.max_length, key=key).strip()
-
-
-_CONTROLS: Mapping[str, Callable[[Any, str], Any]] = {"rating": _rating, "text": _text}
+    steps = range(question.low, question.high + 1)
+    words = {step: f"{step} {ends.get(step, '')}".rstrip() for step in steps}
+    return st.radio(label, steps, index=None, horizontal=True, key=key, format_func=words.get)

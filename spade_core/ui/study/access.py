@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import streamlit as st
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
@@ -34,13 +34,8 @@ def request_peer() -> str:
 
 def evidence() -> Evidence:
     """Return what is known of who is at the page."""
-    return Evidence(
-        st.get_option("server.address"),
-        request_peer(),
-        request_headers(),
-        st.session_state.get(LOGIN, ""),
-        _claims(),
-    )
+    login = st.session_state.get(LOGIN, "")
+    return Evidence(st.get_option("server.address"), request_peer(), request_headers(), login, _claims())
 
 
 def is_open() -> bool:
@@ -168,7 +163,7 @@ def _oidc_is_configured() -> bool:
     return hasattr(st.user, "is_logged_in")  # without [auth] in secrets.toml there is no such attribute
 
 
-def _claims() -> dict[str, Any] | None:
+def _claims() -> dict[str, object] | None:
     if not _oidc_is_configured() or not st.user.is_logged_in:
         return None
     return dict(st.user.to_dict())

@@ -26,14 +26,12 @@ def show_design(key: str) -> None:
     st.caption(f"SHA-256 {study.row.design_sha256} · {frozen} · stimulus set {study.row.stimuli_sha256[:16]}…")
     text = preregistration(study.design, study.stimuli)
     left, right, _ = st.columns([1, 1, 2])
-    left.download_button(
-        "Design (YAML)", partial(checked, lambda: study.row.design, evidence()), f"{key}.yaml", "text/yaml",
-        key="yaml", on_click="ignore",
-    )  # fmt: skip
-    right.download_button(
-        "Pre-registration", partial(checked, lambda: text, evidence()), f"{key}_preregistration.md", key="prereg",
-        on_click="ignore",
-    )  # fmt: skip
+    for place, title, file, kind, content in (
+        (left, "Design (YAML)", f"{key}.yaml", "text/yaml", study.row.design),
+        (right, "Pre-registration", f"{key}_preregistration.md", None, text),
+    ):
+        made = partial(checked, partial(str, content), evidence())
+        place.download_button(title, made, file, kind, key=f"download_{file}", on_click="ignore")
     with st.expander("Pre-registration text", expanded=True):
         st.markdown(text)
     with st.expander("Design: edit or copy"):
@@ -50,10 +48,8 @@ def _show_editor(study: Opened) -> None:
     st.text_input("Folder of another stimulus set; empty: the same", key=f"edit_set_{of}")
     st.caption(FROZEN if study.row.frozen else LOOK_AGAIN)
     save, new, _ = st.columns([1, 1, 1])
-    save.button(
-        "Save as the next version", key="edit", width="stretch", disabled=not can_change, on_click=guarded(_edit),
-        args=(key, of),
-    )  # fmt: skip
+    title, may = "Save as the next version", not can_change
+    save.button(title, key="edit", width="stretch", disabled=may, on_click=guarded(_edit), args=(key, of))
     new.button("Save as a new study", key="copy", width="stretch", on_click=guarded(_copy), args=(key, of))
 
 
@@ -75,13 +71,13 @@ def _other_set(of: str) -> StimulusSet | None:
 
 
 def _show_versions(key: str) -> None:
-    st.dataframe(
-        [
-            {
-                "version": version.number, "saved": f"{datetime.fromtimestamp(version.saved, UTC):%Y-%m-%d %H:%M} UTC",
-                "SHA-256": version.design_sha256, "set's SHA-256": version.stimuli_sha256,
-            }
-            for version in reversed(versions(study_store(), key))
-        ],
-        hide_index=True, key="versions",
-    )  # fmt: skip
+    rows = [
+        {
+            "version": version.number,
+            "saved": f"{datetime.fromtimestamp(version.saved, UTC):%Y-%m-%d %H:%M} UTC",
+            "SHA-256": version.design_sha256,
+            "set's SHA-256": version.stimuli_sha256,
+        }
+        for version in reversed(versions(study_store(), key))
+    ]
+    st.dataframe(rows, hide_index=True, key="versions")

@@ -12,23 +12,27 @@ from spade_core.study.admission import links
 from spade_core.study.data.studies import opened
 from spade_core.ui.common.frame import settings, study_store
 from spade_core.ui.study.access import guarded
-from spade_core.ui.study.people import DAY, LOCAL, MOST_LINKS
+
+DAY = 86_400  # s
+MOST_LINKS = 1000  # personal links made at once
+LOCAL = "http://127.0.0.1:8501"
+PLAIN = "For anybody"
+PROLIFIC = "For Prolific, as the study link; ids come by URL parameters"
+PREVIEW = "Preview as a participant; marked, never counted; opens without a login for an hour"
 
 
 def show_links(key: str) -> None:
     """Offer the links into the study."""
-    base = st.text_input("Address that participants reach this server at", value=_own_address(), key="base")
+    here = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")  # of this page without the page
+    own_address = here.group() if here else LOCAL
+    base = st.text_input("Address that participants reach this server at", value=own_address, key="base")
     way = opened(study_store(), key).design.entry
     preview = links.signer(settings()).preview(base, key, study_store().clock())
-    for title, link, ways in (
-        ("For anybody", links.plain(base, key), ("open", "typed")),
-        ("For Prolific, as the study link; ids come by URL parameters", links.prolific(base, key),
-         ("open", "typed", "link")),
-        ("Preview as a participant; marked, never counted; opens without a login for an hour", preview, (way,)),
-    ):  # fmt: skip
-        if way in ways:
-            st.markdown(f"**{title}**")
-            st.code(link, language=None, wrap_lines=True)
+    offered = {PLAIN: links.plain(base, key)} if way in ("open", "typed") else {}
+    offered |= {PROLIFIC: links.prolific(base, key)} if way != "signed" else {}
+    for title, link in {**offered, PREVIEW: preview}.items():
+        st.markdown(f"**{title}**")
+        st.code(link, language=None, wrap_lines=True)
     st.link_button("Open the preview", preview, icon=":material/preview:")
     st.markdown("**Personal links**, signed: each works for one person and until it expires")
     st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)
@@ -46,9 +50,3 @@ def _make_links(key: str) -> None:
     signer, until = links.signer(settings()), time.time() + int(st.session_state["days"]) * DAY
     made = [signer.personal(st.session_state["base"], key, label, until) for label in labels]
     st.session_state[f"links_{key}"] = "\n".join(made)
-
-
-def _own_address() -> str:
-    """Return the address of this page without the page."""
-    found = re.match(r"https?://[^/?#]+(?:/[^?#]+(?=/study))?", st.context.url or "")
-    return found.group() if found else LOCAL

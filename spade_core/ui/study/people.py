@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import streamlit as st
 
@@ -11,16 +10,14 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.deletion import delete_participant
 from spade_core.study.export.export import safe_cell
 from spade_core.study.monitoring import people
-from spade_core.study.monitoring.people import Monitor
+from spade_core.study.monitoring.people import Monitor, Watched
+from spade_core.study.vocabulary import SIMULATED
 from spade_core.ui.common.frame import errors_as_sentences, study_store
 from spade_core.ui.study.access import guarded, notify, require_access, who_acts
 
 EVERY = 10.0  # seconds between two looks at a running study
-DAY = 86_400
-MOST_LINKS = 1000  # personal links made at once
 DELETING = "Delete the id, all answers, events and page times of this participant. This cannot be undone."
 PERSON = "person"  # session state: whose row is chosen
-LOCAL = "http://127.0.0.1:8501"
 
 
 @st.fragment(run_every=EVERY)
@@ -31,12 +28,13 @@ def show_monitor(key: str) -> None:
         found = people.monitor(study_store(), key, bots=st.session_state.get(f"bots_{key}"))
         st.toggle("Bots in place of people", value=found.bots, key=f"bots_{key}")
         if found.bots:
-            st.caption("SIMULATED: these are bots.")
+            st.caption(f"{SIMULATED}: these are bots.")
         _show_summary(found)
 
 
 def _show_summary(found: Monitor) -> None:
-    kind, status, summary = "bots" if found.bots else "people", found.status, found.summary
+    status, summary = found.status, found.summary
+    people_or_bots = status["bots"] if found.bots else status["people"]
     values = (
         ("Completed", f"{summary['complete']} of {status['quota']}"),
         ("At it now", str(summary["active"])),
@@ -51,25 +49,20 @@ def _show_summary(found: Monitor) -> None:
         for column, (label, value) in zip(st.columns(4), values[start : start + 4], strict=True):
             column.metric(label, value)
     st.caption(
-        f"By status: {_counts(status[kind]) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
+        f"By status: {_counts(people_or_bots) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
         f"Left at: {_counts(found.left_at) or 'nowhere'}."
     )
     st.markdown("**Cells**")
-    cells = zip(status[f"{kind}_by_cell"], status[f"{kind}_active_by_cell"], strict=True)
-    st.dataframe(
-        [{"cell": number, "completed": done, "at it now": at_it} for number, (done, at_it) in enumerate(cells)],
-        hide_index=True, key="cells",
-    )  # fmt: skip
+    done = status["bots_by_cell"] if found.bots else status["people_by_cell"]
+    active = status["bots_active_by_cell"] if found.bots else status["people_active_by_cell"]
+    cells = {"cell": range(len(done)), "completed": done, "at it now": active}
+    st.dataframe(cells, hide_index=True, key="cells")
     noticed = [row for row in found.rows if row["checks"]]
     if noticed:
         st.markdown("**Data quality: what was noticed**")
-        st.dataframe(
-            [
-                {"participant": row["participant_uid"], "noticed": row["checks"], "status": row["status"]}
-                for row in noticed
-            ],
-            hide_index=True,
-        )
+        rows = [(row["participant_uid"], row["checks"], row["status"]) for row in noticed]
+        titles = ("participant", "noticed", "status")
+        st.dataframe([dict(zip(titles, row, strict=True)) for row in rows], hide_index=True)
 
 
 def show_people(key: str) -> None:
@@ -92,19 +85,23 @@ def show_people(key: str) -> None:
         st.dataframe(safe, hide_index=True, key="payments")
 
 
-def _choose(rows: list[dict[str, Any]]) -> str | None:
+def _choose(rows: list[Watched]) -> str | None:
     """Show the table and return whose row is chosen.
 
     A row is chosen by its place: among other people the table is another one, and begins with the row chosen before.
     """
     uids = [row["participant_uid"] for row in rows]
     before = st.session_state.get(PERSON)
+    progress = st.column_config.ProgressColumn(format="%.0f %%", max_value=100, width="small")
     table = st.dataframe(
-        [_shown(row) for row in rows], hide_index=True, on_select="rerun", selection_mode="single-row",
+        [_shown(row) for row in rows],
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
         selection_default={"selection": {"rows": [uids.index(before)] if before in uids else []}},
-        column_config={"progress": st.column_config.ProgressColumn(format="%.0f %%", max_value=100, width="small")},
+        column_config={"progress": progress},
         key=f"people_{hashlib.sha256(' '.join(uids).encode()).hexdigest()}",
-    )  # fmt: skip
+    )
     chosen = table["selection"]["rows"]
     st.session_state[PERSON] = uids[chosen[0]] if chosen else None
     return st.session_state[PERSON]
@@ -118,7 +115,7 @@ def _show_acts(key: str, uid: str) -> None:
     with gone.popover("Delete", width="stretch"):
         st.markdown(f"Participant **{uid}**")
         # A tick is about this one person: whoever is chosen next has to be confirmed anew.
-        sure = st.checkbox(DELETING, key=_sure_of(uid))
+        sure = st.checkbox(DELETING, key=f"delete_sure_{uid}")
         st.button("Delete for good", key="delete", disabled=not sure, on_click=guarded(_delete), args=(key, uid))
 
 
@@ -137,30 +134,32 @@ def _include(key: str, uid: str) -> None:
 
 
 def _delete(key: str, uid: str) -> None:
-    if not st.session_state.get(_sure_of(uid)):
+    if not st.session_state.get(f"delete_sure_{uid}"):
         raise ConfigError("Confirm first that this participant shall be deleted.")
     delete_participant(study_store(), uid, by=who_acts(), key=key)
     notify("Deleted for good. Backups made before hold it until “study backup --forget”; a restore leaves it out.")
 
 
-def _sure_of(uid: str) -> str:
-    return f"delete_sure_{uid}"
-
-
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: Watched) -> dict[str, str | int | float | bool | None]:
+    idle = row["idle_minutes"]
     return {
-        "participant": row["participant_uid"], "status": row["status"].replace("_", " "),
-        **({"cell": row["cell"]} if "cell" in row else {}), "at": row["phase"], "progress": 100 * row["progress"],
-        "last seen": _ago(row["idle_minutes"]), "answers": row["answers"], "noticed": row["checks"],
-        "excluded by you": safe_cell(row["excluded"]), "in the analysis": row["included"],
-        "duration": _number(row["minutes"], "min", 1), "median answer": _number(row["median_rt_ms"], "ms", 0),
-        "catch right": f"{row['catch_right']}/{row['catch']}", "most on one side": _percent(row["one_side"]),
-        "practice": "flagged" if row["practice_flagged"] else "", "comment": safe_cell(row["comment"]),
-    }  # fmt: skip
-
-
-def _ago(minutes: float | None) -> str:
-    return "" if minutes is None else f"{minutes:.0f} min ago"
+        "participant": row["participant_uid"],
+        "status": row["status"].replace("_", " "),
+        **({"cell": row["cell"]} if "cell" in row else {}),
+        "at": row["phase"],
+        "progress": 100 * row["progress"],
+        "last seen": "" if idle is None else f"{idle:.0f} min ago",
+        "answers": row["answers"],
+        "noticed": row["checks"],
+        "excluded by you": safe_cell(row["excluded"]),
+        "in the analysis": row["included"],
+        "duration": _number(row["minutes"], "min", 1),
+        "median answer": _number(row["median_rt_ms"], "ms", 0),
+        "catch right": f"{row['catch_right']}/{row['catch']}",
+        "most on one side": _percent(row["one_side"]),
+        "practice": "flagged" if row["practice_flagged"] else "",
+        "comment": safe_cell(row["comment"]),
+    }
 
 
 def _percent(value: float | None) -> str:

@@ -8,6 +8,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.studies import is_blind, opened
 from spade_core.study.export.export import safe_cell
 from spade_core.study.monitoring.free_texts import FreeText, free_texts, review
+from spade_core.study.vocabulary import SIMULATED
 from spade_core.ui.common.frame import study_store
 from spade_core.ui.study.access import guarded, notify, who_acts
 
@@ -25,8 +26,8 @@ def show_texts(key: str) -> None:
         "who wrote it. A decision is void once the text changes."
     )
     if study.design.questions.texts and is_blind(store, study):
-        st.info("Blinded: what people wrote about trials is shown once the study is unblinded; comments are.",
-                icon=":material/visibility_off:")  # fmt: skip
+        hidden = "Blinded: what people wrote about trials is shown once the study is unblinded; comments are."
+        st.info(hidden, icon=":material/visibility_off:")
     texts = free_texts(store, key)
     if not texts:
         st.info("There are no texts yet.", icon=":material/notes:")
@@ -34,8 +35,9 @@ def show_texts(key: str) -> None:
     waiting = sum(text.decision is None for text in texts)
     st.markdown(f"**{waiting} of {len(texts)} not read yet**")
     st.dataframe([_shown(text) for text in texts], hide_index=True, key="texts_table")
-    by_id = {text.id: text for text in texts}
-    st.multiselect("Texts", list(by_id), format_func=lambda one: _snippet(by_id[one]), key=CHOSEN)
+    flat = {text.id: " ".join(text.words.split()) for text in texts}
+    snippets = {one: f"{one} · {words[:SNIPPET]}{'…' if len(words) > SNIPPET else ''}" for one, words in flat.items()}
+    st.multiselect("Texts", list(snippets), format_func=lambda one: snippets[one], key=CHOSEN)
     share, withhold, _ = st.columns([1, 1, 2])
     share.button("Share", key="share", width="stretch", on_click=guarded(_decide), args=(key, "shared"))
     withhold.button("Withhold", key="withhold", width="stretch", on_click=guarded(_decide), args=(key, "withheld"))
@@ -52,12 +54,10 @@ def _decide(key: str, decision: str) -> None:
 
 def _shown(text: FreeText) -> dict[str, str]:
     return {
-        "id": text.id, "question": text.name, "text": safe_cell(text.words),
+        "id": text.id,
+        "question": text.name,
+        "text": safe_cell(text.words),
         "decision": text.decision or "not read yet",
-        "by": text.by or "", "whose": "SIMULATED" if text.simulated else "",
-    }  # fmt: skip
-
-
-def _snippet(text: FreeText) -> str:
-    words = " ".join(text.words.split())
-    return f"{text.id} · {words[:SNIPPET]}{'…' if len(words) > SNIPPET else ''}"
+        "by": text.by or "",
+        "whose": SIMULATED if text.simulated else "",
+    }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from spade_core.errors import PictureError
-from spade_core.pictures.picture import bundled
+from spade_core.pictures.picture import Source, bundled
 from spade_core.trojan.triggers import TRIGGERS, Paste
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.pickers import CORNER, SIZE, UPLOAD, select_picture, select_trigger
-from spade_core.ui.common.subject import Source, Subject, shelved
+from spade_core.ui.common.subject import Subject, shelved
 
 
 @dataclass(frozen=True)

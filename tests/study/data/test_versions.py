@@ -8,14 +8,16 @@ import pytest
 from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
+from spade_core.study.admission.devices import Device
 from spade_core.study.data import studies
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import MOVES, find, opened, publish, save_draft, set_status
+from spade_core.study.data.studies import find, opened, publish, save_draft, set_status
 from spade_core.study.data.tables import Audit, Participant, Trial
 from spade_core.study.data.versions import copy, design_of, edit, versions
 from spade_core.study.design.design import TEMPLATE, load_design
 from spade_core.study.running import flow, person
 from spade_core.study.running.bots import simulate
+from spade_core.study.vocabulary import STATES
 from tests.study.conftest import real_design, tiny_set
 from tests.study.running.test_flow import begun
 
@@ -85,7 +87,7 @@ def test_the_first_real_participant_freezes_the_design_and_a_copy_is_a_new_draft
     who = person.person(store, key, person.enter(store, key).token)
     assert edit(store, key, real_design(trials=10)) == 2, "entering is no beginning: the consent comes first"
     who = person.person(store, key, person.enter(store, key).token)
-    flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
+    flow.consent(store, flow.check_device(store, who, width=900, device=Device()), given=True)
     with pytest.raises(ConfigError, match=r"^This study is frozen.*copy it") as caught:
         edit(store, key, real_design(trials=9))
     assert str(caught.value).count(".") == 1
@@ -98,7 +100,7 @@ def test_the_first_real_participant_freezes_the_design_and_a_copy_is_a_new_draft
 
 def test_a_consent_to_a_text_that_was_edited_meanwhile_does_not_count(store, key):
     who = person.person(store, key, person.enter(store, key).token)
-    who = flow.check_device(store, who, width=900, device={})
+    who = flow.check_device(store, who, width=900, device=Device())
     edit(store, key, real_design(trials=10))
     with pytest.raises(ConfigError, match="reload the page"):
         flow.consent(store, who, given=True)
@@ -110,7 +112,7 @@ def test_either_the_edit_or_the_first_participant_wins(store, stimuli):
     for number in range(4):
         key = publish(store, real_design(), stimuli)
         who = person.person(store, key, person.enter(store, key).token)
-        who = flow.check_device(store, who, width=900, device={})
+        who = flow.check_device(store, who, width=900, device=Device())
         start, ends = threading.Barrier(2), []
 
         def do(action, start=start, ends=ends):
@@ -160,12 +162,12 @@ def test_a_study_whose_set_is_gone_can_still_be_paused_and_closed(store, key, st
         opened(store, key)
 
 
-@pytest.mark.parametrize("before", sorted(MOVES))
+@pytest.mark.parametrize("before", sorted(STATES))
 def test_the_states_move_as_listed_and_no_other_way(store, stimuli, before):
-    for after in MOVES:
+    for after in STATES:
         key = publish(store, real_design(), stimuli)
         store.run(lambda session, key=key: setattr(find(session, key), "status", before))
-        if after == before or after in MOVES[before]:
+        if after == before or after in STATES[before].next:
             set_status(store, key, after)
             assert opened(store, key).row.status == after
         else:

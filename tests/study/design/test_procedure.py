@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
+from spade_core.study.analysis.findings import NoResult, Note
 from spade_core.study.analysis.report import methods_text, preregistration
-from spade_core.study.analysis.result import NoResult, Note
-from spade_core.study.design.design import Rule, Thresholds
+from spade_core.study.design.design import QualityRule, Thresholds
 from spade_core.study.design.procedure import fails_when, set_baselines
 from spade_core.study.monitoring import checks
 from spade_core.study.stimuli.patches import LOW
@@ -25,7 +25,7 @@ def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of)
     design = real_design(
         trials=11, catch=3, repeats=4, attention=1, quota=47, time_limit_ms=12_500, min_view_ms=650, order="blocked",
         analysis={
-            "exclusions": get_args(Rule),
+            "exclusions": get_args(QualityRule),
             "thresholds": {"total_minutes": (3, 45), "instruction_seconds": (7, 300), "fast_ms": 850},
         },
     )  # fmt: skip
@@ -45,7 +45,7 @@ def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of)
 
 
 def test_every_rule_of_the_checks_is_explained_and_no_limit_is_said():
-    assert set(fails_when(Thresholds())) == set(checks.RULES) == set(get_args(Rule))
+    assert set(fails_when(Thresholds())) == set(checks.RULES) == set(get_args(QualityRule))
     assert "no time limit" in preregistration(real_design(time_limit_ms=None))
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from spade_core.errors import ConfigError
+from spade_core.study.admission.devices import Device
 from spade_core.study.analysis.evaluation import evaluate, report_text
 from spade_core.study.data.studies import is_blind, opened, publish, unblind
 from spade_core.study.data.versions import edit
@@ -173,7 +174,7 @@ def with_all_sorts(store, key):
 def ready(store, key):
     """Return somebody who is asked for consent."""
     who = person.person(store, key, person.enter(store, key).token)
-    return flow.check_device(store, who, width=1200, device={"browser": "Firefox"})
+    return flow.check_device(store, who, width=1200, device=Device(browser="Firefox"))
 
 
 def test_every_table_has_the_columns_of_its_codebook_in_every_format(store, key):
@@ -221,7 +222,7 @@ def test_the_device_is_exported_and_names_of_browsers_are_not_shared(store, key)
     who = person.person(store, key, person.enter(store, key).token)
     agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:131.0) Gecko/20100101 Firefox/131.0"
     device = {"browser": agent, "height": 800, "dpr": 1.5, "refresh_hz": 59.9, "touch_points": 0, "fine_pointer": True}
-    flow.check_device(store, who, width=1200, device=device)
+    flow.check_device(store, who, width=1200, device=Device.model_validate(device))
     (row,) = rows_of(store, key, "participants")
     told = {"window_width": 1200, "window_height": 800, "dpr": 1.5, "refresh_hz": 59.9, "touch_points": 0, "mobile": 0}
     assert {name: row[name] for name in told} == told
@@ -238,7 +239,7 @@ def test_events_and_pages_are_told_in_their_order(store, key):
     assert (event["participant_uid"], event["kind"], event["reason"]) == (who.row.uid, "refused answer", "foreign")
     assert json.loads(event["details"])["trial_id"] == "from outside"
     pages = [row for row in rows_of(store, key, "pages") if row["participant_uid"] == who.row.uid]
-    assert [row["page"] for row in pages] == list(PHASES[1:])
+    assert [row["page"] for row in pages] == list(PHASES)[1:]
     assert all(row["seconds"] >= 0 for row in pages)
 
 

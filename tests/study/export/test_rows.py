@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
-from spade_core.study.export.rows import _details
+from spade_core.study.export.codebook import CODEBOOK
+from spade_core.study.export.rows import TrialRow
+from spade_core.study.running.answers import TrialDetails
+
+COLUMNS = (
+    "onset_utc", "input", "resizes", "confidence_rt_ms", "extra_rt_ms", "shown", "early_answers", "window_width",
+    "window_height", "dpr",
+)  # fmt: skip
+
+
+def told(details):
+    """Return what a row of the export has of a trial's details."""
+    seen = TrialDetails.model_validate(details)
+    row = SimpleNamespace(details=seen, resizes=TrialRow.resizes.fget(SimpleNamespace(details=seen)))
+    return {name: CODEBOOK[name].of(row, name) for name in COLUMNS}
 
 
 def test_details_from_outside_leave_every_column_of_one_kind(tmp_path):
@@ -14,7 +30,7 @@ def test_details_from_outside_leave_every_column_of_one_kind(tmp_path):
         "early_answers": 2, "resizes": [{"ms": 1, "width": 2, "height": 3}], "width": 1400, "height": 900, "dpr": 2,
     }  # fmt: skip
     forged = {name: value for value, name in zip((3, "x", [1], {"a": 1}, True, None) * 2, fine, strict=False)}
-    rows = pd.DataFrame([_details(fine), _details(forged), _details({})])
+    rows = pd.DataFrame([told(fine), told(forged), told({})])
     rows.to_parquet(tmp_path / "rows.parquet")
     assert rows.iloc[0].tolist() == [pytest.approx(1767323045.0), "key", 1, 812.5, 3000, 1, 2, 1400, 900, 2]
     assert rows.iloc[1].isna().all()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from spade_core.study.data.studies import publish
+import pytest
+from sqlalchemy import select
+
+from spade_core.study.admission.devices import Device
+from spade_core.study.analysis.evaluation import evaluate
+from spade_core.study.data.studies import publish, unblind
+from spade_core.study.data.tables import Base
 from spade_core.study.design.procedure import procedure
-from spade_core.study.export.export import trial_table
+from spade_core.study.export.export import TABLES, export, trial_table
 from spade_core.study.monitoring.people import monitor, payments
 from spade_core.study.monitoring.status import status_of
 from spade_core.study.running import flow, person
 from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
-from spade_core.study.running.phases import ends_at, is_over, run_out
+from spade_core.study.running.phases import ends_at, is_over
 from spade_core.study.running.standing import standing_of
 from tests.study.conftest import real_design
 from tests.study.running.test_flow import again, answer_of, events, in_main
@@ -50,7 +56,7 @@ def test_when_the_time_is_over_answers_are_kept_and_the_rest_is_missing(store, k
     assert events(store, who) == ["late"]
     who = again(store, who)
     assert (who.row.status, who.code, standing_of(store, who).progress) == ("time_over", "OVER1", 1)
-    assert who.row.finished == store.clock.now
+    assert who.row.finished == begun + 600, "it ended with the time, not when that was noticed"
     assert flow.current_trial(store, who) is None
     table = trial_table(store, key, blind=False)
     main = table[table["trial_type"] != "practice"]
@@ -65,15 +71,15 @@ def test_the_clock_runs_over_reloads_and_is_looked_at_once(store, key):
     who = person.person(store, key, entry.token)
     store.clock.now += 3600
     assert ends_at(who.design, who.row) is None, "it runs from the consent on"
-    who = flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
+    who = flow.consent(store, flow.check_device(store, who, width=900, device=Device()), given=True)
     store.clock.now += 599
-    assert run_out(store, who).row.status == "active"
+    assert flow.run_out(store, who).row.status == "active"
     store.clock.now += 1
     who = person.person(store, key, person.enter(store, key, external_id="P1").token)
     assert is_over(who.design, who.row, store.clock())
-    ended = run_out(store, who).row.finished
+    ended = flow.run_out(store, who).row.finished
     store.clock.now += 100
-    assert run_out(store, who).row.finished == ended
+    assert flow.run_out(store, who).row.finished == ended
 
 
 def test_who_never_comes_back_ends_with_the_time_and_frees_the_cell(store, key):
@@ -100,16 +106,42 @@ def test_who_never_comes_back_ends_with_the_time_and_frees_the_cell(store, key):
     assert mine["choice"].notna().tolist() == [True] + [False] * (len(mine) - 1)
     assert set(mine["timed_out_by"][1:]) == {"study"}
     assert payments(store, key) == [{"external_id": "P1", "status": "time_over", "code": "OVER1"}]
-    who = person.person(store, key, person.enter(store, key, external_id="P1").token)
+    store.clock.now = begun + 5000  # late, and with what reads have said meanwhile
+    who = flow.run_out(store, person.person(store, key, person.enter(store, key, external_id="P1").token))
     assert (who.code, who.row.finished) == ("OVER1", begun + 600)
 
 
-@pytest.mark.parametrize("ask", [status_of, monitor, payments, trial_table])
-def test_whatever_asks_how_the_study_goes_ends_overdue_participations(store, key, ask):
+def everything(store):
+    """Return all rows of a database."""
+
+    def work(session):
+        tables = Base.metadata.sorted_tables
+        return {table.name: [tuple(row) for row in session.execute(select(table))] for table in tables}
+
+    return store.read(work)
+
+
+READS = {
+    "status": lambda store, key: status_of(store, key),
+    "monitor": lambda store, key: (lambda found: (found.rows, found.summary, found.status))(monitor(store, key)),
+    "payments": lambda store, key: payments(store, key),
+    "exports": lambda store, key: [json.loads(export(store, key, "json", table).data) for table in TABLES],
+    "analysis": lambda store, key: evaluate(store, key),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_read_reports_overdue_participations_as_ended_and_writes_nothing(store, key, read):
     who = in_main(store, key, external_id="P1")
+    answer_one(store, who)
+    unblind(store, key, by="test")
     store.clock.now += 700
-    ask(store, key)
-    assert again(store, who).row.status == "time_over"
+    before = everything(store)
+    overdue = READS[read](store, key)
+    assert everything(store) == before
+    assert again(store, who).row.status == "active"
+    assert flow.run_out(store, who).row.status == "time_over"
+    assert READS[read](store, key) == overdue, "what is written down later is what was reported"
 
 
 def test_who_has_answered_everything_may_finish(store, key):
@@ -118,14 +150,14 @@ def test_who_has_answered_everything_may_finish(store, key):
         answer_one(store, who)
     store.clock.now += 3600
     who = again(store, who)
-    assert run_out(store, who).row.status == "active"
+    assert flow.run_out(store, who).row.status == "active"
     assert flow.finish_study(store, who).row.status == "complete"
 
 
 def test_trials_that_were_still_to_come_fail_no_check(store, key):
     who = in_main(store, key)
     store.clock.now += 700
-    run_out(store, who)
+    flow.run_out(store, who)
     (row,) = monitor(store, key).rows
     assert (row["status"], row["answers"], row["catch"]) == ("time_over", 0, 0)
     assert not {"attention", "catch", "too_fast", "same_side"} & set(row["failed"])

@@ -6,14 +6,16 @@ import threading
 from collections import Counter
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError
+from spade_core.study.admission.devices import Device
 from spade_core.study.data.studies import opened, publish, set_status
 from spade_core.study.data.tables import Event, PageTime, Participant, Study, Trial
 from spade_core.study.design.schedule import cells, main_schedule
 from spade_core.study.running import flow, person
-from spade_core.study.running.answers import give, remaining_ms, submit
+from spade_core.study.running.answers import Answer, give, remaining_ms, submit
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.standing import page_of, standing_of, turn_page
 from tests.study.conftest import real_design
@@ -22,7 +24,7 @@ from tests.study.conftest import real_design
 def begun(store, key, external_id=None, **options):
     """Bring a person to the first practice trial."""
     who = person.person(store, key, person.enter(store, key, external_id=external_id, **options).token)
-    who = flow.check_device(store, who, width=1200, device={})
+    who = flow.check_device(store, who, width=1200, device=Device())
     who = flow.consent(store, who, given=True)
     who = flow.finish_instructions(store, who)
     right = tuple(question.correct for question in who.design.texts.comprehension)
@@ -83,7 +85,7 @@ def test_a_break_comes_before_a_block_and_never_within(store, stimuli):
 def test_turning_pages_of_the_instructions_is_noted_once_and_only_there(store, key):
     who = person.person(store, key, person.enter(store, key).token)
     assert turn_page(store, who, 1) == 0, "not there yet"
-    who = flow.consent(store, flow.check_device(store, who, width=1200, device={}), given=True)
+    who = flow.consent(store, flow.check_device(store, who, width=1200, device=Device()), given=True)
     turns = [(1, 1), (1, 1), (0, 0), (3, 0), (-1, 0), (1, 1), (2, 2)]
     for page, at in turns:
         store.clock.now += 10
@@ -183,14 +185,43 @@ def test_practice_repeats_up_to_three_rounds_and_then_flags(store, key):
     assert who.row.phase == "main"
 
 
+@pytest.mark.parametrize("practice", [0, 6])
+def test_steps_taken_twice_change_nothing_where_no_comprehension_is_asked(store, stimuli, practice):
+    texts = {**real_design().texts.model_dump(), "comprehension": ()}
+    key = publish(store, real_design(texts=texts, practice=practice, practice_pass=0), stimuli)
+    who = person.person(store, key, person.enter(store, key).token)
+    who = flow.consent(store, flow.check_device(store, who, width=1200, device=Device()), given=True)
+    for _ in range(2):
+        who = flow.finish_instructions(store, who)
+        assert who.row.phase == ("practice" if practice else "main")
+    planned = select(func.count()).where(Trial.participant_uid == who.row.uid, Trial.type == "practice")
+    assert store.read(lambda session: session.scalar(planned)) == practice
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"extra": ["a"]}, {"timed_out": "no"}, {"rt_source": ["browser"]}, {"rt_ms": True}, {"rt_ms": 10**400},
+     {"confidence": 2.0}, {"confidence": 0}, {"choice": {}}, {"rt_ms": float("inf")}],
+)  # fmt: skip
+def test_an_answer_is_read_once_and_whole_or_not_at_all(wrong):
+    fine = {"choice": "region_1", "confidence": 2, "extra": None, "rt_ms": 800, "rt_source": "browser"}
+    read = Answer.read({**fine, "trial_id": "t", "width": "wide", "dpr": 2})
+    assert (read.choice, read.rt_ms, read.timed_out) == ("region_1", 800.0, False)
+    assert read.details.model_dump(exclude_unset=True) == {"width": None, "dpr": 2}
+    with pytest.raises(ValidationError, match="frozen"):
+        read.choice = "region_2"
+    assert Answer.read({**fine, **wrong}) is None
+
+
 def test_a_phone_is_refused_where_the_design_says_so_and_its_owner_may_come_back(store, key, stimuli):
-    phone = {"browser": "Mozilla/5.0 (Linux; Android 13) Mobile Safari/537.36", "touch_points": 5, "refresh_hz": 60.2}
+    agent = "Mozilla/5.0 (Linux; Android 13) Mobile Safari/537.36"
+    phone = Device(browser=agent, touch_points=5, refresh_hz=60.2)
     who = person.person(store, key, person.enter(store, key).token)
     for _ in range(2):
         assert flow.check_device(store, who, width=900, device=phone, native=True).row.phase == "device"
     noted = select(Event.kind).where(Event.participant_uid == who.row.uid)
     assert store.run(lambda session: list(session.scalars(noted))) == [flow.MOBILE]
-    assert flow.check_device(store, who, width=900, device={"browser": "Firefox"}).row.phase == "consent"
+    assert flow.check_device(store, who, width=900, device=Device(browser="Firefox")).row.phase == "consent"
     free = publish(store, real_design(mobile="allowed"), stimuli)
     who = person.person(store, free, person.enter(store, free).token)
     assert flow.check_device(store, who, width=900, device=phone).row.phase == "consent"
@@ -198,8 +229,8 @@ def test_a_phone_is_refused_where_the_design_says_so_and_its_owner_may_come_back
 
 def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store, key):
     who = person.person(store, key, person.enter(store, key).token)
-    assert flow.check_device(store, who, width=500, device={}).row.phase == "device"
-    who = flow.check_device(store, who, width=1000, device={})
+    assert flow.check_device(store, who, width=500, device=Device()).row.phase == "device"
+    who = flow.check_device(store, who, width=1000, device=Device())
     declined = flow.consent(store, who, given=False)
     assert (declined.row.status, declined.code) == ("declined", who.design.codes.declined)
     assert declined.row.cell is None
@@ -208,7 +239,7 @@ def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store
 
     who = person.person(store, key, person.enter(store, key).token)
     who = flow.finish_instructions(
-        store, flow.consent(store, flow.check_device(store, who, width=900, device={}), given=True)
+        store, flow.consent(store, flow.check_device(store, who, width=900, device=Device()), given=True)
     )
     who = flow.comprehend(store, who, (0, 0))
     assert who.row.status == "active"
@@ -292,7 +323,7 @@ def test_abandoned_starts_free_their_cell_and_the_quota_holds(store, stimuli):
     key = publish(store, real_design(quota=2, expire_minutes=10), stimuli)
     idle = [begun(store, key) for _ in range(2)]
     full = person.person(store, key, person.enter(store, key).token)
-    full = flow.consent(store, flow.check_device(store, full, width=900, device={}), given=True)
+    full = flow.consent(store, flow.check_device(store, full, width=900, device=Device()), given=True)
     assert full.row.status == "screened_out"
     store.clock.now += 11 * 60
     fresh = begun(store, key)

@@ -24,9 +24,9 @@ from spade_core.study.design.procedure import stimuli_text
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
-from spade_core.study.running.trial_view import shown
+from spade_core.study.running.trial_view import view_of
 from spade_core.study.stimuli import build as stimuli
-from spade_core.study.stimuli import demo, stimulus_report
+from spade_core.study.stimuli import demo, model_rater, stimulus_report
 from spade_core.study.stimuli.build import GAP, Builder, Candidate, References, montage
 from spade_core.study.stimuli.regions import rule_record, settle
 from spade_core.study.stimuli.stimulus_set import load_set, write_manifest
@@ -222,7 +222,7 @@ def test_one_set_mixes_triggers_and_score_cam(build, folder, quick, tmp_path, mo
     red = load_picture(folder / "11.png")
     mask = np.zeros((32, 32), bool)
     mask[20:28, 20:28] = True
-    monkeypatch.setattr(stimuli, "TRIGGERS", {"heart": SimpleNamespace(target=0)})
+    monkeypatch.setattr(model_rater, "TRIGGERS", {"heart": SimpleNamespace(target=0)})
     monkeypatch.setattr(stimuli.Paste, "apply", lambda *_: (red, mask))
     given = stimuli.plan([folder / "00.png", folder / "01.png"], practice=0, catch=0, triggers=["heart"])
     drafts = [draft for draft, _ in build(*given)]
@@ -290,7 +290,7 @@ def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(
     seen = {}
     while (trial := flow.current_trial(store, who)) is not None:
         if trial.type == "main":
-            seen[trial.condition] = (trial, shown(who.study.stimuli, design, trial))
+            seen[trial.condition] = (trial, view_of(who.study.stimuli, design, trial))
         submit(store, who, answer_of(trial))
     assert set(seen) == set(CONDITIONS)
     trial, view = seen["reference"]

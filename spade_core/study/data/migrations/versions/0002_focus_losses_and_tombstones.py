@@ -33,9 +33,8 @@ def _fill() -> None:
     """Count in Python: the two engines' JSON functions differ, and old rows may hold what nobody expects."""
     connection = op.get_bind()
     trials = sa.table("trials", sa.column("id"), sa.column("details", sa.JSON), sa.column("n_focus_losses"))
-    write = (
-        trials.update().where(trials.c.id == sa.bindparam("of")).values(n_focus_losses=sa.bindparam("count"))
-    )  # fmt: skip
+    counted: dict[str, sa.BindParameter[int]] = {"n_focus_losses": sa.bindparam("count")}
+    write = trials.update().where(trials.c.id == sa.bindparam("of")).values(counted)
     last = ""
     while True:
         page = connection.execute(

@@ -1,4 +1,4 @@
-"""The regions on the plain form's picture."""
+"""What is shown of a trial, and the regions on the plain form's picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spade_core.study.data.tables import Trial
-from spade_core.study.running.trial_view import COLOURS, HALO, SIZE, marked, shown
+from spade_core.study.running.trial_view import COLOURS, HALO, SIZE, view_of, with_regions
 from tests.study.conftest import real_design, tiny_set
 
 REGIONS = ((0.1, 0.3, 0.25), (0.6, 0.0, 0.25))
@@ -26,7 +26,7 @@ def grey():
 
 
 def test_each_region_is_framed_in_its_own_colour_and_what_is_inside_stays():
-    found = pixels(marked(grey(), REGIONS))
+    found = pixels(with_regions(grey(), REGIONS))
     for colour, (left, top, side) in zip(COLOURS, REGIONS, strict=True):
         rows, columns = (slice(round(SIZE * start), round(SIZE * (start + side))) for start in (top, left))
         inside = found[rows, columns]
@@ -42,6 +42,6 @@ def test_the_bytes_are_the_same_in_all_conditions(tmp_path):
     sent = set()
     for condition in ("dense", "spade", "none"):
         trial = Trial(type="main", stimulus_id=item.id, condition=condition, reference_side="region_1")
-        seen = shown(stimuli, design, trial)
-        sent.add(marked(seen.pictures["picture"], seen.regions))
+        seen = view_of(stimuli, design, trial)
+        sent.add(with_regions(seen.pictures["picture"], seen.regions))
     assert len(sent) == 1

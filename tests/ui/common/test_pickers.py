@@ -1,0 +1,94 @@
+"""The fields of a trace's options: what a link said is where they begin, and what has no field stays as it was said."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+PAGE = """
+import streamlit as st
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.pickers import pick_trace
+
+start = Choice.from_query({query})
+choice = pick_trace(Choice(), start, ["stem", "a", "b"], {tuned})
+st.json(choice.trace_arguments())
+"""
+TUNED = {"chosen": "", "stages": {"a": 0.5, "b": 0.25}, "depthwise": 0.0, "options": {"views": 8}}
+
+
+def shown(query, tuned=None):
+    app = AppTest.from_string(PAGE.format(query=query, tuned=tuned), default_timeout=60).run()
+    assert not app.exception
+    return app
+
+
+def chosen(app):
+    return json.loads(app.json[0].value)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, {"preset": "default", "solver": "fastspade", "seed": 0}),
+        (
+            {
+                "untouched": "0",
+                "damping": "0.05",
+                "block_size": "32",
+                "first_layer": "1",
+                "positions": "0",
+                "seed": "3",
+            },
+            {
+                "preset": "default",
+                "solver": "fastspade",
+                "untouched": 0,
+                "damping": 0.05,
+                "block_size": 32,
+                "first_layer": True,
+                "positions": 0,
+                "seed": 3,
+            },
+        ),
+        (
+            {"preset": "uniform", "sparsity": "0.25", "solver": "spade", "calibration": "independent", "views": "5"},
+            {
+                "preset": "uniform",
+                "sparsity": 0.25,
+                "solver": "spade",
+                "calibration": "independent",
+                "views": 5,
+                "seed": 0,
+            },
+        ),
+    ],
+)
+def test_what_a_link_says_of_a_trace_is_kept(query, expected):
+    assert chosen(shown(query)) == expected
+
+
+def test_the_fields_of_a_ratio_come_with_its_preset():
+    app = shown({}, TUNED)
+    assert {item.key for item in app.selectbox} == {"preset", "solver", "calibration", "views"}
+    assert not app.slider
+    assert "the preset's (8)" in app.selectbox(key="views").options
+    app.selectbox(key="preset").select("uniform").run()
+    assert [item.key for item in app.slider] == ["sparsity"]
+    assert chosen(app)["sparsity"] == 0.5
+    app.selectbox(key="preset").select("custom").run()
+    assert [item.key for item in app.slider] == ["stage_a", "stage_b"]
+    app.slider(key="stage_a").set_value(0.75).run()
+    assert chosen(app)["stages"] == {"a": 0.75, "b": 0.25}
+    assert "sparsity" not in chosen(app)
+
+
+def test_the_order_and_the_words_of_the_page():
+    app = shown({})
+    assert app.selectbox(key="calibration").options == ["the preset's", "sequential", "independent"]
+    assert app.selectbox(key="views").options[:3] == ["the preset's (16)", "8", "16"]
+    assert app.selectbox(key="views").options[-1] == "1,024"
+    assert app.selectbox(key="solver").options == ["FastSPADE", "SPADE (exact)", "Magnitude"]
+    assert [item.value for item in app.caption] == ["Ratios tuned for this model; 'auto' where no table exists."]
