@@ -54,11 +54,7 @@ SOLVERS: dict[str, Solver] = {
             0.0,
         ),
         Solver(
-            "magnitude",
-            "Magnitude",
-            "Smallest weights removed, whatever the picture: the baseline.",
-            "magnitude",
-            0.0,
+            "magnitude", "Magnitude", "Smallest weights removed, whatever the picture: the baseline.", "magnitude", 0.0
         ),
     )
 }
