@@ -19,15 +19,9 @@ DESIGNED = ("trials", "arrangement", "order")  # options that stand for those of
 def run_power(options: argparse.Namespace) -> int:
     design, neurons = _design(options)
     changes = {name: getattr(options, name) for name in DESIGNED if getattr(options, name) is not None}
-    found = power_report(
-        design.model_copy(update=changes),
-        options.class_neurons or neurons,
-        options.participants,
-        _assumptions(options),
-        simulations=options.simulations,
-        seed=options.seed,
-        progress=Meter(),
-    )
+    design, assumed, seed = design.model_copy(update=changes), _assumptions(options), options.seed
+    neurons, people, studies = options.class_neurons or neurons, options.participants, options.simulations
+    found = power_report(design, neurons, people, assumed, simulations=studies, seed=seed, progress=Meter())
     return emit(options, found.to_dict(), [*_lines(found), "", *found.texts])
 
 
@@ -59,9 +53,8 @@ def _assumptions(options: argparse.Namespace) -> Assumptions:
 
 
 def _lines(found: PowerReport) -> list[str]:
-    rows: list[tuple[object, ...]] = [
-        ("class neurons", "participants", "agreement", "half credit", "both: “people chose better”")
-    ]
+    head = ("class neurons", "participants", "agreement", "half credit", "both: “people chose better”")
+    rows: list[tuple[object, ...]] = [head]
     for row in found.rows:
         shares = [(one.power, one.power_error) for one in (row.primary, row.half_credit)]
         shares.append((row.verdict, row.verdict_error))
