@@ -67,10 +67,8 @@ def _ticket(slot: str, kind: str, payload: Asked, *, pressed: bool) -> Ticket | 
 
 def _show_dry_run(files: Mapping[str, bytes]) -> None:
     found = DryRun.model_validate_json(files["dry_run.json"])
-    cells = ", ".join(map(str, found.cells))
-    st.success(
-        f"{SIMULATED}, on a copy: {_ends(found.ends)}; completed in each cell: {cells}.", icon=":material/smart_toy:"
-    )
+    said = f"{_ends(found.ends)}; completed in each cell: {', '.join(map(str, found.cells))}"
+    st.success(f"{SIMULATED}, on a copy: {said}.", icon=":material/smart_toy:")
     show_result(found.result.result)
 
 
