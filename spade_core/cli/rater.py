@@ -16,7 +16,7 @@ from spade_core.files import resumed
 from spade_core.models.loading import load_model
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.splits import split_of, spread
-from spade_core.study.stimuli.rater import Rater, agreement
+from spade_core.study.stimuli.model_rater import Rater, agreement
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
 

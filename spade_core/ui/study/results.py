@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
 from spade_core.study.admission.access import Evidence
 from spade_core.study.analysis.evaluation import evaluate
+from spade_core.study.analysis.findings import NoResult, StudyResult
 from spade_core.study.analysis.report import methods_text
-from spade_core.study.analysis.result import NoResult, Result
 from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
 from spade_core.study.analysis.tables import table3_rows
 from spade_core.study.data.studies import is_blind, opened, unblind
@@ -79,7 +80,7 @@ def bundle_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes
     return bundle(study_store(), key, form, shareable=shareable)
 
 
-def figures_bytes(result: Result, shown: Evidence) -> bytes:
+def figures_bytes(result: StudyResult, shown: Evidence) -> bytes:
     """Return the figures as a file, made when the button is pressed, after another look at the door.
 
     Raises:
@@ -96,36 +97,22 @@ def show_analysis(key: str) -> None:
     if is_blind(store, study):
         _show_blind(key, study.row.status)
         return
-    evaluation = evaluate(store, key)
-    result = evaluation.result
+    found = evaluate(store, key)
+    result = found.result
     show_result(result)
     if isinstance(result, NoResult):
         return
-    text = methods_text(study.design, result, study.stimuli, evaluation.design_version)
+    text = methods_text(study.design, result, study.stimuli, found.design_version)
     with st.expander("Methods and results, as text"):
         st.markdown(text)
-    left, middle, right, _ = st.columns([1, 1, 1, 1])
-    left.download_button(
-        "Text (Markdown)",
-        partial(checked, lambda: text, evidence()),
-        f"{key}_methods.md",
-        key="methods",
-        on_click="ignore",
-    )
-    middle.download_button(
-        "Figures (HTML)",
-        partial(figures_bytes, result, evidence()),
-        f"{key}_figures.html",
-        key="figures",
-        on_click="ignore",
-    )
-    right.download_button(
-        "Everything (JSON)",
-        partial(checked, lambda: json.dumps(evaluation.to_dict(), indent=1), evidence()),
-        f"{key}_analysis.json",
-        key="analysis",
-        on_click="ignore",
-    )
+    shown = evidence()
+    offered: dict[str, tuple[str, Callable[[], str | bytes]]] = {
+        "methods.md": ("Text (Markdown)", partial(checked, lambda: text, shown)),
+        "figures.html": ("Figures (HTML)", partial(figures_bytes, result, shown)),
+        "analysis.json": ("Everything (JSON)", partial(checked, lambda: json.dumps(found.to_dict(), indent=1), shown)),
+    }
+    for column, (file, (label, make)) in zip(st.columns(4), offered.items(), strict=False):
+        column.download_button(label, make, f"{key}_{file}", key=file.split(".")[0], on_click="ignore")
 
 
 def _show_blind(key: str, status: str) -> None:
@@ -146,7 +133,7 @@ def _unblind(key: str) -> None:
     notify("Unblinded, and logged.")
 
 
-def show_result(result: Result | NoResult) -> None:
+def show_result(result: StudyResult | NoResult) -> None:
     """Show the verdict, Table 3, every figure and every further table of an analysis."""
     st.markdown(f"**{result.verdict}**")
     if isinstance(result, NoResult):
