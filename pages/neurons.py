@@ -10,7 +10,6 @@ import streamlit as st
 from spade_core.config import ASSETS
 from spade_core.jobs.job import CANCELLED
 from spade_core.neurons import LOGITS, Neuron
-from spade_core.pruning.report import Fidelity
 from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
@@ -75,8 +74,7 @@ def _render_result(subject: Subject) -> None:
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
     st.subheader(described["neuron"]["label"])
-    fidelity = Fidelity.from_dict(described["fidelity"])
-    panels.show_fidelity(fidelity, described["sparsity"], described["seconds"]["trace"])
+    panels.show_fidelity(described, described["seconds"]["trace"])
     neuron_panels.show_pair(files, described["region"], described["images"])
     references = st.container()  # its scan may take a while, but what is ready shows at once
     offers = (

@@ -8,7 +8,7 @@ from functools import partial
 
 import streamlit as st
 
-from spade_core.pruning.report import Fidelity, LayerReport
+from spade_core.pruning.report import LayerReport
 from spade_core.results.config import AnalysisConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, show_notes
@@ -68,8 +68,7 @@ def _render_live(methods: tuple[str, ...], partials: Mapping[str, bytes]) -> Non
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
     show_notes(described["picture"]["notes"])
-    fidelity = Fidelity.from_dict(described["fidelity"])
-    panels.show_fidelity(fidelity, described["sparsity"], described["seconds"]["trace"])
+    panels.show_fidelity(described, described["seconds"]["trace"])
     opacity = st.slider("Overlay", 0.0, 1.0, 0.85, 0.05, key="opacity", help="Opacity of the maps over the picture.")
     panels.show_pairs(files, tuple(described["methods"]), opacity, described["methods"])
     for method in described["methods"].values():

@@ -44,12 +44,8 @@ def run_rater(options: argparse.Namespace) -> int:
     if not rows:
         raise ConfigError("No picture could be rated: with --triggers the model must answer to them.")
     found = {key: asdict(interval) for key, interval in agreement(rows).items()}
-    described: dict[str, object] = {
-        "rater": "a model, not a person",
-        "model": rater.model.name,
-        "judge": rater.judge.name,
-    }
-    described |= {"reference": rows[0]["reference"], **found}
+    told = {"rater": "a model, not a person", "model": rater.model.name, "judge": rater.judge.name}
+    described = {**told, "reference": rows[0]["reference"], **found}
     (out / "summary.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
     sys.stderr.write("note: the rater is a model, not a person\n")
     lines = [f"reference   {rows[0]['reference']}, {len(rows)} pictures"]

@@ -70,13 +70,9 @@ def _draw(height: int, width: int, generator: torch.Generator) -> View:
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
-    return View(
-        *_draw_crop(height, width, uniform),
-        flip=uniform(0, 1) < 0.5,
-        brightness=uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS),
-        hue=uniform(-HUE, HUE),
-        hue_first=uniform(0, 1) < 0.5,
-    )
+    crop = _draw_crop(height, width, uniform)
+    flip, brightness = uniform(0, 1) < 0.5, uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)
+    return View(*crop, flip, brightness, hue=uniform(-HUE, HUE), hue_first=uniform(0, 1) < 0.5)
 
 
 def _draw_crop(height: int, width: int, uniform: Callable[[float, float], float]) -> tuple[int, int, int, int]:

@@ -117,10 +117,6 @@ class Factor:
     cholesky: Tensor
     damping: float
 
-    def inverse(self) -> Tensor:
-        """Return the inverse, ``(groups, cols, cols)``."""
-        return torch.cholesky_inverse(self.cholesky)
-
     def inverse_upper(self) -> Tensor:
         """Return the upper Cholesky factor of the inverse, ``(groups, cols, cols)``."""
         # With H = P L L^T P for the reversing permutation P, H^-1 = U^T U with U = P L^-1 P, which saves

@@ -53,7 +53,7 @@ def prune(
     if settled is not None:
         return settled
     factor = factorize(problem.second_moment, damping)
-    inverse = factor.inverse()
+    inverse = torch.cholesky_inverse(factor.cholesky)
     groups, rows, cols = problem.weight.shape
     chunk = max(1, CHUNK_BYTES // (cols * cols * inverse.element_size()))
     owner = torch.arange(groups, device=inverse.device).repeat_interleave(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -41,8 +41,9 @@ class Class(TypedDict):
     probability: float
 
 
-def show_fidelity(fidelity: Fidelity, sparsity: float, seconds: float) -> None:
-    """Show what the trace still predicts, beside what it keeps."""
+def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
+    """Show what the trace still predicts, beside what it keeps, of a manifest or ``trace.json``."""
+    fidelity = Fidelity.from_dict(described["fidelity"])
     columns = st.columns([2.2, 1.4, 1, 1])
     columns[0].metric("Explained class", fidelity.label.split(",")[0])
     change = fidelity.trace_probability - fidelity.dense_probability
@@ -51,7 +52,7 @@ def show_fidelity(fidelity: Fidelity, sparsity: float, seconds: float) -> None:
     colour: Literal["normal", "off"] = "normal" if notable else "off"
     probability = f"{fidelity.trace_probability:.1%}"
     columns[1].metric("Its probability in the trace", probability, against, delta_color=colour)
-    columns[2].metric("Weights removed", f"{sparsity:.1%}")
+    columns[2].metric("Weights removed", f"{described['sparsity']:.1%}")
     columns[3].metric("Trace computed in", f"{seconds:.1f} s")
     if fidelity.warning:
         st.warning(fidelity.warning, icon=":material/warning:")
@@ -60,7 +61,7 @@ def show_fidelity(fidelity: Fidelity, sparsity: float, seconds: float) -> None:
 def show_summary(data: bytes) -> None:
     """Show the same of ``trace.json``."""
     found = read_json(data)
-    show_fidelity(Fidelity.from_dict(found["fidelity"]), found["sparsity"], found["seconds"])
+    show_fidelity(found, found["seconds"])
 
 
 def show_pairs(
