@@ -19,10 +19,9 @@ from spade_core.ui.study.access import guarded, is_open, notify, show_login, sho
 from spade_core.ui.study.bots import show_bots
 from spade_core.ui.study.design import show_design
 from spade_core.ui.study.links import show_links
-from spade_core.ui.study.people import show_monitor, show_people
+from spade_core.ui.study.people import show_monitor, show_people, show_texts
 from spade_core.ui.study.power import show_power
 from spade_core.ui.study.results import show_analysis, show_export
-from spade_core.ui.study.texts import show_texts
 
 CHOSEN = "study_key"
 SECTIONS = {

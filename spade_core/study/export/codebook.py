@@ -11,21 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import get_args
 
+from spade_core.study import vocabulary as words
 from spade_core.study.design.design import Design, QualityRule
 from spade_core.study.design.questions import Rating, Text
-from spade_core.study.vocabulary import (
-    ACTIVE,
-    BASELINES,
-    CANNOT_TELL,
-    CHOICES,
-    CONDITIONS,
-    LEFT,
-    REGIONS,
-    SIMULATED,
-    TERMINAL,
-    TRIAL_TYPES,
-    confidence_scale,
-)
 
 
 @dataclass(frozen=True)
@@ -59,6 +47,7 @@ def _or(names: Iterable[str]) -> str:
 
 _text, _whole, _flag = partial(Column, "text"), partial(Column, "whole number"), partial(Column, "0/1")
 _seconds, _px, _json = partial(Column, "s"), partial(Column, "px"), partial(Column, "JSON")
+_hidden = partial(Column, "text", blind=True)
 
 _STUDY: Mapping[str, Column] = {
     "study_id": _text("random id of the study", "study.row.id"),
@@ -79,7 +68,7 @@ _WHO: Mapping[str, Column] = {
     "is_bot": _flag("a simulated participant: never data about people", "person.is_bot"),
     "is_preview": _flag("an experimenter's preview", "person.is_preview"),
     "policy": _text("of a bot", "person.policy"),
-    "simulated": _text(f"{SIMULATED} for bots and previews, else empty"),
+    "simulated": _text(f"{words.SIMULATED} for bots and previews, else empty"),
 }
 _DEMO = _flag("the study tries the software and measures nothing", "study.row.demo")
 _INCLUDED = _flag("whether the design's exclusions and the experimenter keep this person", "verdict.included")
@@ -98,33 +87,31 @@ CODEBOOK: Mapping[str, Column] = {
     "demo": _DEMO,
     "included": _INCLUDED,
     "exclusion_reason": _REASON,
-    "status": _text(_or((ACTIVE, *TERMINAL)), "person.status"),
+    "status": _text(_or((words.ACTIVE, *words.TERMINAL)), "person.status"),
     "cell": _CELL,
     "seed": _SEED,
     "trial_id": _text("random id of the trial", "trial.id"),
     "trial_index": _whole("order; below 1000 practice", "trial.index"),
     "block_index": _whole("counts breaks", "trial.block"),
-    "trial_type": _text(_or(TRIAL_TYPES), "trial.type"),
+    "trial_type": _text(_or(words.TRIAL_TYPES), "trial.type"),
     "practice_round": _whole("from 1; empty after practice"),
-    "stimulus_id": _text("item of the stimulus set", "item.id", blind=True),
-    "picture_id": _text("photograph", "item.picture_id", blind=True),
-    "class_neuron": _text("MODEL:CLASS", "item.class_neuron", blind=True),
-    "model_id": _text("model whose neuron was shown", "item.model_id", blind=True),
-    "condition": _text(
-        f"{_or(CONDITIONS)}; catch and practice trials look alike in all of them", "trial.condition", blind=True
+    "stimulus_id": _hidden("item of the stimulus set", "item.id"),
+    "picture_id": _hidden("photograph", "item.picture_id"),
+    "class_neuron": _hidden("MODEL:CLASS", "item.class_neuron"),
+    "model_id": _hidden("model whose neuron was shown", "item.model_id"),
+    "condition": _hidden(
+        f"{_or(words.CONDITIONS)}; catch and practice trials look alike in all of them", "trial.condition"
     ),
-    "reference_source": _text("trigger, or scorecam on the dense model", "item.reference_source", blind=True),
+    "reference_source": _hidden("trigger, or scorecam on the dense model", "item.reference_source"),
     "keeps_class": _flag("whether the trace still ranks the class first", "item.keeps_class", blind=True),
-    "reference_side": _text(
-        f"which region is the reference answer: {_or(REGIONS)}", "trial.reference_side", blind=True
-    ),
-    **{baseline.column: _text(baseline.meaning, f"sides.{name}", blind=True) for name, baseline in BASELINES.items()},
+    "reference_side": _hidden(f"which region is the reference answer: {_or(words.REGIONS)}", "trial.reference_side"),
+    **{baseline.column: _hidden(baseline.meaning, f"sides.{name}") for name, baseline in words.BASELINES.items()},
     "required": _text("the answer that an attention trial asks for", "trial.required"),
-    "choice": _text(f"{', '.join(CHOICES)}; empty where the time was up", "trial.choice"),
+    "choice": _text(f"{', '.join(words.CHOICES)}; empty where the time was up", "trial.choice"),
     "correct": _flag(
-        f"agrees with the reference; empty for {CANNOT_TELL} and time-outs; attention: did as asked", blind=True
+        f"agrees with the reference; empty for {words.CANNOT_TELL} and time-outs; attention: did as asked", blind=True
     ),
-    "confidence": Column(confidence_scale("-"), "asked after the choice", "trial.confidence"),
+    "confidence": Column(words.confidence_scale("-"), "asked after the choice", "trial.confidence"),
     "rt_ms": Column("ms", "from the exposed onset to the choice", "trial.rt_ms"),
     "rt_source": _text("browser; server, or reloaded (shown before): not for analyses of times", "trial.rt_source"),
     "timed_out": _flag("no answer within the limit"),
@@ -154,19 +141,20 @@ _PARTICIPANTS: Mapping[str, Column] = {
     **_STUDY,
     **_WHO,
     "demo": _DEMO,
-    "status": _text(f"{ACTIVE}, {LEFT} (idle longer than “expire_minutes”), {_or(TERMINAL)}", "status"),
+    "status": _text(
+        f"{words.ACTIVE}, {words.LEFT} (idle longer than “expire_minutes”), {_or(words.TERMINAL)}", "status"
+    ),
     "phase": _text("where the person is, or was last", "person.phase"),
     "code_kind": _text("which completion code was given; empty: none"),
     "cell": _CELL,
-    "condition": _text("the one condition of somebody between participants; empty within", "arm", blind=True),
+    "condition": _hidden("the one condition of somebody between participants; empty within", "arm"),
     "seed": _SEED,
     "included": _INCLUDED,
     "exclusion_reason": _REASON,
     "checks": _json("every data-quality rule: passed or not, null where there is nothing to judge, and by what"),
     **{
         f"check_{name}": _flag(
-            f"the rule “{name}” of the design is met; empty: nothing to judge yet",
-            f"verdict.results.{name}.passed",
+            f"the rule “{name}” of the design is met; empty: nothing to judge yet", f"verdict.results.{name}.passed"
         )
         for name in get_args(QualityRule)
     },
@@ -195,8 +183,8 @@ _PARTICIPANTS: Mapping[str, Column] = {
     ),
     "touch_points": _whole("contacts that the screen can tell apart; 0: no touch screen", "machine.touch_points"),
     "mobile": _flag("a phone or tablet, by what the browser said"),
-    "browser": _text("its name and main version; not in the shareable export", private=True),
-    "os": _text("operating system; not in the shareable export", private=True),
+    "browser": _text("its name and main version; not in the shareable export", "machine.browser_name", private=True),
+    "os": _text("operating system; not in the shareable export", "machine.os_name", private=True),
     "device": _json("what the browser said at the device check; not in the shareable export", private=True),
     "n_practice": _whole("answered practice trials", "counts.practice"),
     "n_main": _whole("answered main trials, those timed out among them", "counts.main"),
@@ -273,4 +261,4 @@ def _rating(question: Rating) -> Column:
 def _words(question: Text) -> Column:
     """What people write about a trial may tell what they saw, such as “there was no second image”."""
     meaning = f"“{question.text}”; hidden while blind, and in the shareable export once reviewed"
-    return _text(meaning, f"trial.extra.{question.name}", blind=True)
+    return _hidden(meaning, f"trial.extra.{question.name}")

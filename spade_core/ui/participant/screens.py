@@ -121,11 +121,10 @@ def _render_consent(store: Store, at: Standing) -> None:
     if not agreed:
         st.caption("Tick the box to take part.")
     yes, no, _ = st.columns([1, 1, 1])
-    if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch") and same:
-        flow.consent(store, who, given=True)
-        st.rerun()
-    if no.button("Do not take part", key="decline", width="stretch") and same:
-        flow.consent(store, who, given=False)
+    given = yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch")
+    declined = no.button("Do not take part", key="decline", width="stretch")
+    if same and (given or declined):
+        flow.consent(store, who, given=given)
         st.rerun()
 
 
