@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 
 from spade_core.cli.common import Meter, emit
@@ -24,15 +25,13 @@ def run_rater(options: argparse.Namespace) -> int:
     if options.count is not None and options.count < 1:
         raise ConfigError(f"--count must be at least 1, not {options.count}.")
     paths = spread(split_of(options.images, options.split), options.count)
-    out, names = Path(options.out), list(TRIGGERS)
+    out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     model, judge = load(options), load_model(options.judge, device=options.device)
     render = RenderConfig(steps=options.steps, seed=options.seed)
     rater = Rater(model, judge, render, {**trace_options(options), "seed": options.seed}, out)
-    pastes = [
-        Paste(names[number % len(names)], seed=number) if options.triggers else None for number in range(len(paths))
-    ]
-    items = {path.name: (path, paste) for path, paste in zip(paths, pastes, strict=True)}
+    pastes = (Paste(name, seed=number) if options.triggers else None for number, name in enumerate(cycle(TRIGGERS)))
+    items = {path.name: (path, paste) for path, paste in zip(paths, pastes, strict=False)}
 
     def row(_key: str, item: tuple[Path, Paste | None]) -> dict[str, object] | None:
         rating = rater.rate(*item)
