@@ -19,10 +19,9 @@ from spade_core.ui.study.access import guarded, is_open, notify, show_login, sho
 from spade_core.ui.study.bots import show_bots
 from spade_core.ui.study.design import show_design
 from spade_core.ui.study.links import show_links
-from spade_core.ui.study.people import show_monitor, show_people
+from spade_core.ui.study.people import show_monitor, show_people, show_texts
 from spade_core.ui.study.power import show_power
 from spade_core.ui.study.results import show_analysis, show_export
-from spade_core.ui.study.texts import show_texts
 
 CHOSEN = "study_key"
 SECTIONS = {
@@ -36,7 +35,6 @@ SECTIONS = {
     "Power": show_power,
     "Design": show_design,
 }
-DOING = {"open": "Open", "paused": "Pause"}
 ABOUT = {
     "draft": "It takes no participants yet: preview it, edit it under Design, and open it when it is ready.",
     "open": "It takes participants.",
@@ -71,7 +69,7 @@ def _render() -> None:
 
 def _render_new(*, expanded: bool) -> None:
     with st.expander("New study", expanded=expanded, icon=":material/add:"):
-        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_publish_demo))
+        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_publish), args=(True,))
         st.caption("From the shipped set, at once. It tries the software and measures nothing.")
         st.divider()
         template = TEMPLATE.read_text(encoding="utf-8")
@@ -83,14 +81,13 @@ def _render_new(*, expanded: bool) -> None:
         make.button("Publish", key="publish", width="stretch", on_click=guarded(_publish))
 
 
-def _publish_demo() -> None:
-    _publish_as(demo_design(), stimulus_set.load_set(stimulus_set.DEMO_SET))
-
-
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
-def _publish() -> None:
-    design = parse_design(st.session_state["design_text"])
-    _publish_as(design, _stimuli())
+def _publish(demo: bool = False) -> None:
+    design = demo_design() if demo else parse_design(st.session_state["design_text"])
+    stimuli = stimulus_set.load_set(stimulus_set.DEMO_SET) if demo else _stimuli()
+    st.session_state[CHOSEN] = publish(study_store(), design, stimuli)
+    _warn(design, stimuli)
+    notify(f"“{design.name}” is open: its links are under Links.")
 
 
 def _save_draft() -> None:
@@ -99,12 +96,6 @@ def _save_draft() -> None:
     st.session_state[CHOSEN] = save_draft(study_store(), design, stimuli)
     _warn(design, stimuli)
     notify(f"“{design.name}” is saved as a draft: preview it under Links, edit it under Design.")
-
-
-def _publish_as(design: Design, stimuli: StimulusSet) -> None:
-    st.session_state[CHOSEN] = publish(study_store(), design, stimuli)
-    _warn(design, stimuli)
-    notify(f"“{design.name}” is open: its links are under Links.")
 
 
 def _warn(design: Design, stimuli: StimulusSet) -> None:
@@ -154,7 +145,7 @@ def _render_status(row: Study) -> None:
     demo = " A demo: it measures nothing." if row.demo else ""
     text.markdown(f"**{row.name}** is **{row.status}**.{demo} {ABOUT[row.status]}")
     after = STATES[row.status].next
-    for status, do in DOING.items():
+    for status, do in {"open": "Open", "paused": "Pause"}.items():
         if status in after:
             to = (row.key, status)
             move.button(do, key=f"set_{status}", width="stretch", on_click=guarded(_set_status), args=to)

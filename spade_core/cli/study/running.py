@@ -32,15 +32,11 @@ def run_simulate(options: argparse.Namespace, store: Store) -> int:
 @on_store
 def run_backup(options: argparse.Namespace, store: Store) -> int:
     if options.forget is not None:
-        return _forget(options, store)
+        found = forget(store, options.forget)
+        lines = [f"{count} people deleted from {file}" for file, count in found.items()]
+        return emit(options, found, lines or ["there are no backups"])
     backup(store, options.out)
     return emit(options, {"file": options.out}, [f"backup in {options.out}"])
-
-
-def _forget(options: argparse.Namespace, store: Store) -> int:
-    found = forget(store, options.forget)
-    lines = [f"{count} people deleted from {file}" for file, count in found.items()]
-    return emit(options, found, lines or ["there are no backups"])
 
 
 @on_store

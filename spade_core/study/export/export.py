@@ -92,7 +92,8 @@ def _exported(table: pd.DataFrame, form: str, study: Opened, name: str) -> Expor
 def _tables(
     source: Source, names: tuple[str, ...], *, shareable: bool, blind: bool | None = None
 ) -> dict[str, pd.DataFrame]:
-    numbers, found = _fresh_numbers(source), {}
+    uids = sorted((person.uid for person in source.people), key=lambda _uid: secrets.randbits(64))
+    numbers, found = {uid: f"p{number:04d}" for number, uid in enumerate(uids, 1)}, {}  # fresh, in random order
     for name in names:
         columns = codebook_of(source.study.design, name)
         rows = [{title: column.of(row, title) for title, column in columns.items()} for row in rows_of(source, name)]
@@ -115,12 +116,6 @@ def _reviewed(source: Source, table: pd.DataFrame) -> pd.DataFrame:
             keep = [(of, name) in source.shared for of in table[owner]]
             table[column] = table[column].where(pd.Series(keep, index=table.index, dtype=bool), None)
     return table
-
-
-def _fresh_numbers(source: Source) -> dict[str, str]:
-    """Return a number for everybody, in random order."""
-    uids = sorted((person.uid for person in source.people), key=lambda _uid: secrets.randbits(64))
-    return {uid: f"p{number:04d}" for number, uid in enumerate(uids, 1)}
 
 
 def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from functools import cached_property
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from spade_core.study.admission.devices import Device, browser_of, is_mobile, os_of
+from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial, by_person
@@ -129,14 +129,6 @@ class PersonRow:
     @property
     def mobile(self) -> bool | None:
         return is_mobile(self.machine) if self.machine.browser else None
-
-    @property
-    def browser(self) -> str | None:
-        return browser_of(self.machine)
-
-    @property
-    def os(self) -> str | None:
-        return os_of(self.machine)
 
     @property
     def device(self) -> str:
