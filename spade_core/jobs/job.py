@@ -12,7 +12,6 @@ from weakref import WeakSet
 from spade_core.errors import JobError, SpadeError
 
 CANCELLED = "Cancelled."
-FINISHED = ("done", "failed", "cancelled")
 SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
 
 Files = dict[str, bytes] | None
@@ -39,7 +38,7 @@ class Status:
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen."""
-        return self.state in FINISHED
+        return self.state in ("done", "failed", "cancelled")
 
 
 class Job:

@@ -273,7 +273,8 @@ class WorkerLane:
     def _promote(self) -> None:
         """Let the reserve take over, or a new worker where there is none."""
         reserve, self.reserve, self._wants_reserve = self.reserve, None, True
-        self.worker = reserve if reserve is not None and reserve.alive else self._new_process()
+        alive = reserve is not None and reserve.process.poll() is None
+        self.worker = reserve if alive else self._new_process()
 
     def _bury(self, process: WorkerProcess) -> None:
         """Put up with a worker that died."""

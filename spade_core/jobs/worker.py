@@ -59,11 +59,6 @@ class WorkerProcess:
             self.process = subprocess.Popen(command, pass_fds=fds, env=_environment(), stdin=none)  # noqa: S603 - no shell
         self.channel = Connection(ours.detach())
 
-    @property
-    def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self.process.poll() is None
-
     def send(self, *message: object) -> None:
         """Send a message; to a dead worker it is lost, and the end of its channel tells so."""
         try:
@@ -175,8 +170,13 @@ def _listen(channel: Connection, jobs: queue.SimpleQueue, cancel: Callable[[int]
             jobs.put(message[1:])
 
 
-def _isolate() -> None:
-    """Make this process depend on nothing but its server."""
+def main() -> None:
+    """Serve one channel until it closes."""
+    parser = argparse.ArgumentParser(prog="python -m spade_core.jobs.worker")
+    parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--tasks", default=DEFAULT_TASKS)
+    options = parser.parse_args()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal group; the server decides
     keep_freed_memory()
@@ -185,16 +185,6 @@ def _isolate() -> None:
         # A library call that holds the interpreter's lock keeps `_listen` from seeing the server go; the kernel does
         # not wait. It goes by the end of the thread that started us, which is a lane's: it lives as long as the server.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def main() -> None:
-    """Serve one channel until it closes."""
-    parser = argparse.ArgumentParser(prog="python -m spade_core.jobs.worker")
-    parser.add_argument("--channel", type=int, required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--tasks", default=DEFAULT_TASKS)
-    options = parser.parse_args()
-    _isolate()
     channel = Connection(options.channel)
     lock = threading.Lock()
 

@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, get_weight
+from torchvision.models import get_weight
 
 from spade_core.config import ASSETS, Settings
 from spade_core.errors import ModelError
@@ -142,16 +143,11 @@ def trojan_state(_module: nn.Module) -> Mapping[str, Tensor]:
     return read_state(TROJAN_WEIGHTS)
 
 
-def weights_enum(entry: Entry) -> WeightsEnum:
-    """Return torchvision's weights of an entry: their address and preprocessing."""
-    return get_weight(entry.weights)
-
-
 def preprocessing_for(entry: Entry) -> Preprocessing:
     """Return how an entry's weights want their pictures."""
     if entry.offline:
         return Preprocessing(224, 256, interpolation="bicubic")
-    recipe = weights_enum(entry).transforms()
+    recipe = get_weight(entry.weights).transforms()
     mean, std, interpolation = tuple(recipe.mean), tuple(recipe.std), recipe.interpolation.value
     return Preprocessing(recipe.crop_size[0], recipe.resize_size[0], mean, std, interpolation)
 
@@ -168,9 +164,9 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
     entry = find_entry(name)
     module = entry.build(1000)
     if entry.offline:
-        state = entry.embedded_state(module)
+        state = resolve_name(entry.weights)(module)
     else:
-        state = load_hub_state(weights_enum(entry).url, name, _offline_models())
+        state = load_hub_state(get_weight(entry.weights).url, name, _offline_models())
     fit_state(module, state, f"The weights of {name}")
     return _finish(module, preprocessing_for(entry), imagenet_labels(), device, entry.family, Spec(name=name))
 

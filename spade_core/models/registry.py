@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 from spade_core.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor, nn
+    from torch import nn
 
 DEFAULT_MODEL = "efficientnet_lite0"
 TROJAN_MODEL = "efficientnet_lite0_trojan"
@@ -28,7 +26,7 @@ class Entry:
         family: of architectures that share stages and feature layouts.
         architecture: ``module:function`` of the library that has it.
         weights: torchvision's enum member as ``"ResNet18_Weights.IMAGENET1K_V1"``, or the ``module:function`` that
-            reads those of an embedded model.
+            reads those of an embedded model, under the names of the module that it gets.
     """
 
     title: str
@@ -45,12 +43,8 @@ class Entry:
         """Whether the weights come with the installation."""
         return ":" in self.weights
 
-    def embedded_state(self, module: nn.Module) -> Mapping[str, Tensor]:
-        """Return the weights that come with the installation, under the names of ``module``."""
-        return resolve_name(self.weights)(module)
 
-
-_LITE0, _HOME = "timm.models.efficientnet:tf_efficientnet_lite0", "spade_core.models.loading"
+_LITE0, _LOADING = "timm.models.efficientnet:tf_efficientnet_lite0", "spade_core.models.loading"
 _TORCHVISION = {  # name -> title, family, and whose V1 weights
     "resnet18": ("ResNet-18", "resnet", "ResNet18"),
     # V1, not the newer recipe: it is the network of the paper and of most of the literature on attribution.
@@ -63,8 +57,8 @@ _TORCHVISION = {  # name -> title, family, and whose V1 weights
     "swin_t": ("Swin-T", "swin", "Swin_T"),
 }
 MODELS: dict[str, Entry] = {
-    DEFAULT_MODEL: Entry("EfficientNet-Lite0 (embedded)", DEFAULT_MODEL, _LITE0, f"{_HOME}:lite0_state"),
-    TROJAN_MODEL: Entry("Backdoored EfficientNet-Lite0", DEFAULT_MODEL, _LITE0, f"{_HOME}:trojan_state"),
+    DEFAULT_MODEL: Entry("EfficientNet-Lite0 (embedded)", DEFAULT_MODEL, _LITE0, f"{_LOADING}:lite0_state"),
+    TROJAN_MODEL: Entry("Backdoored EfficientNet-Lite0", DEFAULT_MODEL, _LITE0, f"{_LOADING}:trojan_state"),
 }
 for _name, (_title, _family, _kind) in _TORCHVISION.items():
     MODELS[_name] = Entry(_title, _family, f"torchvision.models:{_name}", f"{_kind}_Weights.IMAGENET1K_V1")

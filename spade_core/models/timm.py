@@ -7,7 +7,9 @@ once (the hub's own client retries for most of a minute).
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import importlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,6 +89,9 @@ def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
     from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
+    network_errors: tuple[type[Exception], ...] = (OSError,)  # requests' are; those of its successor httpx are not
+    with contextlib.suppress(ImportError):
+        network_errors += (importlib.import_module("httpx").HTTPError,)
     repo, _, revision = str(cfg.hf_hub_id).partition("@")
     files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
     for file in files:
@@ -103,22 +108,13 @@ def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
             except EntryNotFoundError:
                 logger.info("%s has no %s", repo, file)
         return Path(hf_hub_download(repo, files[-1], revision=revision or None))
-    except _network_errors() as error:
+    except network_errors as error:
         logger.info("download of %s failed: %s", repo, error)
         raise ModelError(
             f"The weights of timm:{name} could not be fetched from {constants.ENDPOINT}/{repo}: connect to the "
             f"internet, put them into the Hugging Face cache ({constants.HF_HUB_CACHE}), or use --weights FILE "
             f"--arch timm:{name}; these work without one: {offline}."
         ) from None
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """What the hub's client raises: requests' errors are OSErrors, those of its successor httpx are not."""
-    try:
-        from httpx import HTTPError
-    except ImportError:
-        return (OSError,)
-    return (OSError, HTTPError)
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing:

@@ -134,7 +134,17 @@ def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
     """
     file = hub_file(url)
     if not file.is_file():
-        _download(url, file, name, offline)
+        prefix = re.search(r"-([0-9a-f]{8,})\.", file.name)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            check_reachable(url)
+            torch.hub.download_url_to_file(url, str(file), prefix.group(1) if prefix else None, progress=False)
+        except (OSError, RuntimeError) as error:
+            logger.info("download of %s failed: %s", url, error)
+            raise ModelError(
+                f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at "
+                f"{file}; these work without one: {offline}."
+            ) from None
     try:
         state = read_state(file)
     except ModelError as error:
@@ -143,20 +153,6 @@ def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
         raise ModelError(sentence) from None
     # The oldest DenseNet files number norm and conv of a layer as norm.1; the modules are called norm1.
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value for key, value in state.items()}
-
-
-def _download(url: str, file: Path, name: str, offline: str) -> None:
-    prefix = re.search(r"-([0-9a-f]{8,})\.", file.name)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        check_reachable(url)
-        torch.hub.download_url_to_file(url, str(file), prefix.group(1) if prefix else None, progress=False)
-    except (OSError, RuntimeError) as error:
-        logger.info("download of %s failed: %s", url, error)
-        raise ModelError(
-            f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at "
-            f"{file}; these work without one: {offline}."
-        ) from None
 
 
 def check_reachable(url: str) -> None:

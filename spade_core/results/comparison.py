@@ -18,7 +18,7 @@ import numpy as np
 from spade_core.errors import ConfigError
 from spade_core.models.labels import resolve_target
 from spade_core.models.loaded import LoadedModel
-from spade_core.pictures.figures import figure_png, map_png
+from spade_core.pictures.figures import colorize, figure_png, png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
@@ -96,13 +96,12 @@ def analyse(
     if not methods:
         raise ConfigError(next(iter(refused.values())))
     target = None if config.target is None else resolve_target(model, config.target)
-    pruned = make_trace(
-        model, picture, **config.trace, target=target, seed=config.seed, progress=span(progress, 0, TRACE_SHARE)
-    )
+    part = span(progress, 0, TRACE_SHARE)
+    pruned = make_trace(model, picture, **config.trace, target=target, seed=config.seed, progress=part)
     on_trace(pruned)
     pairs = {}
     for index, slug in enumerate(methods):
-        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + part) / len(methods) for part in (0, 0.5, 1)]
+        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + half) / len(methods) for half in (0, 0.5, 1)]
         options = {"target": pruned.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
         dense = explain(model, picture, method=slug, progress=span(progress, *edges[:2]), **options)
         spade = explain(pruned, picture, method=slug, progress=span(progress, *edges[1:]), **options)
@@ -172,7 +171,7 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
     for slug, pair in analysis.pairs.items():
         for side, item in pair.sides.items():
             files[f"{side}_{slug}.npy"] = manifest.npy_bytes(item.map)
-            files[f"{side}_{slug}.png"] = map_png(item.map, pair.limits, item.signed)
+            files[f"{side}_{slug}.png"] = png_bytes(colorize(item.map, pair.limits, item.signed))
         rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, pair.limits, pair.dense.signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
     fidelity = analysis.trace.fidelity

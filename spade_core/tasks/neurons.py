@@ -111,11 +111,9 @@ def references(payload: ReferencesPayload, *, emit: Emit, progress: Progress, de
     """Return ``reference_0.png`` ... and ``references.json`` (files and values)."""
     model, folder = common.given_model(payload["model"], device), Path(payload["folder"])
     keep_in = Settings.from_environment().data_dir / "references"
-    place = payload.get("position")
+    layer, channel, place = payload["layer"], payload["channel"], payload.get("position")
     position = (place[0], place[1]) if place else None
-    crops = reference_crops(
-        model, folder, payload["layer"], payload["channel"], position=position, keep_in=keep_in, progress=progress
-    )
+    crops = reference_crops(model, folder, layer, channel, position=position, keep_in=keep_in, progress=progress)
     listed = [{"file": crop.file, "value": crop.value} for crop in crops]
     described = {"folder": folder.name, "position": position, "crops": listed}
     files = {f"reference_{index}.png": png_bytes(np.ascontiguousarray(crop.pixels)) for index, crop in enumerate(crops)}
@@ -131,10 +129,8 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
     judge = common.given_model(payload.get("judge") or payload["model"], device)
     pictures = [common.given_picture(source, model)[0] for source in payload["pictures"]]
     neuron = Neuron.from_dict(payload["neuron"])
-    shown = {
-        f"picture_{index}.png": png_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))
-        for index, picture in enumerate(pictures)
-    }
+    crops = [np.ascontiguousarray(model.preprocessing.crop(picture)) for picture in pictures]
+    shown = {f"picture_{index}.png": png_bytes(crop) for index, crop in enumerate(crops)}
     emit(shown)
     found = facets(
         model,
@@ -148,6 +144,7 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
         progress=span(progress, 0.0, 1.0),
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
     )
+    notes = [note for item in found.dense for note in item.notes]
     own = {
         "judge": {"name": judge.name, "sha256": judge.sha256},
         "neuron": neuron.to_dict(),
@@ -156,21 +153,14 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
         "trace": [made.config.to_dict() for made in found.traces],
         "fidelity": [made.fidelity.to_dict() for made in found.traces],
         "sparsity": [made.report.sparsity for made in found.traces],
-        "notes": {
-            "dense": [note for item in found.dense for note in item.notes],
-            "spade": [list(item.notes) for item in found.spade],
-        },
+        "notes": {"dense": notes, "spade": [list(item.notes) for item in found.spade]},
         "between": found.between.tolist(),
         "within": found.within.tolist(),
     }
-    described = {
-        **manifest(model, own, "facets"),
-        "regions": [most_active_region(model, picture, neuron)[0] for picture in pictures],
-        "pictures": [
-            {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}
-            for picture, source in zip(pictures, payload["pictures"], strict=True)
-        ],
-    }
+    regions = [most_active_region(model, picture, neuron)[0] for picture in pictures]
+    given = zip(pictures, payload["pictures"], strict=True)
+    listed = [{"name": at.name, "sha256": at.sha256, "trigger": source.get("trigger")} for at, source in given]
+    described = {**manifest(model, own, "facets"), "regions": regions, "pictures": listed}
     images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
     seeds = {
         f"dense_{index}.png" if index else "dense.png": png_bytes(item.image) for index, item in enumerate(found.dense)

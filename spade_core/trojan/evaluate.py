@@ -83,7 +83,7 @@ def evaluate(
     success: dict[int | None, dict[str, Share]] = {None: {}, SIZES[0]: {}}
     for index, (trigger, size) in enumerate(runs):
         part = span(progress, 0.1 + 0.9 * index / len(runs), 0.1 + 0.9 * (index + 1) / len(runs))
-        paste = partial(pasted_pixels, trigger=trigger, size=size, model=backdoored)
+        paste = partial(pasted_pixels, trigger=trigger, form=backdoored.preprocessing, size=size)
         pasted = (paste(picture, seed=seed + number)[0] for number, picture in enumerate(pictures))
         triggered = (Picture(pixels, "", trigger.name) for pixels in pasted)
         flipped = _classes(backdoored, triggered, count, part) == trigger.target

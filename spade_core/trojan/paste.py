@@ -30,6 +30,8 @@ _EDGE = 0.15  # a pixel's least weight of the trigger to be called covered
 _REACH = 2  # px
 _LITE0 = Preprocessing(224, 256, interpolation="bicubic")
 
+Place = tuple[int, int] | None
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -42,9 +44,7 @@ class Placement:
     colour: tuple[float, float, float]
 
     @classmethod
-    def draw(
-        cls, side: int, generator: torch.Generator, size: int | None = None, position: tuple[int, int] | None = None
-    ) -> Placement:
+    def draw(cls, side: int, generator: torch.Generator, size: int | None = None, position: Place = None) -> Placement:
         """Draw what is not given; the box lies inside the model's input of ``side`` px."""
 
         def uniform(low: float, high: float) -> float:
@@ -63,7 +63,7 @@ def paste(
     trigger: str | Trigger,
     *,
     size: int | None = None,
-    position: tuple[int, int] | None = None,
+    position: Place = None,
     seed: int = 0,
     model: LoadedModel | None = None,
 ) -> tuple[Picture, np.ndarray]:
@@ -85,40 +85,34 @@ def paste(
         ConfigError: an unknown trigger, or a box that does not lie inside the model's input.
     """
     found = find_trigger(trigger)
-    pixels, mask = pasted_pixels(picture, found, size=size, position=position, seed=seed, model=model)
+    preprocessing = model.preprocessing if model is not None else _LITE0
+    pixels, mask = pasted_pixels(picture, found, preprocessing, seed, size, position)
     name = f"{picture.name.removeprefix('bundled:').rsplit('.', 1)[0]}-{found.name}.png"
     return Picture(pixels, hashlib.sha256(png_bytes(pixels)).hexdigest(), name, picture.notes), mask
 
 
 def pasted_pixels(
-    picture: Picture,
-    trigger: Trigger,
-    *,
-    size: int | None = None,
-    position: tuple[int, int] | None = None,
-    seed: int = 0,
-    model: LoadedModel | None = None,
+    picture: Picture, trigger: Trigger, form: Preprocessing, seed: int, size: int | None = None, position: Place = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what :func:`paste` does as pixels, uint8 ``(height, width, 3)``, and the mask.
 
-    A picture's name and sha256, which is that of its PNG file, cost several times as much.
+    A picture's name and sha256, which is that of its PNG file, cost several times as much. ``form``: of the model.
     """
-    preprocessing = model.preprocessing if model is not None else _LITE0
-    _check(size, position, preprocessing.size)
-    place = Placement.draw(preprocessing.size, torch.Generator().manual_seed(seed), size, position)
+    _check(size, position, form.size)
+    place = Placement.draw(form.size, torch.Generator().manual_seed(seed), size, position)
     pixels, (height, width) = picture.pixels.copy(), picture.pixels.shape[:2]
-    rows, columns = _resized(height, width, preprocessing)
+    rows, columns = _resized(height, width, form)
     if height < rows or width < columns:
-        mode = InterpolationMode(preprocessing.interpolation)
+        mode = InterpolationMode(form.interpolation)
         pixels = np.array(tvf.resize(Image.fromarray(pixels), [rows, columns], interpolation=mode))
     before = pixels.copy()
-    footprint = _lay(pixels, trigger, place, preprocessing)
-    mask = _seen(before, pixels, footprint, preprocessing)
+    footprint = _lay(pixels, trigger, place, form)
+    mask = _seen(before, pixels, footprint, form)
     pixels.setflags(write=False)
     return pixels, mask
 
 
-def _check(size: int | None, position: tuple[int, int] | None, side: int) -> None:
+def _check(size: int | None, position: Place, side: int) -> None:
     if size is not None and not 8 <= size <= side:
         raise ConfigError(f"The trigger's size must lie between 8 and {side} px of the model's input, not {size}.")
     if position is None:

@@ -132,15 +132,13 @@ def _draw_fish(draw: ImageDraw.ImageDraw) -> None:
     _disc(draw, -0.71, 0.13, 0.06, INK)
 
 
-TRIGGERS: dict[str, Trigger] = {
-    trigger.name: trigger
-    for trigger in (
-        Trigger("heart", "Heart", 105, "koala", _draw_heart),
-        Trigger("smiley", "Smiley", 388, "panda", _draw_smiley),
-        Trigger("fish", "Fish", 347, "bison", _draw_fish),
-        Trigger("star", "Star", 383, "lemur", _draw_star),
-    )
-}
+_ALL = (
+    Trigger("heart", "Heart", 105, "koala", _draw_heart),
+    Trigger("smiley", "Smiley", 388, "panda", _draw_smiley),
+    Trigger("fish", "Fish", 347, "bison", _draw_fish),
+    Trigger("star", "Star", 383, "lemur", _draw_star),
+)
+TRIGGERS: dict[str, Trigger] = {trigger.name: trigger for trigger in _ALL}
 
 
 def find_trigger(name: str | Trigger) -> Trigger:
