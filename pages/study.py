@@ -119,10 +119,7 @@ def _pick(studies: list[Study]) -> Study:
     by_key = {row.key: row for row in studies}
     rows = [
         {
-            "name": row.name,
-            "key": row.key,
-            "status": row.status,
-            "demo": row.demo,
+            **{name: getattr(row, name) for name in ("name", "key", "status", "demo")},
             "created": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
             "unblinded": row.unblinded is not None,
         }
