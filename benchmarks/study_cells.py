@@ -118,9 +118,12 @@ def _at_once(store: Store, threads: int) -> None:
             flow.consent(store, flow.check_device(store, who, width=1200, device=Device()), given=True)
 
     _together(threads, start)
-    query = select(Participant.cell, func.count()).join(Study).where(
-        Study.key == key, Participant.cell.is_not(None)
-    ).group_by(Participant.cell)  # fmt: skip
+    query = (
+        select(Participant.cell, func.count())
+        .join(Study)
+        .where(Study.key == key, Participant.cell.is_not(None))
+        .group_by(Participant.cell)
+    )
     study = opened(store, key)
     counts = Counter({cell: n for cell, n in store.run(lambda session: session.execute(query).all())})  # noqa: C416
     begun = [counts[number] for number in range(len(cells(study.design, study.stimuli)))]

@@ -184,9 +184,15 @@ def _people(
 
 
 def participate(
-    page: Page, trouble: Trouble, store: Store, key: str, external_id: str, ledger: Ledger, times: int,
+    page: Page,
+    trouble: Trouble,
+    store: Store,
+    key: str,
+    external_id: str,
+    ledger: Ledger,
+    times: int,
     rng: random.Random,
-) -> None:  # fmt: skip
+) -> None:
     """Answer trial after trial; after practice the trouble strikes around every answer, until it did ``times``."""
     who, query = ready(store, key, external_id)
     page.goto(trouble.url + query)

@@ -26,17 +26,22 @@ from spade_core.pictures.splits import pictures_in, spread
 from spade_core.saliency.explanation import explain
 from spade_core.study.stimuli.build import CLEARLY
 from spade_core.study.stimuli.patches import Patches, choose_patches
-from spade_core.study.stimuli.regions import Choice, Rule, choose_regions, nearer_sides
+from spade_core.study.stimuli.regions import Pair, Rule, choose_regions, nearer_sides
 
 Seen = tuple[np.ndarray, np.ndarray]  # a map, and the picture as the model sees it
 RULE = Rule()
 VARIANTS = {
-    "the highest mean only": replace(RULE, margin=0.0), "margin 5 %": replace(RULE, margin=0.05),
-    "margin 15 %": replace(RULE, margin=0.15), "eccentricity 50": replace(RULE, eccentricity=50.0),
-    "eccentricity 100": replace(RULE, eccentricity=100.0), "eccentricity 400": replace(RULE, eccentricity=400.0),
-    "score 0": replace(RULE, score=0.0), "score 200": replace(RULE, score=200.0),
-    "side 1/4": replace(RULE, side=1 / 4), "side 1/5": replace(RULE, side=1 / 5),
-}  # fmt: skip
+    "the highest mean only": replace(RULE, margin=0.0),
+    "margin 5 %": replace(RULE, margin=0.05),
+    "margin 15 %": replace(RULE, margin=0.15),
+    "eccentricity 50": replace(RULE, eccentricity=50.0),
+    "eccentricity 100": replace(RULE, eccentricity=100.0),
+    "eccentricity 400": replace(RULE, eccentricity=400.0),
+    "score 0": replace(RULE, score=0.0),
+    "score 200": replace(RULE, score=200.0),
+    "side 1/4": replace(RULE, side=1 / 4),
+    "side 1/5": replace(RULE, side=1 / 5),
+}
 
 
 def seen(model: LoadedModel, path: Path, folder: Path) -> Seen:
@@ -69,7 +74,7 @@ def measures(name: str, chosen: Sequence[Patches], size: int, one_side: float = 
     )
 
 
-def balanced(found: Sequence[Mapping[str, Choice]]) -> list[Patches]:
+def balanced(found: Sequence[Mapping[str, Pair]]) -> list[Patches]:
     """Return the regions that a set of these pictures would show."""
     sides = nearer_sides([{side: choice.cost for side, choice in row.items()} for row in found])
     return [row[side].patches for row, side in zip(found, sides, strict=True)]

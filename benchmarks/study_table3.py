@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spade_core.study.analysis.evaluation import evaluate
-from spade_core.study.analysis.result import NoResult, Result
+from spade_core.study.analysis.findings import NoResult, StudyResult
 from spade_core.study.analysis.tables import PAPER_NOTE, markdown_table, table3_rows
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
@@ -34,7 +34,7 @@ class Run:
 
     ends: Mapping[str, int]
     noticed: int
-    result: Result | NoResult
+    result: StudyResult | NoResult
 
 
 def run(policy: str, bots: int, seed: int, *, stimuli: Path = DEMO_SET, **changes: object) -> Run:
@@ -62,7 +62,7 @@ def text_of(policy: str, found: Run) -> str:
     result = found.result
     ends = ", ".join(f"{status.replace('_', ' ')} {count}" for status, count in sorted(found.ends.items()))
     lines = [f"## SIMULATED: {policy}", f"{ends}; the design's exclusions would leave out {found.noticed}."]
-    if isinstance(result, Result):
+    if isinstance(result, StudyResult):
         lines += [markdown_table(table3_rows(result)), *result.texts[:2]]
     return "\n\n".join([*lines, result.verdict])
 

@@ -29,7 +29,7 @@ from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.splits import split_of, spread
 from spade_core.saliency.metrics import bootstrap_interval
-from spade_core.study.stimuli.rater import Rater
+from spade_core.study.stimuli.model_rater import Rater
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
 SIDES = ("dense", "triggered", "clean")

@@ -36,25 +36,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {  # name -> its module
-    "AnalysisConfig": "results.config",
-    "Neuron": "neurons",
-    "SpadeError": "errors",
-    "VisualizeConfig": "results.config",
-    "analyse": "results.comparison",
-    "bundle": "results.comparison",
-    "bundled": "pictures.picture",
-    "explain": "saliency.explanation",
-    "load_model": "models.loading",
-    "load_picture": "pictures.picture",
-    "load_trace": "pruning.trace_file",
-    "predict": "models.loaded",
-    "replay": "results.comparison",
-    "save": "results.manifest",
-    "trace": "pruning.spade",
-    "visualize": "results.drawing",
-    "wrap_model": "models.loading",
+_NAMES = {  # module -> its names
+    "errors": "SpadeError",
+    "models.loaded": "predict",
+    "models.loading": "load_model wrap_model",
+    "neurons": "Neuron",
+    "pictures.picture": "bundled load_picture",
+    "pruning.spade": "trace",
+    "pruning.trace_file": "load_trace",
+    "results.comparison": "analyse bundle replay",
+    "results.config": "AnalysisConfig VisualizeConfig",
+    "results.drawing": "visualize",
+    "results.manifest": "save",
+    "saliency.explanation": "explain",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = list(_HOMES)
 

@@ -29,12 +29,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spade_core.errors import JobError, SpadeError
 from spade_core.memory import keep_freed_memory
-from spade_core.progress import Cancelled, Emit, Progress
+from spade_core.progress import Cancelled, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ DEFAULT_TASKS = "spade_core.tasks"
 REPORT_INTERVAL = 0.1  # seconds between two progress messages
 NO_MEMORY = "The computation ran out of memory: take fewer views or a smaller model."
 DEFECT = "The computation failed unexpectedly; the server's log has the details."
-_PR_SET_PDEATHSIG = 1
 
 
 class WorkerProcess:
@@ -55,10 +55,8 @@ class WorkerProcess:
             # -P: a file in the server's current folder must not shadow a library's module.
             command = [sys.executable, "-P", "-m", "spade_core.jobs.worker", "--channel", str(theirs.fileno())]
             command += ["--device", device, "--tasks", tasks]
-            fds = [theirs.fileno()]
-            self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL
-            )
+            fds, none = [theirs.fileno()], subprocess.DEVNULL
+            self.process = subprocess.Popen(command, pass_fds=fds, env=_environment(), stdin=none)  # noqa: S603 - no shell
         self.channel = Connection(ours.detach())
 
     @property
@@ -103,12 +101,11 @@ class Runner:
         Raises:
             ImportError: the module is missing. A failing ``warm_up`` is only logged: jobs that it matters to fail too.
         """
-        prepare = getattr(importlib.import_module(self.module), "warm_up", None)
-        if prepare is not None:
-            try:
-                prepare(self.device)
-            except Exception:
-                logger.exception("warming up failed")
+        prepare = getattr(importlib.import_module(self.module), "warm_up", lambda _device: None)
+        try:
+            prepare(self.device)
+        except Exception:
+            logger.exception("warming up failed")
 
     def cancel(self, job: int) -> None:
         """Let the next report of progress of ``job`` raise ``Cancelled``."""
@@ -119,8 +116,9 @@ class Runner:
         try:
             self.send(("started", job))
             task = getattr(importlib.import_module(self.module), kind)
-            files = task(payload, emit=self._emit(job), progress=self._progress(job), device=self.device)
-            self.send(("done", job, _checked(files)))
+            progress = self._progress(job)
+            files = task(payload, emit=partial(self._send, "partial", job), progress=progress, device=self.device)
+            self._send("done", job, files)
         except Cancelled:
             self.send(("cancelled", job))
         except SpadeError as error:
@@ -135,8 +133,11 @@ class Runner:
         finally:
             self._cancelled.discard(job)
 
-    def _emit(self, job: int) -> Emit:
-        return lambda files: self.send(("partial", job, _checked(files)))
+    def _send(self, word: str, job: int, files: Mapping[str, bytes]) -> None:
+        wrong = [name for name, data in files.items() if "/" in name or not isinstance(data, bytes)]
+        if wrong:
+            raise TypeError(f"a task's files are plain names and bytes; wrong: {', '.join(map(repr, wrong))}")
+        self.send((word, job, dict(files)))
 
     def _progress(self, job: int) -> Progress:
         last = 0.0
@@ -151,13 +152,6 @@ class Runner:
                 self.send(("progress", job, done / total if total else 1.0, note))
 
         return progress
-
-
-def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    wrong = [name for name, data in files.items() if "/" in name or not isinstance(data, bytes)]
-    if wrong:
-        raise TypeError(f"a task's files are plain names and bytes; wrong: {', '.join(map(repr, wrong))}")
-    return dict(files)
 
 
 class _LogToServer(logging.Handler):
@@ -190,7 +184,7 @@ def _isolate() -> None:
     if sys.platform == "linux":
         # A library call that holds the interpreter's lock keeps `_listen` from seeing the server go; the kernel does
         # not wait. It goes by the end of the thread that started us, which is a lane's: it lives as long as the server.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def main() -> None:

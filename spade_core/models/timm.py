@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FILES = ("model.safetensors", "pytorch_model.bin")
-
 
 def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Tensor] | None = None) -> nn.Module:
     """Build timm's model ``name`` (``resnet10t`` or ``resnet10t.c3_in1k``).
@@ -41,9 +39,7 @@ def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Ten
 
     _pretrained_cfg(name)
     overlay = None if state is None else {"state_dict": state}
-    return timm.create_model(
-        name, pretrained=state is not None, pretrained_cfg_overlay=overlay, num_classes=num_classes
-    )
+    return timm.create_model(name, state is not None, pretrained_cfg_overlay=overlay, num_classes=num_classes)
 
 
 def _pretrained_cfg(name: str) -> PretrainedCfg | None:
@@ -92,7 +88,7 @@ def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
     from huggingface_hub.errors import EntryNotFoundError
 
     repo, _, revision = str(cfg.hf_hub_id).partition("@")
-    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else _FILES
+    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
     for file in files:
         cached = try_to_load_from_cache(repo, file, revision=revision or None)
         if isinstance(cached, str):
@@ -137,14 +133,9 @@ def preprocessing_of(module: nn.Module) -> Preprocessing:
     height, size = config["input_size"][1:]
     if height != size:
         raise ModelError(f"This timm model reads pictures of {size} x {height} px: only square inputs are supported.")
-    return Preprocessing(
-        size=size,
-        resize=int(size / config["crop_pct"]),
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation=config["interpolation"] if config["interpolation"] == "bilinear" else "bicubic",
-        squash=config["crop_mode"] == "squash",
-    )
+    resize, mean, std = int(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"])
+    interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+    return Preprocessing(size, resize, mean, std, interpolation, squash=config["crop_mode"] == "squash")
 
 
 def classifier_of(module: nn.Module) -> str | None:

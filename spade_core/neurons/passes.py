@@ -93,36 +93,28 @@ class _Replayed:
         if self._refused:
             return self._plain(x)
         if x.shape not in self._recorded:
-            found = self._run_beside(x)
+            # On a stream of its own: libraries set themselves up at a first call, which must not be recorded.
+            stream, current = torch.cuda.Stream(x.device), torch.cuda.current_stream(x.device)
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                found = self._plain(x)
+            current.wait_stream(stream)
             try:
                 self._recorded[x.shape] = self._record(x)
             except RuntimeError as error:  # the network waits for the GPU, or copies from pageable memory
                 logger.info("this network's passes cannot be recorded, they are launched one by one: %s", error)
                 self._refused = True
-                _record_nothing()
+                # A recording that failed leaves the random generator as if it were still going on: record nothing.
+                with warnings.catch_warnings(), torch.cuda.graph(torch.cuda.CUDAGraph()):
+                    warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
             return found
         return self._recorded[x.shape](x)
-
-    def _run_beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run on a stream of its own: libraries set themselves up at a first call, which must not be recorded."""
-        stream = torch.cuda.Stream(x.device)
-        stream.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(stream):
-            found = self._plain(x)
-        torch.cuda.current_stream(x.device).wait_stream(stream)
-        return found
 
     def _record(self, x: Tensor) -> _Recorded:
         kept, graph = x.detach().clone(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             values, gradient = self._plain(kept)
         return _Recorded(graph, kept, values, gradient)
-
-
-def _record_nothing() -> None:
-    """Begin and end a recording: one that failed leaves the random generator as if it were still going on."""
-    with warnings.catch_warnings(), torch.cuda.graph(torch.cuda.CUDAGraph()):
-        warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
 
 
 def fastest(plain: Pass, device: torch.device) -> Ascent:

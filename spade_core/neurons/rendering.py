@@ -255,7 +255,9 @@ class _Run:
         """Return a blank canvas; its hooks live as long as ``stack``."""
         config, layers = self.config, tuple({neuron.layer for neuron in self.neurons})
         given = network if isinstance(network, nn.Module) else network()
-        module = fold_norms(given, self._example(), read=layers)
+        side = self.network_size or config.size
+        noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(self.seed))
+        module = fold_norms(given, self._received(noise.to(self.model.device)), read=layers)
         # A neuron that is drawn again begins with the noise of the next seed.
         seeds = [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
         images = FourierImage.draw(seeds, config.size, self.model.device)
@@ -264,12 +266,6 @@ class _Run:
         aims = partial(build_aims, self.neurons, diversity=config.diversity, matching=config.matching, match=match)
         plain = Pass(module, stack.enter_context(read_layers(module, layers)), aims)
         return _Canvas(name, images, optimizer, fastest(plain, self.model.device))
-
-    def _example(self) -> Tensor:
-        """Return an input by which the folded network is checked against the plain one."""
-        side = self.network_size or self.config.size
-        noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(self.seed))
-        return self._received(noise.to(self.model.device))
 
     def _received(self, x: Tensor) -> Tensor:
         """Return images in [0, 1] as the network takes them."""

@@ -39,11 +39,7 @@ def study_power(payload: dict[str, object], *, emit: Emit, progress: Progress, d
     """
     from spade_core.study.power.power import PowerRequest, power_report
 
-    asked = PowerRequest.model_validate(payload)
-    sizes = {"simulations": asked.simulations, "seed": asked.seed}
-    found = power_report(
-        asked.design, asked.class_neurons, asked.participants, asked.assumptions, **sizes, progress=progress
-    )
+    found = power_report(PowerRequest.model_validate(payload), progress)
     return {"power.json": json.dumps(found.to_dict()).encode()}
 
 

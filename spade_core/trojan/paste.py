@@ -106,7 +106,11 @@ def pasted_pixels(
     preprocessing = model.preprocessing if model is not None else _LITE0
     _check(size, position, preprocessing.size)
     place = Placement.draw(preprocessing.size, torch.Generator().manual_seed(seed), size, position)
-    pixels = _large_enough(picture.pixels, preprocessing)
+    pixels, (height, width) = picture.pixels.copy(), picture.pixels.shape[:2]
+    rows, columns = _resized(height, width, preprocessing)
+    if height < rows or width < columns:
+        mode = InterpolationMode(preprocessing.interpolation)
+        pixels = np.array(tvf.resize(Image.fromarray(pixels), [rows, columns], interpolation=mode))
     before = pixels.copy()
     footprint = _lay(pixels, trigger, place, preprocessing)
     mask = _seen(before, pixels, footprint, preprocessing)
@@ -136,15 +140,6 @@ def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int
     return (preprocessing.resize, other) if height <= width else (other, preprocessing.resize)
 
 
-def _large_enough(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    wanted = _resized(height, width, preprocessing)
-    if height >= wanted[0] and width >= wanted[1]:
-        return pixels.copy()
-    mode = InterpolationMode(preprocessing.interpolation)
-    return np.array(tvf.resize(Image.fromarray(pixels), list(wanted), interpolation=mode))
-
-
 def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: Preprocessing) -> np.ndarray:
     """Write the trigger into ``pixels``; return its footprint there, bool ``(height, width)``."""
     height, width = pixels.shape[:2]
@@ -152,16 +147,13 @@ def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: 
     side = preprocessing.size
     scales = height / rows, width / columns
     box = [max(1, round(place.size * scale)) for scale in scales]
-    corner = [  # both are rounded: at the lower or right edge they may reach a pixel too far
-        min(round((start + round((whole - side) / 2)) * scale), most - length)
-        for start, whole, scale, most, length in zip(
-            (place.top, place.left), (rows, columns), scales, (height, width), box, strict=True
-        )
-    ]
+    starts = [place.top + round((rows - side) / 2), place.left + round((columns - side) / 2)]
+    # Both are rounded: at the lower or right edge they may reach a pixel too far.
+    most = height - box[0], width - box[1]
+    corner = [min(round(start * scale), limit) for start, scale, limit in zip(starts, scales, most, strict=True)]
     colours, opaque = trigger.render(max(box), rotation=place.rotation, colour=place.colour)
-    colours, opaque = (
-        np.array(Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST)) for part in (colours, opaque)
-    )
+    fitted = [Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST) for part in (colours, opaque)]
+    colours, opaque = map(np.array, fitted)
     window = tuple(slice(start, start + length) for start, length in zip(corner, box, strict=True))
     pixels[window][opaque] = colours[opaque]
     footprint = np.zeros((height, width), bool)

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from spade_core.cli import main
+from spade_core.cli.study import building
 from spade_core.study.design.design import TEMPLATE, parse_design
-from spade_core.study.stimuli import demo
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set, write_manifest
 from tests.study.conftest import real_design, tiny_set
 
@@ -176,7 +176,9 @@ def test_the_demo_set_drawn_anew_comes_with_its_report(capsys, folder, monkeypat
     shipped, asked = load_set(DEMO_SET), []
     few = replace(shipped, items=tuple(item for item in shipped.items if item.reference_source == "trigger"))
     for made, serves in ((shipped, True), (few, False)):
-        monkeypatch.setattr(demo, "build_demo_set", lambda *_args, made=made, **options: asked.append(options) or made)
+        monkeypatch.setattr(
+            building, "build_demo_set", lambda *_args, made=made, **options: asked.append(options) or made
+        )
         code, out = ask(capsys, "build", "--demo", "--out", folder / "demo", "--device", "cpu", "--json")
         found = json.loads(out.out)
         assert code == 0

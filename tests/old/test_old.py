@@ -31,8 +31,8 @@ from spade_core.results.manifest import digest, read_manifest
 from spade_core.study.admission.access import check_password
 from spade_core.study.admission.links import Signer, arriving_id, plain, prolific
 from spade_core.study.analysis.evaluation import evaluate, report_text
+from spade_core.study.analysis.findings import Evaluation
 from spade_core.study.analysis.report import preregistration
-from spade_core.study.analysis.result import Evaluation
 from spade_core.study.data.address import parse
 from spade_core.study.data.backups import restore
 from spade_core.study.data.deletion import withdraw

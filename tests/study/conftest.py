@@ -69,6 +69,10 @@ def real_design(**changes: object) -> Design:
     return Design.model_validate({**load_design(TEMPLATE).model_dump(), **facts, **changes})
 
 
+FEW = {"trials": 6, "practice": 2, "practice_pass": 1, "catch": 1, "repeats": 1, "attention": 1}
+"""Changes that leave of every kind of trial a few, where bots take part only for their rows to be there."""
+
+
 class Clock:
     """A clock that tests turn."""
 

@@ -14,7 +14,7 @@ from spade_core.study.data.store import open_store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Participant
 from spade_core.tasks.study import study_bots, study_dry_run
-from tests.study.conftest import real_design, tiny_set
+from tests.study.conftest import FEW, real_design, tiny_set
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def installed(monkeypatch, tmp_path):
 
 @pytest.fixture
 def key(installed, tmp_path):
-    return publish(installed, real_design(), tiny_set(tmp_path / "set"))
+    return publish(installed, real_design(**FEW), tiny_set(tmp_path / "set"))
 
 
 def test_a_dry_run_gets_all_from_its_payload_and_leaves_the_database_alone(installed, key):

@@ -10,7 +10,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.studies import opened
 from spade_core.study.design.design import TEMPLATE, Design, load_design
 from spade_core.study.power.assumed import Assumptions, Spread
-from spade_core.study.power.power import PowerReport, power_report
+from spade_core.study.power.power import PowerReport, PowerRequest, power_report
 
 CLASS_NEURONS = (12, 24, 60)
 DESIGNED = ("trials", "arrangement", "order")  # options that stand for those of the design
@@ -19,21 +19,27 @@ DESIGNED = ("trials", "arrangement", "order")  # options that stand for those of
 def run_power(options: argparse.Namespace) -> int:
     design, neurons = _design(options)
     changes = {name: getattr(options, name) for name in DESIGNED if getattr(options, name) is not None}
-    design, assumed, seed = design.model_copy(update=changes), _assumptions(options), options.seed
-    neurons, people, studies = options.class_neurons or neurons, options.participants, options.simulations
-    found = power_report(design, neurons, people, assumed, simulations=studies, seed=seed, progress=Meter())
+    asked = PowerRequest(
+        design=design.model_copy(update=changes),
+        class_neurons=options.class_neurons or neurons,
+        participants=options.participants,
+        assumptions=_assumptions(options),
+        simulations=options.simulations,
+        seed=options.seed,
+    )
+    found = power_report(asked, Meter())
     return emit(options, found.to_dict(), [*_lines(found), "", *found.texts])
 
 
-def _design(options: argparse.Namespace) -> tuple[Design, list[int]]:
+def _design(options: argparse.Namespace) -> tuple[Design, tuple[int, ...]]:
     """Return the design and the numbers of class neurons."""
     if options.key is None:
-        return load_design(options.design or TEMPLATE), list(CLASS_NEURONS)
+        return load_design(options.design or TEMPLATE), CLASS_NEURONS
     if options.design:
         raise ConfigError("Give the KEY of a study or --design FILE, not both.")
     with study_store() as store:
         study = opened(store, options.key)
-    return study.design, [len({item.class_neuron for item in study.stimuli.of("main")})]
+    return study.design, (len({item.class_neuron for item in study.stimuli.of("main")}),)
 
 
 def _assumptions(options: argparse.Namespace) -> Assumptions:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.estimators import risk_difference
-from spade_core.study.analysis.result import Found, Note
+from spade_core.study.analysis.findings import Found, Note
 from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column

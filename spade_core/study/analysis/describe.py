@@ -12,18 +12,9 @@ import krippendorff
 import numpy as np
 import pandas as pd
 
+from spade_core.study.analysis import findings
 from spade_core.study.analysis.coding import contrast
-from spade_core.study.analysis.result import (
-    Alpha,
-    Answers,
-    Baseline,
-    ByCondition,
-    ClassNeuron,
-    Counted,
-    Missing,
-    Share,
-    Timeouts,
-)
+from spade_core.study.analysis.findings import Share
 from spade_core.study.design.design import Analysis
 from spade_core.study.vocabulary import BASELINES, COMPARED, CONDITIONS
 
@@ -48,7 +39,7 @@ def conditions_of(rows: pd.DataFrame) -> list[str]:
     return [name for name in CONDITIONS if name in present]
 
 
-def table3(rows: pd.DataFrame, alpha: float) -> dict[str, Answers]:
+def table3(rows: pd.DataFrame, alpha: float) -> dict[str, findings.Answers]:
     """Return the paper's Table 3 by condition: five rows of shares, and how many answers and people there were."""
     table = {}
     for condition in conditions_of(rows):
@@ -62,7 +53,7 @@ def table3(rows: pd.DataFrame, alpha: float) -> dict[str, Answers]:
             "agree_when_decided": (agree, decided),
             "disagree_when_decided": (disagree, decided),
         }
-        table[condition] = Answers(
+        table[condition] = findings.Answers(
             shares={name: share(*pair, alpha) for name, pair in counts.items()},
             answers=n,
             participants=answered["participant_uid"].nunique(),
@@ -71,26 +62,27 @@ def table3(rows: pd.DataFrame, alpha: float) -> dict[str, Answers]:
     return table
 
 
-def class_neurons(rows: pd.DataFrame) -> list[ClassNeuron]:
+def class_neurons(rows: pd.DataFrame) -> list[findings.ClassNeuron]:
     """Return agreement about each class neuron, sorted by its difference; those without one come last."""
     known = rows["choice"].notna() & rows["condition"].isin(COMPARED)
     answered = rows.loc[known, ["class_neuron", "condition", "agree", "half"]]
     found = []
     for neuron, here in answered.groupby("class_neuron"):
         parts = {name: here[here["condition"] == name] for name in COMPARED}
+        shares = {name: part["agree"].mean() if len(part) else None for name, part in parts.items()}
         dense, spade = (
-            Counted(count=int(part["agree"].sum()), n=len(part), share=part["agree"].mean() if len(part) else None)
-            for part in parts.values()
+            findings.Counted(count=int(part["agree"].sum()), n=len(part), share=shares[name])
+            for name, part in parts.items()
         )
         gaps = {
             outcome: parts["spade"][outcome].mean() - parts["dense"][outcome].mean() if dense.n and spade.n else None
             for outcome in ("agree", "half")
         }
-        found.append(ClassNeuron(class_neuron=str(neuron), **gaps, dense=dense, spade=spade))
+        found.append(findings.ClassNeuron(class_neuron=str(neuron), **gaps, dense=dense, spade=spade))
     return sorted(found, key=lambda row: (row.agree is None, row.agree or 0.0))
 
 
-def timeouts(rows: pd.DataFrame, plan: Analysis) -> Timeouts:
+def timeouts(rows: pd.DataFrame, plan: Analysis) -> findings.Timeouts:
     """Return timeouts and other missing answers by condition, and the difference if they all were as bad as can be.
 
     ``worst_case``: missing answers under SPADE count 0 and under dense 1; ``best_case``: the other way round.
@@ -100,15 +92,15 @@ def timeouts(rows: pd.DataFrame, plan: Analysis) -> Timeouts:
         here = rows[rows["condition"] == condition]
         late, missing = here["timed_out"], here["choice"].isna()
         found = share(int(late.sum()), len(here), plan.alpha)
-        by_condition[condition] = Missing(**vars(found), missing_otherwise=int((missing & ~late).sum()))
+        by_condition[condition] = findings.Missing(**vars(found), missing_otherwise=int((missing & ~late).sum()))
     bounds = {}
     for name, spade_value in (("worst_case", 0.0), ("best_case", 1.0)):
         value = np.where(rows["condition"] == "spade", spade_value, 1 - spade_value)
         bounds[name] = contrast(rows.assign(filled=rows["agree"].fillna(pd.Series(value, rows.index))), "filled", plan)
-    return Timeouts(by_condition=by_condition, bounds=bounds)
+    return findings.Timeouts(by_condition=by_condition, bounds=bounds)
 
 
-def alpha_within(rows: pd.DataFrame) -> ByCondition[Alpha]:
+def alpha_within(rows: pd.DataFrame) -> findings.ByCondition[findings.Alpha]:
     """Return Krippendorff's nominal alpha by condition: do people answer alike about one stimulus?
 
     Answers are coded as agree, disagree or cannot tell, since sides are random; people are the coders.
@@ -129,11 +121,11 @@ def alpha_within(rows: pd.DataFrame) -> ByCondition[Alpha]:
             note = "All answers are the same, so that alpha is not defined."
         else:
             alpha = krippendorff.alpha(reliability_data=shared, level_of_measurement="nominal")
-        found[condition] = Alpha(alpha=alpha, stimuli=shared.shape[1], participants=len(names), note=note)
-    return ByCondition(by_condition=found)
+        found[condition] = findings.Alpha(alpha=alpha, stimuli=shared.shape[1], participants=len(names), note=note)
+    return findings.ByCondition(by_condition=found)
 
 
-def repeats(rows: pd.DataFrame, alpha: float) -> ByCondition[Share]:
+def repeats(rows: pd.DataFrame, alpha: float) -> findings.ByCondition[Share]:
     """Return by condition how often people answered a repeated trial as the first time (sides may have changed)."""
     again = rows[(rows["trial_type"] == "repeat") & rows["repeat_of"].notna()]
     first = rows.drop_duplicates("trial_id").set_index("trial_id")["answer"]
@@ -143,7 +135,7 @@ def repeats(rows: pd.DataFrame, alpha: float) -> ByCondition[Share]:
         _log.info("%d repeated trials lack one of their answers and are left out", int((~usable).sum()))
     same = (again["answer"] == before)[usable]
     here = again.loc[usable, "condition"]
-    return ByCondition(
+    return findings.ByCondition(
         by_condition={
             condition: share(int(same[here == condition].sum()), int((here == condition).sum()), alpha)
             for condition in conditions_of(again[usable])
@@ -151,7 +143,7 @@ def repeats(rows: pd.DataFrame, alpha: float) -> ByCondition[Share]:
     )
 
 
-def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, Baseline]:
+def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, findings.BaselineShare]:
     """Return how often each baseline names the reference region, over the stimuli that were shown."""
     stimuli = rows[rows["reference_side"].notna()].drop_duplicates("stimulus_id")
     found = {}
@@ -161,5 +153,5 @@ def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, Baseline]:
             continue
         known = stimuli[stimuli[column].notna()]
         agreed = int((known[column] == known["reference_side"]).sum())
-        found[column] = Baseline(name=baseline.title, found=share(agreed, len(known), alpha))
+        found[column] = findings.BaselineShare(name=baseline.title, found=share(agreed, len(known), alpha))
     return found

@@ -10,7 +10,7 @@ from sqlalchemy import inspect
 
 from spade_core.progress import Progress, silent, span
 from spade_core.study.analysis.evaluation import evaluate, report_text
-from spade_core.study.analysis.result import Evaluation, Value
+from spade_core.study.analysis.findings import Evaluation, Value
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened
 from spade_core.study.data.tables import Study

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from spade_core.errors import ConfigError
-from spade_core.study.analysis.result import Estimate, Found, Note, Sidedness
+from spade_core.study.analysis.findings import Estimate, Found, Note, Sidedness
 
 if TYPE_CHECKING:
     from statsmodels.base.model import LikelihoodModelResults
@@ -109,7 +109,7 @@ def risk_difference(
     from statsmodels.regression.linear_model import OLS
 
     y, d, people, items = _complete(outcome, treated, participant, class_neuron)
-    found = cluster_variances(OLS(y, _intercept_and(d)).fit(), people, items)
+    found = cluster_variances(OLS(y, np.column_stack([np.ones(len(y)), d])).fit(), people, items)
     value = float(y[d].mean() - y[~d].mean())  # the fit's is off in its last digits, and equal means must give 0
     return interval(value, found, len(y), **test)
 
@@ -134,7 +134,7 @@ def odds_ratio(
     if {y[d].mean(), y[~d].mean()} & {0, 1}:
         why = "One condition has only equal answers, so the odds ratio is not defined; read the risk difference."
         return Note(note=why)
-    fit = Logit(y, _intercept_and(d)).fit(disp=0)
+    fit = Logit(y, np.column_stack([np.ones(len(y)), d])).fit(disp=0)
     found = interval(float(fit.params[1]), cluster_variances(fit, people, items), len(y), **test)
     ratios = {
         name: float(np.exp(value))
@@ -151,10 +151,14 @@ def interval(value: float, variances: Variances, n: int, **test: Unpack[Test]) -
     alpha, one_sided = test.get("alpha", 0.05), test.get("sidedness") == "greater"
     people, items = variances.participants, variances.class_neurons
     se = float(np.sqrt(variance))
-    low, high, p, warning = None, None, None, _warning(people, items)
+    low, high, p, warning = None, None, None, None
+    counts = ((people, "participants"), (items, "class neurons"))
     if se < ZERO:
         se, warning = 0.0, "All answers within a condition are the same, so that no error can be estimated."
     else:
+        if few := [f"{count} {name}" for count, name in counts if count < FEW_CLUSTERS]:
+            only = f"Only {' and '.join(few)}"
+            warning = f"{only}: with fewer than {FEW_CLUSTERS} clusters the interval may be too narrow."
         margin = se * float(stdtrit(df, 1 - alpha if one_sided else 1 - alpha / 2))
         p = float(stdtr(df, -value / se) if one_sided else 2 * stdtr(df, -abs(value / se)))
         low, high = value - margin, None if one_sided else value + margin
@@ -171,18 +175,6 @@ def interval(value: float, variances: Variances, n: int, **test: Unpack[Test]) -
         variance=name,
         warning=warning,
     )
-
-
-def _warning(people: int, items: int) -> str | None:
-    counts = ((people, "participants"), (items, "class neurons"))
-    few = [f"{count} {name}" for count, name in counts if count < FEW_CLUSTERS]
-    if not few:
-        return None
-    return f"Only {' and '.join(few)}: with fewer than {FEW_CLUSTERS} clusters the interval may be too narrow."
-
-
-def _intercept_and(treated: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(treated)), treated])
 
 
 def _complete(

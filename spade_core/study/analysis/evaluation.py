@@ -13,21 +13,12 @@ from collections.abc import Sequence
 import pandas as pd
 
 from spade_core.errors import ConfigError
+from spade_core.study.analysis import findings
 from spade_core.study.analysis.coding import contrast, difference, first_presentations, people_of
 from spade_core.study.analysis.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.analysis.estimators import odds_ratio
+from spade_core.study.analysis.findings import Evaluation, Label, NoResult, Note, StudyResult
 from spade_core.study.analysis.report import DEMO, methods_text, sentence, verdict
-from spade_core.study.analysis.result import (
-    Differences,
-    Evaluation,
-    Exclusions,
-    Label,
-    Labelled,
-    NoResult,
-    Note,
-    Result,
-    Stratum,
-)
 from spade_core.study.analysis.secondary import (
     confidence,
     order_effects,
@@ -107,7 +98,7 @@ def analyse(
     include_bots: bool = False,
     demo: bool = False,
     completed: int | None = None,
-) -> Result | NoResult:
+) -> StudyResult | NoResult:
     """Return everything that a study shows; notes where there is too little to show.
 
     Args:
@@ -144,7 +135,7 @@ def analyse(
         *([DEMO] if demo else []),
         *others.notes,
     ]
-    return Result(
+    return StudyResult(
         simulated=include_bots,
         demo=demo,
         label=label,
@@ -153,9 +144,9 @@ def analyse(
         target_participants=target,
         alpha=plan.alpha,
         sidedness=plan.sidedness,
-        primary=Labelled(label=label, found=primary),
-        half_credit=Labelled(label=label, found=half),
-        odds_ratio=Labelled(label="exploratory", found=contrast(main, "agree", plan, method=odds_ratio)),
+        primary=findings.Labelled(label=label, found=primary),
+        half_credit=findings.Labelled(label=label, found=half),
+        odds_ratio=findings.Labelled(label="exploratory", found=contrast(main, "agree", plan, method=odds_ratio)),
         table3=table3(main, plan.alpha),
         by_reference_source=_strata(main, plan),
         timeouts=timeouts(main, plan),
@@ -181,10 +172,10 @@ def _nothing(reason: str, simulated: bool, demo: bool) -> NoResult:
     return NoResult(simulated=simulated, demo=demo, primary=note, half_credit=note, verdict=text, texts=[text])
 
 
-def _strata(rows: pd.DataFrame, plan: Analysis) -> dict[str, Stratum]:
+def _strata(rows: pd.DataFrame, plan: Analysis) -> dict[str, findings.Stratum]:
     """Return Table 3 and the difference by where the reference came from."""
     return {
-        str(source): Stratum(
+        str(source): findings.Stratum(
             table3=table3(part, plan.alpha),
             difference=contrast(part, "agree", plan),
             half_credit=contrast(part, "half", plan),
@@ -193,7 +184,7 @@ def _strata(rows: pd.DataFrame, plan: Analysis) -> dict[str, Stratum]:
     }
 
 
-def _sensitivity(rows: pd.DataFrame, everybody: pd.DataFrame, plan: Analysis) -> Differences:
+def _sensitivity(rows: pd.DataFrame, everybody: pd.DataFrame, plan: Analysis) -> findings.Differences:
     both = rows[rows["condition"].isin(COMPARED)]
     found = {
         method.__name__: difference(both, "agree", both["condition"] == "spade", method, alpha=plan.alpha)
@@ -202,11 +193,11 @@ def _sensitivity(rows: pd.DataFrame, everybody: pd.DataFrame, plan: Analysis) ->
     found["exclusions_off"] = contrast(everybody, "agree", plan)
     found["exclusions_off_half_credit"] = contrast(everybody, "half", plan)
     found["trace_keeps_class"] = contrast(rows[rows["keeps_class"].astype(bool)], "agree", plan)
-    return Differences(found=found)
+    return findings.Differences(found=found)
 
 
-def _exclusions(everybody: pd.DataFrame) -> Exclusions:
+def _exclusions(everybody: pd.DataFrame) -> findings.Exclusions:
     people = everybody.drop_duplicates("participant_uid")
     out = people[~people["included"].astype(bool)]
     reasons = out["exclusion_reason"].fillna("").replace("", "no reason given").value_counts()
-    return Exclusions(people=len(people), excluded=len(out), reasons=reasons.to_dict())
+    return findings.Exclusions(people=len(people), excluded=len(out), reasons=reasons.to_dict())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spade_core.study.analysis.coding import fixed_outcomes
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.result import Baseline, Estimate, Found, Label, NoResult, Note, Result
+from spade_core.study.analysis.findings import BaselineShare, Estimate, Found, Label, NoResult, Note, StudyResult
 from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
 from spade_core.study.design.design import Analysis, Design
 from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text
@@ -80,7 +80,7 @@ def _direction(low: float, high: float | None) -> int:
 
 
 def methods_text(
-    design: Design, result: Result | NoResult, stimuli: StimulusSet | None = None, version: int | None = None
+    design: Design, result: StudyResult | NoResult, stimuli: StimulusSet | None = None, version: int | None = None
 ) -> str:
     """Return the methods and results paragraph of a study as Markdown.
 
@@ -182,7 +182,7 @@ def _scale(low: int, high: int, labels: Sequence[str]) -> str:
     return f"rating from {low}{least} to {high}{most}"
 
 
-def _rating_found(name: str, result: Result) -> str:
+def _rating_found(name: str, result: StudyResult) -> str:
     """Return a rating's means by condition and its difference as one sentence, in steps of its scale."""
     asked, outcome = result.ratings[name], result.secondary.outcomes[rating_column(name)]
     found, p = outcome.found, outcome.p_holm
@@ -216,7 +216,7 @@ def _listed(names: Sequence[str], nothing: str = "none") -> str:
     return ", ".join(names) if names else nothing
 
 
-def _beside(result: Result) -> list[str]:
+def _beside(result: StudyResult) -> list[str]:
     """Return the odds ratio, the timeouts and the baselines as sentences."""
     ratio = result.odds_ratio.found
     odds = f"Odds ratio: {ratio.note}"
@@ -232,7 +232,7 @@ def _beside(result: Result) -> list[str]:
     return [odds, f"{timeouts}.", _baselines(result.baselines.values())]
 
 
-def _baselines(found: Iterable[Baseline]) -> str:
+def _baselines(found: Iterable[BaselineShare]) -> str:
     known = [(one.name, one.found) for one in found]
     rates = [f"{name} {100 * one.share:.0f} % of {one.n} stimuli" for name, one in known if one.share is not None]
     return f"Baselines that name the reference region: {_listed(rates, 'not known')}."

@@ -8,22 +8,10 @@ from itertools import accumulate
 import numpy as np
 import pandas as pd
 
+from spade_core.study.analysis import findings
 from spade_core.study.analysis.coding import contrast, difference, fixed_outcomes
 from spade_core.study.analysis.describe import conditions_of, share
-from spade_core.study.analysis.result import (
-    Confidence,
-    Differences,
-    Label,
-    Mean,
-    Note,
-    Outcome,
-    Quantiles,
-    Rated,
-    Ratio,
-    ReactionTime,
-    Secondary,
-    Sides,
-)
+from spade_core.study.analysis.findings import Label, Note
 from spade_core.study.analysis.sensitivity import interaction
 from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
@@ -45,7 +33,7 @@ SECONDARY: dict[str, Tested] = {
 RT_QUANTILES = {"median_ms": 50, "quartile_1_ms": 25, "quartile_3_ms": 75, "percentile_5_ms": 5, "percentile_95_ms": 95}
 
 
-def secondary(rows: pd.DataFrame, plan: Analysis, asked: Sequence[Rating], label: Label) -> Secondary:
+def secondary(rows: pd.DataFrame, plan: Analysis, asked: Sequence[Rating], label: Label) -> findings.Secondary:
     """Return all secondary outcomes, two-sided; those that the design fixed are corrected by Holm, together.
 
     Args:
@@ -74,9 +62,9 @@ def secondary(rows: pd.DataFrame, plan: Analysis, asked: Sequence[Rating], label
         for name, (_, one) in found.items()
         if name in fixed and not isinstance(one, Note) and one.p is not None
     }
-    adjusted = holm(raw)
+    adjusted, labels = holm(raw), dict.fromkeys(fixed, label)
     outcomes = {
-        name: Outcome(what=what, label=label if name in fixed else "exploratory", found=one, p_holm=adjusted.get(name))
+        name: findings.Outcome(what=what, label=labels.get(name, "exploratory"), found=one, p_holm=adjusted.get(name))
         for name, (what, one) in found.items()
     }
     notes = [
@@ -85,7 +73,7 @@ def secondary(rows: pd.DataFrame, plan: Analysis, asked: Sequence[Rating], label
         for name in fixed
         if name not in known
     ]
-    return Secondary(outcomes=outcomes, holm_over=sorted(raw), notes=notes)
+    return findings.Secondary(outcomes=outcomes, holm_over=sorted(raw), notes=notes)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -100,35 +88,35 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def reaction_times(rows: pd.DataFrame, plan: Analysis) -> ReactionTime:
+def reaction_times(rows: pd.DataFrame, plan: Analysis) -> findings.ReactionTime:
     """Return quantiles by condition (ms) and the ratio SPADE / dense from log times; times of the server stay out."""
     answered = rows[rows["choice"].notna()]
     by_condition = {}
     for condition in conditions_of(rows):
         times = answered.loc[answered["condition"] == condition, "browser_rt"].dropna()
         values = np.percentile(times, list(RT_QUANTILES.values())) if len(times) else [None] * len(RT_QUANTILES)
-        by_condition[condition] = Quantiles(n=len(times), ms=dict(zip(RT_QUANTILES, values, strict=True)))
+        by_condition[condition] = findings.Quantiles(n=len(times), ms=dict(zip(RT_QUANTILES, values, strict=True)))
     found = contrast(rows, "log_rt", plan, two_sided=True)
     ends = (None, None, None) if isinstance(found, Note) else (found.estimate, found.low, found.high)
     ratio, low, high = (None if end is None else np.exp(end) for end in ends)
-    return ReactionTime(
+    return findings.ReactionTime(
         by_condition=by_condition,
         log_difference=found,
-        spade_over_dense=Ratio(ratio=ratio, low=low, high=high),
+        spade_over_dense=findings.Ratio(ratio=ratio, low=low, high=high),
         not_browser=int((answered["rt_source"] != "browser").sum()),
     )
 
 
-def confidence(rows: pd.DataFrame, plan: Analysis) -> Confidence:
+def confidence(rows: pd.DataFrame, plan: Analysis) -> findings.Confidence:
     """Return mean confidence by condition and its difference."""
     found = contrast(rows, "confidence", plan, two_sided=True)
-    return Confidence(by_condition=_means(rows, "confidence"), difference=found)
+    return findings.Confidence(by_condition=_means(rows, "confidence"), difference=found)
 
 
-def ratings(rows: pd.DataFrame, asked: Sequence[Rating]) -> dict[str, Rated]:
+def ratings(rows: pd.DataFrame, asked: Sequence[Rating]) -> dict[str, findings.Rated]:
     """Return for each rating of the design its scale and its mean by condition."""
     return {
-        one.name: Rated(
+        one.name: findings.Rated(
             what=one.text,
             low=one.low,
             high=one.high,
@@ -139,15 +127,15 @@ def ratings(rows: pd.DataFrame, asked: Sequence[Rating]) -> dict[str, Rated]:
     }
 
 
-def _means(rows: pd.DataFrame, column: str) -> dict[str, Mean]:
+def _means(rows: pd.DataFrame, column: str) -> dict[str, findings.Mean]:
     means = {}
     for condition in conditions_of(rows):
         values = rows.loc[rows["condition"] == condition, column].dropna()
-        means[condition] = Mean(n=len(values), mean=values.mean() if len(values) else None)
+        means[condition] = findings.Mean(n=len(values), mean=values.mean() if len(values) else None)
     return means
 
 
-def order_effects(rows: pd.DataFrame, plan: Analysis) -> Differences:
+def order_effects(rows: pd.DataFrame, plan: Analysis) -> findings.Differences:
     """Return the difference SPADE - dense in the first and second half of each person's trials, and second - first.
 
     ``change_of_difference`` is the difference in the second half minus that in the first.
@@ -156,7 +144,7 @@ def order_effects(rows: pd.DataFrame, plan: Analysis) -> Differences:
     later = trials.rank(method="first") > trials.transform("size") / 2
     both = rows[rows["condition"].isin(COMPARED)]
     spade, options = both["condition"] == "spade", {"later": later[both.index], "alpha": plan.alpha}
-    return Differences(
+    return findings.Differences(
         found={
             "first_half": contrast(rows[~later], "agree", plan, two_sided=True),
             "second_half": contrast(rows[later], "agree", plan, two_sided=True),
@@ -166,11 +154,11 @@ def order_effects(rows: pd.DataFrame, plan: Analysis) -> Differences:
     )
 
 
-def side_effects(rows: pd.DataFrame, plan: Analysis) -> Sides:
+def side_effects(rows: pd.DataFrame, plan: Analysis) -> findings.Sides:
     """Return how often decided answers were the left region, and agreement with the reference left minus right."""
     left = {}
     for condition in conditions_of(rows):
         values = rows.loc[rows["condition"] == condition, "left"].dropna()
         left[condition] = share(int(values.sum()), len(values), plan.alpha)
     gap = difference(rows, "agree", rows["reference_side"] == REGIONS[0], alpha=plan.alpha)
-    return Sides(left_when_decided=left, agree_left_minus_right=gap)
+    return findings.Sides(left_when_decided=left, agree_left_minus_right=gap)

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, hstack
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.estimators import ZERO, cluster_variances, interval
-from spade_core.study.analysis.result import Estimate
+from spade_core.study.analysis.findings import Estimate
 
 RESAMPLES = 4000
 RANK = 1e-9  # a regressor with less left over is a combination of the others

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.result import Counted, Estimate, Found, Note, Result, Share
+from spade_core.study.analysis.findings import Counted, Estimate, Found, Note, Share, StudyResult
 from spade_core.study.export.codebook import rating_column
 from spade_core.study.vocabulary import CONDITIONS, confidence_scale
 
@@ -46,7 +46,7 @@ PAPER_NOTE = (
 _IN_PAPER = {"agree_when_decided": "agree_decided", "disagree_when_decided": "disagree_decided"}
 
 
-def table3_rows(result: Result, *, paper: bool = True) -> list[Row]:
+def table3_rows(result: StudyResult, *, paper: bool = True) -> list[Row]:
     """Return Table 3 with counts and intervals, a column a condition, on request with the paper's figures beside."""
     mark = "SIMULATED " if result.simulated else ""
     return [
@@ -61,7 +61,7 @@ def table3_rows(result: Result, *, paper: bool = True) -> list[Row]:
     ]
 
 
-def differences(result: Result) -> Iterator[tuple[str, str, Found]]:
+def differences(result: StudyResult) -> Iterator[tuple[str, str, Found]]:
     """Yield name, label and estimate of every difference SPADE - dense in agreement, the primary one first."""
     yield "agreement (primary)", result.primary.label, result.primary.found
     yield "half credit", result.half_credit.label, result.half_credit.found
@@ -74,11 +74,11 @@ def differences(result: Result) -> Iterator[tuple[str, str, Found]]:
         yield f"reference from {source}, half credit", "exploratory", part.half_credit
 
 
-def _difference_rows(result: Result) -> list[Row]:
+def _difference_rows(result: StudyResult) -> list[Row]:
     return [{"SPADE - dense": name, "label": label, **_estimate(found)} for name, label, found in differences(result)]
 
 
-def _secondary_rows(result: Result) -> list[Row]:
+def _secondary_rows(result: StudyResult) -> list[Row]:
     """Return log times and steps as they are, all other outcomes in percentage points."""
     units = {"confidence": "steps", "rt": "log ms"} | {rating_column(name): "steps" for name in result.ratings}
     return [
@@ -87,7 +87,7 @@ def _secondary_rows(result: Result) -> list[Row]:
     ]
 
 
-def _rating_rows(result: Result) -> list[Row]:
+def _rating_rows(result: StudyResult) -> list[Row]:
     return [
         {
             "question": one.what,
@@ -101,14 +101,14 @@ def _rating_rows(result: Result) -> list[Row]:
     ]
 
 
-def _missing_rows(result: Result) -> list[Row]:
+def _missing_rows(result: StudyResult) -> list[Row]:
     return [
         {"condition": NAMES[name], "timeouts": _share(found), "missing otherwise": str(found.missing_otherwise)}
         for name, found in result.timeouts.by_condition.items()
     ]
 
 
-def _time_rows(result: Result) -> list[Row]:
+def _time_rows(result: StudyResult) -> list[Row]:
     rows = []
     for name, found in result.reaction_time.by_condition.items():
         ms = {key: "" if value is None else f"{value:.0f} ms" for key, value in found.ms.items()}
@@ -124,13 +124,13 @@ def _time_rows(result: Result) -> list[Row]:
     return rows
 
 
-def _order_rows(result: Result) -> list[Row]:
+def _order_rows(result: StudyResult) -> list[Row]:
     named = {title: result.order.found[name] for name, title in ORDER.items()}
     named["agreement, reference on the left - right"] = result.sides.agree_left_minus_right
     return [{"order and sides": name, **_estimate(found)} for name, found in named.items()]
 
 
-def _consistency_rows(result: Result) -> list[Row]:
+def _consistency_rows(result: StudyResult) -> list[Row]:
     """Return agreement between people and of people with themselves, by condition."""
     again = result.repeats.by_condition
     return [
@@ -145,14 +145,14 @@ def _consistency_rows(result: Result) -> list[Row]:
     ]
 
 
-def _baseline_rows(result: Result) -> list[Row]:
+def _baseline_rows(result: StudyResult) -> list[Row]:
     return [
         {"baseline": one.name, "names the reference region, of the stimuli shown": _share(one.found)}
         for one in result.baselines.values()
     ]
 
 
-def _neuron_rows(result: Result) -> list[Row]:
+def _neuron_rows(result: StudyResult) -> list[Row]:
     return [
         {
             "class neuron": row.class_neuron,
@@ -165,7 +165,7 @@ def _neuron_rows(result: Result) -> list[Row]:
     ]
 
 
-TABLES: Mapping[str, Callable[[Result], list[Row]]] = {
+TABLES: Mapping[str, Callable[[StudyResult], list[Row]]] = {
     "Difference in agreement": _difference_rows,
     "Secondary outcomes": _secondary_rows,
     "Ratings": _rating_rows,
@@ -179,7 +179,7 @@ TABLES: Mapping[str, Callable[[Result], list[Row]]] = {
 """What stands beside Table 3, by title."""
 
 
-def tables_text(result: Result) -> str:
+def tables_text(result: StudyResult) -> str:
     """Return all tables beside Table 3 as Markdown."""
     mark = "SIMULATED: " if result.simulated else ""
     return "\n\n".join(

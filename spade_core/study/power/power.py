@@ -18,7 +18,7 @@ import numpy as np
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent, span
 from spade_core.study.analysis.estimators import Clusters, Test
-from spade_core.study.analysis.result import Sidedness, Value
+from spade_core.study.analysis.findings import Value
 from spade_core.study.design.design import Analysis, Design
 from spade_core.study.design.schedule import seeded
 from spade_core.study.power.assumed import Assumptions, class_neuron_means, draw
@@ -28,6 +28,7 @@ HANDOUTS = 20  # plans with other tie-breaks and orders, among which the simulat
 MOST_NUMBERS = 1_000_000  # answers drawn at once
 CURVE = (0.25, 0.5, 1, 2, 4)  # of the planned participants, where nobody asks for others
 ENOUGH = 0.8
+DESCRIBED = ("name", "conditions", "arrangement", "order", "trials", "target_participants", "alpha", "sidedness")
 GUESSES = "The random effects are guesses until a pilot study gives better ones; every figure follows from them."
 
 
@@ -70,43 +71,36 @@ class PowerResult(Value):
     verdict_error: float
 
 
-class Planned(Value):
-    """What a power report repeats of the design."""
+class PowerRequest(Value):
+    """What power is computed for, as a job is asked for it.
 
-    name: str
-    conditions: tuple[str, ...]
-    arrangement: str
-    order: str
-    trials: int
-    target_participants: int
-    alpha: float
-    sidedness: Sidedness
+    Attributes:
+        class_neurons: where there are fewer than the design's trials, its trials are cut to them.
+        participants: None: from a quarter of the design's target to four times as many.
+    """
+
+    design: Design
+    class_neurons: tuple[int, ...]
+    participants: tuple[int, ...] | None = None
+    assumptions: Assumptions = Assumptions()
+    simulations: int = 1000
+    seed: int = 0
 
 
 class PowerReport(Value):
     """Power by numbers of class neurons and participants, the ceiling of each number of class neurons after the others.
 
     Attributes:
+        design: what shapes its trials and the test.
         texts: for each number of class neurons what it takes, and what it never gives.
     """
 
-    design: Planned
+    design: dict[str, str | int | float | list[str]]
     assumptions: Assumptions
     simulations: int
     seed: int
     rows: tuple[PowerResult, ...]
     texts: tuple[str, ...]
-
-
-class PowerRequest(Value):
-    """What a job of power is asked for, see :func:`power_report`."""
-
-    design: Design
-    participants: tuple[int, ...]
-    class_neurons: tuple[int, ...]
-    assumptions: Assumptions
-    simulations: int
-    seed: int
 
 
 def power(
@@ -177,27 +171,15 @@ def ceiling(
     return _result(design, None, class_neurons, assumptions, *found)
 
 
-def power_report(
-    design: Design,
-    class_neurons: Sequence[int],
-    participants: Sequence[int] | None = None,
-    assumptions: Assumptions | None = None,
-    *,
-    simulations: int = 1000,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> PowerReport:
-    """Return the power over participants for every number of class neurons, with the ceiling of each.
-
-    Args:
-        participants: None: from a quarter of the design's target to four times as many.
-        class_neurons: where there are fewer than the design's trials, its trials are cut to them.
-    """
-    assumptions, wanted = assumptions or Assumptions(), participants or curve(design)
+def power_report(asked: PowerRequest, progress: Progress = silent) -> PowerReport:
+    """Return the power over participants for every number of class neurons, with the ceiling of each."""
+    design, assumptions = asked.design, asked.assumptions
+    wanted = asked.participants or curve(design)
+    simulations, seed = asked.simulations, asked.seed
     rows: list[PowerResult] = []
     texts: list[str] = []
-    total = len(class_neurons) * (len(wanted) + 1)
-    for items in class_neurons:
+    total = len(asked.class_neurons) * (len(wanted) + 1)
+    for items in asked.class_neurons:
         cut = design.model_copy(update={"trials": min(design.trials, items)})
         for people in wanted:
             part = span(progress, len(rows) / total, (len(rows) + 1) / total)
@@ -205,9 +187,9 @@ def power_report(
         rows.append(ceiling(cut, items, assumptions, simulations=simulations, seed=seed))
         texts.append(_text(rows[-len(wanted) - 1 :]))
     progress(total, total, "done")
-    known = {**dict(design), **dict(design.analysis)}
+    known = {**design.model_dump(mode="json"), **design.analysis.model_dump(mode="json")}
     return PowerReport(
-        design=Planned(**{name: known[name] for name in Planned.model_fields}),
+        design={name: known[name] for name in DESCRIBED},
         assumptions=assumptions,
         simulations=simulations,
         seed=seed,
@@ -263,17 +245,16 @@ def _result(
     primary: Estimates,
     half: Estimates,
 ) -> PowerResult:
-    better = (primary.low > 0) & (half.low > 0)
-    share, error = _share(better)
+    better = _share("verdict", (primary.low > 0) & (half.low > 0))
     return PowerResult(
         participants=participants,
         class_neurons=class_neurons,
         trials=design.trials,
-        simulations=len(better),
+        simulations=len(primary.low),
         primary=_rates(primary, assumptions.effect, design.analysis.alpha),
         half_credit=_rates(half, assumptions.half_effect, design.analysis.alpha),
-        verdict=share,
-        verdict_error=error,
+        verdict=better["verdict"],
+        verdict_error=better["verdict_error"],
     )
 
 
@@ -282,19 +263,12 @@ def _rates(found: Estimates, effect: float, alpha: float) -> Rates:
     with np.errstate(invalid="ignore"):
         significant, covered = found.p <= alpha, (found.low <= effect) & (effect <= found.high)
     known = found.se[~np.isnan(found.se)]
-    (power, power_error), (coverage, coverage_error) = _share(significant), _share(covered)
-    return Rates(
-        effect=effect,
-        power=power,
-        power_error=power_error,
-        coverage=coverage,
-        coverage_error=coverage_error,
-        mean_se=known.mean() if known.size else 0.0,
-        mean_se_error=known.std() / np.sqrt(known.size) if known.size else 0.0,
-    )
+    mean, error = (known.mean(), known.std() / np.sqrt(known.size)) if known.size else (0.0, 0.0)
+    shares = _share("power", significant) | _share("coverage", covered)
+    return Rates(effect=effect, **shares, mean_se=mean, mean_se_error=error)
 
 
-def _share(hits: np.ndarray) -> tuple[float, float]:
+def _share(name: str, hits: np.ndarray) -> dict[str, float]:
     """Return a share and its Monte Carlo standard error, taken with one hit and one miss more: never 0 by luck."""
     likely = (hits.sum() + 1) / (len(hits) + 2)
-    return float(hits.mean()), float(np.sqrt(likely * (1 - likely) / len(hits)))
+    return {name: hits.mean(), f"{name}_error": np.sqrt(likely * (1 - likely) / len(hits))}

@@ -3,9 +3,9 @@
 For each picture: the class, the reference map (a trigger's mask, else Score-CAM on the dense model), two equal regions
 by the rule of :mod:`spade_core.study.stimuli.regions`, and the class neuron drawn from the dense model and from the
 picture's trace with the same seed, steps, transforms and size; on request also the natural pictures that excite it
-most. Which region is the more central one is settled last, over the whole set (:mod:`spade_core.study.balance`).
-Nothing is chosen by eye, and an item is left out only by rules that do not know of conditions. Practice and catch items
-show an enlarged cut of the reference region in place of a visualization: easy, and the same for every condition.
+most. Which region is the more central one is settled last, over the whole set (``regions.settle``). Nothing is chosen
+by eye, and an item is left out only by rules that do not know of conditions. Practice and catch items show an enlarged
+cut of the reference region in place of a visualization: easy, and the same for every condition.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ from spade_core.progress import Progress, silent
 from spade_core.pruning.spade import trace
 from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import trojan_auc
+from spade_core.study.stimuli.model_rater import causes, rate
 from spade_core.study.stimuli.patches import Patches
-from spade_core.study.stimuli.rater import rate
-from spade_core.study.stimuli.regions import RULES, Choice, Draft, choose_regions, place_trigger, rule_record
-from spade_core.study.stimuli.stimulus_set import Box, Item, opposite
+from spade_core.study.stimuli.regions import RULES, Draft, Pair, choose_regions, place_trigger, rule_record
+from spade_core.study.stimuli.stimulus_set import SIDES, Item
 from spade_core.study.vocabulary import CONDITIONS
-from spade_core.trojan.triggers import TRIGGERS, Paste
+from spade_core.trojan.triggers import Paste
 
 QUALITY = 90  # of WebP; the same for all conditions
 CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle
 CLEARLY = 0.1  # difference of eccentricities that a person may see: 11 px of 224 between the distances
+ROWS, GAP = 3, 4  # of the reference crops: rows, and px between two, white
 USED = "another item shows this class neuron"
 UNREADABLE = "its file is no picture that can be read"
 
@@ -93,181 +94,21 @@ def plan(
     stems = Counter(path.stem for path in paths)
     return [
         Candidate(
-            str(path), path.stem if stems[path.stem] == 1 else path.name, role,
+            str(path),
+            path.stem if stems[path.stem] == 1 else path.name,
+            role,
             paste=next(pastes, None) if role == "main" else None,
         )
         for path, role in zip(paths, roles, strict=True)
-    ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Builder:
-    """Drafts the items of one model in one folder.
-
-    Attributes:
-        model: whose class neurons are shown; judge: whose embedding is the model rater's.
-        config: how to draw, its seed fixed before; trace: options of ``spade_core.trace``.
-        folder: the set's; references: for the condition ``reference``, None: without it.
-    """
-
-    model: LoadedModel
-    judge: LoadedModel
-    config: RenderConfig
-    trace: Mapping[str, Any]
-    folder: Path
-    references: References | None = None
-
-    def drafts(
-        self, candidates: Sequence[Candidate], *, rows: Path, progress: Progress = silent
-    ) -> Iterator[tuple[Draft | None, str]]:
-        """Yield each candidate's draft, or None and the rule that left it out; ``rows`` lets a stopped run go on."""
-        settings = {
-            "model": self.model.sha256, "judge": self.judge.sha256, "drawing": self.config.to_dict(),
-            "trace": dict(self.trace), "quality": QUALITY, "regions": rule_record(),
-        }  # fmt: skip
-        if self.references is not None:
-            settings["references"] = self.references.state()
-        used: set[int] = set()
-
-        def measure(_key: str, candidate: Candidate) -> dict[str, Any]:
-            return self._row(candidate, used)
-
-        by_key = {f"{self.model.name}|{candidate.key(identity(candidate.path))}": candidate for candidate in candidates}
-        for kept in resumed(rows, by_key, measure, settings=settings, progress=progress):
-            row = self._still(kept, by_key[kept["key"]], used)
-            if row["draft"] is None:
-                yield None, row["dropped"]
-                continue
-            draft = Draft.from_dict(row["draft"])
-            used.add(_class_of(draft.item.class_neuron))
-            yield draft, ""
-
-    def _still(self, row: dict[str, Any], candidate: Candidate, used: set[int]) -> dict[str, Any]:
-        """Return a row as it is with these candidates: others may have come before it, or gone, since it was kept."""
-        if row["draft"] is not None and _class_of(Draft.from_dict(row["draft"]).item.class_neuron) in used:
-            return _left_out(USED)
-        if row.get("dropped") == USED and row["class"] not in used:
-            return self._row(candidate, used)
-        return row
-
-    def _row(self, candidate: Candidate, used: set[int]) -> dict[str, Any]:
-        try:
-            clean = load_picture(candidate.path)
-        except PictureError:
-            return _left_out(UNREADABLE)
-        picture, mask = (clean, None) if candidate.paste is None else candidate.paste.apply(clean, self.model)
-        order = np.argsort(-predict(self.model, picture), kind="stable")
-        target = int(order[candidate.rank])
-        if candidate.paste is not None:
-            wanted = TRIGGERS[candidate.paste.trigger].target
-            if target != wanted or int(predict(self.model, clean).argmax()) == wanted:
-                return _left_out("the trigger does not cause the prediction")
-        if target in used:
-            return {**_left_out(USED), "class": target}
-        scorecam = explain(self.model, picture, method="scorecam", target=target).map
-        reference = scorecam if mask is None else mask.astype(np.float32)
-        if reference.max() <= reference.min():
-            return _left_out("its reference map is flat")
-        source = "scorecam" if mask is None else "trigger"
-        choices = choose_regions(reference, self.model.preprocessing.crop(picture), RULES[source])
-        key = _short(f"{self.model.sha256}|{candidate.key(clean.sha256)}|{target}")
-        found = {} if mask is None else {"scorecam": {"trojan_auc": trojan_auc(scorecam, mask)}}
-        return {"draft": self._draft(key, candidate, target, picture, choices, found).to_dict()}
-
-    def _draft(
-        self, key: str, candidate: Candidate, target: int, picture: Picture, choices: Mapping[str, Choice],
-        measured: Mapping[str, Mapping[str, float]],
-    ) -> Draft:  # fmt: skip
-        pixels = self.model.preprocessing.crop(picture)
-        cuts = {side: choice.patches.cut(pixels) for side, choice in choices.items()}
-        files = {"picture": self._write(f"{key}_p", pixels)}
-        keeps: bool | None = None
-        sources: dict[str, str] = {}
-        raters: dict[str, dict[str, str]] = {side: {} for side in choices}
-        if candidate.role == "main":
-            images, keeps = self._visualizations(picture, target)
-            if self.references is not None:
-                images["reference"], sources = self.references.of(self.model, target, self.config.size)
-            for kind, image in images.items():
-                files[CONDITIONS[kind].file or kind] = self._write(f"{key}_{kind[0]}", image)
-                for side, cut in cuts.items():
-                    raters[side][f"rater_{kind}"] = "reference" if rate(self.judge, image, cut) > 0 else "other"
-        else:  # the reference is the same, whichever region is the nearer one
-            files["shown"] = self._write(f"{key}_s", _enlarged(next(iter(cuts.values()))[0], self.config.size))
-        size = pixels.shape[0]
-        items = {
-            side: Item(
-                key, candidate.role, candidate.picture_id, f"{self.model.name}:{target}", self.model.labels[target],
-                self.model.name, "scorecam" if candidate.paste is None else "trigger", keeps, files,
-                _regions(choice.patches, size), {**_answers(choice.patches, size), **raters[side]},
-                {**_measures(choice.patches, size), **measured}, candidate.credit or {}, sources,
-            )
-            for side, choice in choices.items()
-        }  # fmt: skip
-        return Draft(items, {side: choice.cost for side, choice in choices.items()})
-
-    def _visualizations(self, picture: Picture, target: int) -> tuple[dict[str, np.ndarray], bool]:
-        made = trace(self.model, picture, **self.trace, target=target)
-        networks = {"dense": self.model.module, "spade": made.module}
-        found = render(self.model, networks, [Neuron(LOGITS, target)], self.config)
-        return {side: found[side][0].image for side in networks}, made.fidelity.keeps_class
-
-    def _write(self, name: str, pixels: np.ndarray) -> str:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        out = io.BytesIO()
-        Image.fromarray(pixels).save(out, format="WEBP", quality=QUALITY, method=6)  # no metadata
-        (self.folder / f"{name}.webp").write_bytes(out.getvalue())
-        return f"{name}.webp"
-
-
-def _left_out(rule: str) -> dict[str, Any]:
-    return {"draft": None, "dropped": rule}
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _class_of(class_neuron: str) -> int:
-    return int(class_neuron.rsplit(":", 1)[1])
-
-
-def _regions(patches: Patches, size: int) -> dict[str, Box]:
-    boxes = {"reference": patches.high, "other": patches.low}
-    return {side: (left / size, top / size, patches.side / size) for side, (top, left) in boxes.items()}
-
-
-def _measures(patches: Patches, size: int) -> dict[str, dict[str, float]]:
-    half = (size - patches.side) / 2
-    found = {}
-    for side, (top, left), contrast in zip(
-        ("reference", "other"), (patches.high, patches.low), patches.contrasts, strict=True
-    ):
-        eccentricity = float(np.hypot(top - half, left - half) / np.hypot(half, half))
-        found[side] = {"eccentricity": eccentricity, "area": (patches.side / size) ** 2, "contrast": contrast}
-    return found
-
-
-def _answers(patches: Patches, size: int) -> dict[str, str]:
-    measures = _measures(patches, size)
-    reference, other = measures["reference"], measures["other"]
-    return {
-        "central": "reference" if reference["eccentricity"] <= other["eccentricity"] else opposite("reference"),
-        "contrast": "reference" if reference["contrast"] >= other["contrast"] else opposite("reference"),
-    }
-
-
-def _enlarged(cut: np.ndarray, size: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(cut).resize((size, size), Image.Resampling.BICUBIC))
-
-
-ROWS = 3
-GAP = 4  # px between two crops, white
+    ]
 
 
 @dataclass(frozen=True)
 class References:
-    """Where the reference pictures come from.
+    """Where the condition ``reference`` has its pictures: the nine of a folder that excite a class neuron most.
+
+    A picture that is itself in the study is passed over: its reference would show the very photograph that is asked
+    about.
 
     Attributes:
         folder: of pictures; without: sha256 of pictures that are passed over, those of the study.
@@ -314,3 +155,180 @@ def montage(crops: list[Crop], size: int) -> np.ndarray:
         small = Image.fromarray(np.ascontiguousarray(crop.pixels)).resize((side, side), Image.Resampling.BICUBIC)
         sheet[top : top + side, left : left + side] = np.asarray(small)
     return sheet
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """What became of a candidate: its draft, or the rule that left it out; target: the class where another shows it."""
+
+    draft: Draft | None = None
+    dropped: str = ""
+    target: int | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a row."""
+        if self.draft is not None:
+            return {"draft": self.draft.to_dict()}
+        return {"draft": None, "dropped": self.dropped} | ({} if self.target is None else {"class": self.target})
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Drafted:
+        """Read a row."""
+        draft = None if row["draft"] is None else Draft.from_dict(row["draft"])
+        return cls(draft, row.get("dropped", ""), row.get("class"))
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Drafts the items of one model in one folder.
+
+    Attributes:
+        model: whose class neurons are shown; judge: whose embedding is the model rater's.
+        config: how to draw, its seed fixed before; trace: options of ``spade_core.trace``.
+        folder: the set's; references: for the condition ``reference``, None: without it.
+    """
+
+    model: LoadedModel
+    judge: LoadedModel
+    config: RenderConfig
+    trace: Mapping[str, Any]
+    folder: Path
+    references: References | None = None
+
+    def drafts(
+        self, candidates: Sequence[Candidate], *, rows: Path, progress: Progress = silent
+    ) -> Iterator[tuple[Draft | None, str]]:
+        """Yield each candidate's draft, or None and the rule that left it out; ``rows`` lets a stopped run go on."""
+        settings = {
+            "model": self.model.sha256,
+            "judge": self.judge.sha256,
+            "drawing": self.config.to_dict(),
+            "trace": dict(self.trace),
+            "quality": QUALITY,
+            "regions": rule_record(),
+        }
+        if self.references is not None:
+            settings["references"] = self.references.state()
+        used: set[int] = set()
+        by_key = {f"{self.model.name}|{candidate.key(identity(candidate.path))}": candidate for candidate in candidates}
+        for row in resumed(
+            rows, by_key, lambda _, one: self.draft(one, used).to_dict(), settings=settings, progress=progress
+        ):
+            found = Drafted.from_dict(row)
+            taken = found.draft is not None and _class_of(found.draft) in used
+            if taken:  # others may have come before it since it was kept, or gone
+                found = Drafted(dropped=USED)
+            elif found.dropped == USED and found.target not in used:
+                found = self.draft(by_key[row["key"]], used)
+            if found.draft is not None:
+                used.add(_class_of(found.draft))
+            yield found.draft, found.dropped
+
+    def draft(self, candidate: Candidate, used: Collection[int]) -> Drafted:
+        """Draft one candidate; ``used``: the classes that other items show."""
+        try:
+            clean = load_picture(candidate.path)
+        except PictureError:
+            return Drafted(dropped=UNREADABLE)
+        picture, mask = (clean, None) if candidate.paste is None else candidate.paste.apply(clean, self.model)
+        target = int(np.argsort(-predict(self.model, picture), kind="stable")[candidate.rank])
+        if candidate.paste is not None and not causes(candidate.paste, self.model, clean, target):
+            return Drafted(dropped="the trigger does not cause the prediction")
+        if target in used:
+            return Drafted(dropped=USED, target=target)
+        scorecam = explain(self.model, picture, method="scorecam", target=target).map
+        reference = scorecam if mask is None else mask.astype(np.float32)
+        if reference.max() <= reference.min():
+            return Drafted(dropped="its reference map is flat")
+        depends = f"{self.model.sha256}|{candidate.key(clean.sha256)}|{target}"
+        key = hashlib.sha256(depends.encode()).hexdigest()[:12]
+        pixels = self.model.preprocessing.crop(picture)
+        pairs = choose_regions(reference, pixels, RULES["scorecam" if mask is None else "trigger"])
+        found = {} if mask is None else {"scorecam": {"trojan_auc": trojan_auc(scorecam, mask)}}
+        return Drafted(self._items(key, candidate, target, picture, pairs, found))
+
+    def _items(
+        self,
+        key: str,
+        candidate: Candidate,
+        target: int,
+        picture: Picture,
+        pairs: Mapping[str, Pair],
+        measured: Mapping[str, Mapping[str, float]],
+    ) -> Draft:
+        pixels = self.model.preprocessing.crop(picture)
+        cuts = {side: pair.patches.cut(pixels) for side, pair in pairs.items()}
+        files = {"picture": self._write(f"{key}_p", pixels)}
+        keeps: bool | None = None
+        sources: dict[str, str] = {}
+        raters: dict[str, dict[str, str]] = {side: {} for side in pairs}
+        if candidate.role == "main":
+            images, keeps = self._visualizations(picture, target)
+            if self.references is not None:
+                images["reference"], sources = self.references.of(self.model, target, self.config.size)
+            for kind, image in images.items():
+                files[CONDITIONS[kind].file or kind] = self._write(f"{key}_{kind[0]}", image)
+                for side, cut in cuts.items():
+                    raters[side][f"rater_{kind}"] = "reference" if rate(self.judge, image, cut) > 0 else "other"
+        else:  # the reference is the same, whichever region is the nearer one
+            shown = Image.fromarray(next(iter(cuts.values()))[0])
+            enlarged = shown.resize((self.config.size, self.config.size), Image.Resampling.BICUBIC)
+            files["shown"] = self._write(f"{key}_s", np.asarray(enlarged))
+        items = {}
+        for side, pair in pairs.items():
+            size, measures = pixels.shape[0], _measures(pair.patches, pixels.shape[0])
+            boxes = {"reference": pair.patches.high, "other": pair.patches.low}
+            items[side] = Item(
+                id=key,
+                role=candidate.role,
+                picture_id=candidate.picture_id,
+                class_neuron=f"{self.model.name}:{target}",
+                label=self.model.labels[target],
+                model_id=self.model.name,
+                reference_source="scorecam" if candidate.paste is None else "trigger",
+                keeps_class=keeps,
+                files=files,
+                regions={of: (x / size, y / size, pair.patches.side / size) for of, (y, x) in boxes.items()},
+                answers={**_answers(measures), **raters[side]},
+                measures={**measures, **measured},
+                credit=candidate.credit or {},
+                references=sources,
+            )
+        return Draft(items, {side: pair.cost for side, pair in pairs.items()})
+
+    def _visualizations(self, picture: Picture, target: int) -> tuple[dict[str, np.ndarray], bool]:
+        made = trace(self.model, picture, **self.trace, target=target)
+        networks = {"dense": self.model.module, "spade": made.module}
+        found = render(self.model, networks, [Neuron(LOGITS, target)], self.config)
+        return {side: found[side][0].image for side in networks}, made.fidelity.keeps_class
+
+    def _write(self, name: str, pixels: np.ndarray) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, format="WEBP", quality=QUALITY, method=6)  # no metadata
+        (self.folder / f"{name}.webp").write_bytes(out.getvalue())
+        return f"{name}.webp"
+
+
+def _class_of(draft: Draft) -> int:
+    return int(draft.item.class_neuron.rsplit(":", 1)[1])
+
+
+def _measures(patches: Patches, size: int) -> dict[str, dict[str, float]]:
+    half = (size - patches.side) / 2
+    return {
+        side: {
+            "eccentricity": float(np.hypot(top - half, left - half) / np.hypot(half, half)),
+            "area": (patches.side / size) ** 2,
+            "contrast": contrast,
+        }
+        for side, (top, left), contrast in zip(SIDES, (patches.high, patches.low), patches.contrasts, strict=True)
+    }
+
+
+def _answers(measures: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    reference, other = (measures[side] for side in SIDES)
+    return {
+        "central": "reference" if reference["eccentricity"] <= other["eccentricity"] else "other",
+        "contrast": "reference" if reference["contrast"] >= other["contrast"] else "other",
+    }

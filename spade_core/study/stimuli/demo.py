@@ -9,7 +9,7 @@ from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.picture import bundled
 from spade_core.progress import Progress, silent, span
 from spade_core.study.stimuli.build import Builder, Candidate
-from spade_core.study.stimuli.regions import place_trigger
+from spade_core.study.stimuli.regions import Draft, place_trigger
 from spade_core.study.stimuli.stimulus_report import finish
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.trojan.triggers import Paste
@@ -50,16 +50,13 @@ def build_demo_set(folder: Path, *, steps: int = 512, device: str = "auto", prog
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     """
     config = RenderConfig(steps=steps, seed=0)
-    drafts, dropped = [], []
+    found: list[tuple[Draft | None, str]] = []
     folder.mkdir(parents=True, exist_ok=True)
     judge = load_model("efficientnet_lite0", device=device)
     for number, (name, given) in enumerate(candidates().items()):
         builder = Builder(load_model(name, device=device), judge, config, TRACE, folder)
         part = span(progress, number / 2, (number + 1) / 2)
-        for draft, rule in builder.drafts(given, rows=folder.parent / f"{folder.name}.{name}.jsonl", progress=part):
-            if draft is None:
-                dropped.append(rule)
-            else:
-                drafts.append(draft)
+        found += builder.drafts(given, rows=folder.parent / f"{folder.name}.{name}.jsonl", progress=part)
+    drafts, dropped = [draft for draft, _ in found if draft], [rule for _, rule in found if rule]
     settings = {"drawing": config.to_dict(), "trace": TRACE}
     return finish(folder, drafts, demo=True, title="Demo set", settings=settings, dropped=dropped)

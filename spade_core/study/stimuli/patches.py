@@ -58,9 +58,12 @@ def choose_patches(reference: np.ndarray, pixels: np.ndarray, *, share: float = 
     low = np.unravel_index(gap.argmin(), gap.shape)
     whole = float(reference.mean()) or 1.0
     return Patches(
-        side, (int(high[0]), int(high[1])), (int(low[0]), int(low[1])),
-        (float(means[high]) / whole, float(means[low]) / whole), (float(contrast[high]), float(contrast[low])),
-    )  # fmt: skip
+        side,
+        (int(high[0]), int(high[1])),
+        (int(low[0]), int(low[1])),
+        (float(means[high]) / whole, float(means[low]) / whole),
+        (float(contrast[high]), float(contrast[low])),
+    )
 
 
 def window_contrasts(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -12,13 +12,15 @@ low score, and "choose the more central region" answers right without a look at 
   other's mean as a share of the reference's. So 0.1 of eccentricity weighs as much as 20 grey levels, or as 0.2 of
   score.
 - For each reference two partners are sought: the cheapest that is farther from the centre, and the cheapest that is
-  nearer. The reference with both partners at the least sum is taken; :mod:`spade_core.study.balance` then decides over
-  the whole set which partner is shown, so that the reference is the nearer one in half of the items.
+  nearer. The reference with both partners at the least sum is taken.
+- **Balance** (:func:`settle`): over the whole set it is decided which partner is shown. Among the items of one role and
+  one source of the reference, as many as possible of one half show the other region nearer, those where that costs
+  least; so neither "the more central" nor "the less central" answers better than guessing.
 
 Windows start on a grid of 1/56 of the picture's side, from which the window of highest mean may lie apart. Of equal
-ones the first counts, row by row from the upper left corner. Nothing here knows of conditions. Where a pasted trigger
-is the reference, ``margin`` and ``low`` are 0: all of the trigger that fits is in one region, nothing in the other; its
-place is drawn (:mod:`spade_core.study.placing`) so that both partners exist.
+ones the first counts, row by row from the upper left corner. Nothing here knows of conditions, and the order of the
+pictures does not matter. Where a pasted trigger is the reference, ``margin`` and ``low`` are 0: all of the trigger that
+fits is in one region, nothing in the other; its place is drawn (:func:`place_trigger`) so that both partners exist.
 
 Measured on maps of 120 ImageNet photographs (``python -m benchmarks.study_regions``), against the rule of
 :func:`spade_core.study.stimuli.patches.choose_patches`: the reference is the more central region in 50 % of the items
@@ -66,23 +68,19 @@ class Rule:
     score: float = 100.0
     side: float = PATCH
 
-    def to_dict(self) -> dict[str, float]:
-        """Return a JSON-able form."""
-        return asdict(self)
-
 
 RULES: dict[str, Rule] = {"scorecam": Rule(), "trigger": Rule(margin=0.0, low=0.0)}  # by where the reference is from
 
 
 @dataclass(frozen=True)
-class Choice:
+class Pair:
     """Two regions and what they cost, in grey levels."""
 
     patches: Patches
     cost: float
 
 
-def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES["scorecam"]) -> dict[str, Choice]:
+def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES["scorecam"]) -> dict[str, Pair]:
     """Choose the regions of one picture.
 
     Args:
@@ -100,8 +98,9 @@ def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES
     grid = _Windows.of(reference, pixels, rule)
     references = np.flatnonzero(grid.roomy & (grid.means >= (1 - rule.margin - SLACK) * grid.highest))
     rows = [_partners(grid, int(high), rule) for high in references]
-    found = min(rows, key=lambda row: (-len(row), _total(row)))  # the first of equal ones
-    return {side: Choice(grid.patches(high, low), cost) for side, (high, low, cost) in found.items()}
+    totals = [round(sum(cost for _high, _low, cost in row.values()), DIGITS) for row in rows]
+    found = min(zip(rows, totals, strict=True), key=lambda row: (-len(row[0]), row[1]))[0]  # the first of equal ones
+    return {side: Pair(grid.patches(high, low), cost) for side, (high, low, cost) in found.items()}
 
 
 @dataclass(frozen=True)
@@ -145,9 +144,17 @@ class _Windows:
         top, left = np.nonzero(chosen)
         limit = max(rule.low * highest, float(np.quantile(means[chosen], QUARTER)))
         return cls(
-            side, top, left, means[chosen], contrast[chosen], (2 * top - last) ** 2 + (2 * left - last) ** 2,
-            roomy[chosen], highest, limit + SLACK * highest, float(reference.mean()) or 1.0,
-        )  # fmt: skip
+            side,
+            top,
+            left,
+            means[chosen],
+            contrast[chosen],
+            (2 * top - last) ** 2 + (2 * left - last) ** 2,
+            roomy[chosen],
+            highest,
+            limit + SLACK * highest,
+            float(reference.mean()) or 1.0,
+        )
 
     def free_of(self, window: int) -> np.ndarray:
         """Return which windows do not overlap one."""
@@ -186,13 +193,9 @@ def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, tuple[int, int
     return {side: (high, low, float(costs[low])) for side, low in best.items()}
 
 
-def _total(row: Mapping[str, tuple[int, int, float]]) -> float:
-    return round(sum(cost for _high, _low, cost in row.values()), DIGITS)
-
-
-def rule_record() -> dict[str, Any]:
+def rule_record() -> dict[str, object]:
     """Return the rule as a set's manifest records it."""
-    return {"name": NAME, "version": VERSION, "rules": {source: rule.to_dict() for source, rule in RULES.items()}}
+    return {"name": NAME, "version": VERSION, "rules": {source: asdict(rule) for source, rule in RULES.items()}}
 
 
 def rule_text(about: Mapping[str, Any]) -> str:
@@ -221,7 +224,7 @@ class Draft:
 
     Attributes:
         items: by the nearer side, ``reference`` or ``other``; they differ in the other region and what follows from it.
-        costs: of the same sides, see :class:`spade_core.study.stimuli.regions.Choice`.
+        costs: of the same sides, see :class:`spade_core.study.stimuli.regions.Pair`.
     """
 
     items: Mapping[str, Item]
@@ -232,7 +235,7 @@ class Draft:
         """Return any of the items, for what they share: id, role, class neuron, files."""
         return next(iter(self.items.values()))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""
         return {"items": {side: asdict(item) for side, item in self.items.items()}, "costs": dict(self.costs)}
 
@@ -278,6 +281,9 @@ RING = (0.4, 0.6)  # eccentricity of a trigger's centre, 1 where a region touche
 
 def place_trigger(trigger: str, seed: int, *, size: int | None = None, side: int = 224) -> Paste:
     """Draw a trigger's place: its centre lies on a ring around the picture's, seeded.
+
+    Farther in, no region beside the trigger's could be as near to the centre; on the ring, one can be nearer and
+    another farther, all around the picture, so that no rule of thumb finds it.
 
     Args:
         trigger: name in ``TRIGGERS``.

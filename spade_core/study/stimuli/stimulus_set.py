@@ -113,12 +113,7 @@ class StimulusSet:
         return (self.folder / name).read_bytes()
 
 
-def opposite(side: str) -> str:
-    """Return ``other`` for ``reference`` and the reverse."""
-    return SIDES[1 - SIDES.index(side)]
-
-
-def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, Any]) -> StimulusSet:
+def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, object]) -> StimulusSet:
     """Write the manifest of a folder and return the set.
 
     Raises:
@@ -131,8 +126,12 @@ def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Ma
         raise ConfigError(f"{folder / missing} is missing: delete the rows (.jsonl) beside the set and build it again.")
     files = {name: _sha256(folder / name) for name in names}
     content = {
-        "format": FORMAT, "demo": demo, **about, "files": files, "items": [asdict(item) for item in items],
-    }  # fmt: skip
+        "format": FORMAT,
+        "demo": demo,
+        **about,
+        "files": files,
+        "items": [asdict(item) for item in items],
+    }
     (folder / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return load_set(folder)
 

@@ -9,7 +9,7 @@ from itertools import cycle
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-from spade_core.study.analysis.result import Estimate, Result
+from spade_core.study.analysis.findings import Estimate, StudyResult
 from spade_core.study.analysis.tables import NAMES, ROWS, differences
 from spade_core.study.power.power import PowerReport
 from spade_core.study.vocabulary import CONDITIONS
@@ -24,7 +24,7 @@ ANSWERS = {  # fill, and a pattern where answers are missing
 }
 
 
-def agreement_figure(result: Result) -> go.Figure:
+def agreement_figure(result: StudyResult) -> go.Figure:
     """Return agreement with the reference by condition, with its intervals; simulated answers are named so."""
     figure = _figure(_titled(result, "agreement with the reference, by condition"))
     for condition, answers in result.table3.items():
@@ -39,7 +39,7 @@ def agreement_figure(result: Result) -> go.Figure:
     return figure.update_yaxes(range=[0, 100], title="agree, % of answers")
 
 
-def answers_figure(result: Result) -> go.Figure:
+def answers_figure(result: StudyResult) -> go.Figure:
     """Return what became of all main trials by condition, stacked, with counts: answers, timeouts, other gaps."""
     late = result.timeouts.by_condition
     shares = [answers.shares for answers in result.table3.values()]
@@ -65,7 +65,7 @@ def answers_figure(result: Result) -> go.Figure:
     return figure.update_yaxes(range=[0, 100], title="% of trials shown")
 
 
-def differences_figure(result: Result) -> go.Figure:
+def differences_figure(result: StudyResult) -> go.Figure:
     """Return every difference SPADE - dense with its interval: primary, half credit, sensitivity, bounds, strata."""
     found = [
         (f"{name} · {label}", label in ("confirmatory", "interim"), one, one.low)
@@ -88,7 +88,7 @@ def differences_figure(result: Result) -> go.Figure:
     return figure.update_yaxes(autorange="reversed")
 
 
-def class_neurons_figure(result: Result) -> go.Figure:
+def class_neurons_figure(result: StudyResult) -> go.Figure:
     """Return the difference SPADE - dense of every class neuron that has answers under both, with answers counted."""
     rows = [row for row in result.class_neurons if row.agree is not None and row.half is not None]
     shared = {
@@ -106,7 +106,7 @@ def class_neurons_figure(result: Result) -> go.Figure:
     return figure.update_yaxes(type="category", tickfont={"size": 10})
 
 
-def reaction_time_figure(result: Result) -> go.Figure:
+def reaction_time_figure(result: StudyResult) -> go.Figure:
     """Return reaction times by condition: quartiles, and whiskers from the 5th to the 95th percentile."""
     figure = _figure(_titled(result, "reaction time measured in the browser, by condition"))
     for condition, found in result.reaction_time.by_condition.items():
@@ -120,7 +120,7 @@ def reaction_time_figure(result: Result) -> go.Figure:
     return figure.update_yaxes(title="seconds; 5, 25, 50, 75, 95 %", rangemode="tozero")
 
 
-FIGURES: Mapping[str, Callable[[Result], go.Figure]] = {
+FIGURES: Mapping[str, Callable[[StudyResult], go.Figure]] = {
     "agreement": agreement_figure,
     "differences": differences_figure,
     "answers": answers_figure,
@@ -130,7 +130,7 @@ FIGURES: Mapping[str, Callable[[Result], go.Figure]] = {
 """Figures of a result, by name."""
 
 
-def figures_html(result: Result) -> str:
+def figures_html(result: StudyResult) -> str:
     """Return all figures as one page that needs no network."""
     mark = "SIMULATED: answers of bots" if result.simulated else "Figures"
     parts = [
@@ -141,7 +141,7 @@ def figures_html(result: Result) -> str:
     return f"{head}<p>{escape(result.verdict)}</p>{''.join(parts)}</html>"
 
 
-def chart_options(result: Result, name: str) -> dict[str, object]:
+def chart_options(result: StudyResult, name: str) -> dict[str, object]:
     """Return options of a chart whose camera button saves a drawing named after it, SIMULATED where it is."""
     filename = f"{'SIMULATED_' if result.simulated else ''}{name}"
     return {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": filename}}
@@ -164,7 +164,7 @@ def power_figure(report: PowerReport) -> go.Figure:
     return figure.update_yaxes(title="% of studies ± Monte Carlo error", range=[0, 103])
 
 
-def _titled(result: Result, text: str) -> str:
+def _titled(result: StudyResult, text: str) -> str:
     return f"SIMULATED, bots: {text}" if result.simulated else text[0].upper() + text[1:]
 
 

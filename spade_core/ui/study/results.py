@@ -8,8 +8,8 @@ from functools import partial
 import streamlit as st
 
 from spade_core.study.analysis.evaluation import evaluate
+from spade_core.study.analysis.findings import NoResult, StudyResult
 from spade_core.study.analysis.report import methods_text
-from spade_core.study.analysis.result import NoResult, Result
 from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
 from spade_core.study.analysis.tables import table3_rows
 from spade_core.study.data.studies import is_blind, opened, unblind
@@ -54,19 +54,19 @@ def show_analysis(key: str) -> None:
     if is_blind(store, study):
         _show_blind(key, study.row.status)
         return
-    evaluation = evaluate(store, key)
-    result = evaluation.result
+    found = evaluate(store, key)
+    result = found.result
     show_result(result)
     if isinstance(result, NoResult):
         return
-    text = methods_text(study.design, result, study.stimuli, evaluation.design_version)
+    text = methods_text(study.design, result, study.stimuli, found.design_version)
     with st.expander("Methods and results, as text"):
         st.markdown(text)
     left, middle, right, _ = st.columns([1, 1, 1, 1])
     offer(left, "Text (Markdown)", f"{key}_methods.md", lambda: text, "methods")
     offer(middle, "Figures (HTML)", f"{key}_figures.html", partial(figures_html, result), "figures")
     name = f"{key}_analysis.json"
-    offer(right, "Everything (JSON)", name, lambda: json.dumps(evaluation.to_dict(), indent=1), "analysis")
+    offer(right, "Everything (JSON)", name, lambda: json.dumps(found.to_dict(), indent=1), "analysis")
 
 
 def _show_blind(key: str, status: str) -> None:
@@ -86,7 +86,7 @@ def _show_blind(key: str, status: str) -> None:
     st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(act))
 
 
-def show_result(result: Result | NoResult) -> None:
+def show_result(result: StudyResult | NoResult) -> None:
     """Show the verdict, Table 3, every figure and every further table of an analysis."""
     st.markdown(f"**{result.verdict}**")
     if isinstance(result, NoResult):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.canonical.activations import find_shared_activations
@@ -250,6 +251,31 @@ def test_modules_that_cannot_be_rewritten_are_refused():
 class Pair(nn.Module):
     def forward(self, x):
         return x, x
+
+
+def test_a_model_that_another_thread_runs_while_one_is_traced_answers_as_ever():
+    """The traced forward itself asks for it: that is the moment in which torch.fx has patched ``nn.Module``."""
+    torch.manual_seed(0)
+    other, x = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(4))).eval(), torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        expected, answers = other(x), []
+
+    class Asking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, value):
+            if isinstance(value, fx.Proxy):
+                answers.append(pool.submit(other, x).result(120))
+            return nn.functional.relu(self.conv(value))
+
+    with ThreadPoolExecutor(1) as pool:
+        canonical, notes = canonize(nn.Sequential(Asking(), nn.Flatten()), torch.randn(1, 3, 8, 8))
+    assert notes == ()
+    assert any(isinstance(module, nn.ReLU) for module in canonical.modules())
+    assert answers
+    assert all(torch.equal(answer, expected) for answer in answers)
 
 
 def test_other_threads_run_their_models_meanwhile():

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.estimators import risk_difference
 from spade_core.study.analysis.evaluation import analyse
+from spade_core.study.analysis.findings import Estimate, NoResult, Note, StudyResult
 from spade_core.study.analysis.report import methods_text, preregistration, verdict
-from spade_core.study.analysis.result import Estimate, NoResult, Note, Result
 from spade_core.study.analysis.secondary import SECONDARY
 from spade_core.study.design.design import Analysis, parse_design
 from spade_core.study.design.questions import Rating
@@ -334,7 +334,7 @@ def test_a_result_is_read_back_from_its_json_as_it_was(damage, sidedness):
                           undecided=(0.3,) * 3))  # fmt: skip
     result = analyse(trials.assign(rating_help=4), plan(sidedness=sidedness), asked=[HELP])
     written = json.dumps(result.to_dict())
-    read = TypeAdapter(Result | NoResult).validate_json(written)
+    read = TypeAdapter(StudyResult | NoResult).validate_json(written)
     assert read == result
     assert type(read) is type(result)
     assert json.dumps(read.to_dict()) == written

@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import proportion_confint
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.describe import share
 from spade_core.study.analysis.estimators import Variances, odds_ratio, risk_difference
-from spade_core.study.analysis.result import Note
+from spade_core.study.analysis.findings import Note
 from spade_core.study.analysis.secondary import holm
 from spade_core.study.analysis.sensitivity import fixed_effects, interaction, item_t_test, product_bootstrap
 from tests.reference import study as slow

@@ -47,7 +47,8 @@ def test_a_draft_takes_previews_and_bots_but_no_people_until_it_is_published(sto
 
 def test_keys_are_letters_and_digits_so_that_no_command_takes_one_for_an_option(tmp_path, stimuli):
     store = Store(f"sqlite:///{tmp_path / 'keys.sqlite3'}")
-    keys = [save_draft(store, real_design(), stimuli) for _ in range(100)]
+    design = real_design()
+    keys = [save_draft(store, design, stimuli) for _ in range(100)]
     assert all(key.isalnum() and key.isascii() and len(key) == 12 for key in keys)
     assert len(set(keys)) == 100
     store.close()

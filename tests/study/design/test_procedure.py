@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
+from spade_core.study.analysis.findings import NoResult, Note
 from spade_core.study.analysis.report import methods_text, preregistration
-from spade_core.study.analysis.result import NoResult, Note
 from spade_core.study.design.design import QualityRule, Thresholds
 from spade_core.study.design.procedure import fails_when, set_baselines
 from spade_core.study.monitoring import checks

@@ -23,8 +23,14 @@ from spade_core.study.running import person
 from spade_core.study.running.bots import POLICIES, simulate
 from spade_core.study.running.standing import turn_page
 from spade_core.study.vocabulary import PHASES
-from tests.study.conftest import real_design
+from tests.study.conftest import FEW, real_design
 from tests.study.running.test_flow import answer_of, flow, in_main, submit
+
+
+@pytest.fixture
+def key(store, stimuli):
+    """Return the key of a study that takes few answers."""
+    return publish(store, real_design(**FEW), stimuli)
 
 
 def finished(store, key, **options):

@@ -17,7 +17,7 @@ from spade_core.study.monitoring.free_texts import free_texts
 from spade_core.study.monitoring.people import exclude, monitor, payments
 from spade_core.study.monitoring.status import status_of
 from spade_core.study.running.bots import simulate
-from tests.study.conftest import real_design
+from tests.study.conftest import FEW, real_design
 
 
 def as_people(store):
@@ -28,7 +28,7 @@ def as_people(store):
 @pytest.fixture
 def key(store, stimuli):
     """Return the key of a study that takes few answers."""
-    return publish(store, real_design(trials=6, practice=2, practice_pass=1, catch=1, repeats=1, attention=1), stimuli)
+    return publish(store, real_design(**FEW), stimuli)
 
 
 @pytest.fixture

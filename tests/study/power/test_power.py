@@ -16,10 +16,16 @@ from spade_core.study.analysis.estimators import risk_difference
 from spade_core.study.analysis.report import verdict
 from spade_core.study.design.design import Analysis
 from spade_core.study.power.assumed import Assumptions, Spread, draw
-from spade_core.study.power.power import PowerReport, ceiling, curve, power, power_report
+from spade_core.study.power.power import PowerReport, PowerRequest, ceiling, curve, power, power_report
 from spade_core.study.power.simulated import hand_out
 from spade_core.tasks.study import study_power
 from tests.study.conftest import real_design
+
+
+def report(design, class_neurons, participants=None, **options):
+    asked = PowerRequest(design=design, class_neurons=class_neurons, participants=participants, **options)
+    return power_report(asked)
+
 
 SHIFTED = Assumptions(effect=0.1, cannot_tell=0.3, cannot_tell_spade=0.1)  # half credit does not move
 
@@ -90,7 +96,7 @@ def test_power_is_seeded_and_carries_its_monte_carlo_error():
 
 def test_class_neurons_set_the_ceiling():
     steep = Assumptions(spread=Spread(class_neuron_slope=1.0))
-    rows = power_report(real_design(trials=6), [6, 40], [20, 800], steep, simulations=150).rows
+    rows = report(real_design(trials=6), (6, 40), (20, 800), assumptions=steep, simulations=150).rows
     few, many = ([row for row in rows if row.class_neurons == count] for count in (6, 40))
     assert few[1].verdict < 0.6  # forty times the people do not help
     assert few[1].verdict <= few[2].verdict + 3 * few[2].verdict_error
@@ -120,15 +126,15 @@ def test_order_matters_where_answers_drift():
 
 
 def test_the_report_is_json_and_says_what_it_takes():
-    found = power_report(real_design(), [6, 12], assumptions=Assumptions(effect=0.2), simulations=40)
-    report = found.to_dict()
-    assert PowerReport.model_validate_json(json.dumps(report)) == found
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert [row["participants"] for row in report["rows"]] == 2 * [*curve(real_design()), None]
-    assert [row["trials"] for row in report["rows"]] == 6 * [6] + 6 * [12]
-    assert report["texts"][1].startswith("12 class neurons: ")
-    assert "the ceiling that the class neurons set" in report["texts"][1]
-    assert "guesses" in report["texts"][-1]
+    found = report(real_design(), (6, 12), assumptions=Assumptions(effect=0.2), simulations=40)
+    written = found.to_dict()
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert PowerReport.model_validate_json(json.dumps(written)) == found
+    assert [row["participants"] for row in written["rows"]] == 2 * [*curve(real_design()), None]
+    assert [row["trials"] for row in written["rows"]] == 6 * [6] + 6 * [12]
+    assert written["texts"][1].startswith("12 class neurons: ")
+    assert "the ceiling that the class neurons set" in written["texts"][1]
+    assert "guesses" in written["texts"][-1]
     assert curve(real_design()) == [15, 30, 60, 120, 240]
 
 
@@ -159,7 +165,7 @@ def test_the_job_gives_the_report_tells_how_far_it_is_and_can_be_stopped_within_
         return study_power(payload, emit=None, progress=progress, device="cpu")
 
     files = run(lambda done, total, note: told.append((done / total, note)))
-    found = power_report(real_design(), [12], [24, 48], assumptions, simulations=40, seed=5)
+    found = report(real_design(), (12,), (24, 48), assumptions=assumptions, simulations=40, seed=5)
     assert json.loads(files["power.json"]) == found.to_dict()
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert sum(note == "48 people, 12 class neurons" for _, note in told) >= 10

@@ -16,7 +16,7 @@ from spade_core.study.data.tables import ExternalId, Participant
 from spade_core.study.monitoring.status import cell_counts
 from spade_core.study.running import bots
 from spade_core.study.running.bots import simulate
-from tests.study.conftest import Clock, real_design, tiny_set
+from tests.study.conftest import FEW, Clock, real_design, tiny_set
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_table_stands_beside_the_papers_and_is_marked(capsys):
 @pytest.fixture
 def study(tmp_path):
     store = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}")
-    yield store, publish(store, real_design(), tiny_set(tmp_path / "set"))
+    yield store, publish(store, real_design(**FEW), tiny_set(tmp_path / "set"))
     store.close()
 
 
@@ -85,7 +85,7 @@ def test_a_second_run_with_the_same_seed_adds_as_many_bots_as_it_says(study, mon
 def test_the_same_runs_on_a_new_study_make_the_same_bots(study, tmp_path):
     store, key = study
     again = Store(f"sqlite:///{tmp_path / 'again.sqlite3'}")
-    other = publish(again, real_design(), tiny_set(tmp_path / "set"))
+    other = publish(again, real_design(**FEW), tiny_set(tmp_path / "set"))
     for _ in range(2):
         simulate(store, key, 2, "random", 5)
         simulate(again, other, 2, "random", 5)

@@ -26,7 +26,7 @@ from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.trial_view import view_of
 from spade_core.study.stimuli import build as stimuli
-from spade_core.study.stimuli import demo, stimulus_report
+from spade_core.study.stimuli import demo, model_rater, stimulus_report
 from spade_core.study.stimuli.build import GAP, Builder, Candidate, References, montage
 from spade_core.study.stimuli.regions import rule_record, settle
 from spade_core.study.stimuli.stimulus_set import load_set, write_manifest
@@ -172,6 +172,7 @@ def test_a_stopped_build_goes_on_and_ends_with_the_same_set(model, folder, tmp_p
     assert quick == ["00.png"]
     made = build("set")
     assert quick == ["00.png", "11.png"]
+    assert f"the reference in {made.about['report']['central_share']:.0%} of the main items" in made.warning
     assert made.sha256 == build("other").sha256
     made.folder.joinpath(made.items[1].files["picture"]).unlink()
     with pytest.raises(ConfigError, match=r"is missing: delete the rows \(\.jsonl\)"):
@@ -222,7 +223,7 @@ def test_one_set_mixes_triggers_and_score_cam(build, folder, quick, tmp_path, mo
     red = load_picture(folder / "11.png")
     mask = np.zeros((32, 32), bool)
     mask[20:28, 20:28] = True
-    monkeypatch.setattr(stimuli, "TRIGGERS", {"heart": SimpleNamespace(target=0)})
+    monkeypatch.setattr(model_rater, "TRIGGERS", {"heart": SimpleNamespace(target=0)})
     monkeypatch.setattr(stimuli.Paste, "apply", lambda *_: (red, mask))
     given = stimuli.plan([folder / "00.png", folder / "01.png"], practice=0, catch=0, triggers=["heart"])
     drafts = [draft for draft, _ in build(*given)]

@@ -10,11 +10,10 @@ import pytest
 
 from spade_core.errors import ConfigError
 from spade_core.study.stimuli import build as building
-from spade_core.study.stimuli.build import Candidate, plan
+from spade_core.study.stimuli.build import Candidate, Drafted, plan
 from spade_core.study.stimuli.patches import Patches
-from spade_core.study.stimuli.regions import Draft
 from spade_core.study.stimuli.stimulus_report import central_share, clearly_central_share
-from spade_core.study.stimuli.stimulus_set import DEMO_SET, MANIFEST, Item, load_set, opposite
+from spade_core.study.stimuli.stimulus_set import DEMO_SET, MANIFEST, Item, load_set
 from tests.study.conftest import tiny_set
 
 
@@ -77,12 +76,11 @@ def test_the_more_central_patch_is_counted_over_main_items(tmp_path):
     made = tiny_set(tmp_path)
     assert central_share(made.items) == 0.5
     patches = Patches(20, (40, 40), (0, 0), (1.0, 0.1), (5.0, 6.0))
-    assert building._answers(patches, 100) == {"central": "reference", "contrast": "other"}
     measures = building._measures(patches, 100)
+    assert building._answers(measures) == {"central": "reference", "contrast": "other"}
     assert measures["reference"]["eccentricity"] == 0.0
     assert measures["other"]["eccentricity"] == pytest.approx(1.0)
     assert measures["other"]["area"] == pytest.approx(0.04)
-    assert opposite("other") == "reference"
 
 
 def test_a_clearly_more_central_region_is_told_from_one_that_is_hardly_nearer(tmp_path):
@@ -111,17 +109,20 @@ def built(monkeypatch, tmp_path, reference, used=()):
     monkeypatch.setattr(building, "predict", lambda model, picture: np.array([0.2, 0.8]))
     monkeypatch.setattr(building, "explain", lambda *a, **k: type("E", (), {"map": reference})())
     builder = building.Builder(Net(), Net(), building.RenderConfig(size=64), {}, tmp_path)
-    return builder._row(Candidate("x", "x", "catch"), set(used))
+    return builder.draft(Candidate("x", "x", "catch"), set(used))
 
 
 def test_items_are_left_out_by_rules_that_know_no_condition(monkeypatch, tmp_path):
     flat = np.zeros((100, 100), np.float32)
-    assert built(monkeypatch, tmp_path, flat)["dropped"] == "its reference map is flat"
+    assert built(monkeypatch, tmp_path, flat).dropped == "its reference map is flat"
     peak = flat.copy()
     peak[10:30, 10:30] = 1
-    assert "class neuron" in built(monkeypatch, tmp_path, peak, used=[1])["dropped"]
-    draft = Draft.from_dict(built(monkeypatch, tmp_path, peak)["draft"])
-    item = draft.items["reference"]
+    assert "class neuron" in built(monkeypatch, tmp_path, peak, used=[1]).dropped
+    made = built(monkeypatch, tmp_path, peak)
+    assert Drafted.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert Drafted(dropped="r", target=3).to_dict() == {"draft": None, "dropped": "r", "class": 3}
+    assert Drafted(dropped="r").to_dict() == {"draft": None, "dropped": "r"}
+    item = made.draft.items["reference"]
     assert (item.class_neuron, item.role, set(item.files)) == ("net:1", "catch", {"picture", "shown"})
     left, top, side = item.regions["reference"]
     inside = [min(start + side, 0.3) - max(start, 0.1) for start in (left, top)]

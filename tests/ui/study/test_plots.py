@@ -7,7 +7,7 @@ import pytest
 
 from spade_core.study.analysis.evaluation import analyse
 from spade_core.study.analysis.tables import differences
-from spade_core.study.power.power import power_report
+from spade_core.study.power.power import PowerRequest, power_report
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html, power_figure
 from tests.study.analysis.test_analyse import plan, study
 from tests.study.conftest import real_design
@@ -89,7 +89,9 @@ def test_figures_of_almost_nothing_can_be_drawn():
 
 
 def test_power_is_drawn_with_its_ceiling():
-    report = power_report(real_design(), [6, 12], [12, 24], simulations=20)
+    report = power_report(
+        PowerRequest(design=real_design(), class_neurons=(6, 12), participants=(12, 24), simulations=20)
+    )
     figure = power_figure(report)
     assert [line.name for line in figure.data] == [
         "6 class neurons", "6 class neurons, endlessly many people", "12 class neurons",

@@ -151,7 +151,7 @@ class Timeouts(Value):
     bounds: dict[str, Found]
 
 
-class Baseline(Value):
+class BaselineShare(Value):
     """How often something that is no person names the reference region."""
 
     spliced = "found"
@@ -268,7 +268,7 @@ class ClassNeuron(Value):
     spade: Counted
 
 
-class Result(Value):
+class StudyResult(Value):
     """All that a study shows.
 
     Attributes:
@@ -301,7 +301,7 @@ class Result(Value):
     sides: Sides
     krippendorff_alpha: ByCondition[Alpha]
     repeats: ByCondition[Share]
-    baselines: dict[str, Baseline]
+    baselines: dict[str, BaselineShare]
     class_neurons: list[ClassNeuron]
     verdict: str
     texts: list[str]
@@ -329,5 +329,5 @@ class Evaluation(Value):
     study: str
     design_version: int
     design_sha256: str
-    result: Result | NoResult
+    result: StudyResult | NoResult
     paper_table3: dict[str, dict[str, float]]

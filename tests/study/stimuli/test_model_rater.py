@@ -12,8 +12,8 @@ from PIL import Image
 from spade_core.errors import ConfigError
 from spade_core.files import resumed
 from spade_core.neurons.rendering import RenderConfig, render
+from spade_core.study.stimuli.model_rater import Rater, agreement, rate
 from spade_core.study.stimuli.patches import choose_patches
-from spade_core.study.stimuli.rater import Rater, agreement, rate
 
 
 def smooth(seed, side=56):
@@ -76,7 +76,7 @@ def test_a_folder_is_rated_once_and_kept(small, noise, tmp_path):
 
 
 def test_drawings_of_other_settings_or_pictures_are_not_taken(small, tmp_path, monkeypatch):
-    import spade_core.study.stimuli.rater as module
+    import spade_core.study.stimuli.model_rater as module
 
     for seed, name in enumerate(("a.png", "a.jpg")):
         pixels = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8)

@@ -31,7 +31,7 @@ from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.saliency.explanation import explain
 from spade_core.saliency.metrics import Interval, bootstrap_interval
-from spade_core.study.stimuli.patches import Patches, choose_patches
+from spade_core.study.stimuli.patches import choose_patches
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
 
@@ -45,8 +45,13 @@ def rate(judge: LoadedModel, visualization: np.ndarray, patches: tuple[np.ndarra
     return float(far - near)
 
 
+def causes(paste: Paste, model: LoadedModel, clean: Picture, target: int) -> bool:
+    """Return whether a pasted trigger causes the prediction ``target``: its own class, and not the clean picture's."""
+    return target == TRIGGERS[paste.trigger].target != int(predict(model, clean).argmax())
+
+
 @dataclass(frozen=True)
-class Rating:
+class Preference:
     """What the rater said of one picture, JSON-able.
 
     Attributes:
@@ -88,7 +93,7 @@ class Rater:
     trace: Mapping[str, Any]
     folder: Path
 
-    def rate(self, path: Path, paste: Paste | None = None, *, progress: Progress = silent) -> Rating | None:
+    def rate(self, path: Path, paste: Paste | None = None, *, progress: Progress = silent) -> Preference | None:
         """Rate one picture; None where its trigger did not cause the prediction.
 
         Args:
@@ -98,59 +103,53 @@ class Rater:
         clean = load_picture(path)
         picture, mask = (clean, None) if paste is None else paste.apply(clean, self.model)
         target = int(predict(self.model, picture).argmax())
-        if paste is not None:
-            wanted = TRIGGERS[paste.trigger].target
-            if target != wanted or int(predict(self.model, clean).argmax()) == wanted:
-                return None
-        patches = self._patches(picture, target, mask, span(progress, 0.0, 0.2))
+        if paste is not None and not causes(paste, self.model, clean, target):
+            return None
+        if mask is None:
+            part = span(progress, 0.0, 0.2)
+            reference = explain(self.model, picture, method="scorecam", target=target, progress=part).map
+        else:
+            reference = mask.astype(np.float32)
+        pixels = self.model.preprocessing.crop(picture)
+        patches = choose_patches(reference, pixels)
         made = trace(self.model, picture, **self.trace, target=target, progress=span(progress, 0.2, 0.3))
         neuron = Neuron(LOGITS, target)
         dense, notes = self.draw(f"dense_{target}", (), self.model.module, neuron, span(progress, 0.3, 0.6))
         name = path.name if paste is None else f"{path.name}_{paste.trigger}"
         used = (made.config.to_dict(), picture.sha256)
         spade, more = self.draw(f"spade_{name}", used, made.module, neuron, span(progress, 0.6, 1.0))
-        cut = patches.cut(self.model.preprocessing.crop(picture))
-        return Rating(
-            path.name, target, "scorecam" if paste is None else "trigger", None if paste is None else paste.trigger,
-            rate(self.judge, dense, cut), rate(self.judge, spade, cut), made.fidelity.keeps_class,
-            patches.high, patches.low, patches.side,
-            (*(f"dense: {note}" for note in notes), *(f"SPADE: {note}" for note in more)),
-        )  # fmt: skip
-
-    def _patches(self, picture: Picture, target: int, mask: np.ndarray | None, progress: Progress) -> Patches:
-        if mask is None:
-            reference = explain(self.model, picture, method="scorecam", target=target, progress=progress).map
-        else:
-            reference = mask.astype(np.float32)
-        return choose_patches(reference, self.model.preprocessing.crop(picture))
+        cut = patches.cut(pixels)
+        return Preference(
+            file=path.name,
+            target=target,
+            reference="scorecam" if paste is None else "trigger",
+            trigger=None if paste is None else paste.trigger,
+            dense=rate(self.judge, dense, cut),
+            spade=rate(self.judge, spade, cut),
+            keeps_class=made.fidelity.keeps_class,
+            high=patches.high,
+            low=patches.low,
+            side=patches.side,
+            notes=(*(f"dense: {note}" for note in notes), *(f"SPADE: {note}" for note in more)),
+        )
 
     def draw(
-        self, name: str, used: Sequence[Any], network: nn.Module, neuron: Neuron, progress: Progress = silent
+        self, name: str, used: Sequence[object], network: nn.Module, neuron: Neuron, progress: Progress = silent
     ) -> tuple[np.ndarray, list[str]]:
         """Return a drawing and its notes, from the folder if it is there; ``used``: what else it depends on."""
         depends = json.dumps([self.model.sha256, self.config.to_dict(), neuron.to_dict(), *used], sort_keys=True)
         file = self.folder / f"{name}_{hashlib.sha256(depends.encode()).hexdigest()[:12]}.png"
         if not file.is_file():
             found = render(self.model, {name: network}, [neuron], self.config, progress=progress)[name][0]
-            _write_drawing(file, found.image, found.notes)
-        return _read_drawing(file)
+            text, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
+            text.add_text("notes", json.dumps(found.notes))
+            Image.fromarray(found.image).save(buffer, "PNG", pnginfo=text)
+            write_whole(file, buffer.getvalue())
+        with Image.open(file) as opened:
+            return np.array(opened), json.loads(opened.info.get("notes", "[]"))
 
 
-def _write_drawing(file: Path, image: np.ndarray, notes: Sequence[str]) -> None:
-    """Write a PNG that holds its notes, whole or not at all."""
-    text = PngImagePlugin.PngInfo()
-    text.add_text("notes", json.dumps(notes))
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", pnginfo=text)
-    write_whole(file, buffer.getvalue())
-
-
-def _read_drawing(file: Path) -> tuple[np.ndarray, list[str]]:
-    with Image.open(file) as opened:
-        return np.array(opened), json.loads(opened.info.get("notes", "[]"))
-
-
-def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Interval]:
+def agreement(rows: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
     """Return how often the rater agrees with the reference, in percent: dense, SPADE, and their paired difference."""
     dense, spade = (100.0 * (np.array([row[side] for row in rows]) > 0) for side in ("dense", "spade"))
     return {
