@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -69,7 +70,7 @@ def _render() -> None:
 
 def _render_new(*, expanded: bool) -> None:
     with st.expander("New study", expanded=expanded, icon=":material/add:"):
-        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_publish), args=(True,))
+        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_make), args=("demo",))
         st.caption("From the shipped set, at once. It tries the software and measures nothing.")
         st.divider()
         template = TEMPLATE.read_text(encoding="utf-8")
@@ -77,25 +78,19 @@ def _render_new(*, expanded: bool) -> None:
         st.text_input("Folder of the stimulus set, made by “study build --images”", key="set_folder")
         check, draft, make, _ = st.columns([1, 1, 1, 2])
         check.button("Check", key="check", width="stretch", on_click=guarded(_check))
-        draft.button("Save as draft", key="draft", width="stretch", on_click=guarded(_save_draft))
-        make.button("Publish", key="publish", width="stretch", on_click=guarded(_publish))
+        draft.button("Save as draft", key="draft", width="stretch", on_click=guarded(_make), args=("draft",))
+        make.button("Publish", key="publish", width="stretch", on_click=guarded(_make), args=("open",))
 
 
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
-def _publish(demo: bool = False) -> None:
+def _make(what: Literal["demo", "draft", "open"]) -> None:
+    demo, add = what == "demo", save_draft if what == "draft" else publish
     design = demo_design() if demo else parse_design(st.session_state["design_text"])
     stimuli = stimulus_set.load_set(stimulus_set.DEMO_SET) if demo else _stimuli()
-    st.session_state[CHOSEN] = publish(study_store(), design, stimuli)
+    st.session_state[CHOSEN] = add(study_store(), design, stimuli)
     _warn(design, stimuli)
-    notify(f"“{design.name}” is open: its links are under Links.")
-
-
-def _save_draft() -> None:
-    design = parse_design(st.session_state["design_text"])
-    stimuli = _stimuli()
-    st.session_state[CHOSEN] = save_draft(study_store(), design, stimuli)
-    _warn(design, stimuli)
-    notify(f"“{design.name}” is saved as a draft: preview it under Links, edit it under Design.")
+    draft, made = "saved as a draft: preview it under Links, edit it under Design", "open: its links are under Links"
+    notify(f"“{design.name}” is {draft if what == 'draft' else made}.")
 
 
 def _warn(design: Design, stimuli: StimulusSet) -> None:
@@ -124,10 +119,7 @@ def _pick(studies: list[Study]) -> Study:
     by_key = {row.key: row for row in studies}
     rows = [
         {
-            "name": row.name,
-            "key": row.key,
-            "status": row.status,
-            "demo": row.demo,
+            **{name: getattr(row, name) for name in ("name", "key", "status", "demo")},
             "created": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
             "unblinded": row.unblinded is not None,
         }

@@ -60,16 +60,9 @@ def run_texts(options: argparse.Namespace, store: Store) -> int:
     review(store, options.key, options.share, "shared", by=WHO)
     review(store, options.key, options.withhold, "withheld", by=WHO)
     texts = free_texts(store, options.key)
+    same = ("decision", "by", "at", "simulated")  # what is told under the name that it has
     found = [
-        {
-            "id": text.id,
-            "question": text.name,
-            "decision": text.decision,
-            "by": text.by,
-            "at": text.at,
-            "simulated": text.simulated,
-            "text": text.words,
-        }
+        {"id": text.id, "question": text.name, **{name: getattr(text, name) for name in same}, "text": text.words}
         for text in texts
     ]
     rows = [(text.id, text.name, text.decision or "not read yet", " ".join(text.words.split())) for text in texts]

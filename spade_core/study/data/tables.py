@@ -89,6 +89,11 @@ class Participant(Base):
     device: Mapped[Details | None] = mapped_column(JSON)
     __table_args__ = (Index("participants_cells", "study_id", "is_bot", "is_preview", "cell"),)
 
+    @property
+    def total_s(self) -> float | None:
+        """Return the seconds from entry to the end, None before it."""
+        return None if self.finished is None else self.finished - self.started
+
 
 class ExternalId(Base):
     """Who a participant is to the outside, apart from the answers."""

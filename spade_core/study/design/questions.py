@@ -22,9 +22,13 @@ _LINES = "\n\t"
 Replies: TypeAlias = dict[str, int | str]
 
 
-class _Asked(BaseModel):
+class Part(BaseModel):
+    """A part of a design."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+class _Asked(Part):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,29}$", description="small letters, digits and _; names the column")
     text: str = Field(min_length=1, max_length=300)
     required: bool = False
@@ -63,10 +67,8 @@ class Text(_Asked):
 Extra = Annotated[Rating | Text, Field(discriminator="kind")]
 
 
-class Questions(BaseModel):
+class Questions(Part):
     """What is asked beside the choice and the confidence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     extra: tuple[Extra, ...] = Field((), max_length=10)
 

@@ -169,7 +169,7 @@ _PARTICIPANTS: Mapping[str, Column] = {
     "consent_sha256": _text("of all that the consent page showed", "person.consent_sha256"),
     "last_seen_utc": _seconds("the last sign of life; shareable: since the start", "person.last_seen"),
     "finished_utc": _seconds("the end, empty before; shareable: since the start", "person.finished"),
-    "total_s": _seconds("from entry to the end"),
+    "total_s": _seconds("from entry to the end", "person.total_s"),
     "instruction_s": _seconds("from the first page of the instructions to what came after the last"),
     "comprehension_tries": _whole("attempts at the comprehension check", "person.comprehension_tries"),
     "practice_rounds": _whole("finished rounds of practice", "person.practice_round"),

@@ -19,7 +19,7 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial, by_person
 from spade_core.study.design.schedule import ROUND, cells, other_region
-from spade_core.study.monitoring.checks import Verdict, check_person, instruction_s, total_s
+from spade_core.study.monitoring.checks import Verdict, check_person, instruction_s
 from spade_core.study.monitoring.free_texts import shared
 from spade_core.study.monitoring.status import status_now
 from spade_core.study.running.answers import TrialDetails
@@ -113,10 +113,6 @@ class PersonRow:
     @property
     def checks(self) -> str:
         return json.dumps(self.verdict.told(), sort_keys=True)
-
-    @property
-    def total_s(self) -> float | None:
-        return total_s(self.person)
 
     @property
     def instruction_s(self) -> float | None:

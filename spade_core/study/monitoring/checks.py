@@ -113,11 +113,6 @@ def rules_only(reason: str) -> str:
     return rules + EXPERIMENTER if typed else rules
 
 
-def total_s(row: Participant) -> float | None:
-    """Return the seconds from entry to the end, None before it."""
-    return None if row.finished is None else row.finished - row.started
-
-
 def _results(person: Judged, limits: Thresholds) -> dict[str, Result]:
     """Return what every rule finds; a bot's times say nothing, as it takes none."""
     followed = [trial.choice == trial.required for trial in person.of("attention")]
@@ -127,7 +122,7 @@ def _results(person: Judged, limits: Thresholds) -> dict[str, Result]:
     balanced = None if share is None or sides < LEAST_FOR_SIDE else share < limits.one_side
     rounds, flagged = person.row.practice_round, person.row.practice_flagged
     learnt = rounds <= limits.practice_rounds and not flagged
-    whole, reading = total_s(person.row) if person.row.status == COMPLETE else None, instruction_s(person.pages)
+    whole, reading = person.row.total_s if person.row.status == COMPLETE else None, instruction_s(person.pages)
     minutes = None if whole is None else whole / 60
 
     def within(value: float | None, ends: tuple[float, float]) -> bool | None:

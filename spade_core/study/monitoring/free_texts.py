@@ -51,10 +51,10 @@ def free_texts(store: Store, key: str) -> list[FreeText]:
 
     def work(session: Session) -> list[FreeText]:
         study = opened_in(session, key)
-        return _collected(session, study, blind=blind_in(session, study.row))
+        found = _collected(session, study, blind=blind_in(session, study.row))
+        return sorted(found, key=lambda text: (text.decision is not None, text.id))
 
-    found = store.read(work)
-    return sorted(found, key=lambda text: (text.decision is not None, text.id))
+    return store.read(work)
 
 
 def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str) -> None:

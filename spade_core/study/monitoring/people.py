@@ -158,7 +158,7 @@ def _watched(
         "answers": count,
         "progress": 1.0 if status == COMPLETE else count / study.design.after_practice,
         "idle_minutes": None if person.finished else max(0.0, now - person.last_seen) / 60,
-        "minutes": None if person.finished is None else (person.finished - person.started) / 60,
+        "minutes": None if person.total_s is None else person.total_s / 60,
         "median_rt_ms": median(seen.browser_times_ms) if seen.browser_times_ms else None,
         "catch_right": sum(seen.caught),
         "catch": len(seen.caught),

@@ -204,7 +204,12 @@ class _Bot:
         choice = self.policy.choose(trial, item, self.rng)
         if trial.required is not None and self.policy.attentive:
             choice = trial.required
-        rt_ms, limit = self._rt(), self.who.design.time_limit_ms
+        least, limit = self.who.design.min_view_ms, self.who.design.time_limit_ms
+        mean, deviation, tail = LOOKS_MS
+        if self.policy.hasty:
+            rt_ms = least + self.rng.uniform(5, 60)
+        else:
+            rt_ms = least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)
         sure = self.rng.randint(1, len(words.CONFIDENCE)) if self.who.design.confidence else None
         answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": self._replies(trial)}
         if limit is not None and rt_ms > limit:
@@ -225,10 +230,3 @@ class _Bot:
             else f"{words.SIMULATED} {rng.randrange(1000)}"[: question.max_length]
             for question in self.who.design.questions.of(trial.type)
         }
-
-    def _rt(self) -> float:
-        least = self.who.design.min_view_ms
-        if self.policy.hasty:
-            return least + self.rng.uniform(5, 60)
-        mean, deviation, tail = LOOKS_MS
-        return least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)

@@ -73,7 +73,9 @@ def enter(
 
     def work(session: Session) -> tuple[str, bool]:
         study = find(session, key)
-        known = _known(session, study.id, external_id)
+        named = (ExternalId.study_id == study.id, ExternalId.external_id == external_id)
+        mine = select(Participant).join(ExternalId).where(*named).with_for_update()
+        known = None if external_id is None else session.scalar(mine)
         if known is not None:
             known.resume_sha256, known.last_seen = text_sha256(token), store.clock()
             session.add(Event(participant_uid=known.uid, at=store.clock(), kind="entered again"))
@@ -113,10 +115,3 @@ def person_in(session: Session, key: str, token: str) -> Person | None:
 def owns(who: Person, tab: str) -> bool:
     """Return whether no newer tab has taken the participation over."""
     return (who.row.device or {}).get("tab") == tab
-
-
-def _known(session: Session, study_id: str, external_id: str | None) -> Participant | None:
-    if external_id is None:
-        return None
-    named = (ExternalId.study_id == study_id, ExternalId.external_id == external_id)
-    return session.scalar(select(Participant).join(ExternalId).where(*named).with_for_update())
