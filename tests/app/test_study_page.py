@@ -471,10 +471,14 @@ def test_a_long_job_can_be_cancelled_by_who_may_and_found_again(monkeypatch, key
     class Manager(jobs.JobManager):
         def submit(self, kind, payload):
             tickets.append((kind, payload))
-            return job_module.Ticket(self, waiting)
+            return job_module.Ticket(waiting, self.position, self.give_up)
 
         def find(self, key):
-            return job_module.Ticket(self, waiting) if tickets and jobs.job_key(*tickets[0]) == key else None
+            return (
+                job_module.Ticket(waiting, self.position, self.give_up)
+                if tickets and jobs.job_key(*tickets[0]) == key
+                else None
+            )
 
         def position(self, job):
             return 0
