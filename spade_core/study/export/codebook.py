@@ -13,7 +13,7 @@ from typing import get_args
 
 from spade_core.study import vocabulary as words
 from spade_core.study.design.design import Design, QualityRule
-from spade_core.study.design.questions import Rating, Text
+from spade_core.study.design.questions import column_of
 
 
 @dataclass(frozen=True)
@@ -227,38 +227,21 @@ BLINDED = tuple(dict.fromkeys(name for table in CODEBOOKS.values() for name, col
 
 
 def codebook_of(design: Design, table: str = "trials") -> dict[str, Column]:
-    """Return the columns of a table of a study's export; trials also have its ratings and its free texts."""
+    """Return the columns of a table of a study's export; trials also have its own questions."""
     if table != "trials":
         return dict(CODEBOOKS[table])
-    ratings = {rating_column(question.name): _rating(question) for question in design.questions.ratings}
-    texts = {text_column(question.name): _words(question) for question in design.questions.texts}
-    return {**CODEBOOK, **ratings, **texts}
+    asked = {
+        one.column: Column(one.unit, one.meaning, f"trial.extra.{one.name}", blind=one.hidden)
+        for one in design.questions.listed
+    }
+    return {**CODEBOOK, **asked}
 
 
 def hidden_columns(design: Design) -> list[str]:
     """Return the columns that a blind export lacks."""
-    return [*BLINDED, *(text_column(question.name) for question in design.questions.texts)]
+    return [*BLINDED, *(question.column for question in design.questions.extra if question.hidden)]
 
 
 def rating_column(name: str) -> str:
     """Return the column of a rating."""
-    return f"rating_{name}"
-
-
-def text_column(name: str) -> str:
-    """Return the column of a free text."""
-    return f"text_{name}"
-
-
-def _rating(question: Rating) -> Column:
-    steps = zip((question.low, question.high), question.labels, strict=True)
-    ends = ", ".join(f"{step} is “{label}”" for step, label in steps if label)
-    meaning = f"“{question.text}”" + (f" ({ends})" if ends else "")
-    scale = f"{question.low}-{question.high}"
-    return Column(scale, f"{meaning}; empty where not answered, and in practice", f"trial.extra.{question.name}")
-
-
-def _words(question: Text) -> Column:
-    """What people write about a trial may tell what they saw, such as “there was no second image”."""
-    meaning = f"“{question.text}”; hidden while blind, and in the shareable export once reviewed"
-    return _hidden(meaning, f"trial.extra.{question.name}")
+    return column_of("rating", name)

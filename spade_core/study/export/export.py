@@ -19,7 +19,7 @@ import pandas as pd
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
-from spade_core.study.export.codebook import CODEBOOKS, Column, codebook_of, hidden_columns, text_column
+from spade_core.study.export.codebook import CODEBOOKS, Column, codebook_of, hidden_columns
 from spade_core.study.export.rows import Source, read_source, rows_of
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.free_texts import COMMENT
@@ -110,7 +110,7 @@ def _tables(
 def _reviewed(source: Source, table: pd.DataFrame) -> pd.DataFrame:
     """Keep only those free texts whose very words somebody has read and shared."""
     table = table.copy()
-    texts = {text_column(one.name): (one.name, "trial_id") for one in source.study.design.questions.texts}
+    texts = {one.column: (one.name, "trial_id") for one in source.study.design.questions.texts}
     for column, (name, owner) in {COMMENT: (COMMENT, "participant_uid"), **texts}.items():
         if column in table:
             keep = [(of, name) in source.shared for of in table[owner]]

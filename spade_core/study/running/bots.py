@@ -21,7 +21,7 @@ from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
-from spade_core.study.design.questions import Rating, Replies
+from spade_core.study.design.questions import Replies
 from spade_core.study.design.schedule import other_region, seeded
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
@@ -224,9 +224,4 @@ class _Bot:
     def _replies(self, trial: Trial) -> Replies:
         """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
         rng = seeded(f"{self.replies_seed}/{trial.index}")
-        return {
-            question.name: rng.randint(question.low, question.high)
-            if isinstance(question, Rating)
-            else f"{words.SIMULATED} {rng.randrange(1000)}"[: question.max_length]
-            for question in self.who.design.questions.of(trial.type)
-        }
+        return {question.name: question.pretend(rng) for question in self.who.design.questions.of(trial.type)}

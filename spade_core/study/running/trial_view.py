@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from spade_core.errors import ConfigError
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
-from spade_core.study.design.questions import Rating, Text
+from spade_core.study.design.questions import Extra
 from spade_core.study.design.schedule import seeded
 from spade_core.study.stimuli.stimulus_set import SIDES, Box, StimulusSet
 from spade_core.study.vocabulary import CONDITIONS, CONFIDENCE, REGIONS
@@ -73,7 +73,7 @@ class TrialView:
     question: str
     labels: tuple[str, str, str] = ("Region 1", "Region 2", "Cannot tell")
     ask_confidence: bool = True
-    extra: Sequence[Rating | Text] = ()
+    extra: Sequence[Extra] = ()
     min_view_ms: int = 500
     time_limit_ms: int | None = None
     feedback: Mapping[str, str] | None = None

@@ -49,7 +49,7 @@ def render_survey() -> None:
     if ends is not None:
         soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
         st.fragment(_time_left, run_every=soon)(store, ends)
-    if PHASES[who.row.phase].trials:
+    if PHASES[who.row.phase].trials or at.said is not None:  # the last practice trial's feedback, whatever comes next
         render_trials(store, at)
     else:
         with st.container(width=READABLE):
