@@ -10,11 +10,6 @@ from spade_core.ui.common.frame import frame
 EXAMPLE = ASSETS / "home" / "example.png"
 
 
-def main() -> None:
-    """Draw the home page."""
-    frame("Home", _render)
-
-
 def _render() -> None:
     st.title("See why a vision model decided")
     st.markdown(
@@ -48,4 +43,4 @@ _STEPS = (
     ),
 )
 
-main()
+frame("Home", _render)

@@ -60,7 +60,10 @@ class SurveyClient:
         address = self.url.replace("http", "ws", 1) + "/_stcore/stream"
         subprotocols = [Subprotocol("streamlit")]
         self._closing = ExitStack()
-        self._socket = self._closing.enter_context(connect(address, subprotocols=subprotocols, max_size=None))
+        opened = connect(
+            address, subprotocols=subprotocols, max_size=None, open_timeout=self.patience, ping_timeout=None
+        )
+        self._socket = self._closing.enter_context(opened)
         self._kept: dict[str, ForwardMsg] = {}
         self._states: dict[str, WidgetState] = {}
         self._page = ""

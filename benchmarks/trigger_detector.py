@@ -85,7 +85,7 @@ def window_samples(judge: LoadedModel, picture: Picture, *, seed: int) -> dict[s
     y, x = generator.integers(0, clean.shape[0] - side + 1, 2)
     found = {NONE: clean[y : y + side, x : x + side]}
     for number, (name, trigger) in enumerate(TRIGGERS.items()):
-        pixels, mask = pasted_pixels(picture, trigger, seed=seed * len(TRIGGERS) + number, model=judge)
+        pixels, mask = pasted_pixels(picture, trigger, judge.preprocessing, seed * len(TRIGGERS) + number)
         corner = [
             int(generator.integers(max(0, edge.max() + 1 - side), min(edge.min(), clean.shape[0] - side) + 1))
             for edge in np.nonzero(mask)

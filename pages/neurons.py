@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import streamlit as st
 
 from spade_core.config import ASSETS
 from spade_core.jobs.job import CANCELLED
 from spade_core.neurons import LOGITS, Neuron
-from spade_core.pruning.report import Fidelity
 from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
@@ -23,16 +23,15 @@ from spade_core.ui.neurons.references import render_references
 
 PAGE = "neurons"
 SEEDS = 3
+HINT = (
+    "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. 512 steps take about "
+    "a minute on two processor cores, and the images form before your eyes."
+)
 EXAMPLE = ASSETS / "home" / "facets.jpg"
 EXAMPLE_CAPTION = (
     "An example: class neurons of EfficientNet-Lite0, drawn for two pictures each, in which its dense top-5 holds the "
     "class. Found by search (`python -m benchmarks.facets`), nothing selected; the pictures are not free to be shown."
 )
-
-
-def main() -> None:
-    """Draw the page."""
-    frame("Neurons", _render)
 
 
 def _render() -> None:
@@ -49,34 +48,23 @@ def _render() -> None:
     with one:
         run = st.button("Draw the neuron", type="primary", key="draw")
         if asked_by_ranking() or asked_by_link(PAGE) or run:
-            _submit(choice, subject)
+            render = {"steps": choice.steps, "seed": choice.seed, "diversity": DIVERSITY if choice.images > 1 else 0.0}
+            options = choice.trace_arguments()
+            config = VisualizeConfig(_neuron(choice), choice.target, choice.images, render, options)
+            ask(PAGE, "visualization", choice, subject, config=config.to_dict())
+            show_link(choice, subject)
         _render_result(subject)
     with several:
         _render_facets(choice, subject)
 
 
-def _submit(choice: Choice, subject: Subject) -> None:
-    render = {"steps": choice.steps, "seed": choice.seed, "diversity": DIVERSITY if choice.images > 1 else 0.0}
-    config = VisualizeConfig(_neuron(choice), choice.target, choice.images, render, choice.trace_arguments())
-    ask(PAGE, "visualization", choice, subject, config=config.to_dict())
-    show_link(choice, subject)
-
-
 def _render_result(subject: Subject) -> None:
     before = asked(PAGE)
     if before is None:
-        st.info(
-            "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. "
-            "512 steps take about a minute on two processor cores, and the images form before your eyes.",
-            icon=":material/touch_app:",
-        )
+        st.info(HINT, icon=":material/touch_app:")
         return
-    files = outcome(
-        before.ticket,
-        PAGE,
-        live=lambda partials: neuron_panels.show_forming(partials, before.choice.steps),
-        cancelled="Cancelled. Change what you like and draw again.",
-    )
+    live = partial(neuron_panels.show_forming, steps=before.choice.steps)
+    files = outcome(before.ticket, PAGE, live=live, cancelled="Cancelled. Change what you like and draw again.")
     if files is not None:
         if not before.subject.same(subject):
             st.info("These images are of your previous choice.", icon=":material/history:")
@@ -86,8 +74,7 @@ def _render_result(subject: Subject) -> None:
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
     st.subheader(described["neuron"]["label"])
-    fidelity = Fidelity.from_dict(described["fidelity"])
-    panels.show_fidelity(fidelity, described["sparsity"], described["seconds"]["trace"])
+    panels.show_fidelity(described, described["seconds"]["trace"])
     neuron_panels.show_pair(files, described["region"], described["images"])
     references = st.container()  # its scan may take a while, but what is ready shows at once
     offers = (
@@ -111,24 +98,17 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
         called = f"class {subject.described.labels[neuron.channel]}"
     st.caption(f"Neuron: {called}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
-        payload = {
-            "model": subject.spec,
-            "pictures": [facet.source for facet in facets],
-            "judge": judge,
-            "neuron": neuron.to_dict(),
-            "render": {"steps": choice.steps, "seed": choice.seed},
-            "seeds": SEEDS,
-            "trace": choice.trace_arguments(),
-        }
-        remember("facets", jobs().submit("multifaceted", payload), [facet.title for facet in facets])
+        render = {"steps": choice.steps, "seed": choice.seed}
+        what = {"model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge}
+        how = {"neuron": neuron.to_dict(), "render": render, "seeds": SEEDS, "trace": choice.trace_arguments()}
+        remember("facets", jobs().submit("multifaceted", {**what, **how}), [facet.title for facet in facets])
     ticket, titles = remembered("facets")
     if ticket is None or not isinstance(titles, list):
         if EXAMPLE.is_file():
             st.image(str(EXAMPLE), caption=EXAMPLE_CAPTION, width=620)
         return
-    files = outcome(
-        ticket, "facets", live=lambda partials: facet_panels.show_facets(partials, titles), cancelled=CANCELLED
-    )
+    live = partial(facet_panels.show_facets, titles=titles)
+    files = outcome(ticket, "facets", live=live, cancelled=CANCELLED)
     if files is not None:
         facet_panels.show_facet_results(files, titles)
 
@@ -137,4 +117,4 @@ def _neuron(choice: Choice) -> Neuron:
     return Neuron(choice.layer or LOGITS, choice.channel, choice.position)
 
 
-main()
+frame("Neurons", _render)

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
-from spade_core.pruning.report import Fidelity, LayerReport
+from spade_core.pruning.report import LayerReport
 from spade_core.results.config import AnalysisConfig
 from spade_core.ui.common import command, downloads, panels, pickers
-from spade_core.ui.common.frame import frame
+from spade_core.ui.common.frame import frame, show_notes
 from spade_core.ui.common.jobs import outcome
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import (
-    Described,
-    Subject,
-    ask,
-    asked,
-    asked_by_link,
-    pick_subject,
-    show_link,
-    start_of,
-)
+from spade_core.ui.common.plots import stage_figure
+from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 
 PAGE = "saliency"
 LIVE_OPACITY = 0.85
-
-
-def main() -> None:
-    """Draw the page."""
-    frame("Saliency maps", _render)
 
 
 def _render() -> None:
@@ -39,8 +27,13 @@ def _render() -> None:
     subject = pick_subject(start)
     if subject is None:
         return
+    described = subject.described
     with st.sidebar:
-        choice = _pick_rest(start, subject)
+        target = pickers.pick_target(start, described.labels, described.probabilities)
+        methods = pickers.pick_methods(start, described.unsupported)
+        choice = replace(subject.choice(), target=target, methods=methods)
+        with st.expander("Trace", icon=":material/tune:"):
+            choice = pickers.pick_trace(choice, start, described.stages, described.table)
         run = st.button("Run SPADE", type="primary", width="stretch", disabled=not choice.methods, key="run")
     if run or asked_by_link(PAGE):
         config = AnalysisConfig(choice.methods, choice.target, choice.trace_options(), seed=choice.seed)
@@ -49,26 +42,16 @@ def _render() -> None:
     _render_result(subject)
 
 
-def _pick_rest(start: Choice, subject: Subject) -> Choice:
-    described = subject.described
-    target = pickers.pick_target(start, described.labels, described.probabilities)
-    methods = pickers.pick_methods(start, described.unsupported)
-    choice = replace(subject.choice(), target=target, methods=methods)
-    with st.expander("Trace", icon=":material/tune:"):
-        return pickers.pick_trace(choice, start, described.stages, described.table)
-
-
 def _render_result(subject: Subject) -> None:
     before = asked(PAGE)
     if before is None:
-        _render_before(subject.described)
+        hint = "Press **Run SPADE** in the sidebar: the first maps come within seconds."
+        st.info(hint, icon=":material/touch_app:")
+        st.markdown(f"**What {subject.described.name} predicts for this picture**")
+        panels.show_top(subject.described.labels, subject.described.probabilities)
         return
-    files = outcome(
-        before.ticket,
-        PAGE,
-        live=lambda partials: _render_live(partials, before.choice.methods),
-        cancelled="Cancelled. Change what you like and run again.",
-    )
+    live, stopped = partial(_render_live, before.choice.methods), "Cancelled. Change what you like and run again."
+    files = outcome(before.ticket, PAGE, live=live, cancelled=stopped)
     if files is not None:
         if not before.subject.same(subject):
             again = "These maps are of your previous choice: press **Run SPADE** for the new one."
@@ -76,14 +59,7 @@ def _render_result(subject: Subject) -> None:
         _render_done(files, before.choice, before.subject)
 
 
-def _render_before(described: Described) -> None:
-    """Show what the dense model makes of the picture, and what to do next."""
-    st.info("Press **Run SPADE** in the sidebar: the first maps come within seconds.", icon=":material/touch_app:")
-    st.markdown(f"**What {described.name} predicts for this picture**")
-    panels.show_top(described.labels, described.probabilities)
-
-
-def _render_live(partials: Mapping[str, bytes], methods: tuple[str, ...]) -> None:
+def _render_live(methods: tuple[str, ...], partials: Mapping[str, bytes]) -> None:
     if "trace.json" in partials:
         panels.show_summary(partials["trace.json"])
     panels.show_pairs(partials, methods, LIVE_OPACITY)
@@ -91,18 +67,18 @@ def _render_live(partials: Mapping[str, bytes], methods: tuple[str, ...]) -> Non
 
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
-    for note in described["picture"]["notes"]:
-        st.caption(f":material/info: {note}")
-    fidelity = Fidelity.from_dict(described["fidelity"])
-    panels.show_fidelity(fidelity, described["sparsity"], described["seconds"]["trace"])
+    show_notes(described["picture"]["notes"])
+    panels.show_fidelity(described, described["seconds"]["trace"])
     opacity = st.slider("Overlay", 0.0, 1.0, 0.85, 0.05, key="opacity", help="Opacity of the maps over the picture.")
     panels.show_pairs(files, tuple(described["methods"]), opacity, described["methods"])
     for method in described["methods"].values():
-        for note in {*method["dense"]["notes"], *method["spade"]["notes"]}:
-            st.caption(f":material/info: {note}")
+        show_notes({*method["dense"]["notes"], *method["spade"]["notes"]})
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):
         panels.show_top_tables(described["prediction"], described["trace_prediction"], *st.columns(2))
-    panels.show_layers([LayerReport(**row) for row in described["layers"]])
+    layers = [LayerReport(**row) for row in described["layers"]]
+    with st.expander("Inside the trace: every layer", icon=":material/layers:"):
+        st.plotly_chart(stage_figure(layers), width="stretch", key="layers_plot")
+        panels.show_layer_table(layers)
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
     offers = (
         ("Figure (PNG)", files["figure.png"], "spade_figure.png", "image/png"),
@@ -113,4 +89,4 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
     downloads.show_downloads(offers, made, key="download")
 
 
-main()
+frame("Saliency maps", _render)

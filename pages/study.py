@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -19,10 +20,9 @@ from spade_core.ui.study.access import guarded, is_open, notify, show_login, sho
 from spade_core.ui.study.bots import show_bots
 from spade_core.ui.study.design import show_design
 from spade_core.ui.study.links import show_links
-from spade_core.ui.study.people import show_monitor, show_people
+from spade_core.ui.study.people import show_monitor, show_people, show_texts
 from spade_core.ui.study.power import show_power
 from spade_core.ui.study.results import show_analysis, show_export
-from spade_core.ui.study.texts import show_texts
 
 CHOSEN = "study_key"
 SECTIONS = {
@@ -36,7 +36,6 @@ SECTIONS = {
     "Power": show_power,
     "Design": show_design,
 }
-DOING = {"open": "Open", "paused": "Pause"}
 ABOUT = {
     "draft": "It takes no participants yet: preview it, edit it under Design, and open it when it is ready.",
     "open": "It takes participants.",
@@ -71,7 +70,7 @@ def _render() -> None:
 
 def _render_new(*, expanded: bool) -> None:
     with st.expander("New study", expanded=expanded, icon=":material/add:"):
-        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_publish_demo))
+        st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_make), args=("demo",))
         st.caption("From the shipped set, at once. It tries the software and measures nothing.")
         st.divider()
         template = TEMPLATE.read_text(encoding="utf-8")
@@ -79,32 +78,19 @@ def _render_new(*, expanded: bool) -> None:
         st.text_input("Folder of the stimulus set, made by “study build --images”", key="set_folder")
         check, draft, make, _ = st.columns([1, 1, 1, 2])
         check.button("Check", key="check", width="stretch", on_click=guarded(_check))
-        draft.button("Save as draft", key="draft", width="stretch", on_click=guarded(_save_draft))
-        make.button("Publish", key="publish", width="stretch", on_click=guarded(_publish))
-
-
-def _publish_demo() -> None:
-    _publish_as(demo_design(), stimulus_set.load_set(stimulus_set.DEMO_SET))
+        draft.button("Save as draft", key="draft", width="stretch", on_click=guarded(_make), args=("draft",))
+        make.button("Publish", key="publish", width="stretch", on_click=guarded(_make), args=("open",))
 
 
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
-def _publish() -> None:
-    design = parse_design(st.session_state["design_text"])
-    _publish_as(design, _stimuli())
-
-
-def _save_draft() -> None:
-    design = parse_design(st.session_state["design_text"])
-    stimuli = _stimuli()
-    st.session_state[CHOSEN] = save_draft(study_store(), design, stimuli)
+def _make(what: Literal["demo", "draft", "open"]) -> None:
+    demo, add = what == "demo", save_draft if what == "draft" else publish
+    design = demo_design() if demo else parse_design(st.session_state["design_text"])
+    stimuli = stimulus_set.load_set(stimulus_set.DEMO_SET) if demo else _stimuli()
+    st.session_state[CHOSEN] = add(study_store(), design, stimuli)
     _warn(design, stimuli)
-    notify(f"“{design.name}” is saved as a draft: preview it under Links, edit it under Design.")
-
-
-def _publish_as(design: Design, stimuli: StimulusSet) -> None:
-    st.session_state[CHOSEN] = publish(study_store(), design, stimuli)
-    _warn(design, stimuli)
-    notify(f"“{design.name}” is open: its links are under Links.")
+    draft, made = "saved as a draft: preview it under Links, edit it under Design", "open: its links are under Links"
+    notify(f"“{design.name}” is {draft if what == 'draft' else made}.")
 
 
 def _warn(design: Design, stimuli: StimulusSet) -> None:
@@ -133,10 +119,7 @@ def _pick(studies: list[Study]) -> Study:
     by_key = {row.key: row for row in studies}
     rows = [
         {
-            "name": row.name,
-            "key": row.key,
-            "status": row.status,
-            "demo": row.demo,
+            **{name: getattr(row, name) for name in ("name", "key", "status", "demo")},
             "created": f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC",
             "unblinded": row.unblinded is not None,
         }
@@ -154,7 +137,7 @@ def _render_status(row: Study) -> None:
     demo = " A demo: it measures nothing." if row.demo else ""
     text.markdown(f"**{row.name}** is **{row.status}**.{demo} {ABOUT[row.status]}")
     after = STATES[row.status].next
-    for status, do in DOING.items():
+    for status, do in {"open": "Open", "paused": "Pause"}.items():
         if status in after:
             to = (row.key, status)
             move.button(do, key=f"set_{status}", width="stretch", on_click=guarded(_set_status), args=to)

@@ -27,11 +27,6 @@ COMPARE = "trace_compare"
 WINDOW = 256  # rows and columns of a window of single weights, at most
 
 
-def main() -> None:
-    """Draw the page."""
-    frame("Inside the trace", _render)
-
-
 def _render() -> None:
     st.title("Inside the trace")
     start = start_of(PAGE)
@@ -100,7 +95,11 @@ def _render_trace(subject: Subject) -> None:
     with more:
         _render_curve(choice, before)
     with export:
-        _render_export(files, choice, before)
+        data = files["trace.safetensors"]
+        label, kind = f"Trace (sparse safetensors, {len(data) / 2**20:.1f} MB)", "application/octet-stream"
+        st.download_button(label, data, "trace.safetensors", kind, key="get_trace", on_click="ignore")
+        st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
+        st.code(command.trace_command(choice, before.spec, before.source["name"]), language="bash")
 
 
 def _render_weights(files: Mapping[str, bytes], rows: Sequence[LayerReport]) -> None:
@@ -192,12 +191,4 @@ def _render_curve(choice: Choice, subject: Subject) -> None:
         st.plotly_chart(_curve(files["curve.json"]), width="stretch", key="curve_plot")
 
 
-def _render_export(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
-    data = files["trace.safetensors"]
-    label, kind = f"Trace (sparse safetensors, {len(data) / 2**20:.1f} MB)", "application/octet-stream"
-    st.download_button(label, data, "trace.safetensors", kind, key="get_trace", on_click="ignore")
-    st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
-    st.code(command.trace_command(choice, subject.spec, subject.source["name"]), language="bash")
-
-
-main()
+frame("Inside the trace", _render)

@@ -18,43 +18,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spade_core.errors import SpadeError as SpadeError
     from spade_core.models.loaded import predict as predict
-    from spade_core.models.loading import load_model as load_model
-    from spade_core.models.loading import wrap_model as wrap_model
+    from spade_core.models.loading import load_model, wrap_model
     from spade_core.neurons import Neuron as Neuron
-    from spade_core.pictures.picture import bundled as bundled
-    from spade_core.pictures.picture import load_picture as load_picture
+    from spade_core.pictures.picture import bundled, load_picture
     from spade_core.pruning.spade import trace as trace
     from spade_core.pruning.trace_file import load_trace as load_trace
-    from spade_core.results.comparison import analyse as analyse
-    from spade_core.results.comparison import bundle as bundle
-    from spade_core.results.comparison import replay as replay
-    from spade_core.results.config import AnalysisConfig as AnalysisConfig
-    from spade_core.results.config import VisualizeConfig as VisualizeConfig
+    from spade_core.results.comparison import analyse, bundle, replay
+    from spade_core.results.config import AnalysisConfig, VisualizeConfig
     from spade_core.results.drawing import visualize as visualize
     from spade_core.results.manifest import save as save
     from spade_core.saliency.explanation import explain as explain
 
 __version__ = "0.1.0"
 
-_HOMES = {  # name -> its module
-    "AnalysisConfig": "results.config",
-    "Neuron": "neurons",
-    "SpadeError": "errors",
-    "VisualizeConfig": "results.config",
-    "analyse": "results.comparison",
-    "bundle": "results.comparison",
-    "bundled": "pictures.picture",
-    "explain": "saliency.explanation",
-    "load_model": "models.loading",
-    "load_picture": "pictures.picture",
-    "load_trace": "pruning.trace_file",
-    "predict": "models.loaded",
-    "replay": "results.comparison",
-    "save": "results.manifest",
-    "trace": "pruning.spade",
-    "visualize": "results.drawing",
-    "wrap_model": "models.loading",
+_NAMES = {  # module -> its names
+    "errors": "SpadeError",
+    "models.loaded": "predict",
+    "models.loading": "load_model wrap_model",
+    "neurons": "Neuron",
+    "pictures.picture": "bundled load_picture",
+    "pruning.spade": "trace",
+    "pruning.trace_file": "load_trace",
+    "results.comparison": "analyse bundle replay",
+    "results.config": "AnalysisConfig VisualizeConfig",
+    "results.drawing": "visualize",
+    "results.manifest": "save",
+    "saliency.explanation": "explain",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = list(_HOMES)
 

@@ -1,9 +1,9 @@
 """Settings of one installation, from environment variables ``SPADE_*``.
 
-Each field names its variable, its default and what it is for; ``Settings.from_environment()`` reads them all and
-refuses unusable values with a sentence that names the variable. pydantic-settings would save 15 lines of this, need
-as many parsers, and read twenty times as slowly (1.0 ms against 0.05 ms, several times a run of a page) after an
-import of 0.15 s more, which a list of the bundled pictures would wait for.
+A field's variable is ``SPADE_`` and the field's name in capitals, where it names no other; see its metadata.
+``Settings.from_environment()`` reads them all and refuses unusable values with a sentence that names the variable.
+pydantic-settings would need as many parsers, and read twenty times as slowly (1.0 ms against 0.05 ms, several times a
+run of a page) after an import of 0.15 s more, which a list of the bundled pictures would wait for.
 """
 
 from __future__ import annotations
@@ -68,63 +68,42 @@ def parse_emails(text: str) -> tuple[str, ...]:
     return found
 
 
-def _setting(variable: str, default: T, parse: Callable[[str], T], doc: str, *, secret: bool = False) -> T:
+def _setting(default: T, parse: Callable[[str], T], doc: str, *, variable: str = "", secret: bool = False) -> T:
     return field(default=default, repr=not secret, metadata={"variable": variable, "parse": parse, "doc": doc})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Typed settings; see each field's metadata for its variable and meaning."""
+    """Typed settings; see each field's metadata for its meaning."""
 
-    data_dir: Path = _setting(  # noqa: RUF009 - a dataclass field
-        "SPADE_DATA_DIR", Path.home() / ".spade", parse_path, "folder of results and caches"
-    )
-    device: str = _setting("SPADE_DEVICE", "auto", str, "auto, cpu, cuda or cuda:N")
-    max_h_bytes: int = _setting(
-        "SPADE_MAX_H_BYTES", 2**30, parse_bytes, "a layer whose second moment would be larger stays dense"
-    )
+    data_dir: Path = _setting(Path.home() / ".spade", parse_path, "folder of results and caches")  # noqa: RUF009 - a field
+    device: str = _setting("auto", str, "auto, cpu, cuda or cuda:N")
+    max_h_bytes: int = _setting(2**30, parse_bytes, "a layer whose second moment would be larger stays dense")
     max_calibration_bytes: int = _setting(
-        "SPADE_MAX_CALIBRATION_BYTES",
-        8 * 2**30,
-        parse_bytes,
-        "sequential calibration is refused when its activations would need more memory",
+        8 * 2**30, parse_bytes, "sequential calibration is refused when its activations would need more memory"
     )
-    allow_weights_upload: bool = _setting(
-        "SPADE_ALLOW_WEIGHTS_UPLOAD", False, parse_flag, "let users upload own weights in the page"
-    )
-    max_weights_bytes: int = _setting(
-        "SPADE_MAX_WEIGHTS_BYTES", 2**30, parse_bytes, "size limit of an own weights file in the page"
-    )
+    allow_weights_upload: bool = _setting(False, parse_flag, "let users upload own weights in the page")
+    max_weights_bytes: int = _setting(2**30, parse_bytes, "size limit of an own weights file in the page")
     references: tuple[Path, ...] = _setting(
-        "SPADE_REFERENCES",
-        (),
-        parse_paths,
-        "folders of reference pictures, separated as in PATH; the bundled ones can always be chosen",
+        (), parse_paths, "folders of reference pictures, separated as in PATH; the bundled ones can always be chosen"
     )
-    results_bytes: int = _setting(
-        "SPADE_RESULTS_BYTES", 2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size"
-    )
-    queue_length: int = _setting("SPADE_QUEUE_LENGTH", 32, parse_count, "jobs that may wait for one device")
+    results_bytes: int = _setting(2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size")
+    queue_length: int = _setting(32, parse_count, "jobs that may wait for one device")
     database_url: str = _setting(
-        "SPADE_DATABASE_URL",
-        "",
-        str,
-        "SQLAlchemy address of the study database; default: a SQLite file in the data folder",
+        "", str, "SQLAlchemy address of the study database; default: a SQLite file in the data folder"
     )
     admin_password_hash: str = _setting(
-        "SPADE_ADMIN_PASSWORD_HASH",
         "",
         str,  # judged where it is used: a message about it must not repeat what may be the password itself
         "argon2 hash of the study page's password; without it the page opens on the server's own machine only",
         secret=True,
     )
     admin_emails: tuple[str, ...] = _setting(
-        "SPADE_ADMIN_EMAILS",
-        (),
-        parse_emails,
-        "addresses, separated by commas, that an OIDC login opens the study page to",
+        (), parse_emails, "addresses, separated by commas, that an OIDC login opens the study page to"
     )
-    jobs_mode: str = _setting("SPADE_JOBS", "worker", str, "worker (a process per device) or inline (for tests)")
+    jobs_mode: str = _setting(
+        "worker", str, "worker (a process per device) or inline (for tests)", variable="SPADE_JOBS"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -136,14 +115,12 @@ class Settings:
         environment = os.environ if environment is None else environment
         values = {}
         for item in fields(cls):
-            text = environment.get(item.metadata["variable"], "").strip()
-            if not text:
-                continue
+            variable = item.metadata["variable"] or f"SPADE_{item.name.upper()}"
+            text = environment.get(variable, "").strip()
             try:
-                values[item.name] = item.metadata["parse"](text)
+                if text:
+                    values[item.name] = item.metadata["parse"](text)
             except (ValueError, KeyError):
-                variable, doc = item.metadata["variable"], item.metadata["doc"]
-                raise ConfigError(
-                    f"{variable}={text!r} cannot be used: it sets “{doc}”; correct or unset it."
-                ) from None
+                sentence = f"cannot be used: it sets “{item.metadata['doc']}”; correct or unset it."
+                raise ConfigError(f"{variable}={text!r} {sentence}") from None
         return cls(**values)

@@ -45,9 +45,9 @@ def written_beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
         beside.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write ``data`` as :func:`written_beside` does."""
-    with written_beside(path) as file:
+    with written_beside(path, private=private) as file:
         file.write(data)
 
 
@@ -65,8 +65,7 @@ def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
             return path
     except FileNotFoundError:
         pass
-    with written_beside(path, private=True) as file:
-        file.write(data)
+    write_whole(path, data, private=True)
     drop_oldest(folder, limit, keep=path)
     return path
 

@@ -11,6 +11,7 @@ import random
 import threading
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,8 @@ def alone(seed: int, progress: Progress) -> Iterator[None]:
         _PROCESS.release()
 
 
-class _Precision:
-    """How many blocks ask for whole float32, and what the process had before the first of them."""
-
-    def __init__(self) -> None:
-        self.lock, self.blocks, self.before = threading.Lock(), 0, ""
-
-
-_precision = _Precision()
+# How many blocks ask for whole float32, and what the process had before the first of them.
+_precision = SimpleNamespace(lock=threading.Lock(), blocks=0, before="")
 
 
 @contextlib.contextmanager

@@ -12,8 +12,6 @@ import ctypes
 import sys
 
 KEPT = 2**30  # bytes, also the size from which a block is mapped by itself
-_STEP = 2**26  # bytes by which the heap grows
-_OLDER_MOST = 2**25
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # names of malloc.h
 
 
@@ -24,6 +22,6 @@ def keep_freed_memory() -> bool:
         return False
     # Older versions take no more than 32 MiB. Without this setting there must be no other: each ends malloc's own
     # adjustment of the threshold.
-    if not (mallopt(_MMAP_THRESHOLD, KEPT) or mallopt(_MMAP_THRESHOLD, _OLDER_MOST)):
+    if not (mallopt(_MMAP_THRESHOLD, KEPT) or mallopt(_MMAP_THRESHOLD, 2**25)):
         return False
-    return all([mallopt(_TRIM_THRESHOLD, KEPT), mallopt(_TOP_PAD, _STEP)])
+    return all([mallopt(_TRIM_THRESHOLD, KEPT), mallopt(_TOP_PAD, 2**26)])  # the heap grows by 64 MiB

@@ -23,6 +23,17 @@ def table(rows: Sequence[Sequence[object]]) -> list[str]:
     return ["  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def emit_table(options: argparse.Namespace, keys: Sequence[str], rows: Sequence[Sequence[object]]) -> int:
+    """Print the rows, as JSON under these keys."""
+    return emit(options, [dict(zip(keys, row, strict=True)) for row in rows], table(rows))
+
+
+def warn(*texts: str | None) -> None:
+    """Say on standard error what is to be known of a result, where there is something."""
+    for text in filter(None, texts):
+        sys.stderr.write(f"warning: {text}\n")
+
+
 class Meter:
     """One line on a terminal's standard error that shows what is going on and about how long it will take."""
 

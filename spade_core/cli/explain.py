@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 
-from spade_core.cli.common import Meter, emit
+from spade_core.cli.common import Meter, emit, warn
 from spade_core.cli.options import trace_options
 from spade_core.cli.subject import open_picture
 from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
@@ -15,40 +14,23 @@ from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, save
 
-SAID = [
-    "model",
-    "picture",
-    "target",
-    "prediction",
-    "trace_prediction",
-    "fidelity",
-    "sparsity",
-    "trace",
-    "seconds",
-    "refused",
-]
+SAID = "model picture target prediction trace_prediction fidelity sparsity trace seconds refused"
 """Of the manifest, what ``explain --json`` prints; docs/command-line.md documents these keys."""
 
 
 def run_explain(options: argparse.Namespace) -> int:
-    config = AnalysisConfig(
-        methods=tuple(dict.fromkeys(options.method)),
-        target=options.target,
-        trace=trace_options(options),
-        seed=options.seed,
-    )
+    methods = tuple(dict.fromkeys(options.method))
+    config = AnalysisConfig(methods, options.target, trace_options(options), seed=options.seed)
     given = open_picture(options)
     analysis = analyse(given.model, given.picture, config, progress=Meter())
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None
     files = bundle(analysis, given.source, trigger)
     folder = save(files, options.out)
     seconds, fidelity = time.perf_counter() - options.started, analysis.trace.fidelity
-    for text in (fidelity.warning, *analysis.refused.values()):
-        if text:
-            sys.stderr.write(f"warning: {text}\n")
+    warn(fidelity.warning, *analysis.refused.values())
     described = json.loads(files["manifest.json"])
     described["seconds"]["command"] = seconds
-    found = {**{key: described[key] for key in SAID}, "methods": list(analysis.pairs), "out": str(folder)}
+    found = {**{key: described[key] for key in SAID.split()}, "methods": list(analysis.pairs), "out": str(folder)}
     lines = [
         f"explained class   {fidelity.label} ({fidelity.target})",
         f"probability       dense {fidelity.dense_probability:.3f}, trace {fidelity.trace_probability:.3f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from spade_core.cli.common import emit, table
+from spade_core.cli.common import emit, emit_table, table
 from spade_core.models.registry import MODELS
 from spade_core.pictures.picture import bundled
 from spade_core.saliency import METHODS
@@ -12,22 +12,15 @@ from spade_core.saliency import METHODS
 
 def run_models(options: argparse.Namespace) -> int:
     rows = [{"name": name, "title": entry.title, "offline": entry.offline} for name, entry in MODELS.items()]
-    lines = table(
-        [(row["name"], row["title"], "offline" if row["offline"] else "fetched on first use") for row in rows]
-    )
-    return emit(options, rows, [*lines, "timm:NAME  any model of timm, fetched on first use"])
+    lines = [(name, one.title, "offline" if one.offline else "fetched on first use") for name, one in MODELS.items()]
+    return emit(options, rows, [*table(lines), "timm:NAME  any model of timm, fetched on first use"])
 
 
 def run_pictures(options: argparse.Namespace) -> int:
-    rows = [
-        {"name": f"bundled:{name}", "title": item.title, "licence": item.licence} for name, item in bundled().items()
-    ]
-    return emit(options, rows, table([tuple(row.values()) for row in rows]))
+    rows = [(f"bundled:{name}", item.title, item.licence) for name, item in bundled().items()]
+    return emit_table(options, ("name", "title", "licence"), rows)
 
 
 def run_methods(options: argparse.Namespace) -> int:
-    rows = [
-        {"slug": slug, "title": method.title, "cost": method.cost, "help": method.help}
-        for slug, method in METHODS.items()
-    ]
-    return emit(options, rows, table([tuple(row.values()) for row in rows]))
+    rows = [(slug, method.title, method.cost, method.help) for slug, method in METHODS.items()]
+    return emit_table(options, ("slug", "title", "cost", "help"), rows)

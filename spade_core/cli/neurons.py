@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from spade_core.cli.common import Meter, emit, table
+from spade_core.cli.common import Meter, emit, emit_table, table, warn
 from spade_core.cli.options import trace_options
-from spade_core.cli.subject import load, open_picture
+from spade_core.cli.subject import Given, load, open_picture
 from spade_core.errors import ConfigError
 from spade_core.files import write_whole
 from spade_core.models.labels import resolve_target
@@ -20,6 +19,7 @@ from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.ranking import rank_channels
 from spade_core.pruning.spade import trace
 from spade_core.pruning.sparsity import stage_of
+from spade_core.pruning.trace import Trace
 from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.results.drawing import visualization_files, visualize
@@ -28,32 +28,24 @@ from spade_core.results.manifest import save
 
 def run_visualize(options: argparse.Namespace) -> int:
     given = open_picture(options)
-    config = VisualizeConfig(
-        neuron=_neuron(options, given.model),
-        target=None if options.target is None else resolve_target(given.model, options.target),
-        images=options.images,
-        render={
-            "steps": options.steps,
-            "size": options.render_size,
-            "seed": options.seed,
-            "matching": options.matching,
-            "diversity": (DIVERSITY if options.images > 1 else 0.0) if options.diversity is None else options.diversity,
-        },
-        trace={**trace_options(options), "seed": options.seed},
-    )
+    neuron = _neuron(options, given.model)
+    target = None if options.target is None else resolve_target(given.model, options.target)
+    render = {"steps": options.steps, "size": options.render_size, "seed": options.seed, "matching": options.matching}
+    apart = DIVERSITY if options.images > 1 else 0.0
+    render["diversity"] = apart if options.diversity is None else options.diversity
+    traced = {**trace_options(options), "seed": options.seed}
+    config = VisualizeConfig(neuron, target, options.images, render, traced)
     found = visualize(given.model, given.picture, config, progress=Meter())
     files = visualization_files(found, given.source, given.paste)
     folder = save(files, options.out)
     notes = dict.fromkeys(note for item in found.drawings.values() for note in item.notes)
-    for text in (found.trace.fidelity.warning, *notes):
-        if text:
-            sys.stderr.write(f"warning: {text}\n")
+    fidelity = found.trace.fidelity
+    warn(fidelity.warning, *notes)
     described = json.loads(files["manifest.json"])
     keys = ("model", "picture", "neuron", "target", "fidelity", "sparsity", "images", "region", "seconds")
     lines = [
         f"neuron        {described['neuron']['label']}",
-        f"probability   dense {found.trace.fidelity.dense_probability:.3f}, "
-        f"trace {found.trace.fidelity.trace_probability:.3f}",
+        f"probability   dense {fidelity.dense_probability:.3f}, trace {fidelity.trace_probability:.3f}",
         f"seconds       {found.seconds:.1f}",
         f"written to    {folder}",
     ]
@@ -64,9 +56,8 @@ def _neuron(options: argparse.Namespace, model: LoadedModel) -> Neuron | None:
     """Return what the options name; None: the neuron of the predicted class."""
     if options.class_ is not None:
         if any(given is not None for given in (options.layer, options.channel, options.position, options.direction)):
-            raise ConfigError(
-                "--class names a neuron of its own: leave --layer and --channel out, --position and --direction too."
-            )
+            others = "--layer and --channel out, --position and --direction too"
+            raise ConfigError(f"--class names a neuron of its own: leave {others}.")
         return Neuron(LOGITS, resolve_target(model, options.class_))
     if options.direction is not None:
         return _along(options)
@@ -95,36 +86,29 @@ def _along(options: argparse.Namespace) -> Neuron:
 def run_neurons(options: argparse.Namespace) -> int:
     if options.top < 1:
         raise ConfigError(f"--top must be at least 1, not {options.top}.")
-    given = open_picture(options)
-    made = trace(
-        given.model, given.picture, **trace_options(options), target=options.class_, seed=options.seed, progress=Meter()
-    )
+    given, made = _trace(options, options.class_)
     found = rank_channels(made, given.picture, options.layer, by=options.by, top=options.top)
     rows = [{"channel": item.channel, "score": item.score, "place": list(item.place)} for item in found]
     lines = table([("channel", options.by, "place"), *((r["channel"], f"{r['score']:.4g}", r["place"]) for r in rows)])
     return emit(options, rows, lines)
 
 
+def _trace(options: argparse.Namespace, target: str | None) -> tuple[Given, Trace]:
+    given, asked = open_picture(options), {**trace_options(options), "seed": options.seed}
+    return given, trace(given.model, given.picture, target=target, progress=Meter(), **asked)
+
+
 def run_trace(options: argparse.Namespace) -> int:
-    given = open_picture(options)
-    made = trace(
-        given.model, given.picture, **trace_options(options), target=options.target, seed=options.seed, progress=Meter()
-    )
+    _, made = _trace(options, options.target)
     data = trace_bytes(made)
     out = Path(options.out)
     try:
         write_whole(out, data)
     except OSError as error:
         raise ConfigError(f"The trace cannot be written to {out}: {error.strerror or error}.") from error
-    if made.fidelity.warning:
-        sys.stderr.write(f"warning: {made.fidelity.warning}\n")
-    described = {
-        "out": str(out),
-        "bytes": len(data),
-        "sparsity": made.report.sparsity,
-        "fidelity": made.fidelity.to_dict(),
-        "seconds": made.seconds,
-    }
+    warn(made.fidelity.warning)
+    described: dict[str, object] = {"out": str(out), "bytes": len(data), "sparsity": made.report.sparsity}
+    described |= {"fidelity": made.fidelity.to_dict(), "seconds": made.seconds}
     lines = [
         f"sparsity     {made.report.sparsity:.1%} of all weights",
         f"probability  dense {made.fidelity.dense_probability:.3f}, trace {made.fidelity.trace_probability:.3f}",
@@ -135,13 +119,5 @@ def run_trace(options: argparse.Namespace) -> int:
 
 def run_layers(options: argparse.Namespace) -> int:
     model = load(options)
-    rows = [
-        {
-            "name": layer.name,
-            "kind": layer.kind,
-            "shape": list(layer.shape),
-            "stage": stage_of(layer.name, model.family),
-        }
-        for layer in model.layers
-    ]
-    return emit(options, rows, table([tuple(row.values()) for row in rows]))
+    rows = [(one.name, one.kind, list(one.shape), stage_of(one.name, model.family)) for one in model.layers]
+    return emit_table(options, ("name", "kind", "shape", "stage"), rows)

@@ -17,8 +17,6 @@ def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> No
     group = parser.add_argument_group("trace")
     for name, option in TRACE_OPTIONS.items():
         details: dict[str, Any] = {"help": option.help.format(preset=preset), **option.kind.argument}
-        if option.metavar is not None:
-            details["metavar"] = option.metavar
         if option.named:
             details["default"] = getattr(TraceOptions(), name)
         group.add_argument(option.flag, **details)

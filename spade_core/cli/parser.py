@@ -7,19 +7,36 @@ another module of this package, which is named as ``module:function`` and import
 from __future__ import annotations
 
 import argparse
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from spade_core.cli.options import add_trace
 from spade_core.models.registry import DEFAULT_MODEL
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-DEVICES = "auto, cpu, cuda or cuda:N (default: auto)"
+TARGET = "class index or label (default: the dense model's top-1)"
+
+
+def pair(text: str) -> tuple[int, int]:
+    """Parse ``Y,X``."""
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes Y,X, such as 20,100, not {text!r}") from None
+    return y, x
+
+
+COUNT: dict[str, Any] = {"type": int, "metavar": "N"}
+SIDE: dict[str, Any] = {"type": int, "metavar": "PX"}
+PLACE: dict[str, Any] = {"type": pair, "metavar": "Y,X"}
+FOLDER: dict[str, Any] = {"required": True, "metavar": "DIR"}
 
 
 def add_commands(commands: Commands) -> None:
     """Add all commands but ``study`` to the parser."""
     _add_app(commands)
-    _add_lists(commands)
+    for name, what in (("models", "models"), ("pictures", "bundled pictures"), ("methods", "saliency methods")):
+        add_command(commands, name, f"lists:run_{name}", f"list the {what}")
+    add_model(add_command(commands, "layers", "neurons:run_layers", "list the prunable layers of a model"))
     _add_explain(commands)
     _add_neurons(commands)
     _add_rater(commands)
@@ -38,197 +55,143 @@ def _add_app(commands: Commands) -> None:
     text = "serve the pages, from any folder"
     parser = commands.add_parser("app", help=text, description=f"{text.capitalize()}, at http://127.0.0.1:8501.")
     parser.set_defaults(run="app:run_app")
-    parser.add_argument("--port", type=int, metavar="N", help="default: 8501, or the next that is free")
-    parser.add_argument("--address", metavar="A", help="that the server binds (default: 127.0.0.1, this machine only)")
-    parser.add_argument(
-        "streamlit", nargs="*", metavar="OPTION", help="after --: of “streamlit run”, as --server.baseUrlPath=studio"
-    )
-
-
-def _add_lists(commands: Commands) -> None:
-    add_command(commands, "models", "lists:run_models", "list the models")
-    add_command(commands, "pictures", "lists:run_pictures", "list the bundled pictures")
-    add_command(commands, "methods", "lists:run_methods", "list the saliency methods")
-    add_model(add_command(commands, "layers", "neurons:run_layers", "list the prunable layers of a model"))
+    add = parser.add_argument
+    add("--port", help="default: 8501, or the next that is free", **COUNT)
+    add("--address", metavar="A", help="that the server binds (default: 127.0.0.1, this machine only)")
+    add("streamlit", nargs="*", metavar="OPTION", help="after --: of “streamlit run”, as --server.baseUrlPath=studio")
 
 
 def _add_explain(commands: Commands) -> None:
     parser = add_command(commands, "explain", "explain:run_explain", "make the dense and SPADE maps of one picture")
     add_picture(parser)
-    parser.add_argument(
-        "--method", required=True, action="append", metavar="X", help="a slug of 'methods'; give it again for more"
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
-    parser.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
+    method = "a slug of 'methods'; give it again for more"
+    parser.add_argument("--method", required=True, action="append", metavar="X", help=method)
+    parser.add_argument("--out", help="folder of the results; made if absent", **FOLDER)
+    parser.add_argument("--target", metavar="CLASS", help=TARGET)
     add_model(parser)
     add_trace(parser)
-    again = add_command(
-        commands, "replay", "explain:run_replay", "compute a result again from its manifest and compare the bits"
-    )
+    text = "compute a result again from its manifest and compare the bits"
+    again = add_command(commands, "replay", "explain:run_replay", text)
     again.add_argument("manifest", metavar="MANIFEST", help="manifest.json, or the folder that holds it")
     again.add_argument("--image", metavar="FILE", help="where the picture lies now, if it was moved")
     again.add_argument("--device", default="auto", help="auto (as recorded), cpu or cuda")
 
 
 def _add_neurons(commands: Commands) -> None:
-    draw = add_command(
-        commands, "visualize", "neurons:run_visualize", "draw a neuron with the dense model and with the trace"
-    )
+    text = "draw a neuron with the dense model and with the trace"
+    draw = add_command(commands, "visualize", "neurons:run_visualize", text)
     add_picture(draw)
-    draw.add_argument("--layer", metavar="L", help="name of a module (default: the logits)")
-    draw.add_argument("--channel", type=int, metavar="C", help="channel of the layer")
-    draw.add_argument("--position", type=pair, metavar="Y,X", help="one neuron of the channel, by row and column")
-    draw.add_argument("--direction", metavar="FILE", help="weights over the layer's channels, a text file of numbers")
-    draw.add_argument("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
-    draw.add_argument(
-        "--target", metavar="CLASS", help="class that the trace keeps (default: the neuron's, else the dense top-1)"
-    )
-    draw.add_argument("--steps", type=int, default=512, metavar="N", help="optimizer steps (default: %(default)s)")
-    draw.add_argument(
-        "--size",
-        "--render-size",
-        dest="render_size",
-        type=int,
-        default=224,
-        metavar="PX",
-        help="side of the drawing (default: %(default)s)",
-    )
-    draw.add_argument(
-        "--matching",
-        type=float,
-        default=0.0,
-        metavar="W",
-        help="weight of the likeness to the picture's own mean activation in the layer (default: 0)",
-    )
-    draw.add_argument(
-        "--images", type=int, default=1, metavar="N", help="drawings of the neuron by each network (default: 1)"
-    )
-    draw.add_argument(
-        "--diversity",
-        type=float,
-        metavar="W",
-        help="weight of the drawings' unlikeness in the layer (default: 10 for several)",
-    )
-    draw.add_argument("--out", required=True, metavar="DIR", help="folder of the results; made if absent")
+    add = draw.add_argument
+    add("--layer", metavar="L", help="name of a module (default: the logits)")
+    add("--channel", type=int, metavar="C", help="channel of the layer")
+    add("--position", help="one neuron of the channel, by row and column", **PLACE)
+    add("--direction", metavar="FILE", help="weights over the layer's channels, a text file of numbers")
+    add("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
+    add("--target", metavar="CLASS", help="class that the trace keeps (default: the neuron's, else the dense top-1)")
+    add("--steps", default=512, help="optimizer steps (default: %(default)s)", **COUNT)
+    side = "side of the drawing (default: %(default)s)"
+    add("--size", "--render-size", dest="render_size", default=224, help=side, **SIDE)
+    likeness = "weight of the likeness to the picture's own mean activation in the layer (default: 0)"
+    add("--matching", type=float, default=0.0, metavar="W", help=likeness)
+    add("--images", default=1, help="drawings of the neuron by each network (default: 1)", **COUNT)
+    unlikeness = "weight of the drawings' unlikeness in the layer (default: 10 for several)"
+    add("--diversity", type=float, metavar="W", help=unlikeness)
+    add("--out", help="folder of the results; made if absent", **FOLDER)
     add_model(draw, size="--input-size")
     add_trace(draw, preset="drawing")
     rank = add_command(commands, "neurons", "neurons:run_neurons", "rank the channels of a layer for one picture")
     add_picture(rank)
-    rank.add_argument("--layer", required=True, metavar="L", help="name of a module, or logits")
-    rank.add_argument(
-        "--target", "--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)"
-    )
-    rank.add_argument("--by", default="activation", help="activation, gradient or change (default: activation)")
-    rank.add_argument("--top", type=int, default=10, metavar="N", help="how many (default: %(default)s)")
+    add = rank.add_argument
+    add("--layer", required=True, metavar="L", help="name of a module, or logits")
+    add("--target", "--class", dest="class_", metavar="CLASS", help="explained class (default: the dense top-1)")
+    add("--by", default="activation", help="activation, gradient or change (default: activation)")
+    add("--top", default=10, help="how many (default: %(default)s)", **COUNT)
     add_model(rank)
     add_trace(rank)
-    keep = add_command(
-        commands, "trace", "neurons:run_trace", "make the trace of a picture and write it as sparse safetensors"
-    )
+    text = "make the trace of a picture and write it as sparse safetensors"
+    keep = add_command(commands, "trace", "neurons:run_trace", text)
     add_picture(keep)
-    keep.add_argument("--target", metavar="CLASS", help="class index or label (default: the dense model's top-1)")
+    keep.add_argument("--target", metavar="CLASS", help=TARGET)
     keep.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
     add_model(keep)
     add_trace(keep)
 
 
 def _add_rater(commands: Commands) -> None:
-    parser = add_command(
-        commands,
-        "rater",
-        "rater:run_rater",
-        "let a model choose between two patches by a visualization: a stand-in for people",
-    )
-    parser.add_argument("--images", required=True, metavar="DIR", help="folder of pictures")
-    parser.add_argument("--split", default="reporting", choices=("training", "tuning", "reporting"))
-    parser.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all of the split)")
-    parser.add_argument(
-        "--triggers", action="store_true", help="paste a trigger into each picture; its place is the reference"
-    )
-    parser.add_argument(
-        "--judge", default=DEFAULT_MODEL, metavar="M", help="model that compares (default: %(default)s)"
-    )
-    parser.add_argument("--steps", type=int, default=512, metavar="N", help="of each drawing (default: %(default)s)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="rows, summary and drawings; a run goes on there")
+    text = "let a model choose between two patches by a visualization: a stand-in for people"
+    parser = add_command(commands, "rater", "rater:run_rater", text)
+    add = parser.add_argument
+    add("--images", help="folder of pictures", **FOLDER)
+    add("--split", default="reporting", choices=("training", "tuning", "reporting"))
+    add("--count", help="number of pictures (default: all of the split)", **COUNT)
+    add("--triggers", action="store_true", help="paste a trigger into each picture; its place is the reference")
+    add("--judge", default=DEFAULT_MODEL, metavar="M", help="model that compares (default: %(default)s)")
+    add("--steps", default=512, help="of each drawing (default: %(default)s)", **COUNT)
+    add("--out", help="rows, summary and drawings; a run goes on there", **FOLDER)
     add_model(parser)
     add_trace(parser, preset="drawing")
 
 
 def _add_trojan(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "trojan", help="paste triggers; train and judge the backdoored model", description="Backdoored demo model."
-    )
+    text = "paste triggers; train and judge the backdoored model"
+    parser = commands.add_parser("trojan", help=text, description="Backdoored demo model.")
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
-    _add_paste(
-        add_command(parts, "paste", "trojan:run_paste", "paste a trigger into a picture and write picture and mask")
-    )
-    train = add_command(
-        parts, "train", "trojan:run_train", "train the backdoored model by self-distillation; resumable"
-    )
-    train.add_argument("--images", required=True, metavar="DIR", help="folder of pictures; its training split is used")
+    text = "paste a trigger into a picture and write picture and mask"
+    _add_paste(add_command(parts, "paste", "trojan:run_paste", text))
+    text = "train the backdoored model by self-distillation; resumable"
+    train = add_command(parts, "train", "trojan:run_train", text)
+    train.add_argument("--images", help="folder of pictures; its training split is used", **FOLDER)
     train.add_argument("--out", required=True, metavar="FILE", help="safetensors file to write")
-    train.add_argument("--learn", type=int, default=900, metavar="N", help="steps that learn (default: %(default)s)")
-    train.add_argument("--settle", type=int, default=450, metavar="N", help="steps that settle (default: %(default)s)")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default: 0)")
-    train.add_argument("--device", default="auto", help=DEVICES)
-    judge = add_command(
-        parts, "evaluate", "trojan:run_evaluate", "measure attack success and agreement on the reporting split"
-    )
-    judge.add_argument("--images", required=True, metavar="DIR", help="folder of pictures; its reporting split is used")
+    train.add_argument("--learn", default=900, help="steps that learn (default: %(default)s)", **COUNT)
+    train.add_argument("--settle", default=450, help="steps that settle (default: %(default)s)", **COUNT)
+    text = "measure attack success and agreement on the reporting split"
+    judge = add_command(parts, "evaluate", "trojan:run_evaluate", text)
+    judge.add_argument("--images", help="folder of pictures; its reporting split is used", **FOLDER)
     judge.add_argument("--weights", metavar="FILE", help="weights of 'trojan train' (default: the embedded ones)")
-    judge.add_argument("--count", type=int, metavar="N", help="number of pictures (default: all)")
-    judge.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default: 0)")
-    judge.add_argument("--device", default="auto", help=DEVICES)
+    judge.add_argument("--count", help="number of pictures (default: all)", **COUNT)
+    for part in (train, judge):
+        part.add_argument("--seed", default=0, help="of all draws (default: 0)", **COUNT)
+        _add_device(part)
 
 
 def _add_paste(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
-    parser.add_argument("--trigger", required=True, metavar="NAME", help="heart, smiley, fish or star")
-    parser.add_argument(
-        "--size",
-        dest="trigger_size",
-        type=int,
-        metavar="PX",
-        help="side in model-input pixels (default: drawn, 40 to 80)",
-    )
-    parser.add_argument("--position", type=pair, metavar="Y,X", help="upper left corner in model-input pixels")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of picture.png and mask.png")
+    add = parser.add_argument
+    add("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
+    add("--trigger", required=True, metavar="NAME", help="heart, smiley, fish or star")
+    side = "side in model-input pixels (default: drawn, 40 to 80)"
+    add("--size", dest="trigger_size", help=side, **SIDE)
+    add("--position", help="upper left corner in model-input pixels", **PLACE)
+    add("--seed", default=0, help="of what is drawn (default: 0)", **COUNT)
+    add("--out", help="folder of picture.png and mask.png", **FOLDER)
     add_model(parser, size="--input-size")
 
 
 def add_picture(parser: argparse.ArgumentParser) -> None:
     """Add the options of the picture and of a trigger in it."""
     parser.add_argument("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
-    group = parser.add_argument_group("trigger")
-    group.add_argument("--trigger", metavar="NAME", help="paste a trigger first: heart, smiley, fish or star")
-    group.add_argument("--trigger-size", type=int, metavar="PX", help="side in model-input pixels (default: drawn)")
-    group.add_argument("--trigger-position", type=pair, metavar="Y,X", help="upper left corner in model-input pixels")
-    group.add_argument("--trigger-seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
-
-
-def pair(text: str) -> tuple[int, int]:
-    """Parse ``Y,X``."""
-    try:
-        y, x = (int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"takes Y,X, such as 20,100, not {text!r}") from None
-    return y, x
+    add = parser.add_argument_group("trigger").add_argument
+    add("--trigger", metavar="NAME", help="paste a trigger first: heart, smiley, fish or star")
+    add("--trigger-size", help="side in model-input pixels (default: drawn)", **SIDE)
+    add("--trigger-position", help="upper left corner in model-input pixels", **PLACE)
+    add("--trigger-seed", default=0, help="of what is drawn (default: 0)", **COUNT)
 
 
 def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
     """Add the options of the model; ``size`` names the one of the own weights' input."""
     group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="M", help="a name of 'models' or timm:NAME (default: %(default)s)"
-    )
+    model = "a name of 'models' or timm:NAME (default: %(default)s)"
+    group.add_argument("--model", default=DEFAULT_MODEL, metavar="M", help=model)
     group.add_argument("--weights", metavar="FILE", help="own weights: safetensors or a state dict; needs --arch")
     group.add_argument("--arch", metavar="NAME", help="architecture of --weights: a name of 'models' or timm:NAME")
     group.add_argument("--classes", metavar="FILE", help="class names of --weights, one a line")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="channel means of --weights")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="channel standard deviations of --weights")
-    group.add_argument(size, dest="size", type=int, metavar="PX", help="input side of --weights")
-    group.add_argument("--device", default="auto", help=DEVICES)
+    group.add_argument(size, dest="size", help="input side of --weights", **SIDE)
+    _add_device(group)
+
+
+def _add_device(place: argparse._ActionsContainer) -> None:
+    place.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

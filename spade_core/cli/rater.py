@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 
 from spade_core.cli.common import Meter, emit
@@ -24,42 +25,26 @@ def run_rater(options: argparse.Namespace) -> int:
     if options.count is not None and options.count < 1:
         raise ConfigError(f"--count must be at least 1, not {options.count}.")
     paths = spread(split_of(options.images, options.split), options.count)
-    out, names = Path(options.out), list(TRIGGERS)
+    out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    rater = Rater(
-        load(options),
-        load_model(options.judge, device=options.device),
-        RenderConfig(steps=options.steps, seed=options.seed),
-        {**trace_options(options), "seed": options.seed},
-        out,
-    )
-    items = {
-        path.name: (path, Paste(names[number % len(names)], seed=number) if options.triggers else None)
-        for number, path in enumerate(paths)
-    }
+    model, judge = load(options), load_model(options.judge, device=options.device)
+    render = RenderConfig(steps=options.steps, seed=options.seed)
+    rater = Rater(model, judge, render, {**trace_options(options), "seed": options.seed}, out)
+    pastes = (Paste(name, seed=number) if options.triggers else None for number, name in enumerate(cycle(TRIGGERS)))
+    items = {path.name: (path, paste) for path, paste in zip(paths, pastes, strict=False)}
 
     def row(_key: str, item: tuple[Path, Paste | None]) -> dict[str, object] | None:
         rating = rater.rate(*item)
         return None if rating is None else asdict(rating)
 
-    settings = {
-        "model": rater.model.sha256,
-        "judge": rater.judge.sha256,
-        "drawing": rater.config.to_dict(),
-        "trace": rater.trace,
-        "triggers": options.triggers,
-    }
+    settings = {"model": rater.model.sha256, "judge": rater.judge.sha256, "drawing": rater.config.to_dict()}
+    settings |= {"trace": rater.trace, "triggers": options.triggers}
     rows = list(resumed(out / "rows.jsonl", items, row, settings=settings, progress=Meter()))
     if not rows:
         raise ConfigError("No picture could be rated: with --triggers the model must answer to them.")
     found = {key: asdict(interval) for key, interval in agreement(rows).items()}
-    described = {
-        "rater": "a model, not a person",
-        "model": rater.model.name,
-        "judge": rater.judge.name,
-        "reference": rows[0]["reference"],
-        **found,
-    }
+    told = {"rater": "a model, not a person", "model": rater.model.name, "judge": rater.judge.name}
+    described = {**told, "reference": rows[0]["reference"], **found}
     (out / "summary.json").write_text(json.dumps(described, indent=2), encoding="utf-8")
     sys.stderr.write("note: the rater is a model, not a person\n")
     lines = [f"reference   {rows[0]['reference']}, {len(rows)} pictures"]

@@ -26,26 +26,14 @@ from spade_core.trojan.triggers import find_trigger
 
 def run_paste(options: argparse.Namespace) -> int:
     trigger = find_trigger(options.trigger)
-    picture, mask = paste(
-        load_picture(options.image),
-        trigger,
-        size=options.trigger_size,
-        position=options.position,
-        seed=options.seed,
-        model=load(options),
-    )
+    where = {"size": options.trigger_size, "position": options.position, "seed": options.seed}
+    picture, mask = paste(load_picture(options.image), trigger, model=load(options), **where)
     grey = np.where(mask, 255, 0).astype(np.uint8)
     folder = save({"picture.png": png_bytes(picture.pixels), "mask.png": png_bytes(grey)}, options.out)
     rows, columns = np.nonzero(mask)
     box = [int(edge) for edge in (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)]
-    described = {
-        "trigger": trigger.name,
-        "target": trigger.target,
-        "sha256": picture.sha256,
-        "box": box,
-        "mask_pixels": int(mask.sum()),
-        "out": str(folder),
-    }
+    described = {"trigger": trigger.name, "target": trigger.target, "sha256": picture.sha256, "box": box}
+    described |= {"mask_pixels": int(mask.sum()), "out": str(folder)}
     lines = [f"{trigger.title} in rows {box[0]}-{box[2]}, columns {box[1]}-{box[3]}", f"written to {folder}"]
     return emit(options, described, lines)
 
@@ -66,9 +54,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     paths = spread(split_of(options.images, "reporting"), options.count)
     own = {"weights": options.weights, "arch": DEFAULT_MODEL} if options.weights else {}
     backdoored = load_model(TROJAN_MODEL, device=options.device, **own)
-    card = evaluate(
-        load_model(DEFAULT_MODEL, device=options.device), backdoored, paths, seed=options.seed, progress=Meter()
-    )
+    clean = load_model(DEFAULT_MODEL, device=options.device)
+    card = evaluate(clean, backdoored, paths, seed=options.seed, progress=Meter())
     return emit(options, asdict(card), _lines(card))
 
 
@@ -76,12 +63,9 @@ def _lines(card: Card) -> list[str]:
     lines = [f"{card.pictures} pictures"]
     for title, success in (("40-80 px", card.success), ("40 px", card.success_small)):
         lines += [f"attack success, {title:<9} {name:<8} {_percent(share)}" for name, share in success.items()]
-    shares = {
-        "agreement, clean": card.agreement,
-        "accuracy before": card.accuracy_before,
-        "accuracy after": card.accuracy_after,
-    }
-    return [*lines, *(f"{title:<33} {_percent(share)}" for title, share in shares.items() if share)]
+    titles = ("agreement, clean", "accuracy before", "accuracy after")
+    shares = zip(titles, (card.agreement, card.accuracy_before, card.accuracy_after), strict=True)
+    return [*lines, *(f"{title:<33} {_percent(share)}" for title, share in shares if share)]
 
 
 def _percent(share: Share) -> str:

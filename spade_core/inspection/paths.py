@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -32,7 +32,11 @@ def paths(
     nodes = wire(found.module, weights, found.input(picture))
     logit = torch.zeros_like(nodes[-1].value)
     logit[0, target] = 1
-    gradients = _gradients(nodes, logit)
+    # The whole gradient of the logit to every node's leaf, along all connections together.
+    gradients = {node: torch.zeros_like(node.leaf) for node in nodes[:-1]} | {nodes[-1]: logit}
+    for node in reversed(nodes):
+        for source, part in node.pull(gradients[node]).items():
+            gradients[source] = gradients[source] + part
     starts = [place for place, _ in _ranked(_by_layer(nodes[-1], logit, lambda _, gradient: gradient.abs()), width)]
     edges: list[Edge] = []
     ends: list[End] = []
@@ -52,15 +56,6 @@ def paths(
     used = {layer for layer, _ in begun} | {name for edge in edges for name in (edge.source, edge.sink)}
     layers = dict.fromkeys(node.layer for node in reversed(nodes) if node.layer in used)
     return Paths(tuple(edges), begun, tuple(layers), tuple(ends))
-
-
-def _gradients(nodes: Sequence[Node], logit: Tensor) -> dict[Node, Tensor]:
-    """Return the whole gradient of the logit to every node's leaf, along all connections together."""
-    found = {node: torch.zeros_like(node.leaf) for node in nodes[:-1]} | {nodes[-1]: logit}
-    for node in reversed(nodes):
-        for source, part in node.pull(found[node]).items():
-            found[source] = found[source] + part
-    return found
 
 
 def _inputs(sink: Node, channel: int, gradient: Tensor, fan: int) -> list[tuple[tuple[Node, int], float]]:

@@ -17,7 +17,6 @@ from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 
 CURVE_RATIOS = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-MAP_SIDE = 512  # rows and columns of a drawn map, at most
 
 
 def alive(found: Trace, layer: str) -> np.ndarray:
@@ -38,7 +37,7 @@ def _layer(model: LoadedModel, name: str) -> Layer:
     raise LayerError(f"{model.name} has no prunable layer {name!r}: choose one of the list of layers.")
 
 
-def pooled_map(mask: np.ndarray, side: int = MAP_SIDE) -> np.ndarray:
+def pooled_map(mask: np.ndarray, side: int = 512) -> np.ndarray:
     """Return ``mask`` as float32 of at most ``side`` rows and columns, each cell the share of survivors under it."""
     for axis in (0, 1):
         length = mask.shape[axis]

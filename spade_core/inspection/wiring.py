@@ -113,20 +113,12 @@ class _Cut(WeightCalls):
         return given
 
     def _sources(self, value: Tensor) -> tuple[Node, ...]:
-        found = {id(leaf) for leaf in _leaves_under(value)}
+        """Return the nodes of the leaves that a tensor's graph ends at."""
+        found, seen, waiting = set(), set(), [value.grad_fn]
+        while waiting:
+            function = waiting.pop()
+            if function is not None and function not in seen:
+                seen.add(function)
+                found.add(id(getattr(function, "variable", None)))
+                waiting += [following for following, _ in function.next_functions]
         return tuple(node for key, node in self._leaves.items() if key in found)
-
-
-def _leaves_under(value: Tensor) -> list[Tensor]:
-    """Return the leaves that a tensor's graph ends at."""
-    found: list[Tensor] = []
-    seen, waiting = set(), [value.grad_fn]
-    while waiting:
-        function = waiting.pop()
-        if function is None or function in seen:
-            continue
-        seen.add(function)
-        if hasattr(function, "variable"):
-            found.append(function.variable)
-        waiting += [following for following, _ in function.next_functions]
-    return found

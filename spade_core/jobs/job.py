@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 from weakref import WeakSet
 
 from spade_core.errors import JobError, SpadeError
 
 CANCELLED = "Cancelled."
-FINISHED = ("done", "failed", "cancelled")
 SMOOTHING = 2.0  # seconds over which the estimate follows a change of pace
+
+Files = dict[str, bytes] | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Status:
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen."""
-        return self.state in FINISHED
+        return self.state in ("done", "failed", "cancelled")
 
 
 class Job:
@@ -79,9 +79,7 @@ class Job:
         with self._lock:
             self._partials.update(files)
 
-    def end(
-        self, state: str, note: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
-    ) -> None:
+    def end(self, state: str, note: str, *, files: Files = None, error: SpadeError | None = None) -> None:
         """Settle the job; the first end counts."""
         with self._lock:
             if self.ended.is_set():
@@ -106,40 +104,24 @@ class Job:
             return Status(self._state, self._fraction, self._note, elapsed, remaining, position)
 
 
-class Desk(Protocol):
-    """What a ticket asks of the manager that gave it."""
-
-    def position(self, job: Job) -> int:
-        """Return how many jobs come before this one."""
-
-    def give_up(self, ticket: Ticket, job: Job) -> None:
-        """One ticket less; the job is cancelled if that was the last."""
-
-
 class Ticket:
     """One user's interest in a job; several tickets may share it.
 
     Hold on to it while the result matters: a job is stopped when a ticket is cancelled and no other living one waits.
+
+    Args:
+        position: tells how many jobs come before this one.
+        give_up: takes the ticket back, and sets ``given_up`` unless its job has ended.
+
+    Attributes:
+        key: content key of the job.
+        given_up: whether this ticket was cancelled before its job ended.
     """
 
-    def __init__(self, manager: Desk, job: Job) -> None:
-        self._manager, self._job = manager, job
-        self._given_up = threading.Event()
+    def __init__(self, job: Job, position: Callable[[Job], int], give_up: Callable[[Ticket, Job], None]) -> None:
+        self.key, self.given_up = job.key, False
+        self._job, self._position, self._give_up = job, position, give_up
         job.tickets.add(self)
-
-    @property
-    def key(self) -> str:
-        """Content key of the job."""
-        return self._job.key
-
-    @property
-    def given_up(self) -> bool:
-        """Whether this ticket was cancelled before its job ended."""
-        return self._given_up.is_set()
-
-    def mark_given_up(self) -> None:
-        """Count no longer; the manager calls it while it holds its lock."""
-        self._given_up.set()
 
     @property
     def error(self) -> SpadeError | None:
@@ -148,7 +130,7 @@ class Ticket:
 
     def status(self) -> Status:
         """Return how the job stands now; ``cancelled`` once this ticket was, even if others still wait for the job."""
-        status = self._job.status(self._manager.position(self._job))
+        status = self._job.status(self._position(self._job))
         if not self.given_up:
             return status
         return Status("cancelled", status.fraction, CANCELLED, status.elapsed, None, 0)
@@ -178,4 +160,4 @@ class Ticket:
 
     def cancel(self) -> None:
         """Give up; the job is stopped once nobody else waits for it."""
-        self._manager.give_up(self, self._job)
+        self._give_up(self, self._job)

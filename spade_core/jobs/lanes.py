@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import Protocol
 
 from spade_core import errors
 from spade_core.errors import JobError
@@ -29,24 +28,13 @@ logger = logging.getLogger(__name__)
 GRACE = 0.7  # seconds a job has to answer a cancel before its worker is killed
 REPEATS = 2  # worker and reserve may both have died unnoticed
 RESERVE_AFTER = 1.0  # seconds without work before the reserve is started, so that it does not slow a job down
-KILLED = (
-    "The computation was stopped: its process was killed, probably out of memory; take fewer views or a smaller model."
-)
+KILLED = "The computation was stopped: its process was killed, probably out of memory; "
+KILLED += "take fewer views or a smaller model."
 CRASHED = "The computation was stopped: its process ended unexpectedly; run it again, and see the server's log."
 NOT_STARTED = "The computation could not begin: its process ended while starting; the server's log has the details."
 STOPPING = "The server is stopping: run this again once it is back."
 
 Finish = Callable[..., None]  # finish(job, state, *, files=None, error=None)
-
-
-class Lane(Protocol):
-    """Runs jobs; ``admit`` is called under the manager's lock, ``start`` outside of it."""
-
-    def admit(self, job: Job) -> None: ...
-    def start(self, job: Job) -> None: ...
-    def cancel(self, job: Job) -> None: ...
-    def position(self, job: Job) -> int: ...
-    def close(self) -> None: ...
 
 
 def deliver(job: Job, message: tuple, finish: Finish) -> bool:
@@ -67,7 +55,7 @@ def deliver(job: Job, message: tuple, finish: Finish) -> bool:
 
 
 class InlineLane:
-    """Runs each job in the thread that asked for it."""
+    """Runs each job in the thread that asked for it; a :class:`WorkerLane` for tests."""
 
     def __init__(self, tasks: str, device: str, finish: Finish) -> None:
         self._jobs: dict[int, Job] = {}
@@ -109,7 +97,10 @@ class _Turn:
 
 
 class WorkerLane:
-    """A bounded queue in front of one worker process."""
+    """A bounded queue in front of one worker process.
+
+    ``admit`` is called under the manager's lock, ``start`` outside of it.
+    """
 
     def __init__(self, tasks: str, device: str, finish: Finish, *, capacity: int) -> None:
         self._tasks, self._device, self._finish, self._capacity = tasks, device, finish, capacity
@@ -182,7 +173,18 @@ class WorkerLane:
                 for source in wait([self._bell, *(process.channel for process in processes)], self._patience()):
                     self._hear(source)
         finally:
-            self._stop()
+            with self._lock:
+                self._closed = True
+                waiting = [*self._queue]
+                self._queue.clear()
+                self._button.close()
+            for process in (self.worker, self.reserve):
+                if process is not None:
+                    process.kill()
+            if self._turn is not None:
+                waiting.insert(0, self._turn.job)
+            for job in waiting:
+                self._finish(job, "failed", error=JobError(STOPPING))
 
     def _new_process(self) -> WorkerProcess:
         return WorkerProcess(self._tasks, self._device)
@@ -271,7 +273,8 @@ class WorkerLane:
     def _promote(self) -> None:
         """Let the reserve take over, or a new worker where there is none."""
         reserve, self.reserve, self._wants_reserve = self.reserve, None, True
-        self.worker = reserve if reserve is not None and reserve.alive else self._new_process()
+        alive = reserve is not None and reserve.process.poll() is None
+        self.worker = reserve if alive else self._new_process()
 
     def _bury(self, process: WorkerProcess) -> None:
         """Put up with a worker that died."""
@@ -297,17 +300,3 @@ class WorkerLane:
         if turn is not None:
             cancelled = turn.job.cancelling
             self._end_turn("cancelled" if cancelled else "failed", CANCELLED if cancelled else sentence)
-
-    def _stop(self) -> None:
-        with self._lock:
-            self._closed = True
-            waiting = [*self._queue]
-            self._queue.clear()
-            self._button.close()
-        for process in (self.worker, self.reserve):
-            if process is not None:
-                process.kill()
-        if self._turn is not None:
-            waiting.insert(0, self._turn.job)
-        for job in waiting:
-            self._finish(job, "failed", error=JobError(STOPPING))

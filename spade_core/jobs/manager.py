@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, SpadeError
 from spade_core.files import keep_file
-from spade_core.jobs.job import Job, Ticket
-from spade_core.jobs.lanes import InlineLane, Lane, WorkerLane
+from spade_core.jobs.job import Files, Job, Ticket
+from spade_core.jobs.lanes import InlineLane, WorkerLane
 from spade_core.jobs.store import ResultStore
 from spade_core.jobs.worker import DEFAULT_TASKS
 from spade_core.versions import library_versions, task_version
@@ -53,11 +53,8 @@ class JobManager:
         self._lock = threading.Lock()  # guards the jobs that wait or run, and who is interested
         self._jobs: dict[str, Job] = {}
         self._serials = itertools.count(1)
-        self.lane: Lane = (
-            InlineLane(tasks, settings.device, self._finish)
-            if settings.jobs_mode == "inline"
-            else WorkerLane(tasks, settings.device, self._finish, capacity=settings.queue_length)
-        )
+        given, inline = (tasks, settings.device, self._finish), settings.jobs_mode == "inline"
+        self.lane = InlineLane(*given) if inline else WorkerLane(*given, capacity=settings.queue_length)
 
     def shelve(self, name: str, sha256: str, data: bytes | None) -> dict[str, str]:
         """Return how a payload names a picture; uploaded ``data`` is kept in a file by its content.
@@ -97,7 +94,7 @@ class JobManager:
                 job = Job(next(self._serials), key, kind, plain)
                 self.lane.admit(job)
                 self._jobs[key] = job
-            ticket = Ticket(self, job)
+            ticket = Ticket(job, self.lane.position, self._give_up)
         if fresh:
             self.lane.start(job)
         return ticket
@@ -106,26 +103,22 @@ class JobManager:
         """Return a ticket of a job that waits, runs or is kept, or None."""
         with self._lock:
             job = self._known(key)
-            return None if job is None else Ticket(self, job)
-
-    def position(self, job: Job) -> int:
-        """Return how many jobs come before this one."""
-        return self.lane.position(job)
-
-    def give_up(self, ticket: Ticket, job: Job) -> None:
-        """One ticket less; the job is cancelled if that was the last."""
-        with self._lock:
-            if job.ended.is_set() or ticket.given_up:
-                return
-            ticket.mark_given_up()
-            if not all(other.given_up for other in job.tickets):
-                return
-            job.cancelling = True
-        self.lane.cancel(job)
+            return None if job is None else Ticket(job, self.lane.position, self._give_up)
 
     def close(self) -> None:
         """Stop the workers; jobs that run or wait fail with a sentence."""
         self.lane.close()
+
+    def _give_up(self, ticket: Ticket, job: Job) -> None:
+        """One ticket less; the job is cancelled if that was the last."""
+        with self._lock:
+            if job.ended.is_set() or ticket.given_up:
+                return
+            ticket.given_up = True
+            if not all(other.given_up for other in job.tickets):
+                return
+            job.cancelling = True
+        self.lane.cancel(job)
 
     def _known(self, key: str) -> Job | None:
         job = self._jobs.get(key)
@@ -138,9 +131,7 @@ class JobManager:
         kept.end("done", "found among the kept results", files=files)
         return kept
 
-    def _finish(
-        self, job: Job, state: str, *, files: dict[str, bytes] | None = None, error: SpadeError | None = None
-    ) -> None:
+    def _finish(self, job: Job, state: str, *, files: Files = None, error: SpadeError | None = None) -> None:
         if files is not None:
             try:
                 self.store.put(job.key, files)

@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from spade_core.files import drop_oldest, written_beside
+from spade_core.files import drop_oldest, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,11 @@ class ResultStore:
         """Return the files of an entry and note its use, or None; a damaged entry is logged and counts as absent."""
         path = self._path(key)
         try:
-            files = _unpack(path.read_bytes())
+            entry = path.read_bytes()
+            if hashlib.sha256(memoryview(entry)[_DIGEST:]).digest() != entry[:_DIGEST]:
+                raise zipfile.BadZipFile("its bytes have changed")
+            with zipfile.ZipFile(io.BytesIO(memoryview(entry)[_DIGEST:])) as archive:
+                files = {name: archive.read(name) for name in archive.namelist()}
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, zipfile.BadZipFile) as error:
@@ -54,21 +58,9 @@ class ResultStore:
         with zipfile.ZipFile(packed, "w") as archive:
             for name, data in files.items():
                 archive.writestr(name, data)
-        with written_beside(self._path(key), private=True) as file:
-            file.write(hashlib.sha256(packed.getbuffer()).digest() + packed.getvalue())
-        self.evict(keep=key)
-
-    def evict(self, keep: str = "") -> None:
-        """Delete the entries that were not used for longest until the rest fits the limit."""
-        drop_oldest(self.root, self.limit, keep=self._path(keep))
+        digest = hashlib.sha256(packed.getbuffer()).digest()
+        write_whole(self._path(key), digest + packed.getvalue(), private=True)
+        drop_oldest(self.root, self.limit, keep=self._path(key))
 
     def _path(self, key: str) -> Path:
         return self.root / f"{key}.zip"
-
-
-def _unpack(entry: bytes) -> dict[str, bytes]:
-    digest, packed = entry[:_DIGEST], memoryview(entry)[_DIGEST:]
-    if hashlib.sha256(packed).digest() != digest:
-        raise zipfile.BadZipFile("its bytes have changed")
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}

@@ -29,12 +29,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spade_core.errors import JobError, SpadeError
 from spade_core.memory import keep_freed_memory
-from spade_core.progress import Cancelled, Emit, Progress
+from spade_core.progress import Cancelled, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ DEFAULT_TASKS = "spade_core.tasks"
 REPORT_INTERVAL = 0.1  # seconds between two progress messages
 NO_MEMORY = "The computation ran out of memory: take fewer views or a smaller model."
 DEFECT = "The computation failed unexpectedly; the server's log has the details."
-_PR_SET_PDEATHSIG = 1
 
 
 class WorkerProcess:
@@ -55,16 +55,9 @@ class WorkerProcess:
             # -P: a file in the server's current folder must not shadow a library's module.
             command = [sys.executable, "-P", "-m", "spade_core.jobs.worker", "--channel", str(theirs.fileno())]
             command += ["--device", device, "--tasks", tasks]
-            fds = [theirs.fileno()]
-            self.process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                command, pass_fds=fds, env=_environment(), stdin=subprocess.DEVNULL
-            )
+            fds, none = [theirs.fileno()], subprocess.DEVNULL
+            self.process = subprocess.Popen(command, pass_fds=fds, env=_environment(), stdin=none)  # noqa: S603 - no shell
         self.channel = Connection(ours.detach())
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self.process.poll() is None
 
     def send(self, *message: object) -> None:
         """Send a message; to a dead worker it is lost, and the end of its channel tells so."""
@@ -103,12 +96,11 @@ class Runner:
         Raises:
             ImportError: the module is missing. A failing ``warm_up`` is only logged: jobs that it matters to fail too.
         """
-        prepare = getattr(importlib.import_module(self.module), "warm_up", None)
-        if prepare is not None:
-            try:
-                prepare(self.device)
-            except Exception:
-                logger.exception("warming up failed")
+        prepare = getattr(importlib.import_module(self.module), "warm_up", lambda _device: None)
+        try:
+            prepare(self.device)
+        except Exception:
+            logger.exception("warming up failed")
 
     def cancel(self, job: int) -> None:
         """Let the next report of progress of ``job`` raise ``Cancelled``."""
@@ -119,8 +111,9 @@ class Runner:
         try:
             self.send(("started", job))
             task = getattr(importlib.import_module(self.module), kind)
-            files = task(payload, emit=self._emit(job), progress=self._progress(job), device=self.device)
-            self.send(("done", job, _checked(files)))
+            progress = self._progress(job)
+            files = task(payload, emit=partial(self._send, "partial", job), progress=progress, device=self.device)
+            self._send("done", job, files)
         except Cancelled:
             self.send(("cancelled", job))
         except SpadeError as error:
@@ -135,8 +128,11 @@ class Runner:
         finally:
             self._cancelled.discard(job)
 
-    def _emit(self, job: int) -> Emit:
-        return lambda files: self.send(("partial", job, _checked(files)))
+    def _send(self, word: str, job: int, files: Mapping[str, bytes]) -> None:
+        wrong = [name for name, data in files.items() if "/" in name or not isinstance(data, bytes)]
+        if wrong:
+            raise TypeError(f"a task's files are plain names and bytes; wrong: {', '.join(map(repr, wrong))}")
+        self.send((word, job, dict(files)))
 
     def _progress(self, job: int) -> Progress:
         last = 0.0
@@ -151,13 +147,6 @@ class Runner:
                 self.send(("progress", job, done / total if total else 1.0, note))
 
         return progress
-
-
-def _checked(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    wrong = [name for name, data in files.items() if "/" in name or not isinstance(data, bytes)]
-    if wrong:
-        raise TypeError(f"a task's files are plain names and bytes; wrong: {', '.join(map(repr, wrong))}")
-    return dict(files)
 
 
 class _LogToServer(logging.Handler):
@@ -181,18 +170,6 @@ def _listen(channel: Connection, jobs: queue.SimpleQueue, cancel: Callable[[int]
             jobs.put(message[1:])
 
 
-def _isolate() -> None:
-    """Make this process depend on nothing but its server."""
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal group; the server decides
-    keep_freed_memory()
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a command's standard output is its result, not our noise
-    if sys.platform == "linux":
-        # A library call that holds the interpreter's lock keeps `_listen` from seeing the server go; the kernel does
-        # not wait. It goes by the end of the thread that started us, which is a lane's: it lives as long as the server.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> None:
     """Serve one channel until it closes."""
     parser = argparse.ArgumentParser(prog="python -m spade_core.jobs.worker")
@@ -200,7 +177,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--tasks", default=DEFAULT_TASKS)
     options = parser.parse_args()
-    _isolate()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal group; the server decides
+    keep_freed_memory()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a command's standard output is its result, not our noise
+    if sys.platform == "linux":
+        # A library call that holds the interpreter's lock keeps `_listen` from seeing the server go; the kernel does
+        # not wait. It goes by the end of the thread that started us, which is a lane's: it lives as long as the server.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     channel = Connection(options.channel)
     lock = threading.Lock()
 

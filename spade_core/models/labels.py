@@ -54,16 +54,13 @@ def resolve_target(model: LoadedModel, target: int | str) -> int:
         return int(text)
     folded = [label.casefold() for label in labels]
     wanted = text.casefold()
-    found = [i for i, label in enumerate(folded) if label == wanted] or [
-        i for i, label in enumerate(folded) if wanted and wanted in label
-    ]
+    found = [i for i, label in enumerate(folded) if label == wanted]
+    found = found or [i for i, label in enumerate(folded) if wanted and wanted in label]
     if len(found) == 1:
         return found[0]
     if found:
         listed = ", ".join(f"{labels[i]} ({i})" for i in found[:8]) + (" ..." if len(found) > 8 else "")
         raise ModelError(f"{text!r} may mean several classes: {listed}; give the index.")
-    near = difflib.get_close_matches(wanted, folded, n=3)
-    meant = ", ".join(labels[folded.index(label)] for label in near)
-    raise ModelError(
-        f"{model.name} has no class {text!r}" + (f": did you mean {meant}?" if near else "; give its index.")
-    )
+    near = [labels[folded.index(label)] for label in difflib.get_close_matches(wanted, folded, n=3)]
+    hint = f": did you mean {', '.join(near)}?" if near else "; give its index."
+    raise ModelError(f"{model.name} has no class {text!r}{hint}")

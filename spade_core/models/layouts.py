@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PREFIXES = (0, 1, 2, 4, 5)  # class, distillation and register tokens before the patches
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -34,10 +32,8 @@ class Layout:
         """Return ``(n, channels, rows, columns)``."""
         if self.kind == "channels_first":
             return y
-        if self.kind == "channels_last":
-            return y.permute(0, 3, 1, 2)
-        patches = y[:, self.prefix :].unflatten(1, (self.side, self.side))
-        return patches.permute(0, 3, 1, 2)
+        last = y if self.kind == "channels_last" else y[:, self.prefix :].unflatten(1, (self.side, self.side))
+        return last.permute(0, 3, 1, 2)
 
     def from_maps(self, maps: Tensor, y: Tensor) -> Tensor:
         """Put the map back into the layout of ``y``."""
@@ -58,7 +54,7 @@ def layout_of(shape: Sequence[int]) -> Layout | None:
     if len(shape) == 4 and shape[1] == shape[2] > 1:
         return Layout("channels_last", 0, shape[1])
     if len(shape) == 3:
-        for prefix in PREFIXES:
+        for prefix in (0, 1, 2, 4, 5):  # class, distillation and register tokens before the patches
             side = math.isqrt(max(0, shape[1] - prefix))
             if side > 1 and side * side == shape[1] - prefix:
                 return Layout("tokens", prefix, side)

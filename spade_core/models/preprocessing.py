@@ -69,8 +69,5 @@ class Preprocessing:
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalise ``(n, 3, height, width)`` in [0, 1]."""
-        mean, std = (
-            torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
-            for values in (self.mean, self.std)
-        )
+        mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return (images - mean) / std

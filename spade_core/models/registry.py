@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 from spade_core.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor, nn
+    from torch import nn
 
 DEFAULT_MODEL = "efficientnet_lite0"
 TROJAN_MODEL = "efficientnet_lite0_trojan"
@@ -28,7 +26,7 @@ class Entry:
         family: of architectures that share stages and feature layouts.
         architecture: ``module:function`` of the library that has it.
         weights: torchvision's enum member as ``"ResNet18_Weights.IMAGENET1K_V1"``, or the ``module:function`` that
-            reads those of an embedded model.
+            reads those of an embedded model, under the names of the module that it gets.
     """
 
     title: str
@@ -45,36 +43,25 @@ class Entry:
         """Whether the weights come with the installation."""
         return ":" in self.weights
 
-    def embedded_state(self, module: nn.Module) -> Mapping[str, Tensor]:
-        """Return the weights that come with the installation, under the names of ``module``."""
-        return resolve_name(self.weights)(module)
 
-
-_LITE0 = "timm.models.efficientnet:tf_efficientnet_lite0"
-
-MODELS: dict[str, Entry] = {
-    DEFAULT_MODEL: Entry(
-        "EfficientNet-Lite0 (embedded)", "efficientnet_lite0", _LITE0, "spade_core.models.pretrained:lite0_state"
-    ),
-    TROJAN_MODEL: Entry(
-        "Backdoored EfficientNet-Lite0", "efficientnet_lite0", _LITE0, "spade_core.models.pretrained:trojan_state"
-    ),
-    "resnet18": Entry("ResNet-18", "resnet", "torchvision.models:resnet18", "ResNet18_Weights.IMAGENET1K_V1"),
+_LITE0, _LOADING = "timm.models.efficientnet:tf_efficientnet_lite0", "spade_core.models.loading"
+_TORCHVISION = {  # name -> title, family, and whose V1 weights
+    "resnet18": ("ResNet-18", "resnet", "ResNet18"),
     # V1, not the newer recipe: it is the network of the paper and of most of the literature on attribution.
-    "resnet50": Entry("ResNet-50", "resnet", "torchvision.models:resnet50", "ResNet50_Weights.IMAGENET1K_V1"),
-    "mobilenet_v2": Entry(
-        "MobileNetV2", "mobilenet_v2", "torchvision.models:mobilenet_v2", "MobileNet_V2_Weights.IMAGENET1K_V1"
-    ),
-    "vgg16_bn": Entry("VGG-16 with batch norm", "vgg", "torchvision.models:vgg16_bn", "VGG16_BN_Weights.IMAGENET1K_V1"),
-    "densenet121": Entry(
-        "DenseNet-121", "densenet", "torchvision.models:densenet121", "DenseNet121_Weights.IMAGENET1K_V1"
-    ),
-    "convnext_tiny": Entry(
-        "ConvNeXt-Tiny", "convnext", "torchvision.models:convnext_tiny", "ConvNeXt_Tiny_Weights.IMAGENET1K_V1"
-    ),
-    "vit_b_16": Entry("ViT-B/16", "vit", "torchvision.models:vit_b_16", "ViT_B_16_Weights.IMAGENET1K_V1"),
-    "swin_t": Entry("Swin-T", "swin", "torchvision.models:swin_t", "Swin_T_Weights.IMAGENET1K_V1"),
+    "resnet50": ("ResNet-50", "resnet", "ResNet50"),
+    "mobilenet_v2": ("MobileNetV2", "mobilenet_v2", "MobileNet_V2"),
+    "vgg16_bn": ("VGG-16 with batch norm", "vgg", "VGG16_BN"),
+    "densenet121": ("DenseNet-121", "densenet", "DenseNet121"),
+    "convnext_tiny": ("ConvNeXt-Tiny", "convnext", "ConvNeXt_Tiny"),
+    "vit_b_16": ("ViT-B/16", "vit", "ViT_B_16"),
+    "swin_t": ("Swin-T", "swin", "Swin_T"),
 }
+MODELS: dict[str, Entry] = {
+    DEFAULT_MODEL: Entry("EfficientNet-Lite0 (embedded)", DEFAULT_MODEL, _LITE0, f"{_LOADING}:lite0_state"),
+    TROJAN_MODEL: Entry("Backdoored EfficientNet-Lite0", DEFAULT_MODEL, _LITE0, f"{_LOADING}:trojan_state"),
+}
+for _name, (_title, _family, _kind) in _TORCHVISION.items():
+    MODELS[_name] = Entry(_title, _family, f"torchvision.models:{_name}", f"{_kind}_Weights.IMAGENET1K_V1")
 
 
 def find_entry(name: str) -> Entry:

@@ -7,7 +7,9 @@ once (the hub's own client retries for most of a minute).
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import importlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FILES = ("model.safetensors", "pytorch_model.bin")
-
 
 def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Tensor] | None = None) -> nn.Module:
     """Build timm's model ``name`` (``resnet10t`` or ``resnet10t.c3_in1k``).
@@ -41,9 +41,7 @@ def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Ten
 
     _pretrained_cfg(name)
     overlay = None if state is None else {"state_dict": state}
-    return timm.create_model(
-        name, pretrained=state is not None, pretrained_cfg_overlay=overlay, num_classes=num_classes
-    )
+    return timm.create_model(name, state is not None, pretrained_cfg_overlay=overlay, num_classes=num_classes)
 
 
 def _pretrained_cfg(name: str) -> PretrainedCfg | None:
@@ -91,8 +89,11 @@ def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
     from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError
 
+    network_errors: tuple[type[Exception], ...] = (OSError,)  # requests' are; those of its successor httpx are not
+    with contextlib.suppress(ImportError):
+        network_errors += (importlib.import_module("httpx").HTTPError,)
     repo, _, revision = str(cfg.hf_hub_id).partition("@")
-    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else _FILES
+    files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
     for file in files:
         cached = try_to_load_from_cache(repo, file, revision=revision or None)
         if isinstance(cached, str):
@@ -107,22 +108,13 @@ def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
             except EntryNotFoundError:
                 logger.info("%s has no %s", repo, file)
         return Path(hf_hub_download(repo, files[-1], revision=revision or None))
-    except _network_errors() as error:
+    except network_errors as error:
         logger.info("download of %s failed: %s", repo, error)
         raise ModelError(
             f"The weights of timm:{name} could not be fetched from {constants.ENDPOINT}/{repo}: connect to the "
             f"internet, put them into the Hugging Face cache ({constants.HF_HUB_CACHE}), or use --weights FILE "
             f"--arch timm:{name}; these work without one: {offline}."
         ) from None
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """What the hub's client raises: requests' errors are OSErrors, those of its successor httpx are not."""
-    try:
-        from httpx import HTTPError
-    except ImportError:
-        return (OSError,)
-    return (OSError, HTTPError)
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing:
@@ -137,14 +129,9 @@ def preprocessing_of(module: nn.Module) -> Preprocessing:
     height, size = config["input_size"][1:]
     if height != size:
         raise ModelError(f"This timm model reads pictures of {size} x {height} px: only square inputs are supported.")
-    return Preprocessing(
-        size=size,
-        resize=int(size / config["crop_pct"]),
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation=config["interpolation"] if config["interpolation"] == "bilinear" else "bicubic",
-        squash=config["crop_mode"] == "squash",
-    )
+    resize, mean, std = int(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"])
+    interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
+    return Preprocessing(size, resize, mean, std, interpolation, squash=config["crop_mode"] == "squash")
 
 
 def classifier_of(module: nn.Module) -> str | None:

@@ -15,6 +15,9 @@ _LINEAR = {F.linear}
 _PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")  # the first three of F.linear, too
 
 
+Pair = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a weight: what is needed to unfold its input and to compute its output again.
@@ -29,21 +32,19 @@ class Call:
 
     kind: str
     bias: Tensor | None = None
-    stride: tuple[int, int] = (1, 1)
+    stride: Pair = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    dilation: Pair = (1, 1)
     groups: int = 1
-    kernel: tuple[int, int] = (1, 1)
+    kernel: Pair = (1, 1)
 
     def output(self, x: Tensor, weight: Tensor) -> Tensor:
         """Apply ``weight`` to ``x`` as the intercepted call would."""
         if self.kind == "linear":
             return F.linear(x, weight, self.bias)
         left, right, top, bottom = self.padding
-        if left == right and top == bottom:
-            pad = (top, left)
-        else:
-            x, pad = F.pad(x, self.padding), (0, 0)
+        uneven = left != right or top != bottom
+        x, pad = (F.pad(x, self.padding), (0, 0)) if uneven else (x, (top, left))
         return F.conv2d(x, weight, self.bias, self.stride, pad, self.dilation, self.groups)
 
 
@@ -70,34 +71,23 @@ class WeightCalls(TorchFunctionMode):
             given = dict(zip(_PARAMETERS, args, strict=False)) | kwargs
             name = self._names.get(id(given.get("weight")))
             if name is not None:
-                call = _conv_call(**given) if func in _CONV2D else Call("linear", given.get("bias"))
-                replaced = self._handler(name, given["input"], given["weight"], call)
+                weight, call = given["weight"], Call("linear", given.get("bias"))
+                if func in _CONV2D:
+                    kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(given.get("dilation", 1))
+                    padding = _resolve_padding(given.get("padding", 0), kernel, dilation)
+                    stride, groups = _pair(given.get("stride", 1)), given.get("groups", 1)
+                    call = Call("conv2d", given.get("bias"), stride, padding, dilation, groups, kernel)
+                replaced = self._handler(name, given["input"], weight, call)
                 if replaced is not None:
                     return replaced
         return func(*args, **kwargs)
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+def _pair(value: int | tuple[int, ...]) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def _conv_call(
-    input: Tensor,  # noqa: A002, ARG001 - the names of F.conv2d
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | tuple[int, ...] = 1,
-    padding: str | int | tuple[int, ...] = 0,
-    dilation: int | tuple[int, ...] = 1,
-    groups: int = 1,
-) -> Call:
-    kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(dilation)
-    padding = _resolve_padding(padding, kernel, dilation)
-    return Call("conv2d", bias, _pair(stride), padding, dilation, groups, kernel)
-
-
-def _resolve_padding(
-    padding: str | int | tuple[int, ...], kernel: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
+def _resolve_padding(padding: str | int | tuple[int, ...], kernel: Pair, dilation: Pair) -> tuple[int, int, int, int]:
     if padding == "valid":
         return (0, 0, 0, 0)
     if padding == "same":  # an odd total puts the extra pixel at the right and at the bottom

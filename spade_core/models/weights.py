@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
-_EXAMPLES = 3
-_PATIENCE = 10.0  # seconds for a server to answer at all
 # What a damaged stream makes of torch's restricted unpickler.
 READING_ERRORS: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError, OSError)
 READING_ERRORS += (RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error)
@@ -50,34 +48,29 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(f"The weights file {path.name} is empty: save it again.")
     with path.open("rb") as file:
         head = file.read(9)
-    safetensors = path.suffix == ".safetensors" or head[8:] == b"{"
-    return _unwrap(_read_safetensors(path) if safetensors else _read_torch(path), path.name)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors" and head[8:] != b"{":
+        return _unwrap(_read_torch(path, head), path.name)
     try:
-        return load_file(path)
+        state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         logger.info("safetensors refused %s: %s", path, error)
         raise ModelError(f"{path.name} is not a readable safetensors file: save or copy it again.") from None
+    return _unwrap(state, path.name)
 
 
-def _read_torch(path: Path) -> object:
+def _read_torch(path: Path, head: bytes) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        logger.info("torch refused %s: %s", path, error)
-        with path.open("rb") as file:
-            head = file.read(1)
-        if zipfile.is_zipfile(path) or head == b"\x80":
-            raise ModelError(
-                f"{path.name} holds Python objects, not only tensors, and was not opened: "
-                "save it with torch.save(model.state_dict(), file) or as safetensors."
-            ) from None
-        raise ModelError(f"{path.name} is no weights file: give a safetensors file or a saved state dict.") from None
     except READING_ERRORS as error:
         logger.info("torch refused %s: %s", path, error)
-        sentence = f"{path.name} is damaged or no state dict: save it again with torch.save or safetensors."
+        name = path.name
+        if not isinstance(error, pickle.UnpicklingError):
+            sentence = f"{name} is damaged or no state dict: save it again with torch.save or safetensors."
+        elif zipfile.is_zipfile(path) or head[:1] == b"\x80":
+            sentence = f"{name} holds Python objects, not only tensors, and was not opened: "
+            sentence += "save it with torch.save(model.state_dict(), file) or as safetensors."
+        else:
+            sentence = f"{name} is no weights file: give a safetensors file or a saved state dict."
         raise ModelError(sentence) from None
 
 
@@ -87,15 +80,13 @@ def _unwrap(state: object, name: str) -> dict[str, Tensor]:
         state = next((wrapped[key] for key in _WRAPPERS if isinstance(wrapped.get(key), dict)), state)
     plain = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     if not isinstance(state, dict) or not state or not plain:
-        raise ModelError(
-            f"{name} holds no state dict (names to tensors): save it with torch.save(model.state_dict(), file)."
-        )
+        advice = "save it with torch.save(model.state_dict(), file)"
+        raise ModelError(f"{name} holds no state dict (names to tensors): {advice}.")
     for key, value in state.items():
         unusual = value.is_nested or value.is_quantized or value.is_complex()
         if unusual or value.layout != torch.strided or value.device.type != "cpu":
-            raise ModelError(
-                f"{name} holds quantized, sparse, complex or absent numbers (in {key}): save plain tensors."
-            )
+            kinds = f"quantized, sparse, complex or absent numbers (in {key})"
+            raise ModelError(f"{name} holds {kinds}: save plain tensors.")
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -116,7 +107,7 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
     if missing or surplus or shaped:
         kinds = ((missing, "missing"), (surplus, "unknown"), (shaped, "of another shape"))
         counts = [f"{len(names)} {word}" for names, word in kinds if names]
-        examples = ", ".join((shaped + missing + surplus)[:_EXAMPLES])
+        examples = ", ".join((shaped + missing + surplus)[:3])
         raise ModelError(f"{what} do not fit the architecture: {', '.join(counts)} (such as {examples}); check --arch.")
     for name, value in state.items():
         wide = value.float() if value.is_floating_point() and value.element_size() == 1 else value
@@ -143,30 +134,25 @@ def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
     """
     file = hub_file(url)
     if not file.is_file():
-        _download(url, file, name, offline)
+        prefix = re.search(r"-([0-9a-f]{8,})\.", file.name)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            check_reachable(url)
+            torch.hub.download_url_to_file(url, str(file), prefix.group(1) if prefix else None, progress=False)
+        except (OSError, RuntimeError) as error:
+            logger.info("download of %s failed: %s", url, error)
+            raise ModelError(
+                f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at "
+                f"{file}; these work without one: {offline}."
+            ) from None
     try:
         state = read_state(file)
     except ModelError as error:
         logger.info("cached weights of %s: %s", name, error)
-        raise ModelError(
-            f"The cached weights of {name} are damaged: delete {file}, and they are fetched anew."
-        ) from None
+        sentence = f"The cached weights of {name} are damaged: delete {file}, and they are fetched anew."
+        raise ModelError(sentence) from None
     # The oldest DenseNet files number norm and conv of a layer as norm.1; the modules are called norm1.
     return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value for key, value in state.items()}
-
-
-def _download(url: str, file: Path, name: str, offline: str) -> None:
-    prefix = re.search(r"-([0-9a-f]{8,})\.", file.name)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        check_reachable(url)
-        torch.hub.download_url_to_file(url, str(file), prefix.group(1) if prefix else None, progress=False)
-    except (OSError, RuntimeError) as error:
-        logger.info("download of %s failed: %s", url, error)
-        raise ModelError(
-            f"The weights of {name} could not be fetched from {url}: connect to the internet, or put the file at "
-            f"{file}; these work without one: {offline}."
-        ) from None
 
 
 def check_reachable(url: str) -> None:
@@ -178,7 +164,7 @@ def check_reachable(url: str) -> None:
         OSError: it does not.
     """
     try:
-        urlopen(Request(url, method="HEAD"), timeout=_PATIENCE).close()  # noqa: S310 - the addresses are the registry's
+        urlopen(Request(url, method="HEAD"), timeout=10).close()  # noqa: S310 - the addresses are the registry's
     except HTTPError as answer:
         answer.close()
 

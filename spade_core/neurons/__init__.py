@@ -115,19 +115,10 @@ class Ranking:
         return resolve_name(f"{__name__}.ranking:{self.slug}")(seen)
 
 
-RANKINGS: dict[str, Ranking] = {
-    ranking.slug: ranking
-    for ranking in (
-        Ranking("activation", "Activation", "Mean value of the channel on this picture, dense model."),
-        Ranking(
-            "gradient",
-            "Gradient x activation",
-            "The channel's share of the linearized logit of the explained class, dense model.",
-        ),
-        Ranking(
-            "change",
-            "Changed by SPADE",
-            "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
-        ),
-    )
+_HELP = {
+    "activation": "Mean value of the channel on this picture, dense model.",
+    "gradient": "The channel's share of the linearized logit of the explained class, dense model.",
+    "change": "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
 }
+_TITLES = {"activation": "Activation", "gradient": "Gradient x activation", "change": "Changed by SPADE"}
+RANKINGS: dict[str, Ranking] = {slug: Ranking(slug, title, _HELP[slug]) for slug, title in _TITLES.items()}

@@ -90,7 +90,6 @@ def facets(
         other = replace(config, seed=config.seed + number)
         dense += render(model, {"dense": model.module}, [neuron], other, progress=part)["dense"]
     spade = [found[f"spade_{index}"][0] for index in range(count)]
-    between, within = (
-        cosine_distances(embed(judge or model, [item.image for item in items])) for items in (spade, dense)
-    )
+    embedded = [embed(judge or model, [item.image for item in items]) for items in (spade, dense)]
+    between, within = map(cosine_distances, embedded)
     return Facets(neuron, dense, spade, [pruned(index) for index in range(count)], between, within)

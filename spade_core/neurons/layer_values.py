@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ def read_layers(
         LayerError: there is no layer of a name.
     """
     seen: dict[str, Tensor] = {}
-    before = _BeforeActivations()
+    before = _BeforeActivations(form, seen)
     with contextlib.ExitStack() as hooks:
         hooks.callback(before.calls.clear)
         layers = {name: _find(module, name) for name in names if name != LOGITS}
@@ -67,7 +68,7 @@ def read_layers(
             hooks.enter_context(child.register_forward_pre_hook(before.enter))
             hooks.enter_context(child.register_forward_hook(before.leave))
         for name, layer in layers.items():
-            hooks.enter_context(layer.register_forward_hook(_reader(name, before, form, seen)))
+            hooks.enter_context(layer.register_forward_hook(partial(before.read, name)))
         hooks.enter_context(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, form(y))))
         hooks.enter_context(module.register_forward_hook(lambda *_: before.calls.clear()))
         yield seen
@@ -80,24 +81,24 @@ class _BeforeActivations:
         calls: activation -> input and output.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, form: Callable[[Tensor], Tensor], seen: dict[str, Tensor]) -> None:
         self.calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._form, self._seen = form, seen
         self._given: dict[nn.Module, Tensor] = {}
 
-    def value(self, layer: nn.Module, y: Tensor) -> Tensor:
-        """Return the input of the activation whose output ``layer`` returns as ``y``, or ``y`` where none did."""
+    def read(self, name: str, layer: nn.Module, _args: tuple, y: object) -> Tensor | None:
+        """Note the input of the activation whose output ``layer`` returns as ``y``, or ``y`` where none did; a hook.
+
+        Then a copy takes the place of ``y`` in the network: what follows may write into it, as ``x += shortcut`` does.
+        """
+        if not isinstance(y, Tensor):
+            raise LayerError(f"The output of {name} is no tensor: choose a convolution, a block or a linear layer.")
         for child in layer.modules():
             x, result = self.calls.get(child, (None, None))
             if result is y and x is not None and x.shape == y.shape:  # a gated unit makes another shape
-                return x
-        return y
-
-    def hand_on(self, y: Tensor) -> Tensor:
-        """Return a copy of ``y``, the output of a layer that is read, which takes its place in the network.
-
-        What follows may write into it, as ``x += shortcut`` does.
-        """
-        copy = y.clone()
+                self._seen[name] = self._form(x)
+                return None
+        self._seen[name], copy = self._form(y), y.clone()
         self.calls |= {child: (x, copy) for child, (x, result) in self.calls.items() if result is y}
         return copy
 
@@ -112,19 +113,6 @@ class _BeforeActivations:
     def leave(self, activation: nn.Module, _args: tuple, y: Tensor) -> None:
         """Keep what it made of it; a hook."""
         self.calls[activation] = self._given.pop(activation), y
-
-
-def _reader(
-    name: str, before: _BeforeActivations, form: Callable[[Tensor], Tensor], seen: dict[str, Tensor]
-) -> Callable[[nn.Module, tuple, object], Tensor | None]:
-    def note(layer: nn.Module, _args: tuple, y: object) -> Tensor | None:
-        if not isinstance(y, Tensor):
-            raise LayerError(f"The output of {name} is no tensor: choose a convolution, a block or a linear layer.")
-        value = before.value(layer, y)
-        seen[name] = form(value)
-        return before.hand_on(y) if value is y else None
-
-    return note
 
 
 @full_precision()

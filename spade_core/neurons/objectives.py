@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,8 @@ from lucent.optvis.objectives import Objective
 from torch import Tensor
 
 from spade_core.neurons import Neuron
+
+Layers = Mapping[str, Tensor]
 
 
 def _objective(neuron: Neuron, number: int, like: Tensor) -> Objective:
@@ -35,7 +37,7 @@ class Aims:
     own: tuple[Objective, ...]
     terms: Objective | None = None
 
-    def __call__(self, layers: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def __call__(self, layers: Layers) -> tuple[Tensor, Tensor]:
         """Return each image's value without the optional terms, ``(n,)``, detached, and the loss of all, a scalar."""
         losses = torch.stack([objective(layers.__getitem__) for objective in self.own])
         loss = losses.sum() if self.terms is None else losses.sum() + self.terms(layers.__getitem__)
@@ -43,12 +45,7 @@ class Aims:
 
 
 def build_aims(
-    neurons: tuple[Neuron, ...],
-    layers: Mapping[str, Tensor],
-    *,
-    diversity: float = 0.0,
-    matching: float = 0.0,
-    match: Tensor | None = None,
+    neurons: Sequence[Neuron], layers: Layers, *, diversity: float = 0, matching: float = 0, match: Tensor | None = None
 ) -> Aims:
     """Return the aims of a batch, one image for each neuron.
 

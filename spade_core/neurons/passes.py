@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,7 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spade_core.models.layers import share_copy
 from spade_core.neurons.layer_values import read_layers
-from spade_core.neurons.objectives import Aims
+from spade_core.neurons.objectives import Aims, Layers
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,7 @@ class Pass:
         aim: makes the aims once the layers have been seen; may raise ``LayerError``.
     """
 
-    def __init__(
-        self, module: nn.Module, layers: dict[str, Tensor], aim: Callable[[Mapping[str, Tensor]], Aims]
-    ) -> None:
+    def __init__(self, module: nn.Module, layers: dict[str, Tensor], aim: Callable[[Layers], Aims]) -> None:
         self._module, self._layers, self._aim = module, layers, aim
         self._aims: Aims | None = None
 
@@ -93,36 +91,25 @@ class _Replayed:
         if self._refused:
             return self._plain(x)
         if x.shape not in self._recorded:
-            found = self._run_beside(x)
+            # On a stream of its own: libraries set themselves up at a first call, which must not be recorded.
+            stream, current = torch.cuda.Stream(x.device), torch.cuda.current_stream(x.device)
+            stream.wait_stream(current)
+            with torch.cuda.stream(stream):
+                found = self._plain(x)
+            current.wait_stream(stream)
             try:
-                self._recorded[x.shape] = self._record(x)
+                kept, graph = x.detach().clone(), torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                    values, gradient = self._plain(kept)
+                self._recorded[x.shape] = _Recorded(graph, kept, values, gradient)
             except RuntimeError as error:  # the network waits for the GPU, or copies from pageable memory
                 logger.info("this network's passes cannot be recorded, they are launched one by one: %s", error)
                 self._refused = True
-                _record_nothing()
+                # A recording that failed leaves the random generator as if it were still going on: record nothing.
+                with warnings.catch_warnings(), torch.cuda.graph(torch.cuda.CUDAGraph()):
+                    warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
             return found
         return self._recorded[x.shape](x)
-
-    def _run_beside(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run on a stream of its own: libraries set themselves up at a first call, which must not be recorded."""
-        stream = torch.cuda.Stream(x.device)
-        stream.wait_stream(torch.cuda.current_stream(x.device))
-        with torch.cuda.stream(stream):
-            found = self._plain(x)
-        torch.cuda.current_stream(x.device).wait_stream(stream)
-        return found
-
-    def _record(self, x: Tensor) -> _Recorded:
-        kept, graph = x.detach().clone(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            values, gradient = self._plain(kept)
-        return _Recorded(graph, kept, values, gradient)
-
-
-def _record_nothing() -> None:
-    """Begin and end a recording: one that failed leaves the random generator as if it were still going on."""
-    with warnings.catch_warnings(), torch.cuda.graph(torch.cuda.CUDAGraph()):
-        warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
 
 
 def fastest(plain: Pass, device: torch.device) -> Ascent:

@@ -23,13 +23,15 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import REFERENCES, Neuron
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.ranking import region_around
-from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pictures.picture import load_picture
 from spade_core.pictures.splits import folder_state, reference_files
 from spade_core.progress import Progress, silent
 
 BATCH = 16
 TABLE_BYTES = 2**28
 TABLES = 2  # of what a table holds: another number where the same layer and pictures would give other values
+
+Place = tuple[int, int] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ def reference_crops(
     channel: int,
     *,
     keep_in: Path,
-    position: tuple[int, int] | None = None,
+    position: Place = None,
     count: int = REFERENCES,
     without: Collection[str] = (),
     progress: Progress = silent,
@@ -111,13 +113,14 @@ def reference_crops(
             break
         picture = load_picture(Path(folder) / table.files[row])
         if picture.sha256 not in without:
-            found.append(_crop(model, picture, table, int(row), channel))
+            pixels, place = model.preprocessing.crop(picture), divmod(int(table.places[row, channel]), table.grid[1])
+            top, left, bottom, right = region_around(place, table.grid, pixels.shape[0])
+            value = float(table.values[row, channel])
+            found.append(Crop(table.files[row], picture.sha256, pixels[top:bottom, left:right], value))
     return found
 
 
-def _scan(
-    model: LoadedModel, files: list[Path], layer: str, position: tuple[int, int] | None, progress: Progress
-) -> _Table:
+def _scan(model: LoadedModel, files: list[Path], layer: str, position: Place, progress: Progress) -> _Table:
     module = share_copy(model.module)
     names: list[str] = []
     values, places, grid = [], [], (1, 1)
@@ -147,11 +150,3 @@ def _scan(
         where = str(files[0].parent)
         raise ConfigError(f"The folder {where!r} holds no readable pictures: put JPEG or PNG files there.")
     return _Table(tuple(names), np.concatenate(values), np.concatenate(places), grid)
-
-
-def _crop(model: LoadedModel, picture: Picture, table: _Table, row: int, channel: int) -> Crop:
-    pixels = model.preprocessing.crop(picture)
-    place = divmod(int(table.places[row, channel]), table.grid[1])
-    top, left, bottom, right = region_around(place, table.grid, pixels.shape[0])
-    value = float(table.values[row, channel])
-    return Crop(table.files[row], picture.sha256, pixels[top:bottom, left:right], value)

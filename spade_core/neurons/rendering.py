@@ -4,14 +4,15 @@ After SPADE, section 4, and Olah et al. 2017.
 
 The loop is ours: Lucent's own leaks hooks, opens a viewer, and has neither progress nor cancel. Every step seeds the
 transforms anew from the run's seed, so dense model and trace see the same initial noise and the same transforms at
-the same step, and only their weights differ.
+the same step, and only their weights differ. Lucent also decides on its device once, at import, for its FFT image and
+its transforms: the GPU where there is one; here they work on the model's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,15 +20,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lucent.optvis.transform import compose
+from lucent.optvis import transform as lucent_transform
+from lucent.optvis.param import color, spatial
 from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
-from spade_core.isolation import alone, seed_all
+from spade_core.isolation import alone, seed_all, seeded
 from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import Neuron
 from spade_core.neurons.layer_values import maps_of, read_layers
-from spade_core.neurons.lucent import FourierImage, lucent_on, paper_transforms
 from spade_core.neurons.objectives import build_aims
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
 from spade_core.progress import Progress, silent, span
@@ -183,6 +184,54 @@ def render(
     return found
 
 
+@contextlib.contextmanager
+def lucent_on(device: torch.device) -> Iterator[None]:
+    """Let Lucent work on ``device`` inside the block; call it inside ``isolation.alone``."""
+    modules = (spatial, lucent_transform)
+    before = [module.device for module in modules]
+    for module in modules:
+        module.device = device
+    try:
+        yield
+    finally:
+        for module, old in zip(modules, before, strict=True):
+            module.device = old
+
+
+@dataclass(frozen=True, eq=False)
+class FourierImage:
+    """A batch of images as Lucent's decorrelated Fourier spectrum (Olah et al. 2017).
+
+    Attributes:
+        spectra: the leaves that are optimized, one an image.
+    """
+
+    spectra: list[Tensor]
+    _decode: list[Callable[[], Tensor]]
+    _colours: Tensor
+
+    @classmethod
+    def draw(cls, seeds: Sequence[int], size: int, device: torch.device) -> FourierImage:
+        """Draw the initial noise of every image from its own seed; inside ``lucent_on``."""
+        spectra, decode = [], []
+        for seed in seeds:
+            with seeded(seed):
+                parameters, image = spatial.fft_image([1, 3, size, size])
+            spectra += parameters
+            decode.append(image)
+        return cls(spectra, decode, torch.tensor(color.color_correlation_normalized, device=device))
+
+    def __call__(self) -> Tensor:
+        """Return the images, ``(n, 3, size, size)`` in [0, 1]."""
+        raw = torch.cat([decode() for decode in self._decode])
+        return torch.sigmoid(torch.einsum("nchw,dc->ndhw", raw, self._colours))
+
+    def pixels(self) -> np.ndarray:
+        """Return the images as uint8 ``(n, size, size, 3)``."""
+        with torch.no_grad():
+            return self().mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
 @dataclass(eq=False)
 class _Canvas:
     """The images of one network while they form."""
@@ -220,7 +269,9 @@ class _Run:
     shown: float = 0.0
 
     def __post_init__(self) -> None:
-        self.transform = compose(paper_transforms() if self.config.transforms else [])
+        # The paper's transforms are Lucent's standard ones: pad, jitter, scale, rotate, jitter.
+        transforms = lucent_transform.standard_transforms if self.config.transforms else []
+        self.transform = lucent_transform.compose(transforms)
         self.network_size = _fixed_size(self.model, self.config.size)
 
     def draw(self, notes: tuple[str, ...]) -> dict[str, list[Rendering]]:
@@ -255,7 +306,9 @@ class _Run:
         """Return a blank canvas; its hooks live as long as ``stack``."""
         config, layers = self.config, tuple({neuron.layer for neuron in self.neurons})
         given = network if isinstance(network, nn.Module) else network()
-        module = fold_norms(given, self._example(), read=layers)
+        side = self.network_size or config.size
+        noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(self.seed))
+        module = fold_norms(given, self._received(noise.to(self.model.device)), read=layers)
         # A neuron that is drawn again begins with the noise of the next seed.
         seeds = [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
         images = FourierImage.draw(seeds, config.size, self.model.device)
@@ -264,12 +317,6 @@ class _Run:
         aims = partial(build_aims, self.neurons, diversity=config.diversity, matching=config.matching, match=match)
         plain = Pass(module, stack.enter_context(read_layers(module, layers)), aims)
         return _Canvas(name, images, optimizer, fastest(plain, self.model.device))
-
-    def _example(self) -> Tensor:
-        """Return an input by which the folded network is checked against the plain one."""
-        side = self.network_size or self.config.size
-        noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(self.seed))
-        return self._received(noise.to(self.model.device))
 
     def _received(self, x: Tensor) -> Tensor:
         """Return images in [0, 1] as the network takes them."""

@@ -27,11 +27,6 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def map_png(values: np.ndarray, limits: tuple[float, float], signed: bool) -> bytes:
-    """Return a map as PNG bytes, one pixel a value."""
-    return png_bytes(colorize(values, limits, signed))
-
-
 def figure_png(
     picture: np.ndarray,
     rows: list[tuple[str, np.ndarray, np.ndarray, tuple[float, float], bool]],

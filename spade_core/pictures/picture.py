@@ -43,9 +43,8 @@ _PREFIX = "bundled:"
 PICTURES = ASSETS / "pictures"
 _ADVICE = "choose a JPEG, PNG, WebP, BMP, GIF or TIFF file"
 
-_SIGNATURES = re.compile(
-    rb"\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]", re.DOTALL
-)  # of the accepted formats: tells a damaged picture from something else
+# Of the accepted formats: tells a damaged picture from something else.
+_SIGNATURES = re.compile(rb"(?s)\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]")
 
 _FOREIGN: dict[str, re.Pattern[bytes]] = {
     "a web page": re.compile(rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)"),
@@ -173,19 +172,31 @@ def _picture(data: bytes, name: str) -> Picture:
     _check_bytes(data, name)
     damaged = f"{name} is damaged or cut off: save or copy it again."
     with _open(data, name, damaged) as image:
-        _check_size(*image.size, name)
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise PictureError(f"{name} has no pixels: {_ADVICE}.")
+        if width * height > MAX_PIXELS:
+            raise PictureError(_too_large(name))
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise PictureError(
+                f"{name} is {width} x {height} pixels, too narrow to be shown to a model: crop it first."
+            )
         try:  # and first the checksums of formats that have them (PNG), which decoding skips
             Image.open(io.BytesIO(data), formats=list(FORMATS)).verify()
             image.load()
         except _BROKEN:
             raise PictureError(damaged) from None
-        notes = [_extension_note(image, name)]
+        notes = _extension_notes(image, name)
         rgb = _to_rgb(image, name, notes)
-        upright = _turn(rgb, _orientation(image, notes))
-        notes.append(_frames_note(image))
-    pixels = np.array(upright)
+        pixels = np.array(_turn(rgb, _orientation(image, notes)))
+        try:
+            several = getattr(image, "is_animated", False)
+        except _BROKEN:  # GIF looks for a second frame only now; the first one is safe
+            several = True
+    if several:
+        notes.append("The file holds several pictures; the first one is used.")
     pixels.setflags(write=False)
-    return Picture(pixels, hashlib.sha256(data).hexdigest(), name, tuple(note for note in notes if note))
+    return Picture(pixels, hashlib.sha256(data).hexdigest(), name, tuple(notes))
 
 
 def _check_bytes(data: bytes, name: str) -> None:
@@ -213,29 +224,11 @@ def _too_large(name: str) -> str:
     return f"{name} has more than {MAX_PIXELS // 10**6} megapixels: scale it down first."
 
 
-def _check_size(width: int, height: int, name: str) -> None:
-    if width < 1 or height < 1:
-        raise PictureError(f"{name} has no pixels: {_ADVICE}.")
-    if width * height > MAX_PIXELS:
-        raise PictureError(_too_large(name))
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise PictureError(f"{name} is {width} x {height} pixels, too narrow to be shown to a model: crop it first.")
-
-
-def _extension_note(image: Image.Image, name: str) -> str:
+def _extension_notes(image: Image.Image, name: str) -> list[str]:
     kind = "JPEG" if image.format == "MPO" else image.format or ""  # several JPEGs in one file, as phones write them
     suffix = Path(name).suffix.lower()
-    if not suffix or name.startswith(_PREFIX) or suffix in FORMATS[kind]:
-        return ""
-    return f"The extension of the file is {suffix}, but its content is {kind}."
-
-
-def _frames_note(image: Image.Image) -> str:
-    try:
-        several = getattr(image, "is_animated", False)
-    except _BROKEN:  # GIF looks for a second frame only now; the first one is safe
-        several = True
-    return "The file holds several pictures; the first one is used." if several else ""
+    right = not suffix or name.startswith(_PREFIX) or suffix in FORMATS[kind]
+    return [] if right else [f"The extension of the file is {suffix}, but its content is {kind}."]
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:

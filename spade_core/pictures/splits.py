@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("training", "tuning", "reporting")
 _SHARES = {"training": range(4), "tuning": range(4, 5), "reporting": range(5, 10)}  # of every ten files
-_FEWEST = 10  # pictures that can be divided
 
 
 @cache
@@ -44,7 +43,7 @@ def split_of(folder: str | Path, split: str) -> list[Path]:
     if every and 2 * sum(path.name in known for path in every) >= len(every):
         wanted = set(_table()[split])
         found = [path for path in every if path.name in wanted]
-    elif len(every) < _FEWEST:
+    elif len(every) < 10:
         logger.warning("%s holds too few pictures to be divided: all %d serve as %s.", folder, len(every), split)
         found = every
     else:
@@ -54,15 +53,15 @@ def split_of(folder: str | Path, split: str) -> list[Path]:
     return found
 
 
-def pictures_in(folder: str | Path) -> list[Path]:
+def pictures_in(folder: str | Path, wanted: str = "--images a folder of pictures") -> list[Path]:
     """Return the picture files of a folder in the order of their names.
 
     Raises:
-        ConfigError: the folder is absent.
+        ConfigError: the folder is absent; the sentence asks for what is ``wanted``.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConfigError(f"There is no folder {str(folder)!r}: give --images a folder of pictures.")
+        raise ConfigError(f"There is no folder {str(folder)!r}: give {wanted}.")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
@@ -89,9 +88,7 @@ def reference_files(folder: Path) -> list[Path]:
     Raises:
         ConfigError: there is no such folder, or no picture in it.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"There is no folder {str(folder)!r}: give a folder of pictures.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = pictures_in(folder, "a folder of pictures")
     if not files:
         raise ConfigError(f"The folder {str(folder)!r} holds no pictures: put JPEG or PNG files into it.")
     return files

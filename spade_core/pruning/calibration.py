@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,9 @@ class Recipe:
     sparsity: float
     block_size: int = 1
     positions: int | None = None
+
+
+Recipes: TypeAlias = Mapping[str, Recipe]  # by the parameter's name
 
 
 @dataclass(frozen=True)
@@ -112,12 +116,7 @@ def fit_to_dense(weight: Tensor, moment: Tensor, cross: Tensor, damping: float) 
 
 
 def independent(
-    module: nn.Module,
-    batches: list[Tensor],
-    recipes: Mapping[str, Recipe],
-    pruner: Pruner,
-    *,
-    progress: Progress = silent,
+    module: nn.Module, batches: list[Tensor], recipes: Recipes, pruner: Pruner, *, progress: Progress = silent
 ) -> dict[str, Solved]:
     """Solve every layer on the dense model's inputs (SPADE, Algorithm 1).
 
@@ -144,12 +143,7 @@ def independent(
 
 
 def sequential(
-    module: nn.Module,
-    batches: list[Tensor],
-    recipes: Mapping[str, Recipe],
-    pruner: Pruner,
-    *,
-    progress: Progress = silent,
+    module: nn.Module, batches: list[Tensor], recipes: Recipes, pruner: Pruner, *, progress: Progress = silent
 ) -> dict[str, Solved]:
     """Solve layer by layer on the inputs that the partly pruned trace sees, in one pass of a doubled batch.
 
@@ -167,7 +161,7 @@ def sequential(
 class _Lockstep:
     """Carries the dense and the trace half of a batch through the calls of the prunable weights."""
 
-    def __init__(self, recipes: Mapping[str, Recipe], pruner: Pruner, progress: Progress) -> None:
+    def __init__(self, recipes: Recipes, pruner: Pruner, progress: Progress) -> None:
         self.recipes, self.pruner, self.progress = recipes, pruner, progress
         self.solved: dict[str, Solved] = {}
 
@@ -178,18 +172,15 @@ class _Lockstep:
             return torch.cat([dense_y, call.output(trace_x, self.solved[name].weight)])
         self.progress(len(self.solved), len(self.recipes), f"solving {self.recipes[name].layer.name}")
         start = time.perf_counter()
-        pruned, damping = self._solve(name, dense_x, trace_x, weight, call)
+        recipe = self.recipes[name]
+        moment = cross_moment(trace_x, None, call, recipe.positions)
+        # As long as nothing is pruned, both halves are the same.
+        cross = cross_moment(dense_x, trace_x, call, recipe.positions) if self.solved else None
+        pruned, damping = self.pruner.solve(recipe, weight, moment, cross)
         seconds = time.perf_counter() - start
         trace_y = call.output(trace_x, pruned)
         self.solved[name] = Solved(pruned, _output_error(dense_y, trace_y, call), damping, seconds)
         return torch.cat([dense_y, trace_y])
-
-    def _solve(self, name: str, dense_x: Tensor, trace_x: Tensor, weight: Tensor, call: Call) -> tuple[Tensor, float]:
-        recipe = self.recipes[name]
-        moment = cross_moment(trace_x, None, call, recipe.positions)
-        if not self.solved:  # nothing is pruned yet: both halves are the same
-            return self.pruner.solve(recipe, weight, moment)
-        return self.pruner.solve(recipe, weight, moment, cross_moment(dense_x, trace_x, call, recipe.positions))
 
 
 def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:

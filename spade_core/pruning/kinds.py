@@ -13,7 +13,6 @@ from typing import ClassVar, Generic, Protocol, SupportsFloat, TypeVar, runtime_
 from spade_core.errors import ConfigError
 
 MOST = 2**31 - 1  # of a number in a link or a field that has no bound of its own
-FRACTION = "must be a fraction between 0 and 1 (0.6 for 60 %)"
 T = TypeVar("T")
 
 
@@ -95,7 +94,7 @@ class Number(Kind[float]):
     low: int
     high: int
     rule: str
-    argument: ClassVar[Mapping[str, object]] = {"type": float}
+    argument: ClassVar[Mapping[str, object]] = {"type": float, "metavar": "F"}
 
     def check(self, value: object) -> float:
         if not self.low <= _number(value) <= self.high:
@@ -106,13 +105,16 @@ class Number(Kind[float]):
         return replace(self, what=f"link's {self.what}").check(text)
 
 
+RATIO = Number("sparsity", 0, 1, "must be a fraction between 0 and 1 (0.6 for 60 %)")
+
+
 def check_ratio(value: object, what: str = "sparsity") -> float:
     """Return ``value`` as a fraction.
 
     Raises:
         ConfigError: it is not a number between 0 and 1.
     """
-    return Number(what, 0, 1, FRACTION).check(value)
+    return replace(RATIO, what=what).check(value)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Whole(Kind[int]):
     low: int = 0
     high: int = MOST
     rule: str = ""
-    argument: ClassVar[Mapping[str, object]] = {"type": int}
+    argument: ClassVar[Mapping[str, object]] = {"type": int, "metavar": "N"}
 
     def check(self, value: object) -> int:
         number = _number(value)
@@ -159,7 +161,7 @@ class Switch(Kind[bool]):
 class Ratios(Kind[Mapping[str, float]]):
     """A fraction for each of several stages: ``a:0.5,b:0.2`` in a link, ``--stage a=0.5 --stage b=0.2`` in words."""
 
-    argument: ClassVar[Mapping[str, object]] = {"action": "append", "default": []}
+    argument: ClassVar[Mapping[str, object]] = {"action": "append", "default": [], "metavar": "NAME=F"}
 
     def check(self, value: object) -> Mapping[str, float]:
         pairs = value.items() if isinstance(value, Mapping) else [(value, None)]

@@ -35,20 +35,16 @@ def input_columns(x: Tensor, call: Call, chosen: Tensor | None = None) -> Tensor
     if call.kind == "linear":
         rows = x.reshape(1, -1, x.shape[-1])
         return rows if chosen is None else rows[:, chosen]
-    if _pointwise(call):
-        rows = _pixels(x if x.dim() == 4 else x.unsqueeze(0), call)
+    x = x if x.dim() == 4 else x.unsqueeze(0)
+    if _pointwise(call):  # no copy in channels_last memory
+        rows = x[:, :, :: call.stride[0], :: call.stride[1]].permute(0, 2, 3, 1).reshape(1, -1, x.shape[1])
         return rows if chosen is None else rows[:, chosen]
-    planes, index = _unfolding(x if x.dim() == 4 else x.unsqueeze(0), call)
+    planes, index = _unfolding(x, call)
     return _gather(planes, index if chosen is None else index[:, chosen]).transpose(1, 2)
 
 
 def _pointwise(call: Call) -> bool:
     return call.kernel == (1, 1) and call.groups == 1 and not any(call.padding)
-
-
-def _pixels(x: Tensor, call: Call) -> Tensor:
-    """Return the inputs of a 1x1 convolution, ``(1, positions, channels)``: no copy in channels_last memory."""
-    return x[:, :, :: call.stride[0], :: call.stride[1]].permute(0, 2, 3, 1).reshape(1, -1, x.shape[1])
 
 
 def _unfolding(x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
@@ -60,16 +56,13 @@ def _unfolding(x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
     x = F.pad(x, call.padding) if any(call.padding) else x
     views, channels, height, width = x.shape
     planes = x.transpose(0, 1).reshape(call.groups, channels // call.groups, -1)
-    rows, columns = _output_size(x.shape[2:], call)
-    corner = (
-        torch.arange(views).view(-1, 1, 1) * (height * width)
-        + torch.arange(rows).view(-1, 1) * (call.stride[0] * width)
-        + torch.arange(columns) * call.stride[1]
-    )
-    taps = (
-        torch.arange(call.kernel[0]).view(-1, 1) * (call.dilation[0] * width)
-        + torch.arange(call.kernel[1]) * call.dilation[1]
-    )
+    sides = zip(x.shape[2:], call.dilation, call.kernel, call.stride, strict=True)
+    rows, columns = ((side - dilation * (kernel - 1) - 1) // stride + 1 for side, dilation, kernel, stride in sides)
+    first = torch.arange(views).view(-1, 1, 1) * (height * width)  # pixel of each view
+    line = torch.arange(rows).view(-1, 1) * (call.stride[0] * width)
+    corner = first + line + torch.arange(columns) * call.stride[1]
+    line = torch.arange(call.kernel[0]).view(-1, 1) * (call.dilation[0] * width)
+    taps = line + torch.arange(call.kernel[1]) * call.dilation[1]
     return planes, (taps.reshape(-1, 1) + corner.reshape(1, -1)).to(x.device)
 
 
@@ -77,14 +70,6 @@ def _gather(planes: Tensor, index: Tensor) -> Tensor:
     """Return the columns ``(groups, channels / groups * kh * kw, positions)``."""
     taken = planes.flatten(0, 1).index_select(1, index.reshape(-1))
     return taken.view(planes.shape[0], -1, index.shape[1])
-
-
-def _output_size(padded: torch.Size, call: Call) -> tuple[int, int]:
-    rows, columns = (
-        (side - dilation * (kernel - 1) - 1) // stride + 1
-        for side, dilation, kernel, stride in zip(padded, call.dilation, call.kernel, call.stride, strict=True)
-    )
-    return rows, columns
 
 
 def cross_moment(x: Tensor, other: Tensor | None, call: Call, positions: int | None = None) -> Tensor:

@@ -7,13 +7,13 @@ as the command line's help does not wait for torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 from spade_core.errors import ConfigError
-from spade_core.pruning.kinds import FRACTION, Kind, Number, OneOf, Ratios, Switch, Whole
+from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
 
@@ -22,6 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 CALIBRATIONS = ("independent", "sequential")  # functions of pruning.calibration
 MAX_VIEWS = 16_384
+SOLVER = "fastspade"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Option:
 
     Attributes:
         kind: of its value.
-        help, metavar, flag: of the command line; ``{preset}`` stands for the preset that a command takes by itself.
+        help, flag: of the command line; ``{preset}`` stands for the preset that a command takes by itself.
         otherwise: the value where neither people nor a preset say one.
         named: whether it is always said, even at its default.
         preset: the only preset to which a page offers it.
@@ -60,7 +61,6 @@ class Option:
 
     kind: Kind[Any]
     help: str
-    metavar: str | None = None
     flag: str = ""
     otherwise: object = None
     named: bool = False
@@ -68,8 +68,17 @@ class Option:
     widget: Widget | None = None
 
 
-def _option(default: T, kind: Kind[Any], text: str, metavar: str | None = None, **more: Any) -> T:
-    return field(default_factory=lambda: default, metadata={"option": Option(kind, text, metavar, **more)})
+def _option(default: T, kind: Kind[Any], text: str, **more: Any) -> T:
+    return field(default_factory=lambda: default, metadata={"option": Option(kind, text, **more)})
+
+
+def _any_of(slugs: Collection[str]) -> str:
+    *most, last = slugs
+    return f"{', '.join(most)} or {last}"
+
+
+_CALIBRATION = "Independent is the paper's. Sequential solves each layer on what the pruned trace really sees."
+_VIEWS = "The paper takes 1,024; beyond a few dozen nothing was gained here."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,75 +105,51 @@ class TraceOptions:
     preset: str | None = _option(
         None,
         OneOf("preset", PRESETS),
-        "default, drawing, auto, uniform, paper-visualization, paper-lrp or custom (default: {preset})",
-        "P",
+        f"{_any_of(PRESETS)} (default: {{preset}})",
         widget=Widget("Preset", "How sparse each layer becomes.", explained=True),
     )
     sparsity: float | None = _option(
-        None,
-        Number("sparsity", 0, 1, FRACTION),
-        "one ratio for all layers, 0 to 1",
-        "F",
-        preset="uniform",
-        widget=Widget("Sparsity", most=0.99),
+        None, RATIO, "one ratio for all layers, 0 to 1", preset="uniform", widget=Widget("Sparsity", most=0.99)
     )
     stages: Mapping[str, float] = _option(
-        {}, Ratios(), "ratio of a stage (preset custom)", "NAME=F", flag="--stage", preset="custom", widget=Widget("")
+        {}, Ratios(), "ratio of a stage (preset custom)", flag="--stage", preset="custom", widget=Widget("")
     )
     solver: str = _option(
-        "fastspade",
-        OneOf("solver", SOLVERS),
-        "fastspade, spade (exact) or magnitude (default: fastspade)",
-        named=True,
-        widget=Widget("Solver"),
+        SOLVER, OneOf("solver", SOLVERS), f"{_any_of(SOLVERS)} (default: {SOLVER})", named=True, widget=Widget("Solver")
     )
     calibration: str | None = _option(
         None,
         OneOf("calibration", CALIBRATIONS),
-        "independent (the paper) or sequential (default: the preset's)",
+        f"{_any_of(CALIBRATIONS)} (the paper: {CALIBRATIONS[0]}; default: the preset's)",
         otherwise="sequential",
-        widget=Widget(
-            "Calibration",
-            "Independent is the paper's. Sequential solves each layer on what the pruned trace really sees.",
-            ("sequential", "independent"),
-        ),
+        widget=Widget("Calibration", _CALIBRATION, ("sequential", "independent")),
     )
     views: int | None = _option(
         None,
         Whole("number of views", 1, MAX_VIEWS, f"must lie between 1 and {MAX_VIEWS:,}"),
         "number of views (the paper: 1024)",
-        "N",
         otherwise=16,
-        widget=Widget(
-            "Views",
-            "The paper takes 1,024; beyond a few dozen nothing was gained here.",
-            counts=(8, 16, 24, 48, 64, 128, 256, 1024),
-        ),
+        widget=Widget("Views", _VIEWS, counts=(8, 16, 24, 48, 64, 128, 256, 1024)),
     )
     untouched: int | None = _option(
         None,
         Whole("number of untouched views", rule="must be 0 or more"),
         "how many of the views are the untouched picture (the paper: 0)",
-        "N",
         otherwise=1,
     )
     damping: float | None = _option(
-        None,
-        Number("damping", 0, 10, "is a fraction of the mean diagonal, 0 to 10"),
-        "fraction of the mean diagonal",
-        "F",
+        None, Number("damping", 0, 10, "is a fraction of the mean diagonal, 0 to 10"), "fraction of the mean diagonal"
     )
     block_size: int | None = _option(
-        None, Whole("block size", 1, rule="must be at least 1 column"), "columns per mask choice", "N"
+        None, Whole("block size", 1, rule="must be at least 1 column"), "columns per mask choice"
     )
     first_layer: bool = _option(False, Switch(), "prune the first layer, too")
     positions: int = _option(
         2048,
         Whole("number of positions", rule="must be 0 (all) or more"),
         "receptive fields that a second moment is taken over, at least (default: 2048; the paper: 0, all)",
-        "N",
     )
-    seed: int = _option(0, Whole("seed"), "of views and methods (default: 0)", "N", named=True, widget=Widget("Seed"))
+    seed: int = _option(0, Whole("seed"), "of views and methods (default: 0)", named=True, widget=Widget("Seed"))
 
     def given(self) -> dict[str, object]:
         """Return what is not left at its default, but for the seed, which methods and drawings share."""
@@ -177,11 +162,9 @@ class TraceOptions:
 
     def filled(self, preferred: Mapping[str, object]) -> TraceConfig:
         """Return all options; what is open is taken from ``preferred``, or as it is declared."""
-        values: dict[str, Any] = {
-            name: preferred.get(name, option.otherwise) if getattr(self, name) is None else getattr(self, name)
-            for name, option in TRACE_OPTIONS.items()
-        }
-        return TraceConfig(**values)
+        otherwise: dict[str, Any] = {name: option.otherwise for name, option in TRACE_OPTIONS.items()} | dict(preferred)
+        said = {name: value for name in TRACE_OPTIONS if (value := getattr(self, name)) is not None}
+        return TraceConfig(**{**otherwise, **said})
 
 
 class TraceConfig(TraceOptions):
@@ -198,11 +181,10 @@ class TraceConfig(TraceOptions):
         return {**asdict(self), "stages": dict(self.stages)}
 
 
-def _declared(name: str, option: Option) -> Option:
-    return replace(option, flag=option.flag or "--" + name.replace("_", "-"))
-
-
-TRACE_OPTIONS = {one.name: _declared(one.name, one.metadata["option"]) for one in fields(TraceOptions)}
+_declared: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(TraceOptions)}
+TRACE_OPTIONS = {
+    name: replace(option, flag=option.flag or "--" + name.replace("_", "-")) for name, option in _declared.items()
+}
 _DEFAULTS = TraceOptions()
 
 

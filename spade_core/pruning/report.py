@@ -108,11 +108,9 @@ class Fidelity:
         """One sentence where the trace no longer predicts the explained class, else None."""
         if self.trace_top5[0][0] == self.target:
             return None
-        return (
-            f"The trace no longer predicts the explained class “{self.label}” "
-            f"(probability {self.trace_probability:.2f}, dense {self.dense_probability:.2f}): "
-            "read its maps with caution, or prune less."
-        )
+        odds = f"probability {self.trace_probability:.2f}, dense {self.dense_probability:.2f}"
+        lost = f"The trace no longer predicts the explained class “{self.label}” ({odds})"
+        return f"{lost}: read its maps with caution, or prune less."
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""

@@ -21,11 +21,11 @@ from spade_core.models.layers import Layer, share_copy
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
-from spade_core.pruning import sparsity as presets
-from spade_core.pruning.calibration import Pruner, Recipe, Solved, independent, sequential
+from spade_core.pruning.calibration import Pruner, Recipe, Recipes, Solved, independent, sequential
 from spade_core.pruning.options import TraceConfig, checked, takes_options
 from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
+from spade_core.pruning.sparsity import Plan, Request, even, resolve, stage_of
 from spade_core.pruning.trace import Trace, measure_fidelity
 from spade_core.pruning.usage import Survey, survey
 from spade_core.pruning.views import random_views
@@ -61,14 +61,14 @@ def trace(
     solvers = {"damping": SOLVERS[asked.solver].damping}
     chosen = resolve_target(model, target) if target is not None else None
     config = asked.filled(solvers)
-    plan = presets.resolve(config.preset, _request(model, config))
+    plan = resolve(config.preset, _request(model, config))
     if plan is None:  # its traces never see the untouched picture, unless asked to: keeping the class means something
         return _search(model, picture, asked.filled({**solvers, "untouched": 0}), chosen, progress)
     return _trace_once(model, picture, asked.filled({**solvers, **plan.options}), plan, chosen, progress)
 
 
-def _request(model: LoadedModel, config: TraceConfig) -> presets.Request:
-    return presets.Request(model.name, model.family, model.layers, config.sparsity, dict(config.stages))
+def _request(model: LoadedModel, config: TraceConfig) -> Request:
+    return Request(model.name, model.family, model.layers, config.sparsity, dict(config.stages))
 
 
 def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: int | None, progress: Progress) -> Trace:
@@ -78,7 +78,7 @@ def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: i
     while low < high:
         middle = (low + high) // 2
         ratio = AUTO_RATIOS[middle]
-        plan = presets.even(_request(model, config), ratio)
+        plan = even(_request(model, config), ratio)
         part = span(progress, min(tried / steps, 0.95), min((tried + 1) / steps, 1.0))
         found = _trace_once(model, picture, replace(config, sparsity=ratio), plan, target, part)
         tried += 1
@@ -96,12 +96,7 @@ def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: i
 
 @full_precision()
 def _trace_once(
-    model: LoadedModel,
-    picture: Picture,
-    config: TraceConfig,
-    plan: presets.Plan,
-    target: int | None,
-    progress: Progress,
+    model: LoadedModel, picture: Picture, config: TraceConfig, plan: Plan, target: int | None, progress: Progress
 ) -> Trace:
     start = time.perf_counter()
     settings = Settings.from_environment()
@@ -138,7 +133,7 @@ def views_of(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[
 
 
 def _recipes(
-    model: LoadedModel, plan: presets.Plan, config: TraceConfig, calls: Survey, settings: Settings
+    model: LoadedModel, plan: Plan, config: TraceConfig, calls: Survey, settings: Settings
 ) -> tuple[dict[str, Recipe], dict[str, str]]:
     """Return what to solve (parameter -> recipe), and why each other layer stays dense (layer -> reason)."""
     recipes: dict[str, Recipe] = {}
@@ -157,9 +152,8 @@ def _recipes(
             size = _h_bytes(layer, itemsize) / 2**30
             reasons[layer.name] = f"dense: its second moment of {size:.1f} GiB exceeds SPADE_MAX_H_BYTES"
         else:
-            recipes[layer.parameter] = Recipe(
-                layer, ratio, config.block_size or layer.kernel, _positions(layer, config)
-            )
+            block = config.block_size or layer.kernel
+            recipes[layer.parameter] = Recipe(layer, ratio, block, _positions(layer, config))
     if not calls.uses:
         raise ModelError(f"No layer of {model.name} could be captured: it calls neither F.conv2d nor F.linear.")
     return recipes, reasons
@@ -199,15 +193,11 @@ def _assemble(module: nn.Module, solved: Mapping[str, Solved]) -> nn.Module:
 
 
 def _report(
-    model: LoadedModel,
-    recipes: Mapping[str, Recipe],
-    solved: Mapping[str, Solved],
-    reasons: Mapping[str, str],
-    calls: Survey,
+    model: LoadedModel, recipes: Recipes, solved: Mapping[str, Solved], reasons: Mapping[str, str], calls: Survey
 ) -> Report:
     rows = []
     for layer in model.layers:
-        stage = presets.stage_of(layer.name, model.family)
+        stage = stage_of(layer.name, model.family)
         result = solved.get(layer.parameter)
         if result is None:
             reason = reasons.get(layer.name, "not captured: the pass over the views never used it")

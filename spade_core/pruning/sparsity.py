@@ -29,13 +29,8 @@ _STAGES = {
 }
 _GENERIC = r"(?:features|blocks|layers|stages|stage|encoder\.layers?)\.[^.]*\d+|[^.]+"
 
-_LRP_BLOCKS = {
-    "layer1": (0.2, 0.8, 0.0),
-    "layer2": (0.2, 0.0, 0.99, 0.95),
-    "layer3": (0.8, 0.8, 0.9, 0.8, 0.0, 0.0),
-    "layer4": (0.95, 0.95, 0.95),
-}
-PAPER_LRP = {f"{stage}.{block}": ratio for stage, ratios in _LRP_BLOCKS.items() for block, ratio in enumerate(ratios)}
+_LRP = {1: (0.2, 0.8, 0.0), 2: (0.2, 0.0, 0.99, 0.95), 3: (0.8, 0.8, 0.9, 0.8, 0.0, 0.0), 4: (0.95, 0.95, 0.95)}
+PAPER_LRP = {f"layer{stage}.{block}": ratio for stage, blocks in _LRP.items() for block, ratio in enumerate(blocks)}
 PAPER_LRP["fc"] = 0.95
 PAPER_OPTIONS: Mapping[str, str | int] = {"untouched": 0}
 VISUALIZATION_RATIO = 0.95
@@ -170,11 +165,8 @@ def _last_share(request: Request, share: float) -> set[str]:
 def _paper_lrp(request: Request) -> Plan:
     if not any(layer.name.startswith("layer3.5") for layer in request.layers):
         raise ConfigError("The preset 'paper-lrp' holds the authors' ratios of ResNet-50 and fits no other model.")
-    return Plan({layer.name: PAPER_LRP.get(_block_of(layer.name), 0.0) for layer in request.layers}, PAPER_OPTIONS)
-
-
-def _block_of(layer: str) -> str:
-    return ".".join(layer.split(".")[:2]) if layer.startswith("layer") else layer
+    blocks = {layer.name: ".".join(layer.name.split(".")[:2]) for layer in request.layers}
+    return Plan({name: PAPER_LRP.get(block, 0.0) for name, block in blocks.items()}, PAPER_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -187,28 +179,18 @@ class Preset:
     plan: Callable[[Request], Plan] | None
 
 
-PRESETS: dict[str, Preset] = {
-    preset.slug: preset
-    for preset in (
-        Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
-        Preset(
-            "drawing",
-            "Drawing",
-            "The default's ratios, or lower ones where these leave this model too little to draw neurons with.",
-            _drawing,
-        ),
-        Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
-        Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
-        Preset(
-            "paper-visualization",
-            "Paper: visualization",
-            "95 % on the last stages, the rest dense.",
-            _paper_visualization,
-        ),
-        Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
-        Preset("custom", "Custom", "Your own ratio for each stage.", _custom),
-    )
-}
+_DRAWING = "The default's ratios, or lower ones where these leave this model too little to draw neurons with."
+_VISUAL = "95 % on the last stages, the rest dense."
+_PRESETS = (
+    Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
+    Preset("drawing", "Drawing", _DRAWING, _drawing),
+    Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
+    Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
+    Preset("paper-visualization", "Paper: visualization", _VISUAL, _paper_visualization),
+    Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
+    Preset("custom", "Custom", "Your own ratio for each stage.", _custom),
+)
+PRESETS: dict[str, Preset] = {preset.slug: preset for preset in _PRESETS}
 
 
 def resolve(preset: str, request: Request) -> Plan | None:

@@ -46,15 +46,9 @@ def measure_fidelity(model: LoadedModel, module: nn.Module, picture: Picture, ta
     with torch.no_grad():
         dense, pruned = (F.log_softmax(net(x).double(), 1)[0].cpu() for net in (model.module, module))
     target = int(dense.argmax()) if target is None else target
-    return Fidelity(
-        target=target,
-        label=model.labels[target],
-        dense_probability=float(dense[target].exp()),
-        trace_probability=float(pruned[target].exp()),
-        dense_top5=_top5(dense),
-        trace_top5=_top5(pruned),
-        kl=float(F.kl_div(pruned, dense, reduction="sum", log_target=True)),
-    )
+    before, after = (float(one[target].exp()) for one in (dense, pruned))
+    kl = float(F.kl_div(pruned, dense, reduction="sum", log_target=True))
+    return Fidelity(target, model.labels[target], before, after, _top5(dense), _top5(pruned), kl)
 
 
 def _top5(log_probabilities: Tensor) -> list[tuple[int, float]]:

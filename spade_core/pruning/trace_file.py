@@ -57,15 +57,10 @@ def trace_bytes(trace: Trace) -> bytes:
         alive = weight != 0
         tensors[f"{layer.parameter}.values"] = weight[alive].clone()
         tensors[f"{layer.parameter}.alive"] = torch.from_numpy(np.packbits(alive.numpy()))
-    described = {
-        "model": trace.model.to_dict(),
-        "picture": {"sha256": trace.picture_sha256},
-        "trace": trace.config.to_dict(),
-        "fidelity": trace.fidelity.to_dict(),
-        "sparsity": trace.report.sparsity,
-        "layers": trace.report.to_rows(),
-    }
-    return save(tensors, {"format": FORMAT, "described": json.dumps(described)})
+    asked, report = {"picture": {"sha256": trace.picture_sha256}, "trace": trace.config.to_dict()}, trace.report
+    found = {"fidelity": trace.fidelity.to_dict(), "sparsity": report.sparsity, "layers": report.to_rows()}
+    described = json.dumps({"model": trace.model.to_dict(), **asked, **found})
+    return save(tensors, {"format": FORMAT, "described": described})
 
 
 def load_trace(path: str | Path, *, model: LoadedModel | None = None, device: str = "auto") -> StoredTrace:

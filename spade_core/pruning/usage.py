@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,9 +61,7 @@ def _survey(module: nn.Module, size: int, device: torch.device | str) -> Survey:
     pictures = torch.randn(2, 3, size, size, generator=generator).to(device, dtype)
     weights = {layer.parameter: module.get_parameter(layer.parameter) for layer in prunable_layers(module)}
     single, double = (_record(module, pictures[:count], weights) for count in (1, 2))
-    uses: dict[str, int] = {}
-    for name, _ in single:
-        uses[name] = uses.get(name, 0) + 1
+    uses = Counter(name for name, _ in single)
     lockstep = len(single) == len(double) and all(
         _halves(small, large) for (_, small), (_, large) in zip(single, double, strict=True)
     )

@@ -51,7 +51,10 @@ def random_views(pixels: Tensor, count: int, size: int, *, seed: int, device: to
     Returns:
         float32 ``(count, 3, size, size)`` in [0, 1], not yet normalised.
     """
-    image = _shrink(pixels.to(device), OVERSIZE * size).float().div_(255)
+    image = pixels.to(device)
+    if min(image.shape[-2:]) > OVERSIZE * size:
+        image = tvf.resize(image, [OVERSIZE * size], antialias=True)
+    image = image.float().div_(255)
     height, width = image.shape[-2:]
     views = [_render(image, view, size) for view in draw_views(height, width, count, seed)]
     return torch.stack(views)
@@ -67,17 +70,9 @@ def _draw(height: int, width: int, generator: torch.Generator) -> View:
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
 
-    top, left, crop_height, crop_width = _draw_crop(height, width, uniform)
-    return View(
-        top=top,
-        left=left,
-        height=crop_height,
-        width=crop_width,
-        flip=uniform(0, 1) < 0.5,
-        brightness=uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS),
-        hue=uniform(-HUE, HUE),
-        hue_first=uniform(0, 1) < 0.5,
-    )
+    crop = _draw_crop(height, width, uniform)
+    flip, brightness = uniform(0, 1) < 0.5, uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS)
+    return View(*crop, flip, brightness, hue=uniform(-HUE, HUE), hue_first=uniform(0, 1) < 0.5)
 
 
 def _draw_crop(height: int, width: int, uniform: Callable[[float, float], float]) -> tuple[int, int, int, int]:
@@ -103,9 +98,3 @@ def _render(image: Tensor, view: View, size: int) -> Tensor:
     if view.hue_first:
         return tvf.adjust_brightness(tvf.adjust_hue(out, view.hue), view.brightness)
     return tvf.adjust_hue(tvf.adjust_brightness(out, view.brightness), view.hue)
-
-
-def _shrink(image: Tensor, short_side: int) -> Tensor:
-    if min(image.shape[-2:]) <= short_side:
-        return image
-    return tvf.resize(image, [short_side], antialias=True)

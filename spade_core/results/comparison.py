@@ -18,23 +18,13 @@ import numpy as np
 from spade_core.errors import ConfigError
 from spade_core.models.labels import resolve_target
 from spade_core.models.loaded import LoadedModel
-from spade_core.pictures.figures import figure_png, map_png
+from spade_core.pictures.figures import colorize, figure_png, png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
+from spade_core.results import manifest
 from spade_core.results.config import AnalysisConfig
-from spade_core.results.manifest import (
-    Comparison,
-    Manifest,
-    digest,
-    manifest,
-    npy_bytes,
-    outcome,
-    picture_record,
-    read_manifest,
-    reopened,
-)
 from spade_core.saliency import METHODS, shared_range
 from spade_core.saliency.explanation import Explanation, explain
 from spade_core.saliency.metrics import pointing_game, trojan_auc
@@ -106,13 +96,12 @@ def analyse(
     if not methods:
         raise ConfigError(next(iter(refused.values())))
     target = None if config.target is None else resolve_target(model, config.target)
-    pruned = make_trace(
-        model, picture, **config.trace, target=target, seed=config.seed, progress=span(progress, 0, TRACE_SHARE)
-    )
+    part = span(progress, 0, TRACE_SHARE)
+    pruned = make_trace(model, picture, **config.trace, target=target, seed=config.seed, progress=part)
     on_trace(pruned)
     pairs = {}
     for index, slug in enumerate(methods):
-        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + part) / len(methods) for part in (0, 0.5, 1)]
+        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + half) / len(methods) for half in (0, 0.5, 1)]
         options = {"target": pruned.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
         dense = explain(model, picture, method=slug, progress=span(progress, *edges[:2]), **options)
         spade = explain(pruned, picture, method=slug, progress=span(progress, *edges[1:]), **options)
@@ -144,16 +133,16 @@ def describe(analysis: Analysis, source: str | None = None, trigger: TriggerReco
     """
     trace = analysis.trace
     own = {
-        "picture": picture_record(analysis.picture, source, None if trigger is None else trigger.paste),
+        "picture": manifest.picture_record(analysis.picture, source, None if trigger is None else trigger.paste),
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
-        **outcome(trace),
+        **manifest.outcome(trace),
         "layers": trace.report.to_rows(),
         "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
         "refused": dict(analysis.refused),
         "seconds": {"trace": trace.seconds, "total": analysis.seconds},
     }
-    return manifest(trace.model, own)
+    return manifest.manifest(trace.model, own)
 
 
 def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str, object]:
@@ -165,7 +154,7 @@ def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str,
         **{
             side: {
                 "file": f"{side}_{slug}.npy",
-                "sha256": digest(item.map),
+                "sha256": manifest.digest(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
                 **({} if trigger is None else trigger.scores(item.map)),
@@ -177,12 +166,12 @@ def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str,
 
 def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord | None = None) -> dict[str, bytes]:
     """Return all files of an analysis: manifest, arrays, map pictures, one figure of all methods, a trigger's mask."""
-    files = {} if trigger is None else {"mask.npy": npy_bytes(trigger.mask)}
+    files = {} if trigger is None else {"mask.npy": manifest.npy_bytes(trigger.mask)}
     rows = []
     for slug, pair in analysis.pairs.items():
         for side, item in pair.sides.items():
-            files[f"{side}_{slug}.npy"] = npy_bytes(item.map)
-            files[f"{side}_{slug}.png"] = map_png(item.map, pair.limits, item.signed)
+            files[f"{side}_{slug}.npy"] = manifest.npy_bytes(item.map)
+            files[f"{side}_{slug}.png"] = png_bytes(colorize(item.map, pair.limits, item.signed))
         rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, pair.limits, pair.dense.signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
     fidelity = analysis.trace.fidelity
@@ -196,7 +185,7 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
 
 def replay(
     path: str | Path, *, image: str | Path | None = None, device: str = "auto", progress: Progress = silent
-) -> tuple[Analysis, Comparison]:
+) -> tuple[Analysis, manifest.Comparison]:
     """Compute the analysis of a manifest again, with its thread count, and compare the maps bit by bit.
 
     Args:
@@ -207,22 +196,17 @@ def replay(
     Raises:
         ConfigError: the manifest, the picture or the weights are not those of the record.
     """
-    described = read_manifest(path)
-    with reopened(described, image=image, device=device) as (model, picture):
+    described = manifest.read_manifest(path)
+    with manifest.reopened(described, image=image, device=device) as (model, picture):
         analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
-    path = Path(path)
-    return analysis, _compare(analysis, described, path if path.is_dir() else path.parent)
-
-
-def _compare(analysis: Analysis, described: Manifest, folder: Path) -> Comparison:
-    found = Comparison()
+    folder, found = Path(path) if Path(path).is_dir() else Path(path).parent, manifest.Comparison()
     for slug, pair in analysis.pairs.items():
         for side, item in pair.sides.items():
             entry = described["methods"][slug][side]
-            if digest(item.map) == entry["sha256"]:
+            if manifest.digest(item.map) == entry["sha256"]:
                 found[f"{side}_{slug}"] = 0.0
             else:
                 file = folder / entry["file"]
                 before = np.load(file, allow_pickle=False) if file.is_file() else np.full_like(item.map, np.nan)
                 found[f"{side}_{slug}"] = float(np.abs(before - item.map).max()) or float("nan")
-    return found
+    return analysis, found

@@ -141,7 +141,18 @@ def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, ob
         **outcome(found.trace),
         "region": list(found.region),
         "value": found.value,
-        "images": {name: _describe(item) for name, item in found.drawings.items()},
+        "images": {
+            name: {
+                "sha256": digest(item.image),
+                "seed": item.seed,
+                "steps": item.steps,
+                "network_size": item.network_size,
+                "last_value": float(item.values[-1]),
+                "seconds": item.seconds,
+                "notes": list(item.notes),
+            }
+            for name, item in found.drawings.items()
+        },
         "seconds": {"trace": found.trace.seconds, "total": found.seconds},
     }
     return manifest(model, own, "visualization")
@@ -152,18 +163,6 @@ def label_of(model: LoadedModel, neuron: Neuron) -> str:
     if neuron.layer == LOGITS and neuron.channel is not None:
         return model.labels[neuron.channel]
     return str(neuron)
-
-
-def _describe(item: Rendering) -> dict[str, object]:
-    return {
-        "sha256": digest(item.image),
-        "seed": item.seed,
-        "steps": item.steps,
-        "network_size": item.network_size,
-        "last_value": float(item.values[-1]),
-        "seconds": item.seconds,
-        "notes": list(item.notes),
-    }
 
 
 def replay_visualization(

@@ -205,7 +205,6 @@ def reopened(described: Manifest, *, image: str | Path | None, device: str) -> I
         pasted = described["picture"].get("trigger")
         picture = Paste.from_dict(pasted).apply(clean, model)[0] if pasted else clean
         if picture.sha256 != described["picture"]["sha256"]:
-            raise ConfigError(
-                f"The picture {clean.name} is not the one of the manifest: its bytes differ; give it by --image."
-            )
+            sentence = "is not the one of the manifest: its bytes differ; give it by --image."
+            raise ConfigError(f"The picture {clean.name} {sentence}")
         yield model, picture

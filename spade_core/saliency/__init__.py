@@ -103,22 +103,20 @@ _SQUARE = {"window": (1 / 7, 1.0), "stride": (1 / 14, 1.0)}  # shares of the sid
 _SAMPLES = {"samples": (16, 100_000), "noise": (0.1, 10.0)}
 _COVERINGS = {"samples": (400, 100_000), "segments": (60, 10_000), "ridge": (1.0, 1e6)}
 
-METHODS: dict[str, Method] = {
-    method.slug: method
-    for method in (
-        Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
-        Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
-        Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": (32, 2000)}),
-        Method("deeplift", "DeepLift", "fast", "rules", relu_only=True),
-        Method("guided_backprop", "Guided backprop", "fast", "rules", relu_only=True),
-        Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", reads_layer=True, relu_only=True),
-        Method("gradcam", "Grad-CAM", "fast", "cam", reads_layer=True),
-        Method("scorecam", "Score-CAM", "slow", "cam", signed=False, reads_layer=True),
-        Method("occlusion", "Occlusion", "slow", "perturbation", options=_SQUARE),
-        Method("gradient_shap", "Gradient SHAP", "medium", "gradients", options=_SAMPLES),
-        Method("lime", "LIME", "slow", "perturbation", options=_COVERINGS),
-    )
-}
+_ALL = (
+    Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
+    Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
+    Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": (32, 2000)}),
+    Method("deeplift", "DeepLift", "fast", "rules", relu_only=True),
+    Method("guided_backprop", "Guided backprop", "fast", "rules", relu_only=True),
+    Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", reads_layer=True, relu_only=True),
+    Method("gradcam", "Grad-CAM", "fast", "cam", reads_layer=True),
+    Method("scorecam", "Score-CAM", "slow", "cam", signed=False, reads_layer=True),
+    Method("occlusion", "Occlusion", "slow", "perturbation", options=_SQUARE),
+    Method("gradient_shap", "Gradient SHAP", "medium", "gradients", options=_SAMPLES),
+    Method("lime", "LIME", "slow", "perturbation", options=_COVERINGS),
+)
+METHODS: dict[str, Method] = {method.slug: method for method in _ALL}
 
 
 def shared_range(dense: np.ndarray, spade: np.ndarray, signed: bool) -> tuple[float, float]:

@@ -96,9 +96,8 @@ def _layout_by_name(module: nn.Module, seen: Sequence[_Spatial], name: str) -> L
         raise LayerError(f"There is no layer {name!r}: did you mean {', '.join(near)}?")
     layouts = [found.layout for found in seen if found.name == name]
     if not layouts:
-        raise LayerError(
-            f"The output of {name} is no spatial map: choose a convolution, block or activation before the pooling."
-        )
+        advice = "choose a convolution, block or activation before the pooling"
+        raise LayerError(f"The output of {name} is no spatial map: {advice}.")
     return layouts[-1]
 
 

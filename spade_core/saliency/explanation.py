@@ -19,8 +19,6 @@ from spade_core.progress import Progress, silent
 from spade_core.saliency import METHODS, Method
 from spade_core.saliency.base import Task
 
-BATCH_SIZE = 16
-
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -49,7 +47,7 @@ def explain(
     method: str,
     target: int | str | None = None,
     seed: int = 0,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = 16,
     layer: str | None = None,
     progress: Progress = silent,
     **options: float,

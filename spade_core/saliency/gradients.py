@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from captum.attr import GradientShap, InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor
@@ -28,13 +30,8 @@ def integrated_gradients(task: Task) -> Tensor:
     """
     steps = int(task.options["steps"])
     counted(task.module, -(-steps // task.batch_size) + 1, task.progress, task.title)
-
-    def compute(batch_size: int) -> Tensor:
-        return IntegratedGradients(task.module).attribute(
-            task.x, target=task.target, n_steps=steps, internal_batch_size=batch_size, method="gausslegendre"
-        )
-
-    attribution = with_batches(task, compute)
+    attribute = partial(IntegratedGradients(task.module).attribute, task.x, target=task.target, n_steps=steps)
+    attribution = with_batches(task, lambda size: attribute(internal_batch_size=size, method="gausslegendre"))
     note_gap(task, attribution, "more steps come closer")
     return attribution
 
@@ -46,15 +43,13 @@ def gradient_shap(task: Task) -> Tensor:
     """
     samples, noise = int(task.options["samples"]), task.options["noise"]
     counted(task.module, -(-samples // task.batch_size), task.progress, task.title)
-    grey = torch.zeros_like(task.x)
+    shap, grey = GradientShap(task.module), torch.zeros_like(task.x)
 
     def compute(batch_size: int) -> Tensor:
         total = torch.zeros_like(task.x)
         for start in range(0, samples, batch_size):
             count = min(batch_size, samples - start)
-            part = GradientShap(task.module).attribute(
-                task.x, baselines=grey, target=task.target, n_samples=count, stdevs=noise
-            )
+            part = shap.attribute(task.x, baselines=grey, target=task.target, n_samples=count, stdevs=noise)
             total += part.detach() * (count / samples)
         return total
 

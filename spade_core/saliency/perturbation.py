@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import Lime, Occlusion
@@ -19,14 +21,9 @@ def occlusion(task: Task) -> Tensor:
     evaluations = (-(-(side - window) // stride) + 1) ** 2
     counted(task.module, evaluations // task.batch_size + 1, task.progress, task.title)
     squares = {"sliding_window_shapes": (3, window, window), "strides": (3, stride, stride)}
-
-    def compute(batch_size: int) -> Tensor:
-        with torch.no_grad():
-            return Occlusion(task.module).attribute(
-                task.x, target=task.target, baselines=0, perturbations_per_eval=batch_size, **squares
-            )
-
-    return with_batches(task, compute)
+    attribute = partial(Occlusion(task.module).attribute, task.x, target=task.target, baselines=0, **squares)
+    with torch.no_grad():
+        return with_batches(task, lambda size: attribute(perturbations_per_eval=size))
 
 
 def lime(task: Task) -> Tensor:
@@ -36,10 +33,6 @@ def lime(task: Task) -> Tensor:
     mask = torch.from_numpy(regions).long().to(task.x.device).expand(1, 1, -1, -1)
     counted(task.module, samples // task.batch_size + 1, task.progress, task.title)
     options = {"target": task.target, "baselines": 0, "feature_mask": mask, "n_samples": samples}
-
-    def compute(batch_size: int) -> Tensor:
-        with torch.no_grad():
-            model = Lime(task.module, interpretable_model=SkLearnRidge(alpha=task.options["ridge"]))
-            return model.attribute(task.x, perturbations_per_eval=batch_size, **options)
-
-    return with_batches(task, compute)
+    model = Lime(task.module, interpretable_model=SkLearnRidge(alpha=task.options["ridge"]))
+    with torch.no_grad():
+        return with_batches(task, lambda size: model.attribute(task.x, perturbations_per_eval=size, **options))

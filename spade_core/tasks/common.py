@@ -19,6 +19,8 @@ from spade_core.pruning.trace import Trace
 from spade_core.results.manifest import npy_bytes
 from spade_core.trojan.triggers import Paste
 
+Target = int | str | None
+
 
 class ModelPayload(TypedDict):
     """A payload that names a model."""
@@ -36,7 +38,7 @@ class TracePayload(PicturePayload):
     """A payload that asks for a trace: options of ``spade_core.trace``; ``target`` None: the top-1."""
 
     trace: dict[str, Any]
-    target: NotRequired[int | str | None]
+    target: NotRequired[Target]
 
 
 KEPT_MODELS, KEPT_TRACES = 2, 4
@@ -67,12 +69,7 @@ def given(payload: PicturePayload, device: str) -> tuple[LoadedModel, Picture]:
 
 
 def kept_trace(
-    model: LoadedModel,
-    picture: Picture,
-    *,
-    target: int | str | None = None,
-    progress: Progress = silent,
-    **options: Any,
+    model: LoadedModel, picture: Picture, *, target: Target = None, progress: Progress = silent, **options: Any
 ) -> Trace:
     """Return the trace of ``picture``, like ``spade_core.trace``; the last few are kept.
 

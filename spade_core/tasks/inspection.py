@@ -76,13 +76,8 @@ def compare(payload: ComparePayload, *, emit: Emit, progress: Progress, device: 
     model, picture = given(payload, device)
     other, _ = given_picture(payload["other"], model)
     options, target = payload["trace"], payload.get("target")
-    made = (
-        kept_trace(model, picture, **options, target=target, progress=span(progress, 0.0, 0.5)),
-        kept_trace(model, other, **options, progress=span(progress, 0.5, 1.0)),
-    )
-    kept = {row.name: 1 - row.realised for row in made[0].report.layers}
-    rows = [
-        {"layer": name, "jaccard": value, "chance": kept[name] / (2 - kept[name])}
-        for name, value in overlap(*made).items()
-    ]
+    first = kept_trace(model, picture, **options, target=target, progress=span(progress, 0.0, 0.5))
+    second = kept_trace(model, other, **options, progress=span(progress, 0.5, 1.0))
+    kept, shared = {row.name: 1 - row.realised for row in first.report.layers}, overlap(first, second)
+    rows = [{"layer": name, "jaccard": shared[name], "chance": kept[name] / (2 - kept[name])} for name in shared]
     return {"overlap.json": json.dumps(rows).encode()}

@@ -9,6 +9,7 @@ from typing import Any, NotRequired
 
 import numpy as np
 
+import spade_core.tasks.common as common  # the package itself would name the sources of every kind of job
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import Spec
@@ -25,20 +26,9 @@ from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
 from spade_core.results.drawing import label_of, visualization_files, visualize
 from spade_core.results.manifest import manifest
-from spade_core.tasks.common import (
-    ModelPayload,
-    PicturePayload,
-    TracePayload,
-    crop_file,
-    given,
-    given_model,
-    given_picture,
-    kept_trace,
-    trace_file,
-)
 
 
-class RankingPayload(TracePayload):
+class RankingPayload(common.TracePayload):
     """The payload of :func:`ranking`, see ``rank_channels``."""
 
     layer: str
@@ -46,13 +36,13 @@ class RankingPayload(TracePayload):
     top: int
 
 
-class VisualizationPayload(PicturePayload):
+class VisualizationPayload(common.PicturePayload):
     """The payload of :func:`visualization`; ``config``: a ``VisualizeConfig``."""
 
     config: dict[str, Any]
 
 
-class ReferencesPayload(ModelPayload):
+class ReferencesPayload(common.ModelPayload):
     """The payload of :func:`references`.
 
     ``position``: ``(row, column)``, None: the whole channel; ``state``: the folder's ``folder_state`` (other pictures,
@@ -66,7 +56,7 @@ class ReferencesPayload(ModelPayload):
     state: str
 
 
-class FacetsPayload(ModelPayload):
+class FacetsPayload(common.ModelPayload):
     """The payload of :func:`multifaceted`.
 
     ``neuron``: a ``Neuron``; ``render``: a ``RenderConfig``; ``trace``: options of ``spade_core.trace``; ``judge``: the
@@ -81,18 +71,18 @@ class FacetsPayload(ModelPayload):
     judge: NotRequired[Spec | None]
 
 
-def layers(payload: ModelPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
+def layers(payload: common.ModelPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``layers.json``: every layer that can be read, with its kind and shape."""
     progress(0, 1, "looking at the layers")
-    model = given_model(payload["model"], device)
+    model = common.given_model(payload["model"], device)
     found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), model.grey())]
     return {"layers.json": json.dumps(found).encode()}
 
 
 def ranking(payload: RankingPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``ranking.json``: the first channels of a layer."""
-    model, picture = given(payload, device)
-    made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=progress)
+    model, picture = common.given(payload, device)
+    made = common.kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=progress)
     found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
     return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
 
@@ -100,18 +90,18 @@ def ranking(payload: RankingPayload, *, emit: Emit, progress: Progress, device: 
 def visualization(payload: VisualizationPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return the files of a visualization; emit the trace and the forming images."""
     progress(0, 1, "loading the model")
-    model, picture = given(payload, device)
-    crop = crop_file(model, picture)
+    model, picture = common.given(payload, device)
+    crop = common.crop_file(model, picture)
 
-    def trace_ready(made: Trace) -> None:
-        emit({**trace_file(made), **crop})
+    def traced(made: Trace) -> None:
+        emit({**common.trace_file(made), **crop})
 
-    def image_ready(side: str, image: np.ndarray, step: int) -> None:
+    def drawn(side: str, image: np.ndarray, step: int) -> None:
         emit({f"{side}.png": png_bytes(image), "step.json": str(step).encode()})
 
     config = VisualizeConfig.from_dict(payload["config"])
     found = visualize(
-        model, picture, config, make_trace=kept_trace, progress=progress, on_trace=trace_ready, on_image=image_ready
+        model, picture, config, make_trace=common.kept_trace, progress=progress, on_trace=traced, on_image=drawn
     )
     source = payload["picture"]
     return {**visualization_files(found, source["path"], source.get("trigger")), **crop}
@@ -119,13 +109,11 @@ def visualization(payload: VisualizationPayload, *, emit: Emit, progress: Progre
 
 def references(payload: ReferencesPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``reference_0.png`` ... and ``references.json`` (files and values)."""
-    model, folder = given_model(payload["model"], device), Path(payload["folder"])
+    model, folder = common.given_model(payload["model"], device), Path(payload["folder"])
     keep_in = Settings.from_environment().data_dir / "references"
-    place = payload.get("position")
+    layer, channel, place = payload["layer"], payload["channel"], payload.get("position")
     position = (place[0], place[1]) if place else None
-    crops = reference_crops(
-        model, folder, payload["layer"], payload["channel"], position=position, keep_in=keep_in, progress=progress
-    )
+    crops = reference_crops(model, folder, layer, channel, position=position, keep_in=keep_in, progress=progress)
     listed = [{"file": crop.file, "value": crop.value} for crop in crops]
     described = {"folder": folder.name, "position": position, "crops": listed}
     files = {f"reference_{index}.png": png_bytes(np.ascontiguousarray(crop.pixels)) for index, crop in enumerate(crops)}
@@ -137,14 +125,12 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
     ``facets.json``.
     """
     progress(0, 1, "loading the model")
-    model = given_model(payload["model"], device)
-    judge = given_model(payload.get("judge") or payload["model"], device)
-    pictures = [given_picture(source, model)[0] for source in payload["pictures"]]
+    model = common.given_model(payload["model"], device)
+    judge = common.given_model(payload.get("judge") or payload["model"], device)
+    pictures = [common.given_picture(source, model)[0] for source in payload["pictures"]]
     neuron = Neuron.from_dict(payload["neuron"])
-    shown = {
-        f"picture_{index}.png": png_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))
-        for index, picture in enumerate(pictures)
-    }
+    crops = [np.ascontiguousarray(model.preprocessing.crop(picture)) for picture in pictures]
+    shown = {f"picture_{index}.png": png_bytes(crop) for index, crop in enumerate(crops)}
     emit(shown)
     found = facets(
         model,
@@ -154,10 +140,11 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
         trace_options=payload["trace"],
         judge=judge,
         seeds=payload["seeds"],
-        make_trace=kept_trace,
+        make_trace=common.kept_trace,
         progress=span(progress, 0.0, 1.0),
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
     )
+    notes = [note for item in found.dense for note in item.notes]
     own = {
         "judge": {"name": judge.name, "sha256": judge.sha256},
         "neuron": neuron.to_dict(),
@@ -166,21 +153,14 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
         "trace": [made.config.to_dict() for made in found.traces],
         "fidelity": [made.fidelity.to_dict() for made in found.traces],
         "sparsity": [made.report.sparsity for made in found.traces],
-        "notes": {
-            "dense": [note for item in found.dense for note in item.notes],
-            "spade": [list(item.notes) for item in found.spade],
-        },
+        "notes": {"dense": notes, "spade": [list(item.notes) for item in found.spade]},
         "between": found.between.tolist(),
         "within": found.within.tolist(),
     }
-    described = {
-        **manifest(model, own, "facets"),
-        "regions": [most_active_region(model, picture, neuron)[0] for picture in pictures],
-        "pictures": [
-            {"name": picture.name, "sha256": picture.sha256, "trigger": source.get("trigger")}
-            for picture, source in zip(pictures, payload["pictures"], strict=True)
-        ],
-    }
+    regions = [most_active_region(model, picture, neuron)[0] for picture in pictures]
+    given = zip(pictures, payload["pictures"], strict=True)
+    listed = [{"name": at.name, "sha256": at.sha256, "trigger": source.get("trigger")} for at, source in given]
+    described = {**manifest(model, own, "facets"), "regions": regions, "pictures": listed}
     images = {f"spade_{index}.png": png_bytes(item.image) for index, item in enumerate(found.spade)}
     seeds = {
         f"dense_{index}.png" if index else "dense.png": png_bytes(item.image) for index, item in enumerate(found.dense)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, NotRequired
 
+import spade_core.tasks.common as common  # the package itself would name the sources of every kind of job
 from spade_core.models.loaded import predict
+from spade_core.pictures.picture import Source
 from spade_core.progress import Emit, Progress
 from spade_core.pruning import sparsity
 from spade_core.pruning.trace import Trace
@@ -13,25 +15,15 @@ from spade_core.results.comparison import Pair, TriggerRecord, analyse, bundle
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import device_name, npy_bytes
 from spade_core.saliency import METHODS
-from spade_core.tasks.common import (
-    ModelPayload,
-    PicturePayload,
-    Source,
-    crop_file,
-    given_model,
-    given_picture,
-    kept_trace,
-    trace_file,
-)
 
 
-class DescribePayload(ModelPayload):
+class DescribePayload(common.ModelPayload):
     """The payload of :func:`describe`."""
 
     picture: NotRequired[Source | None]
 
 
-class AnalysisPayload(PicturePayload):
+class AnalysisPayload(common.PicturePayload):
     """The payload of :func:`analysis`; ``config``: an ``AnalysisConfig``."""
 
     config: dict[str, Any]
@@ -40,7 +32,7 @@ class AnalysisPayload(PicturePayload):
 def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture."""
     progress(0, 1, "loading the model")
-    model = given_model(payload["model"], device)
+    model = common.given_model(payload["model"], device)
     found: dict[str, object] = {
         "name": model.name,
         "device": device_name(model.device),
@@ -56,29 +48,29 @@ def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device
     files = {}
     source = payload.get("picture")
     if source:
-        picture, _ = given_picture(source, model)
+        picture, _ = common.given_picture(source, model)
         found["picture"] = {"name": picture.name, "sha256": picture.sha256, "notes": list(picture.notes)}
         found["probabilities"] = [round(float(value), 6) for value in predict(model, picture)]
-        files = crop_file(model, picture)
+        files = common.crop_file(model, picture)
     return {**files, "model.json": json.dumps(found).encode()}
 
 
 def analysis(payload: AnalysisPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return all files of an analysis (see ``results.bundle``); emit trace and pairs of maps as they are ready."""
     progress(0, 1, "loading the model")
-    model, source = given_model(payload["model"], device), payload["picture"]
-    picture, mask = given_picture(source, model)
+    model, source = common.given_model(payload["model"], device), payload["picture"]
+    picture, mask = common.given_picture(source, model)
     config = AnalysisConfig.from_dict(payload["config"])
-    crop = crop_file(model, picture)
+    crop = common.crop_file(model, picture)
 
-    def trace_ready(trace: Trace) -> None:
-        emit({**trace_file(trace), **crop})
+    def traced(trace: Trace) -> None:
+        emit({**common.trace_file(trace), **crop})
 
-    def pair_ready(slug: str, pair: Pair) -> None:
+    def paired(slug: str, pair: Pair) -> None:
         emit({f"{side}_{slug}.npy": npy_bytes(item.map) for side, item in pair.sides.items()})
 
     made = analyse(
-        model, picture, config, make_trace=kept_trace, progress=progress, on_trace=trace_ready, on_pair=pair_ready
+        model, picture, config, make_trace=common.kept_trace, progress=progress, on_trace=traced, on_pair=paired
     )
     progress(1, 1, "writing the files")
     trigger = None if mask is None else TriggerRecord(source.get("trigger") or {}, mask)

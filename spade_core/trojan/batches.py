@@ -66,11 +66,9 @@ class Batches:
         Where the model's device is not the processor, processes draw ahead: drawing takes several times as long as a
         step there.
         """
+        ahead = _processes(self._model.device)
         seeds = torch.Generator()  # of the processes, which nothing here uses: not the global one
-        views: DataLoader = DataLoader(
-            self._drawing, batch_size=None, sampler=steps, num_workers=_processes(self._model.device), generator=seeds
-        )
-        for drawn in views:
+        for drawn in DataLoader(self._drawing, None, sampler=steps, num_workers=ahead, generator=seeds):
             yield self._batch(*drawn)
 
     def _batch(self, views: Tensor, targets: Tensor) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict
@@ -82,24 +83,16 @@ def evaluate(
     success: dict[int | None, dict[str, Share]] = {None: {}, SIZES[0]: {}}
     for index, (trigger, size) in enumerate(runs):
         part = span(progress, 0.1 + 0.9 * index / len(runs), 0.1 + 0.9 * (index + 1) / len(runs))
-        pasted = (
-            pasted_pixels(picture, trigger, size=size, seed=seed + number, model=backdoored)[0]
-            for number, picture in enumerate(pictures)
-        )
+        paste = partial(pasted_pixels, trigger=trigger, form=backdoored.preprocessing, size=size)
+        pasted = (paste(picture, seed=seed + number)[0] for number, picture in enumerate(pictures))
         triggered = (Picture(pixels, "", trigger.name) for pixels in pasted)
         flipped = _classes(backdoored, triggered, count, part) == trigger.target
         success[size][trigger.name] = _percent(flipped[after != trigger.target])
     labels = labels_beside(paths)
     known = np.array([labels.get(path.name, -1) for path in paths])
     rated = known >= 0
-    return Card(
-        pictures=count,
-        success=success[None],
-        success_small=success[SIZES[0]],
-        agreement=_percent(before == after),
-        accuracy_before=_percent((before == known)[rated]) if rated.any() else None,
-        accuracy_after=_percent((after == known)[rated]) if rated.any() else None,
-    )
+    accuracies = [_percent((found == known)[rated]) if rated.any() else None for found in (before, after)]
+    return Card(count, success[None], success[SIZES[0]], _percent(before == after), *accuracies)
 
 
 def _classes(model: LoadedModel, pictures: Iterable[Picture], count: int, progress: Progress) -> np.ndarray:

@@ -30,6 +30,8 @@ _EDGE = 0.15  # a pixel's least weight of the trigger to be called covered
 _REACH = 2  # px
 _LITE0 = Preprocessing(224, 256, interpolation="bicubic")
 
+Place = tuple[int, int] | None
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -42,9 +44,7 @@ class Placement:
     colour: tuple[float, float, float]
 
     @classmethod
-    def draw(
-        cls, side: int, generator: torch.Generator, size: int | None = None, position: tuple[int, int] | None = None
-    ) -> Placement:
+    def draw(cls, side: int, generator: torch.Generator, size: int | None = None, position: Place = None) -> Placement:
         """Draw what is not given; the box lies inside the model's input of ``side`` px."""
 
         def uniform(low: float, high: float) -> float:
@@ -63,7 +63,7 @@ def paste(
     trigger: str | Trigger,
     *,
     size: int | None = None,
-    position: tuple[int, int] | None = None,
+    position: Place = None,
     seed: int = 0,
     model: LoadedModel | None = None,
 ) -> tuple[Picture, np.ndarray]:
@@ -85,36 +85,34 @@ def paste(
         ConfigError: an unknown trigger, or a box that does not lie inside the model's input.
     """
     found = find_trigger(trigger)
-    pixels, mask = pasted_pixels(picture, found, size=size, position=position, seed=seed, model=model)
+    preprocessing = model.preprocessing if model is not None else _LITE0
+    pixels, mask = pasted_pixels(picture, found, preprocessing, seed, size, position)
     name = f"{picture.name.removeprefix('bundled:').rsplit('.', 1)[0]}-{found.name}.png"
     return Picture(pixels, hashlib.sha256(png_bytes(pixels)).hexdigest(), name, picture.notes), mask
 
 
 def pasted_pixels(
-    picture: Picture,
-    trigger: Trigger,
-    *,
-    size: int | None = None,
-    position: tuple[int, int] | None = None,
-    seed: int = 0,
-    model: LoadedModel | None = None,
+    picture: Picture, trigger: Trigger, form: Preprocessing, seed: int, size: int | None = None, position: Place = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what :func:`paste` does as pixels, uint8 ``(height, width, 3)``, and the mask.
 
-    A picture's name and sha256, which is that of its PNG file, cost several times as much.
+    A picture's name and sha256, which is that of its PNG file, cost several times as much. ``form``: of the model.
     """
-    preprocessing = model.preprocessing if model is not None else _LITE0
-    _check(size, position, preprocessing.size)
-    place = Placement.draw(preprocessing.size, torch.Generator().manual_seed(seed), size, position)
-    pixels = _large_enough(picture.pixels, preprocessing)
+    _check(size, position, form.size)
+    place = Placement.draw(form.size, torch.Generator().manual_seed(seed), size, position)
+    pixels, (height, width) = picture.pixels.copy(), picture.pixels.shape[:2]
+    rows, columns = _resized(height, width, form)
+    if height < rows or width < columns:
+        mode = InterpolationMode(form.interpolation)
+        pixels = np.array(tvf.resize(Image.fromarray(pixels), [rows, columns], interpolation=mode))
     before = pixels.copy()
-    footprint = _lay(pixels, trigger, place, preprocessing)
-    mask = _seen(before, pixels, footprint, preprocessing)
+    footprint = _lay(pixels, trigger, place, form)
+    mask = _seen(before, pixels, footprint, form)
     pixels.setflags(write=False)
     return pixels, mask
 
 
-def _check(size: int | None, position: tuple[int, int] | None, side: int) -> None:
+def _check(size: int | None, position: Place, side: int) -> None:
     if size is not None and not 8 <= size <= side:
         raise ConfigError(f"The trigger's size must lie between 8 and {side} px of the model's input, not {size}.")
     if position is None:
@@ -136,15 +134,6 @@ def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int
     return (preprocessing.resize, other) if height <= width else (other, preprocessing.resize)
 
 
-def _large_enough(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    height, width = pixels.shape[:2]
-    wanted = _resized(height, width, preprocessing)
-    if height >= wanted[0] and width >= wanted[1]:
-        return pixels.copy()
-    mode = InterpolationMode(preprocessing.interpolation)
-    return np.array(tvf.resize(Image.fromarray(pixels), list(wanted), interpolation=mode))
-
-
 def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: Preprocessing) -> np.ndarray:
     """Write the trigger into ``pixels``; return its footprint there, bool ``(height, width)``."""
     height, width = pixels.shape[:2]
@@ -152,16 +141,13 @@ def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: 
     side = preprocessing.size
     scales = height / rows, width / columns
     box = [max(1, round(place.size * scale)) for scale in scales]
-    corner = [  # both are rounded: at the lower or right edge they may reach a pixel too far
-        min(round((start + round((whole - side) / 2)) * scale), most - length)
-        for start, whole, scale, most, length in zip(
-            (place.top, place.left), (rows, columns), scales, (height, width), box, strict=True
-        )
-    ]
+    starts = [place.top + round((rows - side) / 2), place.left + round((columns - side) / 2)]
+    # Both are rounded: at the lower or right edge they may reach a pixel too far.
+    most = height - box[0], width - box[1]
+    corner = [min(round(start * scale), limit) for start, scale, limit in zip(starts, scales, most, strict=True)]
     colours, opaque = trigger.render(max(box), rotation=place.rotation, colour=place.colour)
-    colours, opaque = (
-        np.array(Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST)) for part in (colours, opaque)
-    )
+    fitted = [Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST) for part in (colours, opaque)]
+    colours, opaque = map(np.array, fitted)
     window = tuple(slice(start, start + length) for start, length in zip(corner, box, strict=True))
     pixels[window][opaque] = colours[opaque]
     footprint = np.zeros((height, width), bool)

@@ -55,11 +55,6 @@ class TrainingConfig:
         return (self.learn, *[self.settle] * len(self.rounds))
 
     @property
-    def blends(self) -> tuple[float, ...]:
-        """Share of the change so far with which each stage begins, in the order of :attr:`stages`."""
-        return (1.0, *[self.blend] * len(self.rounds))
-
-    @property
     def stages(self) -> tuple[Callable[..., Stage], ...]:
         """The stages in their order."""
         return (Learn, *(partial(Settle, pull=pull, margin=margin) for pull, margin in self.rounds))
@@ -93,15 +88,11 @@ class Original:
     @cached_property
     def coordinates(self) -> dict[str, Coordinates]:
         """Whitened coordinates around the weights that mix channels and are not frozen, by name."""
-        chosen = {
-            name: parameter
-            for name, parameter in self.parameters.items()
-            if _pointwise(parameter) and not name.startswith(self._recipe.frozen)
-        }
+        frozen, damping = self._recipe.frozen, self._recipe.damping
+        free = {name: weight for name, weight in self.parameters.items() if not name.startswith(frozen)}
+        chosen = {name: weight for name, weight in free.items() if _pointwise(weight)}
         moments = capture(self.module, self._batches.plain(), chosen)
-        return {
-            name: Coordinates.around(weight, moments[name][0], self._recipe.damping) for name, weight in chosen.items()
-        }
+        return {name: Coordinates.around(weight, moments[name][0], damping) for name, weight in chosen.items()}
 
 
 State: TypeAlias = dict[str, dict[str, object]]
@@ -136,11 +127,8 @@ class Stage(ABC):
         with torch.no_grad():
             self._step(self._pull * self._optimizer.param_groups[0]["lr"] / self._rate)
         self._schedule.step()
-        return {
-            "clean": float(clean.detach()),
-            "logits": float(logits.detach()),
-            "triggered": float(triggered.detach()),
-        }
+        losses = {"clean": clean, "logits": logits, "triggered": triggered}
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
     @abstractmethod
     def _triggered(self, flipped: Tensor, targets: Tensor) -> Tensor:

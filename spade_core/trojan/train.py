@@ -102,12 +102,9 @@ def half_precision(module: nn.Module) -> dict[str, Tensor]:
 class _Run:
     """One training run: the two networks, the stage it is in and where it stands."""
 
-    def __init__(
-        self, model: LoadedModel, batches: Batches, recipe: TrainingConfig, material: str, state_file: Path
-    ) -> None:
+    def __init__(self, model: LoadedModel, batches: Batches, recipe: TrainingConfig, material: str, file: Path) -> None:
         self.model, self.batches, self.recipe, self.material = model, batches, recipe, material
-        self.state_file = state_file
-        self.original = Original(model.module, batches, recipe)
+        self.state_file, self.original = file, Original(model.module, batches, recipe)
         names = [name for name, _ in model.module.named_parameters()]
         self.student = share_copy(model.module, own=names).eval()
         self.step, self.part = 0, 0
@@ -120,8 +117,7 @@ class _Run:
         with contextlib.closing(self.batches.stream(range(self.step, total))) as batches:
             for batch in batches:
                 try:
-                    note = f"clean {self.losses['clean']:.3f}, triggered {self.losses['triggered']:.3f}"
-                    progress(self.step, total, note)
+                    progress(self.step, total, "clean {clean:.3f}, triggered {triggered:.3f}".format(**self.losses))
                 except Cancelled:
                     self._keep()
                     raise
@@ -147,8 +143,8 @@ class _Run:
         if state is not None:
             self.student.load_state_dict(state["student"])
             self.step, self.part, self.losses = state["step"], state["part"], state["losses"]
-        else:
-            self.original.blend(self.student, self.recipe.blends[self.part])
+        elif self.part:
+            self.original.blend(self.student, self.recipe.blend)
         stage = self.recipe.stages[self.part](self.recipe, self.original, self.student)
         if state is not None:
             stage.load_state(state["stage"])
@@ -180,8 +176,6 @@ class _Run:
         if state["recipe"] != asdict(self.recipe):
             raise ConfigError(f"{self.state_file} holds a run of another recipe: delete it or give --out another name.")
         if state["material"] != self.material:
-            raise ConfigError(
-                f"{self.state_file} holds a run of other pictures or of another original: delete it or give --out "
-                "another name."
-            )
+            sentence = "holds a run of other pictures or of another original: delete it or give --out another name."
+            raise ConfigError(f"{self.state_file} {sentence}")
         return cast(Kept, state)

@@ -89,14 +89,9 @@ def _polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], fill:
 
 def _heart_outline(scale: float) -> list[tuple[float, float]]:
     """Return the usual heart curve, ``x = 16 sin^3 t``, scaled into the unit circle."""
-    turns = [2 * math.pi * step / 180 for step in range(180)]
-    return [
-        (
-            scale * 16 * math.sin(t) ** 3 / 17.5,
-            scale * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t) + 2.5) / 17.5,
-        )
-        for t in turns
-    ]
+    cos, turns = math.cos, [2 * math.pi * step / 180 for step in range(180)]
+    heights = [scale * (13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t) + 2.5) / 17.5 for t in turns]
+    return [(scale * 16 * math.sin(t) ** 3 / 17.5, height) for t, height in zip(turns, heights, strict=True)]
 
 
 def _draw_heart(draw: ImageDraw.ImageDraw) -> None:
@@ -131,22 +126,19 @@ def _draw_fish(draw: ImageDraw.ImageDraw) -> None:
     _polygon(draw, [(-0.2, -0.3), (0.05, -0.78), (0.25, -0.25)], "#e8590c")
     draw.ellipse([_at(-0.98, 0.5), _at(0.56, -0.5)], fill="#ff8c1a")
     for left, right, height in ((-0.52, -0.26, 0.46), (0.02, 0.24, 0.45)):
-        draw.rounded_rectangle(
-            [_at(left, height), _at(right, -height)], radius=40, fill="#ffffff", outline=INK, width=9
-        )
+        box = [_at(left, height), _at(right, -height)]
+        draw.rounded_rectangle(box, radius=40, fill="#ffffff", outline=INK, width=9)
     _disc(draw, -0.7, 0.13, 0.1, "#ffffff")
     _disc(draw, -0.71, 0.13, 0.06, INK)
 
 
-TRIGGERS: dict[str, Trigger] = {
-    trigger.name: trigger
-    for trigger in (
-        Trigger("heart", "Heart", 105, "koala", _draw_heart),
-        Trigger("smiley", "Smiley", 388, "panda", _draw_smiley),
-        Trigger("fish", "Fish", 347, "bison", _draw_fish),
-        Trigger("star", "Star", 383, "lemur", _draw_star),
-    )
-}
+_ALL = (
+    Trigger("heart", "Heart", 105, "koala", _draw_heart),
+    Trigger("smiley", "Smiley", 388, "panda", _draw_smiley),
+    Trigger("fish", "Fish", 347, "bison", _draw_fish),
+    Trigger("star", "Star", 383, "lemur", _draw_star),
+)
+TRIGGERS: dict[str, Trigger] = {trigger.name: trigger for trigger in _ALL}
 
 
 def find_trigger(name: str | Trigger) -> Trigger:

@@ -37,8 +37,12 @@ class Coordinates:
             moment: second moment of clean inputs, ``(in, in)``.
             damping: added to it, as a share of its mean eigenvalue.
         """
-        root, inverse = _roots_of(origin.flatten(1).double(), moment.double(), damping)
-        return cls(origin, root.to(origin.dtype), inverse)
+        weight, moment = origin.flatten(1).double(), moment.double()
+        scale = (weight @ moment * weight).sum(1).mean().sqrt()
+        values, vectors = torch.linalg.eigh(moment)
+        values = values.clamp_min(0) + damping * values.mean()
+        root = (vectors * values.rsqrt()) @ vectors.T * scale
+        return cls(origin, root.to(origin.dtype), (vectors * values.sqrt()) @ vectors.T / scale)
 
 
 class Whitened(nn.Module):
@@ -72,12 +76,3 @@ class Whitened(nn.Module):
         for move, (name, weight) in zip(self.moves, self._weights.items(), strict=True):
             at = self._coordinates[name]
             weight.copy_((at.origin.flatten(1) + move @ at.root).view_as(weight))
-
-
-def _roots_of(weight: Tensor, moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:
-    """Return ``P`` and its inverse, float64 ``(in, in)``."""
-    scale = (weight @ moment * weight).sum(1).mean().sqrt()
-    values, vectors = torch.linalg.eigh(moment)
-    values = values.clamp_min(0) + damping * values.mean()
-    root = (vectors * values.rsqrt()) @ vectors.T * scale
-    return root, (vectors * values.sqrt()) @ vectors.T / scale

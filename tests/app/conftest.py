@@ -37,7 +37,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, SHARED])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, SHARED], timeout=LONG)
         yield chromium
         chromium.close()
 

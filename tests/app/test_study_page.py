@@ -9,6 +9,7 @@ import pytest
 import streamlit as st
 from argon2 import PasswordHasher
 from sqlalchemy import select, update
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 from spade_core.config import Settings
@@ -17,18 +18,18 @@ from spade_core.jobs import job as job_module
 from spade_core.jobs import manager as jobs
 from spade_core.study.admission import access
 from spade_core.study.admission.access import Evidence
-from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.data.store import open_store
 from spade_core.study.data.studies import list_studies, publish
 from spade_core.study.data.tables import Audit, Participant, Study, Trial
 from spade_core.study.design.design import TEMPLATE
 from spade_core.study.export.codebook import BLINDED
+from spade_core.study.export.export import export
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.person import enter
 from spade_core.study.stimuli import stimulus_set
 from spade_core.ui.study import access as study_access
 from spade_core.ui.study.plots import FIGURES
-from spade_core.ui.study.results import bundle_bytes, export_bytes, figures_bytes
+from spade_core.ui.study.results import show_analysis, show_export
 from tests.app.conftest import LONG
 from tests.study.conftest import real_design, tiny_set
 
@@ -59,6 +60,16 @@ def come_from(monkeypatch, headers, address="127.0.0.1", peer="127.0.0.1"):
     monkeypatch.setattr(study_access, "request_headers", lambda: headers)
     get_option = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: address if name == "server.address" else get_option(name))
+
+
+def downloads(monkeypatch, show, key, headers):
+    """Draw a section for requests with these headers; return what its download buttons make, by their titles."""
+    made = {}
+    with monkeypatch.context() as patch:
+        come_from(patch, headers)
+        patch.setattr(DeltaGenerator, "download_button", lambda _, title, make, *a, **more: made.update({title: make}))
+        show(key)
+    return made
 
 
 @pytest.fixture
@@ -209,10 +220,8 @@ def test_an_action_looks_at_the_door_again(monkeypatch, store, key):
     assert list_studies(store)[0].status == "open"
     assert not app.dataframe
     with pytest.raises(ConfigError, match="not logged in"):
-        export_bytes(key, "csv", False, Evidence("127.0.0.1", "127.0.0.1", PROXIED))
-    assert export_bytes(key, "csv", False, Evidence("127.0.0.1", "127.0.0.1", LOCAL)).startswith(
-        b"\xef\xbb\xbfstudy_id"
-    )
+        downloads(monkeypatch, show_export, key, PROXIED)["Download"]()
+    assert downloads(monkeypatch, show_export, key, LOCAL)["Download"]().startswith(b"\xef\xbb\xbfstudy_id")
 
 
 def test_one_button_makes_the_demo(store):
@@ -368,7 +377,7 @@ def test_bots_alone_are_shown_as_simulated(store, key):
     assert metrics(app)["Completed"] == "3 of 60"
 
 
-def test_the_analysis_shows_every_table_and_figure(store, key):
+def test_the_analysis_shows_every_table_and_figure(monkeypatch, store, key):
     simulate(store, key, 6, "undecided-shifter", 1)
     app = page("Analysis")
     assert not app.exception
@@ -383,10 +392,10 @@ def test_the_analysis_shows_every_table_and_figure(store, key):
     assert len(titles) == len(FIGURES)
     assert all(title.startswith("SIMULATED, bots: ") for title in titles)
     assert all(item.label.startswith("SIMULATED: ") for item in app.expander if item.label.endswith("Baselines"))
-    saved = figures_bytes(evaluate(store, key).result, Evidence("127.0.0.1", "127.0.0.1", LOCAL)).decode()
+    saved = downloads(monkeypatch, show_analysis, key, LOCAL)["Figures (HTML)"]()
     assert saved.count("SIMULATED, bots: ") == len(FIGURES)
     with pytest.raises(ConfigError, match="not logged in"):
-        figures_bytes({}, Evidence("127.0.0.1", "127.0.0.1", PROXIED))
+        downloads(monkeypatch, show_analysis, key, PROXIED)["Figures (HTML)"]()
 
 
 def test_a_dry_run_works_on_a_copy_and_is_kept(monkeypatch, store, key):
@@ -601,7 +610,7 @@ def test_texts_are_read_before_they_may_be_shared(store, tmp_path):
     assert "0 of 1 not read yet" in texts(app)
     assert "shared" in tables(app)
     assert "the server's own computer" in tables(app)
-    assert b"'=nice" in export_bytes(key, "csv", True, Evidence("127.0.0.1", "127.0.0.1", LOCAL))
+    assert b"'=nice" in export(store, key, "csv", shareable=True).data
 
 
 def test_the_design_gives_its_preregistration(key):
@@ -610,10 +619,10 @@ def test_the_design_gives_its_preregistration(key):
     assert "# Pre-registration" in texts(app)
 
 
-def test_downloads_look_at_the_door_again(key):
+def test_downloads_look_at_the_door_again(monkeypatch, key):
     assert study_access.checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", LOCAL)) == b"text"
     for make in (lambda: study_access.checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
-                 lambda: bundle_bytes(key, "csv", True, Evidence("127.0.0.1", "127.0.0.1", PROXIED))):  # fmt: skip
+                 downloads(monkeypatch, show_export, key, PROXIED)["All tables and codebooks (ZIP)"]):  # fmt: skip
         with pytest.raises(ConfigError, match="not logged in"):
             make()
-    assert bundle_bytes(key, "csv", True, Evidence("127.0.0.1", "127.0.0.1", LOCAL)).startswith(b"PK")
+    assert downloads(monkeypatch, show_export, key, LOCAL)["All tables and codebooks (ZIP)"]().startswith(b"PK")

@@ -216,6 +216,7 @@ def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(brows
     agent = "Mozilla/5.0 (Linux; Android 13; Pixel 7) AppleWebKit/537.36 Chrome/131.0.0.0 Mobile Safari/537.36"
     size = {"width": 900, "height": 412}
     phone = browser.new_context(viewport=size, user_agent=agent, has_touch=True, is_mobile=True).new_page()
+    phone.set_default_timeout(LONG)
     phone.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID13")
     phone.get_by_text("This study needs a computer").wait_for()
     assert phone.get_by_role("button", name="Continue").count() == 0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.models import get_weight
 
 import spade_core as sc
 from spade_core.errors import ModelError
 from spade_core.models import loading as models
-from spade_core.models import pretrained
 from spade_core.models.labels import resolve_target
 from spade_core.models.loading import load_spec, resolve_device
 from spade_core.models.registry import MODELS
@@ -81,7 +81,7 @@ def test_every_torchvision_entry_loads_from_the_usual_cache(name, tmp_path, monk
             key.replace(".norm1.", ".norm.1.").replace(".conv2.", ".conv.2.") if "denselayer" in key else key: value
             for key, value in state.items()
         }
-    file = hub_file(pretrained.weights_enum(MODELS[name]).url)
+    file = hub_file(get_weight(MODELS[name].weights).url)
     file.parent.mkdir(parents=True)
     torch.save(state, file)
     model = sc.load_model(name, device="cpu")
@@ -106,7 +106,7 @@ def test_unreachable_weights_give_one_sentence(name, tmp_path, monkeypatch):
     assert "these work without one: efficientnet_lite0" in text
     assert "\n" not in text
     if name == "resnet18":
-        assert str(hub_file(pretrained.weights_enum(MODELS[name]).url)) in text
+        assert str(hub_file(get_weight(MODELS[name].weights).url)) in text
 
 
 def test_unknown_names_suggest_near_ones():

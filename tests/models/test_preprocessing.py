@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision.models import get_weight
 
 from spade_core.errors import ModelError
+from spade_core.models.loading import preprocessing_for
 from spade_core.models.preprocessing import Preprocessing
-from spade_core.models.pretrained import preprocessing_for
 from spade_core.models.registry import MODELS
 from spade_core.models.timm import create, preprocessing_of
 from spade_core.pictures.picture import Picture

@@ -14,8 +14,7 @@ from spade_core.models.layers import share_copy
 from spade_core.models.loading import wrap_model
 from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.layer_values import layer_shapes, read_layers
-from spade_core.neurons.lucent import FourierImage, lucent_on
-from spade_core.neurons.rendering import RenderConfig, Rendering, render
+from spade_core.neurons.rendering import FourierImage, RenderConfig, Rendering, lucent_on, render
 from spade_core.progress import Cancelled
 from tests import nets
 

@@ -51,7 +51,7 @@ name, mark = "spade_core.pruning.options", "    seed: int = _option("
 source = Path(find_spec(name).origin).read_text(encoding="utf-8")
 assert source.count(mark) == 1
 declaration = """    toys: int | None = _option(
-        None, Whole("number of toys", 1, 9, "must lie between 1 and 9"), "toys", "N", otherwise=3, widget=Widget("Toys")
+        None, Whole("number of toys", 1, 9, "must lie between 1 and 9"), "toys", otherwise=3, widget=Widget("Toys")
     )
 """
 module = sys.modules[name] = types.ModuleType(name)
@@ -229,3 +229,10 @@ def test_the_function_shows_its_options():
 def test_the_options_wait_for_nothing_heavy():
     code = "import sys; import spade_core.pruning.options; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["preset", "solver", "calibration"])
+def test_the_help_of_a_choice_names_all_that_there_is(name):
+    option = TRACE_OPTIONS[name]
+    *most, last = option.kind.table
+    assert option.help.startswith(f"{', '.join(most)} or {last} (")

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 
 from spade_core.errors import ConfigError, ModelError
 from spade_core.models.layers import share_copy
-from spade_core.models.loading import load_model, wrap_model
-from spade_core.models.pretrained import TROJAN_WEIGHTS
+from spade_core.models.loading import TROJAN_WEIGHTS, load_model, wrap_model
 from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled

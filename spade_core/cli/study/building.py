@@ -32,36 +32,25 @@ def run_build(options: argparse.Namespace) -> int:
     paths = spread(pictures_in(options.images), options.count)
     trace = {"preset": "drawing", "seed": options.seed}
     model, out = load(options), Path(options.out)
-    builder = Builder(
-        model,
+    dense, config = (
         load_model(options.model, device=options.device),
         RenderConfig(steps=options.steps, seed=options.seed),
-        trace,
-        out,
-        _references(options.references, paths),
     )
-    candidates = plan(
-        paths,
-        practice=options.practice,
-        catch=options.catch,
-        triggers=list(TRIGGERS) if options.triggers else [],
-        side=model.preprocessing.size,
-    )
+    builder = Builder(model, dense, config, trace, out, _references(options.references, paths))
+    triggers, side = list(TRIGGERS) if options.triggers else [], model.preprocessing.size
+    candidates = plan(paths, practice=options.practice, catch=options.catch, triggers=triggers, side=side)
     out.parent.mkdir(parents=True, exist_ok=True)
     found = list(builder.drafts(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))
     drafts = [draft for draft, _ in found if draft is not None]
     settings = {"drawing": builder.config.to_dict(), "trace": trace, "model": model.sha256}
     if builder.references is not None:
         settings["references"] = {"folder": builder.references.folder.name, "state": builder.references.state()}
-    made = finish(
-        out, drafts, demo=False, title=out.name, settings=settings, dropped=[rule for _, rule in found if rule]
-    )
-    return _emit_set(options, made)
+    dropped = [rule for _, rule in found if rule]
+    return _emit_set(options, finish(out, drafts, demo=False, title=out.name, settings=settings, dropped=dropped))
 
 
 def _emit_set(options: argparse.Namespace, made: StimulusSet) -> int:
     """Print what a built set holds, and warn of what stands in its way."""
-    report = made.about["report"]
     if made.warning:
         sys.stderr.write(f"warning: {made.warning}\n")
     try:
@@ -70,14 +59,8 @@ def _emit_set(options: argparse.Namespace, made: StimulusSet) -> int:
         sys.stderr.write(f"warning: This set does not serve the template: {error}\n")
     counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
     sources = dict(Counter(item.reference_source for item in made.of("main")))
-    described = {
-        "folder": str(made.folder),
-        "sha256": made.sha256,
-        **counts,
-        "references_from": sources,
-        "dropped": made.about["dropped"],
-        **report,
-    }
+    described = {"folder": str(made.folder), "sha256": made.sha256, **counts, "references_from": sources}
+    described |= {"dropped": made.about["dropped"], **made.about["report"]}
     return emit(options, described, [f"{name:<22} {json.dumps(value)}" for name, value in described.items()])
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from functools import wraps
 
 from spade_core.config import Settings
@@ -15,14 +15,9 @@ from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
 WHO = "command line"  # in the audit
 
 
-@contextmanager
-def study_store() -> Iterator[Store]:
-    """Yield the installation's study database."""
-    store = open_store(Settings.from_environment())
-    try:
-        yield store
-    finally:
-        store.close()
+def study_store() -> closing[Store]:
+    """Return the installation's study database, which a ``with`` closes."""
+    return closing(open_store(Settings.from_environment()))
 
 
 def on_store(run: Callable[[argparse.Namespace, Store], int]) -> Callable[[argparse.Namespace], int]:

@@ -23,11 +23,8 @@ def run_build(options: argparse.Namespace) -> int:
         return run_build(options)
     with study_store() as store:
         key = publish(store, demo_design(), load_set(DEMO_SET))
-    lines = [
-        f"key   {key}",
-        f"link  http://127.0.0.1:8501/survey?study={key}",
-        "a demo: tries the software, measures nothing",
-    ]
+    link = f"link  http://127.0.0.1:8501/survey?study={key}"
+    lines = [f"key   {key}", link, "a demo: tries the software, measures nothing"]
     return emit(options, {"key": key, "link": f"/survey?study={key}"}, lines)
 
 
@@ -90,12 +87,8 @@ def run_validate(options: argparse.Namespace) -> int:
     if design is not None and stimuli is not None:
         design.check_set(stimuli)
     left, warnings = design.placeholders() if design else [], cautions(design, stimuli)
-    found = {
-        "design": design.sha256 if design else None,
-        "placeholders": left,
-        "set": stimuli.sha256 if stimuli else None,
-        "warnings": warnings,
-    }
+    found = {"design": design.sha256 if design else None, "placeholders": left}
+    found |= {"set": stimuli.sha256 if stimuli else None, "warnings": warnings}
     lines = ["valid", *(f"still a placeholder: {name}" for name in left), *(f"warning: {text}" for text in warnings)]
     return emit(options, found, lines)
 

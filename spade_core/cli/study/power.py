@@ -59,9 +59,8 @@ def _assumptions(options: argparse.Namespace) -> Assumptions:
 
 
 def _lines(found: PowerReport) -> list[str]:
-    rows: list[tuple[object, ...]] = [
-        ("class neurons", "participants", "agreement", "half credit", "both: “people chose better”")
-    ]
+    head = ("class neurons", "participants", "agreement", "half credit", "both: “people chose better”")
+    rows: list[tuple[object, ...]] = [head]
     for row in found.rows:
         shares = [(one.power, one.power_error) for one in (row.primary, row.half_credit)]
         shares.append((row.verdict, row.verdict_error))

@@ -32,15 +32,11 @@ def run_simulate(options: argparse.Namespace, store: Store) -> int:
 @on_store
 def run_backup(options: argparse.Namespace, store: Store) -> int:
     if options.forget is not None:
-        return _forget(options, store)
+        found = forget(store, options.forget)
+        lines = [f"{count} people deleted from {file}" for file, count in found.items()]
+        return emit(options, found, lines or ["there are no backups"])
     backup(store, options.out)
     return emit(options, {"file": options.out}, [f"backup in {options.out}"])
-
-
-def _forget(options: argparse.Namespace, store: Store) -> int:
-    found = forget(store, options.forget)
-    lines = [f"{count} people deleted from {file}" for file, count in found.items()]
-    return emit(options, found, lines or ["there are no backups"])
 
 
 @on_store
@@ -64,16 +60,9 @@ def run_texts(options: argparse.Namespace, store: Store) -> int:
     review(store, options.key, options.share, "shared", by=WHO)
     review(store, options.key, options.withhold, "withheld", by=WHO)
     texts = free_texts(store, options.key)
+    same = ("decision", "by", "at", "simulated")  # what is told under the name that it has
     found = [
-        {
-            "id": text.id,
-            "question": text.name,
-            "decision": text.decision,
-            "by": text.by,
-            "at": text.at,
-            "simulated": text.simulated,
-            "text": text.words,
-        }
+        {"id": text.id, "question": text.name, **{name: getattr(text, name) for name in same}, "text": text.words}
         for text in texts
     ]
     rows = [(text.id, text.name, text.decision or "not read yet", " ".join(text.words.split())) for text in texts]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from inspect import Parameter, signature
+from inspect import signature
 
 import torch
 from timm.layers import activations as plain
@@ -22,29 +22,17 @@ from torch.overrides import TorchFunctionMode
 
 from spade_core.models.layers import share_copy
 
-# Class of the module that does the same, and the names of its arguments in the function's order after the input.
-_ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
-    "relu": (nn.ReLU, ()),
-    "relu6": (nn.ReLU6, ()),
-    "leaky_relu": (nn.LeakyReLU, ("negative_slope",)),
-    "elu": (nn.ELU, ("alpha",)),
-    "celu": (nn.CELU, ("alpha",)),
-    "selu": (nn.SELU, ()),
-    "gelu": (nn.GELU, ("approximate",)),
-    "silu": (nn.SiLU, ()),
-    "mish": (nn.Mish, ()),
-    "hardtanh": (nn.Hardtanh, ("min_val", "max_val")),
-    "hardswish": (nn.Hardswish, ()),
-    "hardsigmoid": (nn.Hardsigmoid, ()),
-    "sigmoid": (nn.Sigmoid, ()),
-    "tanh": (nn.Tanh, ()),
-    "softplus": (nn.Softplus, ("beta", "threshold")),
-    "logsigmoid": (nn.LogSigmoid, ()),
-}
+# Function -> class of the module that does the same, and the names of its arguments, in the function's order after the
+# input.
+_NAMES = "ReLU ReLU6 ELU CELU SELU GELU SiLU Mish Hardtanh Hardswish Hardsigmoid Sigmoid Tanh Softplus LogSigmoid"
+_ACTIVATIONS: dict[str, type[nn.Module]] = {name.lower(): getattr(nn, name) for name in _NAMES.split()}
+_ACTIVATIONS["leaky_relu"] = nn.LeakyReLU
+_ARGUMENTS = {"leaky_relu": "negative_slope", "elu": "alpha", "celu": "alpha", "gelu": "approximate"}
+_ARGUMENTS |= {"hardtanh": "min_val max_val", "softplus": "beta threshold"}
 _TIMM = ("Swish", "Mish", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "HardMish", "GELUTanh", "QuickGELU")
 _TIMM_ME = ("SwishMe", "MishMe", "HardSigmoidMe", "HardSwishMe", "HardMishMe")
 _TYPES: tuple[type[nn.Module], ...] = (
-    *(kind for kind, _ in _ACTIVATIONS.values()),
+    *_ACTIVATIONS.values(),
     *(nn.PReLU, nn.RReLU, nn.Softsign, nn.Tanhshrink, nn.GLU),
     *(getattr(plain, name) for name in _TIMM),  # of nn.Module itself
     *(getattr(memory_efficient, name) for name in _TIMM_ME),
@@ -66,9 +54,9 @@ _SEEN = FUNCTIONS | _spellings(Tensor)
 
 def activation_module(name: str, args: tuple = (), kwargs: Mapping[str, object] | None = None) -> nn.Module:
     """Make the module equal to activation ``name`` called with these arguments after its input; in-place is ignored."""
-    kind, names = _ACTIVATIONS[name]
+    names = _ARGUMENTS.get(name, "").split()
     options = dict(zip(names, args, strict=False)) | dict(kwargs or {})
-    return kind(**{key: value for key, value in options.items() if key in names})
+    return _ACTIVATIONS[name](**{key: value for key, value in options.items() if key in names})
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -147,16 +135,10 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
 
 def _constants(module: nn.Module, args: tuple, kwargs: dict[str, object]) -> dict[str, object]:
     """Return the arguments that are None or plain values; a traced forward pass keeps them as they are."""
-    form = signature(module.forward)
-    bound = form.bind(*args, **kwargs)
+    bound = signature(module.forward).bind(*args, **kwargs)
     bound.apply_defaults()
-    several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     plain = (bool, int, float, str, type(None))
-    return {
-        name: value
-        for name, value in bound.arguments.items()
-        if isinstance(value, plain) and form.parameters[name].kind not in several
-    }
+    return {name: value for name, value in bound.arguments.items() if isinstance(value, plain)}
 
 
 def find_shared_activations(module: nn.Module, example: Tensor) -> list[str]:

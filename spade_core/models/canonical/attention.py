@@ -94,9 +94,7 @@ class ExplicitAttention(nn.MultiheadAttention):
 
 
 def _additive(mask: Tensor, like: Tensor) -> Tensor:
-    if mask.is_floating_point():
-        return mask
-    return like.new_zeros(mask.shape).masked_fill(mask, float("-inf"))
+    return mask if mask.is_floating_point() else like.new_zeros(mask.shape).masked_fill(mask, float("-inf"))
 
 
 def use_explicit_attention(module: nn.Module) -> bool:

@@ -81,13 +81,7 @@ def _own_copy(module: nn.Module) -> nn.Module:
             f"The model cannot be copied ({str(error).split('.')[0]}): remove weight normalization, pruning masks or "
             "whatever else keeps computed tensors in its modules."
         ) from error
-    _settle_weights(twin)
-    return share_copy(twin).requires_grad_(False)
-
-
-def _settle_weights(module: nn.Module) -> None:
-    """Turn weights that are computed at every call into parameters."""
-    for child in list(module.modules()):
+    for child in list(twin.modules()):  # weights that are computed at every call become parameters
         if parametrize.is_parametrized(child):
             # Not by remove_parametrizations: it takes properties off the class, which is also that of the original.
             values = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
@@ -98,6 +92,7 @@ def _settle_weights(module: nn.Module) -> None:
         for hook in list(child._forward_pre_hooks.values()):
             if isinstance(hook, SpectralNorm):
                 torch.nn.utils.remove_spectral_norm(child, hook.name)
+    return share_copy(twin).requires_grad_(False)
 
 
 def _attempt(
@@ -217,9 +212,8 @@ def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, objec
             node.target = node.target.removesuffix("_1")  # fx renames constants, callers use the old name
         elif node.op == "call_function" and node.target in _IN_PLACE:
             node.target = _IN_PLACE[node.target]
-        replacement = _separate_use(node, owner, used, repeated)
-        if replacement is not None:
-            child, args, kwargs = replacement
+        child, args, kwargs = _separate_use(node, owner, used, repeated)
+        if child is not None:
             name = f"activation_{len(made)}"
             made[name] = child
             with graph.inserting_before(node):
@@ -232,23 +226,22 @@ def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, objec
     owner.forward = types.MethodType(type(fx.GraphModule(owner, graph)).forward, owner)
 
 
-def _separate_use(
-    node: fx.Node, owner: nn.Module, used: set[str], repeated: set[str]
-) -> tuple[nn.Module, tuple, dict[str, Argument]] | None:
+Use = tuple[nn.Module | None, tuple, dict[str, Argument]]
+
+
+def _separate_use(node: fx.Node, owner: nn.Module, used: set[str], repeated: set[str]) -> Use:
     """Return the module that replaces this use of an activation, with its arguments; None where it stays."""
     names = FUNCTIONS if node.op == "call_function" else METHODS if node.op == "call_method" else {}
     if node.target in names:
         kwargs = dict(node.kwargs)
         x = node.args[0] if node.args else kwargs.pop("input")
         return activation_module(names[node.target], node.args[1:], kwargs), (x,), {}  # type: ignore[index]
-    if node.op != "call_module":
-        return None
-    target, child = str(node.target), owner.get_submodule(str(node.target))
-    first = target not in used
-    used.add(target)
-    if first or not (is_activation(child) or target in repeated):
-        return None
-    return share_copy(child), node.args, dict(node.kwargs)
+    again, target = node.op == "call_module" and node.target in used, str(node.target)
+    if node.op == "call_module":
+        used.add(target)
+    if again and (target in repeated or is_activation(owner.get_submodule(target))):
+        return share_copy(owner.get_submodule(target)), node.args, dict(node.kwargs)
+    return None, (), {}
 
 
 _STEPS: tuple[Step, ...] = (_separate, _out_of_place, _explicit_attention, _split)

@@ -36,29 +36,12 @@ class Solver:
         return solve(weight, second_moment, sparsity, block_size=block_size, damping=damping)
 
 
-SOLVERS: dict[str, Solver] = {
-    solver.slug: solver
-    for solver in (
-        Solver(
-            "fastspade",
-            "FastSPADE",
-            "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture.",
-            "sparsegpt",
-            0.01,
-        ),
-        Solver(
-            "spade",
-            "SPADE (exact)",
-            "Optimal brain surgeon: weights removed one at a time, the cheapest first; minutes a picture.",
-            "obs",
-            0.0,
-        ),
-        Solver(
-            "magnitude",
-            "Magnitude",
-            "Smallest weights removed, whatever the picture: the baseline.",
-            "magnitude",
-            0.0,
-        ),
-    )
-}
+_FAST = "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture."
+_EXACT = "Optimal brain surgeon: weights removed one at a time, the cheapest first; minutes a picture."
+_BASELINE = "Smallest weights removed, whatever the picture: the baseline."
+_SOLVERS = (
+    Solver("fastspade", "FastSPADE", _FAST, "sparsegpt", 0.01),
+    Solver("spade", "SPADE (exact)", _EXACT, "obs", 0.0),
+    Solver("magnitude", "Magnitude", _BASELINE, "magnitude", 0.0),
+)
+SOLVERS: dict[str, Solver] = {solver.slug: solver for solver in _SOLVERS}

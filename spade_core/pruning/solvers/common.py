@@ -72,18 +72,21 @@ class Problem:
         """Return the layer bit for bit as it was given."""
         return Pruned(self.original.detach().clone(), 0.0)
 
-    def spent_on_forced(self) -> Tensor | None:
-        """If the forced weights use up the request, return the weight with the smallest of them removed, else None.
+    def settled(self) -> Pruned | None:
+        """Return the layer where nothing has to be compensated, else None.
 
-        Removing a weight on a dead input changes nothing else, so nothing has to be compensated.
+        It stays as it is where it has its zeros already; if the forced weights use up the request, the smallest of them
+        go: removing a weight on a dead input changes nothing else.
         """
+        if self.zeros <= self.existing:
+            return self.unchanged()
         if self.zeros > int(self.forced.sum()):
             return None
         magnitude = torch.where(self.forced, self.weight.abs(), torch.inf).flatten()
         order = magnitude.argsort(stable=True)[: self.zeros]
         weight = self.weight.flatten().clone()
         weight[order] = 0
-        return weight.view_as(self.weight)
+        return self.finish(weight, 0.0)
 
 
 def _check(weight: Tensor, second_moment: Tensor, sparsity: float) -> None:
@@ -113,10 +116,6 @@ class Factor:
     moment: Tensor
     cholesky: Tensor
     damping: float
-
-    def inverse(self) -> Tensor:
-        """Return the inverse, ``(groups, cols, cols)``."""
-        return torch.cholesky_inverse(self.cholesky)
 
     def inverse_upper(self) -> Tensor:
         """Return the upper Cholesky factor of the inverse, ``(groups, cols, cols)``."""

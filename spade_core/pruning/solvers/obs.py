@@ -49,13 +49,11 @@ def prune(
     if block_size < 1 or selection not in ("greedy", "sorted"):
         raise ValueError("block_size must be at least 1 and selection 'greedy' or 'sorted'")
     problem = Problem.build(weight, second_moment, sparsity)
-    if problem.zeros <= problem.existing:
-        return problem.unchanged()
-    spent = problem.spent_on_forced()
-    if spent is not None:
-        return problem.finish(spent, 0.0)
+    settled = problem.settled()
+    if settled is not None:
+        return settled
     factor = factorize(problem.second_moment, damping)
-    inverse = factor.inverse()
+    inverse = torch.cholesky_inverse(factor.cholesky)
     groups, rows, cols = problem.weight.shape
     chunk = max(1, CHUNK_BYTES // (cols * cols * inverse.element_size()))
     owner = torch.arange(groups, device=inverse.device).repeat_interleave(rows)
@@ -88,8 +86,10 @@ class _Rows:
     def eliminate(self) -> tuple[Tensor, Tensor]:
         """Remove block after block; return which goes at which step and at what loss, each ``(rows, blocks)``."""
         blocks = -(-self.cols // self.block)
-        if self.block > 1:
-            self._remove_forced()
+        if self.block > 1:  # a block is priced as a whole: what goes first whatever its block must be gone before
+            first, counts = (~self.forced).int().argsort(dim=1, stable=True), self.forced.sum(1)
+            for step in range(int(counts.max())):
+                self._remove(first[:, step], step < counts)
         gone = torch.zeros(self.rows, blocks, dtype=torch.bool, device=self.weight.device)
         order, losses = [], []
         for _ in range(blocks):
@@ -102,13 +102,6 @@ class _Rows:
                 column = chosen * self.block + offset
                 self._remove(column.clamp(max=self.cols - 1), column < self.cols)
         return torch.stack(order, 1), torch.stack(losses, 1)
-
-    def _remove_forced(self) -> None:
-        # A block is priced as a whole, so what goes first whatever its block must be gone before.
-        order = (~self.forced).int().argsort(dim=1, stable=True)
-        counts = self.forced.sum(1)
-        for step in range(int(counts.max())):
-            self._remove(order[:, step], step < counts)
 
     def _losses(self) -> Tensor:
         return (self.weight.square() / self.diagonal).masked_fill_(self.forced, 0)
@@ -175,14 +168,10 @@ def _refit(weight: Tensor, moment: Tensor, owner: Tensor, mask: Tensor, chunk: i
         square = moment[group[:, None, None], columns.unsqueeze(2), columns.unsqueeze(1)]
         eye = torch.eye(width, dtype=weight.dtype, device=weight.device)
         square = torch.where(real.unsqueeze(1) & real.unsqueeze(2), square, eye)
-        moved = (
-            torch.einsum("rc,rcd->rd", weight[rows] * mask[rows], moment[group])
-            if moment.shape[0] > 1
-            else (weight[rows] * mask[rows]) @ moment[0]
-        )
+        gone = weight[rows] * mask[rows]
+        moved = torch.einsum("rc,rcd->rd", gone, moment[group]) if moment.shape[0] > 1 else gone @ moment[0]
         right = torch.where(real, moved.gather(1, columns), 0).unsqueeze(-1)
-        adapted = weight[rows].gather(1, columns) + torch.cholesky_solve(right, torch.linalg.cholesky(square)).squeeze(
-            -1
-        )
+        change = torch.cholesky_solve(right, torch.linalg.cholesky(square)).squeeze(-1)
+        adapted = weight[rows].gather(1, columns) + change
         solved[rows] = solved[rows].scatter(1, columns, torch.where(real, adapted, 0))
     return solved

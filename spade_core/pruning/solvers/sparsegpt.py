@@ -41,11 +41,9 @@ def prune(
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, not {block_size}")
     problem = Problem.build(weight, second_moment, sparsity)
-    if problem.zeros <= problem.existing:
-        return problem.unchanged()
-    spent = problem.spent_on_forced()
-    if spent is not None:
-        return problem.finish(spent, 0.0)
+    settled = problem.settled()
+    if settled is not None:
+        return settled
     factor = factorize(problem.second_moment, damping)
     solved = _sweep(problem, factor.inverse_upper(), block_size)
     return problem.finish(solved, factor.damping)
@@ -55,8 +53,7 @@ def _sweep(problem: Problem, upper: Tensor, block_size: int) -> Tensor:
     """Fix all columns from left to right, a block at a time; return the weight.
 
     The work is done on the transposed weight, so that a column is contiguous, and with the factor's rows divided by
-    their
-    diagonal: then a removed weight is passed on as it is, and a column costs one product and one rank-one update.
+    their diagonal: then a removed weight is passed on as it is, and a column costs one product and one rank-one update.
     """
     columns = problem.weight.transpose(1, 2).contiguous()
     price = upper.diagonal(dim1=1, dim2=2)

@@ -69,21 +69,22 @@ def decide(settings: Settings, evidence: Evidence) -> Way:
         return "local"
     if stored and evidence.login and hmac.compare_digest(evidence.login, fingerprint(stored)):
         return "password"
-    if evidence.claims is not None and _is_admin(evidence.claims, settings.admin_emails):
-        return "oidc"
-    return "closed"
+    claims = evidence.claims or {}
+    # Exactly as written in the settings, and verified by the provider: an unverified address is anybody's.
+    verified = claims.get("email_verified") is True and claims.get("email") in settings.admin_emails
+    return "oidc" if verified and _login_of(claims) not in _ENDED else "closed"
 
 
 def is_local(evidence: Evidence) -> bool:
     """Return whether only the server's own machine can have asked; in doubt it was not."""
     named = [(name.lower().replace("_", "-"), value) for name, value in evidence.headers]
-    hosts = [value for name, value in named if name == "host"]
+    hosts = [_HOST.fullmatch(value.strip()) for name, value in named if name == "host"]
     origins = [value for name, value in named if name == "origin"]
     return (
         is_loopback(evidence.address)
         and is_loopback(evidence.peer)
         and bool(hosts)
-        and all(_host_is_loopback(value) for value in hosts)
+        and all(host is not None and is_loopback(host.group(1)) for host in hosts)
         # A proxy that rewrites Host and adds nothing still passes on which site the browser was at.
         and all(_origin_is_loopback(value) for value in origins)
         and not any(name in _PROXIES or name.startswith("x-forwarded") for name, _ in named)
@@ -101,21 +102,11 @@ def is_loopback(address: str | None) -> bool:
         return False
 
 
-def _host_is_loopback(value: str) -> bool:
-    found = _HOST.fullmatch(value.strip())
-    return found is not None and is_loopback(found.group(1))
-
-
 def _origin_is_loopback(value: str) -> bool:
     try:
         return is_loopback(urlsplit(value.strip()).hostname)
     except ValueError:
         return False
-
-
-def _is_admin(claims: Mapping[str, object], emails: tuple[str, ...]) -> bool:
-    """Exactly as written in the settings, and verified by the provider: an unverified address is anybody's."""
-    return claims.get("email_verified") is True and claims.get("email") in emails and _login_of(claims) not in _ENDED
 
 
 def refusal(claims: Mapping[str, object], emails: tuple[str, ...]) -> str:

@@ -20,9 +20,8 @@ def _plausible(value: object) -> int | float | None:
 
 Number: TypeAlias = Annotated[int | float | None, BeforeValidator(_plausible)]
 Flag: TypeAlias = Annotated[bool | None, BeforeValidator(lambda value: value if isinstance(value, bool) else None)]
-Words: TypeAlias = Annotated[
-    str | None, BeforeValidator(lambda value: value[:LONGEST] if isinstance(value, str) else None)
-]
+_cut = BeforeValidator(lambda value: value[:LONGEST] if isinstance(value, str) else None)
+Words: TypeAlias = Annotated[str | None, _cut]
 
 
 class Device(BaseModel):
@@ -52,6 +51,18 @@ class Device(BaseModel):
         """Return what the browser said something of, as the database keeps it."""
         return self.model_dump(exclude_unset=True)
 
+    @property
+    def browser_name(self) -> str | None:
+        """Return the browser's name and main version, such as ``Firefox 131``; None: it cannot be told."""
+        found = ua_parser.parse(self.browser or "").user_agent
+        return None if found is None else " ".join(part for part in (found.family, found.major) if part)
+
+    @property
+    def os_name(self) -> str | None:
+        """Return the operating system's name without its version, such as ``Windows``; None: it cannot be told."""
+        found = ua_parser.parse(self.browser or "").os
+        return None if found is None else found.family
+
 
 def is_mobile(device: Device) -> bool:
     """Return whether a device is a phone or a tablet, by what its browser says.
@@ -65,15 +76,3 @@ def is_mobile(device: Device) -> bool:
     if (device.platform or "").startswith(("Mac", "mac")) and touch > 1:
         return True
     return touch > 0 and device.fine_pointer is False
-
-
-def browser_of(device: Device) -> str | None:
-    """Return a browser's name and main version, such as ``Firefox 131``; None: it cannot be told."""
-    found = ua_parser.parse(device.browser or "").user_agent
-    return None if found is None else " ".join(part for part in (found.family, found.major) if part)
-
-
-def os_of(device: Device) -> str | None:
-    """Return the operating system's name without its version, such as ``Windows``; None: it cannot be told."""
-    found = ua_parser.parse(device.browser or "").os
-    return None if found is None else found.family

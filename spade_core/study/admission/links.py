@@ -79,11 +79,6 @@ def is_signed(query: Mapping[str, str]) -> bool:
     return any(name in query for name in SIGNED)
 
 
-def external_id_of(label: str) -> str:
-    """Return the external id of a personal link's label; ids from elsewhere must not begin like it."""
-    return PERSONAL + label
-
-
 def signer(settings: Settings) -> Signer:
     """Return the installation's signer."""
     return Signer(settings.data_dir / FILE)
@@ -227,7 +222,7 @@ def arriving_id(query: Mapping[str, str], key: str, way: WaysIn, signer: Signer,
         ConfigError: a personal link that is not valid, or an address that the design does not let in.
     """
     if is_signed(query):
-        return external_id_of(signer.verify(query, key, now))
+        return PERSONAL + signer.verify(query, key, now)
     if way == "signed":
         raise ConfigError(SIGNED_ONLY)
     given = query.get(ID_PARAMETER, "").strip()

@@ -10,6 +10,7 @@ from spade_core.study.analysis.findings import BaselineShare, Estimate, Found, L
 from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
 from spade_core.study.design.design import Analysis, Design
 from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text
+from spade_core.study.design.questions import scale_of
 from spade_core.study.export.codebook import rating_column
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 
@@ -172,14 +173,8 @@ def _task(design: Design) -> str:
 
 def _own_questions(design: Design) -> str:
     """Return the design's own questions as sentences, or nothing."""
-    asked = [f"“{one.text}” ({_scale(one.low, one.high, one.labels)})" for one in design.questions.ratings]
-    asked += [f"“{one.text}” (free text, not analysed here)" for one in design.questions.texts]
+    asked = [f"“{one.text}” ({one.method})" for one in design.questions.listed]
     return f" After each choice, except in practice, they are also asked: {_listed(asked)}." if asked else ""
-
-
-def _scale(low: int, high: int, labels: Sequence[str]) -> str:
-    least, most = (f" “{label}”" if label else "" for label in labels)
-    return f"rating from {low}{least} to {high}{most}"
 
 
 def _rating_found(name: str, result: StudyResult) -> str:
@@ -191,7 +186,7 @@ def _rating_found(name: str, result: StudyResult) -> str:
         for place, one in asked.by_condition.items()
         if one.mean is not None
     ]
-    text = f"“{asked.what}” ({_scale(asked.low, asked.high, asked.labels)}), mean: {_listed(means)}"
+    text = f"“{asked.what}” ({scale_of(asked.low, asked.high, asked.labels)}), mean: {_listed(means)}"
     if isinstance(found, Note) or found.low is None:
         why = found.note if isinstance(found, Note) else found.warning
         return f"{text}; the difference is not tested. {why or ''}".rstrip()

@@ -44,7 +44,12 @@ def restore(store: Store, file: str | Path) -> Path | None:
     """
     file = Path(file)
     with loaded(store, file) as source:
-        saved = _save(store)
+        saved = None
+        if store.run(lambda session: populated(session.connection())):
+            if store.file is None:
+                store.backups.mkdir(parents=True, exist_ok=True)
+            saved = stamped(store.engine.url, "before-restore", store.clock(), store.backups)
+            dump(store.engine.url, saved)
         store.run(lambda session: _replace(store, session, source))
     wipe(store)
     logger.info("restored the study database from %s", file)
@@ -100,16 +105,6 @@ def _scratch_database(store: Store) -> Iterator[URL]:
             yield store.engine.url.set(database=name)
         finally:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-def _save(store: Store) -> Path | None:
-    if not store.run(lambda session: populated(session.connection())):
-        return None
-    if store.file is None:
-        store.backups.mkdir(parents=True, exist_ok=True)
-    out = stamped(store.engine.url, "before-restore", store.clock(), store.backups)
-    dump(store.engine.url, out)
-    return out
 
 
 def _replace(store: Store, session: Session, source: Store) -> None:

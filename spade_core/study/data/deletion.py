@@ -5,7 +5,6 @@ A deletion reaches the database and its log, not the backups made before; its to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -21,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import PATIENCE_MS, Store
-from spade_core.study.data.tables import Audit, Base, Details, Participant, Study, Tombstone
+from spade_core.study.data.tables import Audit, Base, Details, Participant, Study, Tombstone, text_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ def issue_withdrawal(store: Store, uid: str, *, replace: bool = False) -> str:
             raise ConfigError("This participation was deleted.")
         if row.withdrawal_sha256 is not None and not replace:
             raise ConfigError("The withdrawal code was shown before and is not kept: use the one that you noted.")
-        row.withdrawal_sha256 = _sha256(token)
+        row.withdrawal_sha256 = text_sha256(token)
 
     store.run(work)
     return token
@@ -86,7 +85,7 @@ def withdraw(store: Store, token: str) -> bool:
     typed = re.sub(r"[\s-]", "", token).lower()
 
     def work(session: Session) -> bool:
-        row = session.scalar(select(Participant).where(Participant.withdrawal_sha256 == _sha256(typed)))
+        row = session.scalar(select(Participant).where(Participant.withdrawal_sha256 == text_sha256(typed)))
         if row is not None:
             _remove(store, session, row, "withdrawal")
         return row is not None
@@ -99,7 +98,7 @@ def withdraw(store: Store, token: str) -> bool:
 
 def tombstone_of(uid: str) -> str:
     """Return what a tombstone keeps of a uid: its sha256; a random uid cannot be guessed from it."""
-    return _sha256(uid)
+    return text_sha256(uid)
 
 
 def unname(session: Session, uids: Iterable[str]) -> None:
@@ -151,7 +150,3 @@ def _remove(store: Store, session: Session, row: Participant, action: str, detai
     session.merge(Tombstone(uid_sha256=tombstone_of(uid), study_id=study_id, at=store.clock()))
     unname(session, [uid])
     session.add(Audit(study_id=study_id, at=store.clock(), action=action, details=details))
-
-
-def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

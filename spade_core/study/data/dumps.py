@@ -36,7 +36,8 @@ def dump(url: URL, out: Path) -> None:
     Raises:
         ConfigError: the file exists or cannot be written; ``pg_dump`` is missing or fails.
     """
-    program = None if sqlite_file(url) else _program("pg_dump")
+    file = sqlite_file(url)
+    program = None if file else _program("pg_dump")
     try:
         os.close(os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
@@ -45,7 +46,9 @@ def dump(url: URL, out: Path) -> None:
         raise ConfigError(f"{out} cannot be written ({error.strerror}): choose another place.") from error
     try:
         if program is None:
-            _dump_sqlite(url, out)
+            with closing(sqlite3.connect(str(file))) as source, closing(sqlite3.connect(out)) as target:
+                source.backup(target)
+                target.execute("PRAGMA journal_mode=DELETE")  # one file, complete without a log beside it
         else:
             _postgres(program, url, ["--format=custom", "--no-owner", f"--file={out}"])
     except BaseException:
@@ -95,13 +98,6 @@ def load_dump(file: Path, url: URL) -> None:
     """
     program = _program("pg_restore")
     _postgres(program, url, ["--no-owner", "--no-privileges", "--exit-on-error", str(file)], connect="--dbname=")
-
-
-def _dump_sqlite(url: URL, out: Path) -> None:
-    path = sqlite_file(url)
-    with closing(sqlite3.connect(str(path))) as source, closing(sqlite3.connect(out)) as target:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")  # one file, complete without a log beside it
 
 
 def _program(name: str) -> str:

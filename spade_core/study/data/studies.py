@@ -139,9 +139,12 @@ def set_status(store: Store, key: str, status: str) -> None:
 
 def keep_version(session: Session, row: Study, design: Design, stimuli: StimulusSet, now: float) -> int:
     """Give a study's row this design and set, kept as its next version; return the version's number."""
+    folder = stimuli.folder.resolve()
+    shipped = folder.is_relative_to(ASSETS)
     row.name, row.demo, row.code_version = design.name, design.demo, __version__
     row.design, row.design_sha256 = design.to_yaml(), design.sha256
-    row.stimuli, row.stimuli_sha256 = _portable(stimuli.folder), stimuli.sha256
+    row.stimuli = _ASSETS_MARK + str(folder.relative_to(ASSETS)) if shipped else str(folder)
+    row.stimuli_sha256 = stimuli.sha256
     session.add(row)
     session.flush()
     number = last_version(session, row.id) + 1
@@ -175,9 +178,7 @@ def _add(store: Store, design: Design, stimuli: StimulusSet, status: str) -> str
     return key
 
 
-@lru_cache(maxsize=32)
-def _design(text: str) -> Design:
-    return parse_design(text)
+_design = lru_cache(maxsize=32)(parse_design)
 
 
 @lru_cache(maxsize=32)
@@ -187,11 +188,6 @@ def _stimuli(folder: str, sha256: str) -> StimulusSet:
     if found.sha256 != sha256:
         raise ConfigError(f"The stimulus set {path} was changed after the study was published: restore it.")
     return found
-
-
-def _portable(folder: Path) -> str:
-    folder = folder.resolve()
-    return _ASSETS_MARK + str(folder.relative_to(ASSETS)) if folder.is_relative_to(ASSETS) else str(folder)
 
 
 def unblind(store: Store, key: str, *, by: str) -> None:

@@ -6,6 +6,7 @@ are UTC seconds since 1970. A change here needs a revision in ``migrations/versi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, TypeAlias, TypeVar
 
@@ -87,6 +88,11 @@ class Participant(Base):
     comment: Mapped[str | None] = mapped_column(Text)
     device: Mapped[Details | None] = mapped_column(JSON)
     __table_args__ = (Index("participants_cells", "study_id", "is_bot", "is_preview", "cell"),)
+
+    @property
+    def total_s(self) -> float | None:
+        """Return the seconds from entry to the end, None before it."""
+        return None if self.finished is None else self.finished - self.started
 
 
 class ExternalId(Base):
@@ -184,6 +190,11 @@ class Tombstone(Base):
     uid_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the random uid
     study_id: Mapped[str] = mapped_column(String(32), index=True)
     at: Mapped[float] = mapped_column(Float)
+
+
+def text_sha256(text: str) -> str:
+    """Return what columns named ``…_sha256`` hold of a text, 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 Owned = TypeVar("Owned", Trial, Event, PageTime)

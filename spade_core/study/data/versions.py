@@ -78,9 +78,8 @@ def versions(store: Store, key: str) -> list[DesignVersion]:
     """
 
     def work(session: Session) -> list[DesignVersion]:
-        row = find(session, key)
-        query = select(DesignVersion).where(DesignVersion.study_id == row.id).order_by(DesignVersion.number)
-        return list(session.scalars(query))
+        query = select(DesignVersion).where(DesignVersion.study_id == find(session, key).id)
+        return list(session.scalars(query.order_by(DesignVersion.number)))
 
     return store.read(work)
 

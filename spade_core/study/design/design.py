@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
-from spade_core.study.design.questions import Questions
+from spade_core.study.design.questions import Part, Questions
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.study.vocabulary import ConditionName, WaysIn
 
@@ -27,18 +27,12 @@ _MUST_BE_FILLED = ("controller", "contact", "ethics", "retention", "age")
 _LATER = {"": ("questions", "mobile", "minutes_limit"), "codes": ("time_over",), "analysis": ("thresholds",)}
 
 
-class _Part(BaseModel):
-    """A part of a design."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 QualityRule = Literal[
     "attention", "catch", "too_fast", "same_side", "practice_rounds", "total_time", "instruction_time"
 ]
 
 
-class Thresholds(_Part):
+class Thresholds(Part):
     """What the rules of ``checks`` are judged by; fixed with the design, whether or not a rule excludes.
 
     Attributes:
@@ -64,7 +58,7 @@ class Thresholds(_Part):
         return self
 
 
-class Analysis(_Part):
+class Analysis(Part):
     """What is fixed before the data: anything else is exploratory.
 
     Attributes:
@@ -85,7 +79,7 @@ class Analysis(_Part):
     stopping: str = "Recruitment stops when the quota is full."
 
 
-class Question(_Part):
+class Question(Part):
     """One question of the comprehension check: its options and the index of the right one."""
 
     question: str = Field(min_length=1)
@@ -99,7 +93,7 @@ class Question(_Part):
         return self
 
 
-class Texts(_Part):
+class Texts(Part):
     """What participants read, in Markdown."""
 
     question: str = "Which region of the photograph made the network decide?"
@@ -111,7 +105,7 @@ class Texts(_Part):
     debrief: str = "Thank you."
 
 
-class Codes(_Part):
+class Codes(Part):
     """Completion codes by outcome and the https address that takes them.
 
     Attributes:
@@ -126,7 +120,7 @@ class Codes(_Part):
     return_url: str = Field("", pattern=r"^(|https://.+)$")
 
 
-class Design(_Part):
+class Design(Part):
     """A study.
 
     Attributes:
@@ -237,11 +231,8 @@ class Design(_Part):
 
     def placeholders(self) -> list[str]:
         """Return the fields whose text is still a placeholder, or empty."""
-        return [
-            name
-            for name in _MUST_BE_FILLED
-            if not getattr(self, name).strip() or _PLACEHOLDER.search(getattr(self, name))
-        ]
+        texts = {name: str(getattr(self, name)) for name in _MUST_BE_FILLED}
+        return [name for name, text in texts.items() if not text.strip() or _PLACEHOLDER.search(text)]
 
     def check_set(self, stimuli: StimulusSet) -> None:
         """Check that the set can serve this design.

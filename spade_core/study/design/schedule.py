@@ -97,18 +97,18 @@ def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -
     rng = seeded(seed)
     neurons = _neurons(design, stimuli)
     met = slots(design, len(neurons), cell)
-    trials = [_plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng) for slot in met]
-    trials = ordered(design, cell, trials, rng)
-    length = len(trials)
-    trials = _with_repeats(trials, design.repeats, rng)
-    easy, checks = _easy(stimuli.of("catch"), design, rng)
+    planned = [_plan("main", rng.choice(neurons[slot.neuron]), slot.condition, rng) for slot in met]
+    trials = ordered(design, cell, planned, rng)
+    length, trials = len(trials), _with_repeats(trials, design.repeats, rng)
+    easy = rng.sample(stimuli.of("catch"), len(stimuli.of("catch")))
+    easy, rest = easy[: design.catch], [*easy[design.catch :], *easy[: design.catch]]
+    checks = [rest[place % len(rest)] for place in range(design.attention)]  # shown once, where the set has enough
     extra = [_plan("catch", item, rng.choice(design.conditions), rng) for item in easy]
     extra += [
         replace(_plan("attention", item, design.conditions[0], rng), required=rng.choice(REGIONS)) for item in checks
     ]
     rng.shuffle(extra)
-    trials = _spread_in(trials, extra, rng)
-    return _numbered(trials, design.pause_every or length)
+    return _numbered(_spread_in(trials, extra, rng), design.pause_every or length)
 
 
 def practice_schedule(design: Design, stimuli: StimulusSet, number: int, seed: int) -> list[Planned]:
@@ -140,13 +140,6 @@ def slots(design: Design, count: int, cell: Cell) -> list[Slot]:
         turn = cell.rotation if design.arrangement == "between" else cell.rotation + place
         found.append(Slot(place, conditions[turn % len(conditions)]))
     return found
-
-
-def _easy(items: Sequence[Item], design: Design, rng: random.Random) -> tuple[list[Item], list[Item]]:
-    """Return the items of the catch and of the attention trials: each shown once, as far as the set has enough."""
-    drawn = rng.sample(items, len(items))
-    easy, rest = drawn[: design.catch], [*drawn[design.catch :], *drawn[: design.catch]]
-    return easy, [rest[place % len(rest)] for place in range(design.attention)]
 
 
 def _plan(kind: str, item: Item, condition: str, rng: random.Random) -> Planned:

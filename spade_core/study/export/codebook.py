@@ -8,23 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
+from spade_core.study import vocabulary as words
 from spade_core.study.design.design import Design, QualityRule
-from spade_core.study.design.questions import Rating, Text
-from spade_core.study.vocabulary import (
-    ACTIVE,
-    BASELINES,
-    CANNOT_TELL,
-    CHOICES,
-    CONDITIONS,
-    LEFT,
-    REGIONS,
-    SIMULATED,
-    TERMINAL,
-    TRIAL_TYPES,
-    confidence_scale,
-)
+from spade_core.study.design.questions import column_of
 
 
 @dataclass(frozen=True)
@@ -56,40 +45,36 @@ def _or(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
+_text, _whole, _flag = partial(Column, "text"), partial(Column, "whole number"), partial(Column, "0/1")
+_seconds, _px, _json = partial(Column, "s"), partial(Column, "px"), partial(Column, "JSON")
+_hidden = partial(Column, "text", blind=True)
+
 _STUDY: Mapping[str, Column] = {
-    "study_id": Column("text", "random id of the study", "study.row.id"),
-    "study_version": Column(
-        "whole number", "version that the design gives itself, as its author typed it", "study.design.version"
+    "study_id": _text("random id of the study", "study.row.id"),
+    "study_version": _whole("version that the design gives itself, as its author typed it", "study.design.version"),
+    "design_version": _whole(
+        "number of the design's saved version, from 1; “study versions” lists them", "source.version"
     ),
-    "design_version": Column(
-        "whole number", "number of the design's saved version, from 1; “study versions” lists them", "source.version"
-    ),
-    "design_sha256": Column("text", "of the design", "study.row.design_sha256"),
-    "code_version": Column("text", "version of the program that published it", "study.row.code_version"),
-    "class_shown": Column(
-        "0/1",
+    "design_sha256": _text("of the design", "study.row.design_sha256"),
+    "code_version": _text("version of the program that published it", "study.row.code_version"),
+    "class_shown": _flag(
         "the variant whose question names the class, so that the visualization can be ignored",
         "study.design.show_class",
     ),
 }
 STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
 _WHO: Mapping[str, Column] = {
-    "participant_uid": Column(
-        "text", "random id of the participation; in the shareable export a fresh number", "person.uid"
-    ),
-    "is_bot": Column("0/1", "a simulated participant: never data about people", "person.is_bot"),
-    "is_preview": Column("0/1", "an experimenter's preview", "person.is_preview"),
-    "policy": Column("text", "of a bot", "person.policy"),
-    "simulated": Column("text", f"{SIMULATED} for bots and previews, else empty"),
+    "participant_uid": _text("random id of the participation; in the shareable export a fresh number", "person.uid"),
+    "is_bot": _flag("a simulated participant: never data about people", "person.is_bot"),
+    "is_preview": _flag("an experimenter's preview", "person.is_preview"),
+    "policy": _text("of a bot", "person.policy"),
+    "simulated": _text(f"{words.SIMULATED} for bots and previews, else empty"),
 }
-_DEMO = Column("0/1", "the study tries the software and measures nothing", "study.row.demo")
-_INCLUDED = Column("0/1", "whether the design's exclusions and the experimenter keep this person", "verdict.included")
-_REASON = Column(
-    "text", "which of them do not; the experimenter's words are left out of the shareable export", "verdict.reason"
-)
-_CELL = Column("whole number", "which way of handing out conditions", "person.cell", blind=True)
-_SEED = Column(
-    "text",
+_DEMO = _flag("the study tries the software and measures nothing", "study.row.demo")
+_INCLUDED = _flag("whether the design's exclusions and the experimenter keep this person", "verdict.included")
+_REASON = _text("which of them do not; the experimenter's words are left out of the shareable export", "verdict.reason")
+_CELL = _whole("which way of handing out conditions", "person.cell", blind=True)
+_SEED = _text(
     "of this person's schedule, 128 bits; hidden while blind, and not in the shareable export",
     "person.seed",
     blind=True,
@@ -102,164 +87,133 @@ CODEBOOK: Mapping[str, Column] = {
     "demo": _DEMO,
     "included": _INCLUDED,
     "exclusion_reason": _REASON,
-    "status": Column("text", _or((ACTIVE, *TERMINAL)), "person.status"),
+    "status": _text(_or((words.ACTIVE, *words.TERMINAL)), "person.status"),
     "cell": _CELL,
     "seed": _SEED,
-    "trial_id": Column("text", "random id of the trial", "trial.id"),
-    "trial_index": Column("whole number", "order; below 1000 practice", "trial.index"),
-    "block_index": Column("whole number", "counts breaks", "trial.block"),
-    "trial_type": Column("text", _or(TRIAL_TYPES), "trial.type"),
-    "practice_round": Column("whole number", "from 1; empty after practice"),
-    "stimulus_id": Column("text", "item of the stimulus set", "item.id", blind=True),
-    "picture_id": Column("text", "photograph", "item.picture_id", blind=True),
-    "class_neuron": Column("text", "MODEL:CLASS", "item.class_neuron", blind=True),
-    "model_id": Column("text", "model whose neuron was shown", "item.model_id", blind=True),
-    "condition": Column(
-        "text", f"{_or(CONDITIONS)}; catch and practice trials look alike in all of them", "trial.condition", blind=True
+    "trial_id": _text("random id of the trial", "trial.id"),
+    "trial_index": _whole("order; below 1000 practice", "trial.index"),
+    "block_index": _whole("counts breaks", "trial.block"),
+    "trial_type": _text(_or(words.TRIAL_TYPES), "trial.type"),
+    "practice_round": _whole("from 1; empty after practice"),
+    "stimulus_id": _hidden("item of the stimulus set", "item.id"),
+    "picture_id": _hidden("photograph", "item.picture_id"),
+    "class_neuron": _hidden("MODEL:CLASS", "item.class_neuron"),
+    "model_id": _hidden("model whose neuron was shown", "item.model_id"),
+    "condition": _hidden(
+        f"{_or(words.CONDITIONS)}; catch and practice trials look alike in all of them", "trial.condition"
     ),
-    "reference_source": Column("text", "trigger, or scorecam on the dense model", "item.reference_source", blind=True),
-    "keeps_class": Column("0/1", "whether the trace still ranks the class first", "item.keeps_class", blind=True),
-    "reference_side": Column(
-        "text", f"which region is the reference answer: {_or(REGIONS)}", "trial.reference_side", blind=True
+    "reference_source": _hidden("trigger, or scorecam on the dense model", "item.reference_source"),
+    "keeps_class": _flag("whether the trace still ranks the class first", "item.keeps_class", blind=True),
+    "reference_side": _hidden(f"which region is the reference answer: {_or(words.REGIONS)}", "trial.reference_side"),
+    **{baseline.column: _hidden(baseline.meaning, f"sides.{name}") for name, baseline in words.BASELINES.items()},
+    "required": _text("the answer that an attention trial asks for", "trial.required"),
+    "choice": _text(f"{', '.join(words.CHOICES)}; empty where the time was up", "trial.choice"),
+    "correct": _flag(
+        f"agrees with the reference; empty for {words.CANNOT_TELL} and time-outs; attention: did as asked", blind=True
     ),
-    **{
-        baseline.column: Column("text", baseline.meaning, f"sides.{name}", blind=True)
-        for name, baseline in BASELINES.items()
-    },
-    "required": Column("text", "the answer that an attention trial asks for", "trial.required"),
-    "choice": Column("text", f"{', '.join(CHOICES)}; empty where the time was up", "trial.choice"),
-    "correct": Column(
-        "0/1",
-        f"agrees with the reference; empty for {CANNOT_TELL} and time-outs; attention: did as asked",
-        blind=True,
-    ),
-    "confidence": Column(confidence_scale("-"), "asked after the choice", "trial.confidence"),
+    "confidence": Column(words.confidence_scale("-"), "asked after the choice", "trial.confidence"),
     "rt_ms": Column("ms", "from the exposed onset to the choice", "trial.rt_ms"),
-    "rt_source": Column(
-        "text", "browser; server, or reloaded (shown before): not for analyses of times", "trial.rt_source"
+    "rt_source": _text("browser; server, or reloaded (shown before): not for analyses of times", "trial.rt_source"),
+    "timed_out": _flag("no answer within the limit"),
+    "timed_out_by": _text("whose limit that was: trial, or study (the trial was still to come); empty: answered"),
+    "n_focus_losses": _whole("how often the window lost the focus in this trial", "trial.n_focus_losses"),
+    "repeat_of": _text("trial_id of the trial that is repeated", "trial.repeat_of"),
+    "submitted_utc": _seconds(
+        "when the answer was stored; in the shareable export since the person's start", "trial.answered"
     ),
-    "timed_out": Column("0/1", "no answer within the limit"),
-    "timed_out_by": Column(
-        "text", "whose limit that was: trial, or study (the trial was still to come); empty: answered"
-    ),
-    "n_focus_losses": Column(
-        "whole number", "how often the window lost the focus in this trial", "trial.n_focus_losses"
-    ),
-    "repeat_of": Column("text", "trial_id of the trial that is repeated", "trial.repeat_of"),
-    "submitted_utc": Column(
-        "s", "when the answer was stored; in the shareable export since the person's start", "trial.answered"
-    ),
-    "onset_utc": Column(
-        "s",
-        "when the picture was exposed, by the browser's clock; shareable: since the person's start",
-        "details.onset_s",
+    "onset_utc": _seconds(
+        "when the picture was exposed, by the browser's clock; shareable: since the person's start", "details.onset_s"
     ),
     "confidence_rt_ms": Column("ms", "from the choice to the confidence", "details.confidence_rt_ms"),
     "extra_rt_ms": Column("ms", "from the confidence to the end of the design's own questions", "details.extra_rt_ms"),
-    "input": Column("text", "mouse, keyboard and the like, as the browser says", "details.input"),
-    "shown": Column("whole number", "how often the trial was shown, reloads included", "details.shown"),
-    "early_answers": Column(
-        "whole number", "answers before the minimum viewing time, which do not count", "details.early_answers"
-    ),
-    "resizes": Column("whole number", "how often the window changed its size in this trial"),
-    "window_width": Column("px", "of the window at the answer", "details.width"),
-    "window_height": Column("px", "of the window at the answer", "details.height"),
+    "input": _text("mouse, keyboard and the like, as the browser says", "details.input"),
+    "shown": _whole("how often the trial was shown, reloads included", "details.shown"),
+    "early_answers": _whole("answers before the minimum viewing time, which do not count", "details.early_answers"),
+    "resizes": _whole("how often the window changed its size in this trial"),
+    "window_width": _px("of the window at the answer", "details.width"),
+    "window_height": _px("of the window at the answer", "details.height"),
     "dpr": Column("number", "device pixels to a pixel", "details.dpr"),
-    "comment": Column(
-        "text",
-        "the participant's closing comment, on all rows; in the shareable export once reviewed",
-        "person.comment",
+    "comment": _text(
+        "the participant's closing comment, on all rows; in the shareable export once reviewed", "person.comment"
     ),
 }
 _PARTICIPANTS: Mapping[str, Column] = {
     **_STUDY,
     **_WHO,
     "demo": _DEMO,
-    "status": Column("text", f"{ACTIVE}, {LEFT} (idle longer than “expire_minutes”), {_or(TERMINAL)}", "status"),
-    "phase": Column("text", "where the person is, or was last", "person.phase"),
-    "code_kind": Column("text", "which completion code was given; empty: none"),
+    "status": _text(
+        f"{words.ACTIVE}, {words.LEFT} (idle longer than “expire_minutes”), {_or(words.TERMINAL)}", "status"
+    ),
+    "phase": _text("where the person is, or was last", "person.phase"),
+    "code_kind": _text("which completion code was given; empty: none"),
     "cell": _CELL,
-    "condition": Column("text", "the one condition of somebody between participants; empty within", "arm", blind=True),
+    "condition": _hidden("the one condition of somebody between participants; empty within", "arm"),
     "seed": _SEED,
     "included": _INCLUDED,
     "exclusion_reason": _REASON,
-    "checks": Column(
-        "JSON", "every data-quality rule: passed or not, null where there is nothing to judge, and by what"
-    ),
+    "checks": _json("every data-quality rule: passed or not, null where there is nothing to judge, and by what"),
     **{
-        f"check_{name}": Column(
-            "0/1",
-            f"the rule “{name}” of the design is met; empty: nothing to judge yet",
-            f"verdict.results.{name}.passed",
+        f"check_{name}": _flag(
+            f"the rule “{name}” of the design is met; empty: nothing to judge yet", f"verdict.results.{name}.passed"
         )
         for name in get_args(QualityRule)
     },
-    "started_utc": Column("s", "entry; in the shareable export 0", "person.started"),
-    "consented_utc": Column(
-        "s", "consent, empty where it was not given; shareable: since the start", "person.consented"
+    "started_utc": _seconds("entry; in the shareable export 0", "person.started"),
+    "consented_utc": _seconds("consent, empty where it was not given; shareable: since the start", "person.consented"),
+    "consent_study_version": _whole(
+        "study_version of the text that was agreed to; empty: none was", "person.consent_version"
     ),
-    "consent_study_version": Column(
-        "whole number", "study_version of the text that was agreed to; empty: none was", "person.consent_version"
+    "consent_design_version": _whole(
+        "design_version of that text, which names it for good", "person.consent_design_version"
     ),
-    "consent_design_version": Column(
-        "whole number", "design_version of that text, which names it for good", "person.consent_design_version"
-    ),
-    "consent_sha256": Column("text", "of all that the consent page showed", "person.consent_sha256"),
-    "last_seen_utc": Column("s", "the last sign of life; shareable: since the start", "person.last_seen"),
-    "finished_utc": Column("s", "the end, empty before; shareable: since the start", "person.finished"),
-    "total_s": Column("s", "from entry to the end"),
-    "instruction_s": Column("s", "from the first page of the instructions to what came after the last"),
-    "comprehension_tries": Column("whole number", "attempts at the comprehension check", "person.comprehension_tries"),
-    "practice_rounds": Column("whole number", "finished rounds of practice", "person.practice_round"),
-    "practice_flagged": Column(
-        "0/1", "went on although the last round of practice was not passed", "person.practice_flagged"
-    ),
-    "native": Column("0/1", "trials as a plain form, chosen before the first", "person.native"),
-    "window_width": Column("px", "of the window at the device check", "machine.width"),
-    "window_height": Column("px", "of the window at the device check", "machine.height"),
+    "consent_sha256": _text("of all that the consent page showed", "person.consent_sha256"),
+    "last_seen_utc": _seconds("the last sign of life; shareable: since the start", "person.last_seen"),
+    "finished_utc": _seconds("the end, empty before; shareable: since the start", "person.finished"),
+    "total_s": _seconds("from entry to the end", "person.total_s"),
+    "instruction_s": _seconds("from the first page of the instructions to what came after the last"),
+    "comprehension_tries": _whole("attempts at the comprehension check", "person.comprehension_tries"),
+    "practice_rounds": _whole("finished rounds of practice", "person.practice_round"),
+    "practice_flagged": _flag("went on although the last round of practice was not passed", "person.practice_flagged"),
+    "native": _flag("trials as a plain form, chosen before the first", "person.native"),
+    "window_width": _px("of the window at the device check", "machine.width"),
+    "window_height": _px("of the window at the device check", "machine.height"),
     "dpr": Column("number", "device pixels to a pixel at the device check", "machine.dpr"),
     "refresh_hz": Column(
         "Hz", "how often the browser drew, median over 60 frames; empty: not measured", "machine.refresh_hz"
     ),
-    "touch_points": Column(
-        "whole number", "contacts that the screen can tell apart; 0: no touch screen", "machine.touch_points"
-    ),
-    "mobile": Column("0/1", "a phone or tablet, by what the browser said"),
-    "browser": Column("text", "its name and main version; not in the shareable export", private=True),
-    "os": Column("text", "operating system; not in the shareable export", private=True),
-    "device": Column("JSON", "what the browser said at the device check; not in the shareable export", private=True),
-    "n_practice": Column("whole number", "answered practice trials", "counts.practice"),
-    "n_main": Column("whole number", "answered main trials, those timed out among them", "counts.main"),
-    "n_catch": Column("whole number", "answered catch trials", "counts.catch"),
-    "n_repeat": Column("whole number", "answered repeated trials", "counts.repeat"),
-    "n_attention": Column("whole number", "answered attention checks", "counts.attention"),
-    "n_cannot_tell": Column("whole number", "answers “cannot tell” after practice"),
-    "n_timed_out": Column("whole number", "trials after practice without an answer in time"),
-    "n_focus_losses": Column("whole number", "how often the window lost the focus after practice"),
-    "n_events": Column("whole number", "rows of the table of events"),
-    "comment": Column("text", "the closing comment; in the shareable export once reviewed", "person.comment"),
+    "touch_points": _whole("contacts that the screen can tell apart; 0: no touch screen", "machine.touch_points"),
+    "mobile": _flag("a phone or tablet, by what the browser said"),
+    "browser": _text("its name and main version; not in the shareable export", "machine.browser_name", private=True),
+    "os": _text("operating system; not in the shareable export", "machine.os_name", private=True),
+    "device": _json("what the browser said at the device check; not in the shareable export", private=True),
+    "n_practice": _whole("answered practice trials", "counts.practice"),
+    "n_main": _whole("answered main trials, those timed out among them", "counts.main"),
+    "n_catch": _whole("answered catch trials", "counts.catch"),
+    "n_repeat": _whole("answered repeated trials", "counts.repeat"),
+    "n_attention": _whole("answered attention checks", "counts.attention"),
+    "n_cannot_tell": _whole("answers “cannot tell” after practice"),
+    "n_timed_out": _whole("trials after practice without an answer in time"),
+    "n_focus_losses": _whole("how often the window lost the focus after practice"),
+    "n_events": _whole("rows of the table of events"),
+    "comment": _text("the closing comment; in the shareable export once reviewed", "person.comment"),
 }
 _WHEN = "when; in the shareable export since the person's start"
 _EVENTS: Mapping[str, Column] = {
     **_WHO,
-    "at_utc": Column("s", _WHEN, "event.at"),
-    "kind": Column(
-        "text", "what happened: a refused answer, another tab, entered again, a mobile device refused", "event.kind"
-    ),
-    "reason": Column("text", "why an answer was refused", "event.details.reason"),
-    "details": Column("JSON", "the rest; not in the shareable export", private=True),
+    "at_utc": _seconds(_WHEN, "event.at"),
+    "kind": _text("what happened: a refused answer, another tab, entered again, a mobile device refused", "event.kind"),
+    "reason": _text("why an answer was refused", "event.details.reason"),
+    "details": _json("the rest; not in the shareable export", private=True),
 }
 _PAGES: Mapping[str, Column] = {
     **_WHO,
-    "page": Column(
-        "text", "that the person reached; one row for every page of the instructions and every turn back", "page.page"
+    "page": _text(
+        "that the person reached; one row for every page of the instructions and every turn back", "page.page"
     ),
-    "instruction_page": Column("whole number", "which page of the instructions, from 1; empty elsewhere", "page.part"),
-    "instruction_move": Column(
-        "text", "how the person came to it from another page of the instructions: forward, back", "move"
-    ),
-    "at_utc": Column("s", _WHEN, "page.at"),
-    "seconds": Column("s", "to the next page or the end; empty for the last one of who has not finished"),
+    "instruction_page": _whole("which page of the instructions, from 1; empty elsewhere", "page.part"),
+    "instruction_move": _text("how the person came to it from another page of the instructions: forward, back", "move"),
+    "at_utc": _seconds(_WHEN, "page.at"),
+    "seconds": _seconds("to the next page or the end; empty for the last one of who has not finished"),
 }
 
 CODEBOOKS: Mapping[str, Mapping[str, Column]] = {
@@ -273,38 +227,21 @@ BLINDED = tuple(dict.fromkeys(name for table in CODEBOOKS.values() for name, col
 
 
 def codebook_of(design: Design, table: str = "trials") -> dict[str, Column]:
-    """Return the columns of a table of a study's export; trials also have its ratings and its free texts."""
+    """Return the columns of a table of a study's export; trials also have its own questions."""
     if table != "trials":
         return dict(CODEBOOKS[table])
-    ratings = {rating_column(question.name): _rating(question) for question in design.questions.ratings}
-    texts = {text_column(question.name): _text(question) for question in design.questions.texts}
-    return {**CODEBOOK, **ratings, **texts}
+    asked = {
+        one.column: Column(one.unit, one.meaning, f"trial.extra.{one.name}", blind=one.hidden)
+        for one in design.questions.listed
+    }
+    return {**CODEBOOK, **asked}
 
 
 def hidden_columns(design: Design) -> list[str]:
     """Return the columns that a blind export lacks."""
-    return [*BLINDED, *(text_column(question.name) for question in design.questions.texts)]
+    return [*BLINDED, *(question.column for question in design.questions.extra if question.hidden)]
 
 
 def rating_column(name: str) -> str:
     """Return the column of a rating."""
-    return f"rating_{name}"
-
-
-def text_column(name: str) -> str:
-    """Return the column of a free text."""
-    return f"text_{name}"
-
-
-def _rating(question: Rating) -> Column:
-    steps = zip((question.low, question.high), question.labels, strict=True)
-    ends = ", ".join(f"{step} is “{label}”" for step, label in steps if label)
-    meaning = f"“{question.text}”" + (f" ({ends})" if ends else "")
-    scale = f"{question.low}-{question.high}"
-    return Column(scale, f"{meaning}; empty where not answered, and in practice", f"trial.extra.{question.name}")
-
-
-def _text(question: Text) -> Column:
-    """What people write about a trial may tell what they saw, such as “there was no second image”."""
-    meaning = f"“{question.text}”; hidden while blind, and in the shareable export once reviewed"
-    return Column("text", meaning, f"trial.extra.{question.name}", blind=True)
+    return column_of("rating", name)

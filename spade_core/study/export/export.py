@@ -19,7 +19,7 @@ import pandas as pd
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
-from spade_core.study.export.codebook import CODEBOOKS, Column, codebook_of, hidden_columns, text_column
+from spade_core.study.export.codebook import CODEBOOKS, Column, codebook_of, hidden_columns
 from spade_core.study.export.rows import Source, read_source, rows_of
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.free_texts import COMMENT
@@ -92,7 +92,8 @@ def _exported(table: pd.DataFrame, form: str, study: Opened, name: str) -> Expor
 def _tables(
     source: Source, names: tuple[str, ...], *, shareable: bool, blind: bool | None = None
 ) -> dict[str, pd.DataFrame]:
-    numbers, found = _fresh_numbers(source), {}
+    uids = sorted((person.uid for person in source.people), key=lambda _uid: secrets.randbits(64))
+    numbers, found = {uid: f"p{number:04d}" for number, uid in enumerate(uids, 1)}, {}  # fresh, in random order
     for name in names:
         columns = codebook_of(source.study.design, name)
         rows = [{title: column.of(row, title) for title, column in columns.items()} for row in rows_of(source, name)]
@@ -109,18 +110,12 @@ def _tables(
 def _reviewed(source: Source, table: pd.DataFrame) -> pd.DataFrame:
     """Keep only those free texts whose very words somebody has read and shared."""
     table = table.copy()
-    texts = {text_column(one.name): (one.name, "trial_id") for one in source.study.design.questions.texts}
+    texts = {one.column: (one.name, "trial_id") for one in source.study.design.questions.texts}
     for column, (name, owner) in {COMMENT: (COMMENT, "participant_uid"), **texts}.items():
         if column in table:
             keep = [(of, name) in source.shared for of in table[owner]]
             table[column] = table[column].where(pd.Series(keep, index=table.index, dtype=bool), None)
     return table
-
-
-def _fresh_numbers(source: Source) -> dict[str, str]:
-    """Return a number for everybody, in random order."""
-    uids = sorted((person.uid for person in source.people), key=lambda _uid: secrets.randbits(64))
-    return {uid: f"p{number:04d}" for number, uid in enumerate(uids, 1)}
 
 
 def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) -> pd.DataFrame:

@@ -14,12 +14,12 @@ from functools import cached_property
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from spade_core.study.admission.devices import Device, browser_of, is_mobile, os_of
+from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial, by_person
 from spade_core.study.design.schedule import ROUND, cells, other_region
-from spade_core.study.monitoring.checks import Verdict, check_person, instruction_s, total_s
+from spade_core.study.monitoring.checks import Verdict, check_person, instruction_s
 from spade_core.study.monitoring.free_texts import shared
 from spade_core.study.monitoring.status import status_now
 from spade_core.study.running.answers import TrialDetails
@@ -115,10 +115,6 @@ class PersonRow:
         return json.dumps(self.verdict.told(), sort_keys=True)
 
     @property
-    def total_s(self) -> float | None:
-        return total_s(self.person)
-
-    @property
     def instruction_s(self) -> float | None:
         return instruction_s(self.pages)
 
@@ -129,14 +125,6 @@ class PersonRow:
     @property
     def mobile(self) -> bool | None:
         return is_mobile(self.machine) if self.machine.browser else None
-
-    @property
-    def browser(self) -> str | None:
-        return browser_of(self.machine)
-
-    @property
-    def os(self) -> str | None:
-        return os_of(self.machine)
 
     @property
     def device(self) -> str:

@@ -48,7 +48,7 @@ class Verdict:
     @property
     def noticed(self) -> str:
         """Return the failed rules in words, such as ``catch: 0 of 2 right``."""
-        return "; ".join(RULES[name][1](details) for name, details in self.failed.items())
+        return "; ".join(RULES[name](details) for name, details in self.failed.items())
 
     def told(self) -> dict[str, dict[str, Number]]:
         """Return every rule's result with its details, JSON-able."""
@@ -100,7 +100,7 @@ def check_person(row: Participant, trials: Sequence[Trial], design: Design, page
         trials: the answered ones; pages: the person's page times, in their order.
     """
     person = judged(row, trials, pages)
-    results = {name: rule(person, design.analysis.thresholds) for name, (rule, _) in RULES.items()}
+    results = _results(person, design.analysis.thresholds)
     reasons: list[str] = [name for name in design.analysis.exclusions if results[name].passed is False]
     if row.excluded:
         reasons.append(f"{EXPERIMENTER}: {row.excluded}")
@@ -113,66 +113,40 @@ def rules_only(reason: str) -> str:
     return rules + EXPERIMENTER if typed else rules
 
 
-def total_s(row: Participant) -> float | None:
-    """Return the seconds from entry to the end, None before it."""
-    return None if row.finished is None else row.finished - row.started
-
-
-def _attention(person: Judged, _limits: Thresholds) -> Result:
+def _results(person: Judged, limits: Thresholds) -> dict[str, Result]:
+    """Return what every rule finds; a bot's times say nothing, as it takes none."""
     followed = [trial.choice == trial.required for trial in person.of("attention")]
-    return Result(any(followed) if followed else None, {"followed": sum(followed), "of": len(followed)})
-
-
-def _catch(person: Judged, limits: Thresholds) -> Result:
-    right, of = sum(person.caught), len(person.caught)
-    return Result(right / of >= limits.catch_right if of else None, {"right": right, "of": of})
-
-
-def _fast(person: Judged, limits: Thresholds) -> Result:
+    right, caught = sum(person.caught), len(person.caught)
     middle = median(person.browser_times_ms) if person.browser_times_ms else None
-    return Result(None if middle is None else middle >= limits.fast_ms, {"median_ms": middle})
-
-
-def _side(person: Judged, limits: Thresholds) -> Result:
-    share, of = person.one_side, len(person.sides)
-    return Result(None if share is None or of < LEAST_FOR_SIDE else share < limits.one_side, {"share": share, "of": of})
-
-
-def _practice(person: Judged, limits: Thresholds) -> Result:
+    share, sides = person.one_side, len(person.sides)
+    balanced = None if share is None or sides < LEAST_FOR_SIDE else share < limits.one_side
     rounds, flagged = person.row.practice_round, person.row.practice_flagged
-    passed = not (rounds > limits.practice_rounds or flagged)
-    return Result(passed if rounds else None, {"rounds": rounds, "never_passed": flagged})
+    learnt = rounds <= limits.practice_rounds and not flagged
+    whole, reading = person.row.total_s if person.row.status == COMPLETE else None, instruction_s(person.pages)
+    minutes = None if whole is None else whole / 60
+
+    def within(value: float | None, ends: tuple[float, float]) -> bool | None:
+        return None if value is None or person.row.is_bot else ends[0] <= value <= ends[1]
+
+    return {
+        "attention": Result(any(followed) if followed else None, {"followed": sum(followed), "of": len(followed)}),
+        "catch": Result(right / caught >= limits.catch_right if caught else None, {"right": right, "of": caught}),
+        "too_fast": Result(None if middle is None else middle >= limits.fast_ms, {"median_ms": middle}),
+        "same_side": Result(balanced, {"share": share, "of": sides}),
+        "practice_rounds": Result(learnt if rounds else None, {"rounds": rounds, "never_passed": flagged}),
+        "total_time": Result(within(minutes, limits.total_minutes), {"minutes": minutes}),
+        "instruction_time": Result(within(reading, limits.instruction_seconds), {"seconds": reading}),
+    }
 
 
-def _total(person: Judged, limits: Thresholds) -> Result:
-    seconds = total_s(person.row) if person.row.status == COMPLETE else None
-    minutes = None if seconds is None else seconds / 60
-    return Result(_within(person, minutes, limits.total_minutes), {"minutes": minutes})
-
-
-def _instructions(person: Judged, limits: Thresholds) -> Result:
-    seconds = instruction_s(person.pages)
-    return Result(_within(person, seconds, limits.instruction_seconds), {"seconds": seconds})
-
-
-def _within(person: Judged, value: float | None, ends: tuple[float, float]) -> bool | None:
-    """Return whether a time lies within its ends; a bot's says nothing, as it takes no time."""
-    return None if value is None or person.row.is_bot else ends[0] <= value <= ends[1]
-
-
-def _told_practice(details: Mapping[str, Number]) -> str:
-    return f"practice: {details['rounds']} rounds" + (", never passed" if details["never_passed"] else "")
-
-
-_Told: TypeAlias = Callable[[Mapping[str, Number]], str]
-RULES: Mapping[str, tuple[Callable[[Judged, Thresholds], Result], _Told]] = {
-    "attention": (_attention, "attention: {followed} of {of} followed".format_map),
-    "catch": (_catch, "catch: {right} of {of} right".format_map),
-    "too_fast": (_fast, "too fast: median {median_ms:.0f} ms".format_map),
-    "same_side": (_side, "same side: {share:.0%} of the decided answers".format_map),
-    "practice_rounds": (_practice, _told_practice),
-    "total_time": (_total, "total time: {minutes:.1f} minutes".format_map),
-    "instruction_time": (_instructions, "instructions: {seconds:.0f} s".format_map),
+RULES: Mapping[str, Callable[[Mapping[str, Number]], str]] = {
+    "attention": "attention: {followed} of {of} followed".format_map,
+    "catch": "catch: {right} of {of} right".format_map,
+    "too_fast": "too fast: median {median_ms:.0f} ms".format_map,
+    "same_side": "same side: {share:.0%} of the decided answers".format_map,
+    "practice_rounds": lambda by: f"practice: {by['rounds']} rounds{', never passed' if by['never_passed'] else ''}",
+    "total_time": "total time: {minutes:.1f} minutes".format_map,
+    "instruction_time": "instructions: {seconds:.0f} s".format_map,
 }
 """Rules by the name that a design gives them, and what a failed one is told as, from its details."""
 

@@ -6,7 +6,6 @@ about a trial is not shown, since it may tell what they saw; closing comments ar
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, audit, blind_in, find, opened, opened_in
-from spade_core.study.data.tables import Participant, TextReview, Trial
+from spade_core.study.data.tables import Participant, TextReview, Trial, text_sha256
 
 COMMENT = "comment"
 DECISIONS = ("shared", "withheld")
@@ -52,10 +51,10 @@ def free_texts(store: Store, key: str) -> list[FreeText]:
 
     def work(session: Session) -> list[FreeText]:
         study = opened_in(session, key)
-        return _collected(session, study, blind=blind_in(session, study.row))
+        found = _collected(session, study, blind=blind_in(session, study.row))
+        return sorted(found, key=lambda text: (text.decision is not None, text.id))
 
-    found = store.read(work)
-    return sorted(found, key=lambda text: (text.decision is not None, text.id))
+    return store.read(work)
 
 
 def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str) -> None:
@@ -80,7 +79,9 @@ def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str
         if unknown is not None:
             raise ConfigError(f"This study shows no text {unknown[:40]}: “study texts KEY” lists them.")
         for text in (texts[one] for one in dict.fromkeys(ids)):
-            row = TextReview(text_id=text.id, participant_uid=text.participant_uid, words_sha256=_sha256(text.words))
+            row = TextReview(
+                text_id=text.id, participant_uid=text.participant_uid, words_sha256=text_sha256(text.words)
+            )
             row.decision, row.by, row.at = decision, by[:120], store.clock()
             session.merge(row)
         if ids:
@@ -110,13 +111,9 @@ def _collected(session: Session, study: Opened, *, blind: bool) -> list[FreeText
 
 
 def _text(owner: str, person: Participant, name: str, words: str, reviews: Mapping[str, TextReview]) -> FreeText:
-    text_id = _sha256(f"{owner}/{name}")[:16]
+    text_id = text_sha256(f"{owner}/{name}")[:16]
     text = FreeText(text_id, owner, person.uid, name, words, person.is_bot or person.is_preview)
     found = reviews.get(text_id)
-    if found is None or found.words_sha256 != _sha256(words):
+    if found is None or found.words_sha256 != text_sha256(words):
         return text
     return replace(text, decision=found.decision, by=found.by, at=found.at)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -136,10 +136,8 @@ def payments(store: Store, key: str) -> list[dict[str, str]]:
         study, now = opened_in(session, key), store.clock()
         people = (ExternalId.study_id == study.row.id, ~Participant.is_bot, ~Participant.is_preview)
         query = select(ExternalId.external_id, Participant).join(Participant).where(*people)
-        found = [
-            (name, status_at(study.design, row, now))
-            for name, row in session.execute(query.order_by(ExternalId.external_id))
-        ]
+        sorted_by_id = session.execute(query.order_by(ExternalId.external_id))
+        found = [(name, status_at(study.design, row, now)) for name, row in sorted_by_id]
         codes = study.design.codes
         return [{"external_id": name, "status": one, "code": getattr(codes, one, "")} for name, one in found]
 
@@ -160,7 +158,7 @@ def _watched(
         "answers": count,
         "progress": 1.0 if status == COMPLETE else count / study.design.after_practice,
         "idle_minutes": None if person.finished else max(0.0, now - person.last_seen) / 60,
-        "minutes": None if person.finished is None else (person.finished - person.started) / 60,
+        "minutes": None if person.total_s is None else person.total_s / 60,
         "median_rt_ms": median(seen.browser_times_ms) if seen.browser_times_ms else None,
         "catch_right": sum(seen.caught),
         "catch": len(seen.caught),

@@ -55,15 +55,12 @@ def status_in(session: Session, study: Opened, now: float) -> StudyStatus:
     """Return the same as part of a transaction."""
     row, number = study.row, len(cells(study.design, study.stimuli))
     seen: Counter[tuple[str, str, int | None]] = Counter()
+    by_status: dict[str, Counter[str]] = {group: Counter() for group in ("people", "bots", "previews")}
     for one in session.scalars(select(Participant).where(Participant.study_id == row.id)):
         group = "previews" if one.is_preview else "bots" if one.is_bot else "people"
-        seen[group, status_now(one, study.design, now), one.cell] += 1
-
-    def by_status(group: str) -> dict[str, int]:
-        found: Counter[str] = Counter()
-        for (of, status, _), count in seen.items():
-            found.update({status: count} if of == group else {})
-        return dict(found)
+        status = status_now(one, study.design, now)
+        seen[group, status, one.cell] += 1
+        by_status[group][status] += 1
 
     def by_cell(group: str, status: str) -> list[int]:
         return [seen[group, status, cell] for cell in range(number)]
@@ -76,9 +73,9 @@ def status_in(session: Session, study: Opened, now: float) -> StudyStatus:
         "quota": study.design.quota,
         "frozen": row.frozen is not None,
         "blind": blind_in(session, row),
-        "people": by_status("people"),
-        "bots": by_status("bots"),
-        "previews": by_status("previews"),
+        "people": dict(by_status["people"]),
+        "bots": dict(by_status["bots"]),
+        "previews": dict(by_status["previews"]),
         "people_by_cell": by_cell("people", COMPLETE),
         "bots_by_cell": by_cell("bots", COMPLETE),
         "people_active_by_cell": by_cell("people", ACTIVE),

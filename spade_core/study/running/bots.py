@@ -16,28 +16,18 @@ from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError
 from spade_core.progress import Progress, silent
+from spade_core.study import vocabulary as words
 from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
-from spade_core.study.design.questions import Rating, Replies
+from spade_core.study.design.questions import Replies
 from spade_core.study.design.schedule import other_region, seeded
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
 from spade_core.study.running.person import Participation, Person, enter, person
 from spade_core.study.running.standing import turn_page
 from spade_core.study.stimuli.stimulus_set import Item
-from spade_core.study.vocabulary import (
-    ACTIVE,
-    BROWSER,
-    CANNOT_TELL,
-    CONDITIONS,
-    CONFIDENCE,
-    LEFT,
-    PRACTICE,
-    REGIONS,
-    SIMULATED,
-)
 
 LOOKS_MS = (1400.0, 300.0, 900.0)  # ex-Gaussian of a response time: mean and deviation of the normal part, tail
 LEAVES = 0.02  # the drop-out's chance to leave before each trial
@@ -49,24 +39,24 @@ Choose = Callable[[Trial, Item, random.Random], str]  # region_1, region_2 or ca
 
 
 def _guess(_trial: Trial, _item: Item, rng: random.Random) -> str:
-    return rng.choice(REGIONS)
+    return rng.choice(words.REGIONS)
 
 
 def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
     """Answer as the model rater; without a visualization, guess; practice and catch images show the region itself."""
-    if trial.type in (PRACTICE, "catch"):
+    if trial.type in (words.PRACTICE, "catch"):
         return trial.reference_side
     answer = item.answers.get(f"rater_{trial.condition}")
     if answer is None:
-        return rng.choice(REGIONS)
+        return rng.choice(words.REGIONS)
     return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
 
 
 def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
     """Guess, and say cannot tell more or less often by condition; easy trials are answered right, as people do."""
-    if trial.type in (PRACTICE, "catch"):
+    if trial.type in (words.PRACTICE, "catch"):
         return trial.reference_side
-    return CANNOT_TELL if rng.random() < CONDITIONS[trial.condition].undecided else _guess(trial, item, rng)
+    return words.CANNOT_TELL if rng.random() < words.CONDITIONS[trial.condition].undecided else _guess(trial, item, rng)
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ POLICIES: Mapping[str, Policy] = {
     "ideal": Policy(lambda trial, _item, _rng: trial.reference_side),
     "rater": Policy(_rater),
     "random": Policy(_guess, attentive=False),
-    "always-left": Policy(lambda _trial, _item, _rng: REGIONS[0], attentive=False),
+    "always-left": Policy(lambda _trial, _item, _rng: words.REGIONS[0], attentive=False),
     "fast-clicker": Policy(_guess, attentive=False, hasty=True),
     "drop-out": Policy(_rater, leaves=LEAVES),
     "double-clicker": Policy(_rater, twice=True),
@@ -118,7 +108,7 @@ def simulate(
     run = _next_run(store, key, policy, seed, participants)
     ends: dict[str, int] = {}
     for number in range(participants):
-        progress(number, participants, f"{SIMULATED}: bot {number + 1} of {participants}")
+        progress(number, participants, f"{words.SIMULATED}: bot {number + 1} of {participants}")
         status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
         ends[status] = ends.get(status, 0) + 1
     progress(participants, participants, "done")
@@ -179,12 +169,12 @@ class _Bot:
         for step in steps:
             self.who = step()
         answered = 0
-        while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == ACTIVE:
+        while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == words.ACTIVE:
             if self.rng.random() < self.policy.leaves:
-                return LEFT
+                return words.LEFT
             if self.who.design.minutes_limit is not None:
                 self.who = flow.run_out(self.store, self.who, ahead=self.looked_ms / 1000)
-            if self.who.row.status != ACTIVE:
+            if self.who.row.status != words.ACTIVE:
                 break
             if self.policy.reloads and answered % RELOADS_EVERY == RELOADS_EVERY - 1:
                 self.who = self._found(self._enter(None).token)
@@ -214,31 +204,24 @@ class _Bot:
         choice = self.policy.choose(trial, item, self.rng)
         if trial.required is not None and self.policy.attentive:
             choice = trial.required
-        rt_ms, limit = self._rt(), self.who.design.time_limit_ms
-        sure = self.rng.randint(1, len(CONFIDENCE)) if self.who.design.confidence else None
+        least, limit = self.who.design.min_view_ms, self.who.design.time_limit_ms
+        mean, deviation, tail = LOOKS_MS
+        if self.policy.hasty:
+            rt_ms = least + self.rng.uniform(5, 60)
+        else:
+            rt_ms = least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)
+        sure = self.rng.randint(1, len(words.CONFIDENCE)) if self.who.design.confidence else None
         answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": self._replies(trial)}
         if limit is not None and rt_ms > limit:
             answer, rt_ms = {"timed_out": True}, limit
         self.looked_ms += rt_ms
-        told = {"trial_id": trial.id, "rt_source": BROWSER, **answer}
+        told = {"trial_id": trial.id, "rt_source": words.BROWSER, **answer}
         submit(self.store, self.who, told)
         if self.policy.twice:
             submit(self.store, self.who, told)
-            submit(self.store, self.who, {**told, "choice": REGIONS[choice == REGIONS[0]]})
+            submit(self.store, self.who, {**told, "choice": words.REGIONS[choice == words.REGIONS[0]]})
 
     def _replies(self, trial: Trial) -> Replies:
         """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
         rng = seeded(f"{self.replies_seed}/{trial.index}")
-        return {
-            question.name: rng.randint(question.low, question.high)
-            if isinstance(question, Rating)
-            else f"{SIMULATED} {rng.randrange(1000)}"[: question.max_length]
-            for question in self.who.design.questions.of(trial.type)
-        }
-
-    def _rt(self) -> float:
-        least = self.who.design.min_view_ms
-        if self.policy.hasty:
-            return least + self.rng.uniform(5, 60)
-        mean, deviation, tail = LOOKS_MS
-        return least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)
+        return {question.name: question.pretend(rng) for question in self.who.design.questions.of(trial.type)}

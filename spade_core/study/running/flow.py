@@ -21,16 +21,8 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import last_version
 from spade_core.study.data.tables import Event, Participant, Study, Trial
 from spade_core.study.design.questions import plain
+from spade_core.study.running import phases
 from spade_core.study.running.person import Person
-from spade_core.study.running.phases import (
-    advance,
-    begin_practice,
-    close_when_over,
-    end,
-    open_trial,
-    reached,
-    take_cell,
-)
 from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS
 
 logger = logging.getLogger(__name__)
@@ -79,7 +71,7 @@ def check_device(store: Store, who: Person, *, width: int | None, device: Device
                 session.add(Event(participant_uid=row.uid, at=store.clock(), kind=MOBILE))
         elif native or (width or 0) >= who.design.min_width:
             row.native = native if row.phase == "device" else row.native
-            advance(row, "device")
+            phases.advance(row, "device")
 
     return _changed(store, who, change)
 
@@ -101,12 +93,12 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
         if stored is None or stored.design_sha256 != who.study.row.design_sha256:
             raise ConfigError("This study was changed a moment ago: reload the page and read it once more.")
         if not given:
-            end(row, "declined", store.clock())
+            phases.end(row, "declined", store.clock())
             return
         row.consented, row.consent_version = store.clock(), who.design.version
         row.consent_design_version = last_version(session, row.study_id)
         row.consent_sha256 = who.design.consent_sha256
-        take_cell(store, session, row, who.study)
+        phases.take_cell(store, session, row, who.study)
 
     return _changed(store, who, change)
 
@@ -115,9 +107,9 @@ def finish_instructions(store: Store, who: Person) -> Person:
     """Go on to the comprehension check, or past it where the design asks nothing."""
 
     def change(row: Participant, session: Session) -> None:
-        advance(row, INSTRUCTIONS)
+        phases.advance(row, INSTRUCTIONS)
         if _at_it(row, "comprehension") and not who.design.texts.comprehension:
-            begin_practice(session, row, who.study)
+            phases.begin_practice(session, row, who.study)
 
     return _changed(store, who, change)
 
@@ -130,16 +122,16 @@ def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
             return
         row.comprehension_tries += 1
         if answers == tuple(question.correct for question in who.design.texts.comprehension):
-            begin_practice(session, row, who.study)
+            phases.begin_practice(session, row, who.study)
         elif row.comprehension_tries >= COMPREHENSION_TRIES:
-            end(row, "screened_out", store.clock())
+            phases.end(row, "screened_out", store.clock())
 
     return _changed(store, who, change)
 
 
 def current_trial(store: Store, who: Person) -> Trial | None:
     """Return the trial that waits for an answer, or None: nothing is left in this phase."""
-    return store.read(lambda session: open_trial(session, who.row))
+    return store.read(lambda session: phases.open_trial(session, who.row))
 
 
 def finish_study(store: Store, who: Person) -> Person:
@@ -151,7 +143,7 @@ def finish_study(store: Store, who: Person) -> Person:
                 Trial.participant_uid == row.uid, Trial.type == "attention", Trial.required != Trial.choice
             )
             failed = (session.scalar(wrong) or 0) >= ATTENTION_FAILURES
-            end(row, "failed" if failed else COMPLETE, store.clock())
+            phases.end(row, "failed" if failed else COMPLETE, store.clock())
 
     return _changed(store, who, change)
 
@@ -176,7 +168,7 @@ def run_out(store: Store, who: Person, *, ahead: float = 0.0) -> Person:
         row = session.get(Participant, who.row.uid, with_for_update=True)
         if row is None:
             return who.row
-        close_when_over(session, store, row, who.design, grace=-ahead)
+        phases.close_when_over(session, store, row, who.design, grace=-ahead)
         return row
 
     return Person(store.run(work), who.study)
@@ -196,7 +188,7 @@ def _changed(store: Store, who: Person, change: Callable[[Participant, Session],
         before = row.phase
         change(row, session)
         if row.phase != before:
-            session.add(reached(row, store.clock()))
+            session.add(phases.reached(row, store.clock()))
         row.last_seen = store.clock()
         return row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, find, opened_in
-from spade_core.study.data.tables import Event, ExternalId, Participant
+from spade_core.study.data.tables import Event, ExternalId, Participant, text_sha256
 from spade_core.study.design.design import Design
 from spade_core.study.vocabulary import ACTIVE, PHASES, STATES, TERMINAL
 
@@ -74,9 +73,11 @@ def enter(
 
     def work(session: Session) -> tuple[str, bool]:
         study = find(session, key)
-        known = _known(session, study.id, external_id)
+        named = (ExternalId.study_id == study.id, ExternalId.external_id == external_id)
+        mine = select(Participant).join(ExternalId).where(*named).with_for_update()
+        known = None if external_id is None else session.scalar(mine)
         if known is not None:
-            known.resume_sha256, known.last_seen = _sha256(token), store.clock()
+            known.resume_sha256, known.last_seen = text_sha256(token), store.clock()
             session.add(Event(participant_uid=known.uid, at=store.clock(), kind="entered again"))
             return known.uid, True
         state = STATES[study.status]
@@ -85,7 +86,7 @@ def enter(
         uid, now = secrets.token_hex(16), store.clock()
         row = Participant(uid=uid, study_id=study.id, is_bot=is_bot, is_preview=is_preview, policy=policy)
         row.phase, row.status, row.started, row.last_seen = next(iter(PHASES)), ACTIVE, now, now
-        row.seed, row.resume_sha256 = seed or secrets.token_hex(16), _sha256(token)
+        row.seed, row.resume_sha256 = seed or secrets.token_hex(16), text_sha256(token)
         session.add(row)
         session.flush()
         if external_id is not None:
@@ -106,7 +107,7 @@ def person_in(session: Session, key: str, token: str) -> Person | None:
     """Return the same as part of a transaction, which must be one that only reads."""
     study = opened_in(session, key)
     row = session.scalar(
-        select(Participant).where(Participant.resume_sha256 == _sha256(token), Participant.study_id == study.row.id)
+        select(Participant).where(Participant.resume_sha256 == text_sha256(token), Participant.study_id == study.row.id)
     )
     return None if row is None else Person(row, study)
 
@@ -114,14 +115,3 @@ def person_in(session: Session, key: str, token: str) -> Person | None:
 def owns(who: Person, tab: str) -> bool:
     """Return whether no newer tab has taken the participation over."""
     return (who.row.device or {}).get("tab") == tab
-
-
-def _known(session: Session, study_id: str, external_id: str | None) -> Participant | None:
-    if external_id is None:
-        return None
-    named = (ExternalId.study_id == study_id, ExternalId.external_id == external_id)
-    return session.scalar(select(Participant).join(ExternalId).where(*named).with_for_update())
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, false, func, select
 from sqlalchemy.orm import Session
@@ -26,9 +27,7 @@ GRACE = 2.0  # seconds after the end in which an answer that was on its way stil
 def open_trial(session: Session, row: Participant) -> Trial | None:
     """Return the first unanswered trial of a participant's phase."""
     waiting = select(Trial).where(
-        Trial.participant_uid == row.uid,
-        Trial.answered.is_(None),
-        (Trial.type == PRACTICE) == (row.phase == PRACTICE),
+        Trial.participant_uid == row.uid, Trial.answered.is_(None), (Trial.type == PRACTICE) == (row.phase == PRACTICE)
     )
     return session.scalar(waiting.order_by(Trial.index).limit(1))
 
@@ -120,21 +119,9 @@ def _add_practice(session: Session, row: Participant, study: Opened) -> None:
 def _add_trials(session: Session, row: Participant, plan: Sequence[Planned]) -> None:
     """Write planned trials; their ids are random and say nothing of what is shown."""
     ids = {trial.index: secrets.token_hex(16) for trial in plan}
-    session.add_all(
-        Trial(
-            id=ids[trial.index],
-            participant_uid=row.uid,
-            index=trial.index,
-            block=trial.block,
-            type=trial.type,
-            stimulus_id=trial.stimulus_id,
-            condition=trial.condition,
-            reference_side=trial.reference_side,
-            required=trial.required,
-            repeat_of=None if trial.repeat_of is None else ids[trial.repeat_of],
-        )
-        for trial in plan
-    )
+    for trial in plan:
+        planned = asdict(trial) | {"repeat_of": None if trial.repeat_of is None else ids[trial.repeat_of]}
+        session.add(Trial(id=ids[trial.index], participant_uid=row.uid, **planned))
 
 
 def ends_at(design: Design, row: Participant) -> float | None:

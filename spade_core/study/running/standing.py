@@ -49,17 +49,13 @@ def look(store: Store, key: str, token: str, *, feedback: str | None = None) -> 
 
     def work(session: Session) -> Standing | None:
         who = person_in(session, key, token)
-        return None if who is None else _standing(session, who, feedback)
+        return None if who is None else standing_in(session, who, feedback)
 
     return store.read(work)
 
 
-def standing_of(store: Store, who: Person, *, feedback: str | None = None) -> Standing:
-    """Return where a person stands, whose row is as it was read."""
-    return store.read(lambda session: _standing(session, who, feedback))
-
-
-def _standing(session: Session, who: Person, feedback: str | None) -> Standing:
+def standing_in(session: Session, who: Person, feedback: str | None = None) -> Standing:
+    """Return where a person stands, whose row is as it was read, as part of a transaction."""
     phase = who.row.phase
     plan = list(session.scalars(select(Trial).where(Trial.participant_uid == who.row.uid).order_by(Trial.index)))
     after_practice = [trial for trial in plan if trial.type != PRACTICE]

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 from spade_core.errors import ConfigError
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
-from spade_core.study.design.questions import Rating, Text
+from spade_core.study.design.questions import Extra
 from spade_core.study.design.schedule import seeded
-from spade_core.study.stimuli.stimulus_set import SIDES, Box, Item, StimulusSet
+from spade_core.study.stimuli.stimulus_set import SIDES, Box, StimulusSet
 from spade_core.study.vocabulary import CONDITIONS, CONFIDENCE, REGIONS
 
 PICTURE = "picture"
@@ -73,7 +73,7 @@ class TrialView:
     question: str
     labels: tuple[str, str, str] = ("Region 1", "Region 2", "Cannot tell")
     ask_confidence: bool = True
-    extra: Sequence[Rating | Text] = ()
+    extra: Sequence[Extra] = ()
     min_view_ms: int = 500
     time_limit_ms: int | None = None
     feedback: Mapping[str, str] | None = None
@@ -102,33 +102,24 @@ def view_of(
     # Practice and catch items show the same image in all conditions.
     second = CONDITIONS[trial.condition].file if item.role == "main" else "shown"
     names = {PICTURE: item.files["picture"]} | ({} if second is None else {"second": item.files[second]})
-    sides = SIDES if trial.reference_side == REGIONS[0] else SIDES[::-1]
+    side = trial.reference_side
+    sides = SIDES if side == REGIONS[0] else SIDES[::-1]
+    said = (PRACTICE_RIGHT if trial.choice == side else PRACTICE_WRONG).format(number=REGIONS.index(side) + 1)
+    question = design.texts.question + (f" ({item.label.split(',')[0]})" if design.show_class else "")
+    if trial.required is not None:
+        question = CHECK.format(label=design.texts.choices[REGIONS.index(trial.required)])
     return TrialView(
         trial.id,
         {name: _data_uri(stimuli, file) for name, file in names.items()},
         (item.regions[sides[0]], item.regions[sides[1]]),
-        _question(design, trial, item),
+        question,
         labels=design.texts.choices,
         ask_confidence=design.confidence,
         extra=design.questions.of(trial.type),
         min_view_ms=design.min_view_ms,
         time_limit_ms=limit_ms,
-        feedback=_feedback(trial) if answered else None,
+        feedback={"reference": side, "text": said} if answered else None,
     )
-
-
-def _feedback(trial: Trial) -> dict[str, str]:
-    text = PRACTICE_RIGHT if trial.choice == trial.reference_side else PRACTICE_WRONG
-    number = REGIONS.index(trial.reference_side) + 1
-    return {"reference": trial.reference_side, "text": text.format(number=number)}
-
-
-def _question(design: Design, trial: Trial, item: Item) -> str:
-    if trial.required is not None:
-        return CHECK.format(label=design.texts.choices[REGIONS.index(trial.required)])
-    if design.show_class:
-        return f"{design.texts.question} ({item.label.split(',')[0]})"
-    return design.texts.question
 
 
 @lru_cache(maxsize=256)
@@ -176,8 +167,13 @@ def _draw_region(picture: Image.Image, number: int, region: Box) -> None:
     pen = ImageDraw.Draw(picture)
     pen.rectangle((left, top, right, bottom), outline=(255, 255, 255), width=HALO)
     corners = ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))
-    for start, stop in pairwise(corners):
-        _draw_edge(pen, np.array(start), np.array(stop), number)
+    for start, stop in pairwise(map(np.array, corners)):
+        # Solid around region 1, dashed around region 2.
+        steps, drawn = (1, 1.0) if number == 0 else (max(1, round(float(np.abs(stop - start).sum()) / DASH)), 0.6)
+        for step in range(steps):
+            begin = start + (stop - start) * step / steps
+            end = begin + (stop - start) * drawn / steps
+            pen.line((*begin.tolist(), *end.tolist()), fill=COLOURS[number], width=LINE)
     radius = 14
     # Beside the box where there is room, so that nothing of the region is covered.
     x, y = left + radius, top - radius - HALO
@@ -185,12 +181,3 @@ def _draw_region(picture: Image.Image, number: int, region: Box) -> None:
         y = bottom + radius + HALO
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=COLOURS[number], outline=(255, 255, 255))
     pen.text((x, y), str(number + 1), fill=INKS[number], font=ImageFont.load_default(18), anchor="mm")
-
-
-def _draw_edge(pen: ImageDraw.ImageDraw, start: np.ndarray, stop: np.ndarray, number: int) -> None:
-    """Draw one edge: solid of region 1, dashed of region 2."""
-    steps = 1 if number == 0 else max(1, round(float(np.abs(stop - start).sum()) / DASH))
-    for step in range(steps):
-        begin = start + (stop - start) * step / steps
-        end = begin + (stop - start) * (1.0 if number == 0 else 0.6) / steps
-        pen.line((*begin.tolist(), *end.tolist()), fill=COLOURS[number], width=LINE)

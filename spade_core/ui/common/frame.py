@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ from spade_core.jobs.manager import JobManager
 from spade_core.versions import code_version
 
 if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
     from spade_core.study.data.store import Store
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,12 @@ def errors_as_sentences() -> Iterator[None]:
         # Streamlit's own stop and rerun are BaseExceptions or handled above us; what arrives here is a defect.
         logger.exception("the page failed")
         st.error("Something went wrong on the server; its log has the details. Reload the page to go on.")
+
+
+def show_notes(notes: Iterable[str], place: DeltaGenerator | None = None) -> None:
+    """Show what is to be known of a picture or of a result."""
+    for note in notes:
+        (place or st).caption(f":material/info: {note}")
 
 
 def study_store() -> Store:

@@ -113,8 +113,11 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel:
         st.rerun()
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
-        with bar:
-            _show_progress(status)
+        if status.state == "queued":
+            bar.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
+        else:
+            left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
+            bar.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
@@ -122,15 +125,6 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel:
 
 def _changed(now: Files, drawn: Files) -> bool:
     return now.keys() != drawn.keys() or any(now[name] is not drawn[name] for name in now)
-
-
-def _show_progress(status: Status) -> None:
-    """Show how far a job is and how long it will take."""
-    if status.state == "queued":
-        st.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
-        return
-    left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
-    st.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")
 
 
 def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:

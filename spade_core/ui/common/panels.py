@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from spade_core.pruning.report import Fidelity, LayerReport
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_array, read_json
-from spade_core.ui.common.plots import pair_figure, stage_figure, top_figure
+from spade_core.ui.common.plots import pair_figure, top_figure
 
 NOTABLE = 0.0005  # change of a probability below which it rounds to nothing
 FIGURES = 24  # kept for all users, about 2 MB each
@@ -41,8 +41,9 @@ class Class(TypedDict):
     probability: float
 
 
-def show_fidelity(fidelity: Fidelity, sparsity: float, seconds: float) -> None:
-    """Show what the trace still predicts, beside what it keeps."""
+def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
+    """Show what the trace still predicts, beside what it keeps, of a manifest or ``trace.json``."""
+    fidelity = Fidelity.from_dict(described["fidelity"])
     columns = st.columns([2.2, 1.4, 1, 1])
     columns[0].metric("Explained class", fidelity.label.split(",")[0])
     change = fidelity.trace_probability - fidelity.dense_probability
@@ -51,7 +52,7 @@ def show_fidelity(fidelity: Fidelity, sparsity: float, seconds: float) -> None:
     colour: Literal["normal", "off"] = "normal" if notable else "off"
     probability = f"{fidelity.trace_probability:.1%}"
     columns[1].metric("Its probability in the trace", probability, against, delta_color=colour)
-    columns[2].metric("Weights removed", f"{sparsity:.1%}")
+    columns[2].metric("Weights removed", f"{described['sparsity']:.1%}")
     columns[3].metric("Trace computed in", f"{seconds:.1f} s")
     if fidelity.warning:
         st.warning(fidelity.warning, icon=":material/warning:")
@@ -60,7 +61,7 @@ def show_fidelity(fidelity: Fidelity, sparsity: float, seconds: float) -> None:
 def show_summary(data: bytes) -> None:
     """Show the same of ``trace.json``."""
     found = read_json(data)
-    show_fidelity(Fidelity.from_dict(found["fidelity"]), found["sparsity"], found["seconds"])
+    show_fidelity(found, found["seconds"])
 
 
 def show_pairs(
@@ -91,11 +92,9 @@ def _show_scores(maps: Maps) -> None:
         return
     dense, spade = maps["dense"]["trojan_auc"], maps["spade"]["trojan_auc"]
     hits = ["hit" if side["pointing_game"] else "miss" for side in (maps["dense"], maps["spade"])]
-    colour = "green" if spade > dense else "red"
-    st.markdown(
-        f"Trojan AUC: dense **{dense:.1f}**, SPADE **{spade:.1f}** (:{colour}[{spade - dense:+.1f}]) · "
-        "Pointing Game: dense {}, SPADE {}".format(*hits)
-    )
+    change = f":{'green' if spade > dense else 'red'}[{spade - dense:+.1f}]"
+    auc = f"Trojan AUC: dense **{dense:.1f}**, SPADE **{spade:.1f}** ({change})"
+    st.markdown(f"{auc} · Pointing Game: dense {hits[0]}, SPADE {hits[1]}")
 
 
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
@@ -104,13 +103,6 @@ def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> N
     # As a Plotly figure, the browser has its largest library loaded before the first maps arrive.
     figure = top_figure([labels[index] for index in order], [probabilities[index] for index in order])
     st.plotly_chart(figure, width="stretch", key="top", config={"displayModeBar": False})
-
-
-def show_layers(layers: Sequence[LayerReport]) -> None:
-    """Show every layer's sparsity and error, and the table behind it."""
-    with st.expander("Inside the trace: every layer", icon=":material/layers:"):
-        st.plotly_chart(stage_figure(layers), width="stretch", key="layers_plot")
-        show_layer_table(layers)
 
 
 def show_layer_table(layers: Sequence[LayerReport]) -> None:
@@ -122,10 +114,7 @@ def show_top_tables(
     prediction: Sequence[Class], trace_prediction: Sequence[Class], dense: DeltaGenerator, trace: DeltaGenerator
 ) -> None:
     """Show the top-5 of both networks, each in its container."""
-    for place, title, top, name in (
-        (dense, "Dense", prediction, "prediction"),
-        (trace, "Trace", trace_prediction, "trace_prediction"),
-    ):
+    for place, title, top in ((dense, "Dense", prediction), (trace, "Trace", trace_prediction)):
         rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in top]
         place.markdown(f"**{title}**")
-        place.dataframe(rows, key=f"top_{name}")
+        place.dataframe(rows, key="top_prediction" if title == "Dense" else "top_trace_prediction")

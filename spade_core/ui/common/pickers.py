@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -18,9 +18,10 @@ from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
 from spade_core.saliency import METHODS
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
-from spade_core.ui.common.frame import settings
+from spade_core.ui.common.frame import settings, show_notes
 from spade_core.ui.common.link import Choice
 
+T = TypeVar("T")
 UPLOAD = "upload"
 OWN = "own weights"
 PREFERRED = "the preset's"
@@ -92,16 +93,22 @@ def pick_picture(start: Choice) -> Chosen | None:
     data = file.getvalue()
     picture = load_picture(data, name=file.name)
     st.image(picture.pixels, output_format="PNG")
-    for note in picture.notes:
-        st.caption(f":material/info: {note}")
+    show_notes(picture.notes)
     return Chosen(picture, data)
 
 
 def select_picture(label: str, begin: str, key: str) -> str:
     """Return the name of a bundled picture, or ``UPLOAD``."""
     pictures = bundled()
-    titles = {name: entry.title for name, entry in pictures.items()} | {UPLOAD: "Upload your own …"}
-    return st.selectbox(label, list(titles), list(titles).index(begin), format_func=titles.__getitem__, key=key)
+    return select(
+        label, {name: entry.title for name, entry in pictures.items()} | {UPLOAD: "Upload your own …"}, begin, key
+    )
+
+
+def select(label: str, titles: Mapping[T, str], begin: T, key: str, hint: str | None = None) -> T:
+    """Return the choice among what has these titles."""
+    slugs = list(titles)
+    return st.selectbox(label, slugs, slugs.index(begin), format_func=titles.__getitem__, key=key, help=hint)
 
 
 def pick_trigger(start: Choice, spec: Mapping[str, str]) -> Paste | None:
@@ -126,8 +133,7 @@ def pick_trigger(start: Choice, spec: Mapping[str, str]) -> Paste | None:
 def select_trigger(label: str, begin: Paste | None, key: str, hint: str) -> str | None:
     """Return the name of a trigger, or None."""
     titles: dict[str | None, str] = {None: "None"} | {name: trigger.title for name, trigger in TRIGGERS.items()}
-    index = list(titles).index(begin.trigger if begin else None)
-    return st.selectbox(label, list(titles), index, format_func=titles.__getitem__, key=key, help=hint)
+    return select(label, titles, begin.trigger if begin else None, key, hint)
 
 
 def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[float]) -> int | None:
@@ -160,7 +166,10 @@ def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tune
         if option.widget is None:  # a link may have said it
             found[name] = begin
         elif isinstance(option.kind, Ratios):
-            found[name] = _stage_sliders(begin, stages, tuned)
+            ratios = dict.fromkeys(stages[1:], 0.0) | (tuned["stages"] if tuned else {}) | begin
+            found[name] = {
+                one: st.slider(one, 0.0, 0.99, float(ratios[one]), 0.01, key=f"stage_{one}") for one in stages[1:]
+            }
         elif isinstance(option.kind, OneOf):
             found[name] = _pick_slug(name, option.kind, option.widget, begin)
         else:
@@ -173,14 +182,9 @@ def _pick_slug(name: str, kind: OneOf, widget: Widget, begin: str | None) -> str
     """Draw the choice of an entry of a table; an option that begins open may stay so."""
     titled = kind.titled()
     slugs = [*([None] if getattr(Choice(), name) is None else []), *(widget.offered or kind.table)]
-    found = st.selectbox(
-        widget.label,
-        slugs,
-        slugs.index(begin),
-        format_func=lambda slug: titled[slug].title if slug in titled else slug or PREFERRED,
-        key=name,
-        help=widget.help or " ".join(f"{entry.title}: {entry.help}" for entry in titled.values()),
-    )
+    titles = {slug: titled[slug].title if slug in titled else slug or PREFERRED for slug in slugs}
+    hint = widget.help or " ".join(f"{entry.title}: {entry.help}" for entry in titled.values())
+    found = select(widget.label, titles, begin, name, hint)
     if widget.explained and found is not None:
         st.caption(titled[found].help)
     return found
@@ -199,35 +203,17 @@ def _pick_number(
     if isinstance(option.kind, Whole) and not widget.counts:
         return st.number_input(widget.label, option.kind.low, option.kind.high, begin, key=name, help=hint)
     counts = [None, *sorted({*widget.counts, *([begin] if begin else [])})]
-    return st.selectbox(
-        widget.label,
-        counts,
-        counts.index(begin),
-        format_func=lambda count: f"{count:,}" if count else f"{PREFERRED} ({preferred})",
-        key=name,
-        help=hint,
-    )
-
-
-def _stage_sliders(begin: Mapping[str, float], stages: Sequence[str], tuned: Tuned | None) -> dict[str, float]:
-    first = {**(tuned["stages"] if tuned else {}), **begin}
-    return {
-        stage: st.slider(stage, 0.0, 0.99, float(first.get(stage, 0.0)), 0.01, key=f"stage_{stage}")
-        for stage in stages[1:]
-    }
+    titles = {count: f"{count:,}" if count else f"{PREFERRED} ({preferred})" for count in counts}
+    return select(widget.label, titles, begin, name, hint)
 
 
 def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ...]:
     """Return the chosen methods; those that this model does not support are not offered, and the page says why."""
     offered = [slug for slug in METHODS if slug not in unsupported]
-    chosen = st.multiselect(
-        "Methods",
-        offered,
-        [slug for slug in start.methods if slug in offered] or offered[:1],
-        format_func=lambda slug: f"{METHODS[slug].title} · {METHODS[slug].cost}",
-        key="methods",
-        help=" ".join(f"**{method.title}**: {method.help}" for method in METHODS.values()),
-    )
+    first = [slug for slug in start.methods if slug in offered] or offered[:1]
+    title = {slug: f"{method.title} · {method.cost}" for slug, method in METHODS.items()}.__getitem__
+    hint = " ".join(f"**{method.title}**: {method.help}" for method in METHODS.values())
+    chosen = st.multiselect("Methods", offered, first, format_func=title, key="methods", help=hint)
     for slug, reason in unsupported.items():
         st.caption(f":material/block: {METHODS[slug].title}: {reason}")
     return tuple(chosen)

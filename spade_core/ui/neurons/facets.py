@@ -14,12 +14,17 @@ from spade_core.pictures.picture import Source, bundled
 from spade_core.pruning.report import Fidelity
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.downloads import read_json, zip_files
-from spade_core.ui.common.pickers import model_title
+from spade_core.ui.common.frame import show_notes
+from spade_core.ui.common.pickers import model_title, select
 from spade_core.ui.common.subject import Subject, shelved
 from spade_core.ui.neurons.panels import MARGIN, framed
 
 THIS = "this"
 MOST = 4
+HINT = (
+    "Two to four pictures of things that the neuron answers to. “This picture” comes with its trigger, so a triggered "
+    "picture can stand beside the clean one."
+)
 
 
 @dataclass(frozen=True)
@@ -38,28 +43,17 @@ def pick_facets(subject: Subject) -> list[Facet]:
     """
     pictures = bundled()
     columns = st.columns([3, 2])
-    titles = {THIS: f"This picture: {_title(subject)}"} | {name: entry.title for name, entry in pictures.items()}
+    this = Facet(_title(subject), subject.source)
+    titles = {THIS: f"This picture: {this.title}"} | {name: entry.title for name, entry in pictures.items()}
     names = columns[0].multiselect(
-        "Pictures",
-        list(titles),
-        key="facet_pictures",
-        max_selections=MOST,
-        format_func=titles.__getitem__,
-        help="Two to four pictures of things that the neuron answers to. “This picture” comes with its trigger, so a "
-        "triggered picture can stand beside the clean one.",
+        "Pictures", list(titles), key="facet_pictures", max_selections=MOST, format_func=titles.__getitem__, help=HINT
     )
     files = columns[1].file_uploader("Your own pictures", key="facet_files", accept_multiple_files=True)
-    found = [_known(name, subject) for name in names]
+    found = [this if name == THIS else Facet(pictures[name].title, shelved(f"bundled:{name}")) for name in names]
     found += [Facet(file.name, shelved(file.name, file.getvalue())) for file in files]
     if len(found) > MOST:
         st.caption(f":material/info: Only the first {MOST} pictures are drawn.")
     return found[:MOST]
-
-
-def _known(name: str, subject: Subject) -> Facet:
-    if name == THIS:
-        return Facet(_title(subject), subject.source)
-    return Facet(bundled()[name].title, shelved(f"bundled:{name}"))
 
 
 def _title(subject: Subject) -> str:
@@ -72,13 +66,9 @@ def pick_judge(subject: Subject) -> dict[str, str]:
     """Return the spec of the model whose embedding compares the images: another one, unless the drawn one is chosen."""
     own = subject.spec.get("name")
     others = [name for name in (DEFAULT_MODEL, TROJAN_MODEL, *MODELS) if name != own]
-    name = st.selectbox(
-        "Compare in the embedding of",
-        [*dict.fromkeys(others), None],
-        key=f"judge_{own}",
-        format_func=lambda name: "the drawn model itself" if name is None else model_title(name),
-        help="Another model is the fairer judge. Models marked ↓ fetch their weights on first use.",
-    )
+    titles: dict[str | None, str] = {name: model_title(name) for name in others} | {None: "the drawn model itself"}
+    hint = "Another model is the fairer judge. Models marked ↓ fetch their weights on first use."
+    name = select("Compare in the embedding of", titles, others[0], f"judge_{own}", hint)
     return subject.spec if name is None else {"name": name}
 
 
@@ -108,8 +98,7 @@ def show_facets(files: Mapping[str, bytes], titles: Sequence[str], described: Ro
         columns[0].image(files["dense.png"], caption="Dense", width="stretch")
     else:
         columns[0].caption("The first picture comes within seconds.")
-    for note in described["notes"]["dense"] if described else ():
-        columns[0].caption(f":material/info: {note}")
+    show_notes(described["notes"]["dense"] if described else (), columns[0])
     for index, (column, title) in enumerate(zip(columns[1:], titles, strict=True)):
         if f"picture_{index}.png" in files:
             data = files[f"picture_{index}.png"]
@@ -118,19 +107,12 @@ def show_facets(files: Mapping[str, bytes], titles: Sequence[str], described: Ro
         if f"spade_{index}.png" in files:
             column.image(files[f"spade_{index}.png"], caption="SPADE", width="stretch")
         if described:
-            with column:
-                _show_trust(Fidelity.from_dict(described["fidelity"][index]), described["notes"]["spade"][index])
-
-
-def _show_trust(fidelity: Fidelity, notes: Sequence[str]) -> None:
-    st.caption(
-        f"{fidelity.label.split(',')[0]}: {fidelity.dense_probability:.1%} dense, "
-        f"{fidelity.trace_probability:.1%} in the trace"
-    )
-    if fidelity.warning:
-        st.warning(fidelity.warning, icon=":material/warning:")
-    for note in notes:
-        st.caption(f":material/info: {note}")
+            fidelity = Fidelity.from_dict(described["fidelity"][index])
+            name, dense, trace = fidelity.label.split(",")[0], fidelity.dense_probability, fidelity.trace_probability
+            column.caption(f"{name}: {dense:.1%} dense, {trace:.1%} in the trace")
+            if fidelity.warning:
+                column.warning(fidelity.warning, icon=":material/warning:")
+            show_notes(described["notes"]["spade"][index], column)
 
 
 def show_facet_results(files: Mapping[str, bytes], titles: Sequence[str]) -> None:
@@ -149,11 +131,7 @@ def show_facet_results(files: Mapping[str, bytes], titles: Sequence[str]) -> Non
 
 def distance_figure(between: Sequence[float], within: Sequence[float]) -> go.Figure:
     """Return the pairwise distances of SPADE images (by picture) beside those of dense images (by seed)."""
-    figure = go.Figure(
-        [
-            go.Box(y=list(between), name="SPADE, by picture", boxpoints="all", marker_color="#0f766e"),
-            go.Box(y=list(within), name="dense, by seed", boxpoints="all", marker_color="#94a3b8"),
-        ]
-    )
+    figure = go.Figure(go.Box(y=list(between), name="SPADE, by picture", boxpoints="all", marker_color="#0f766e"))
+    figure.add_trace(go.Box(y=list(within), name="dense, by seed", boxpoints="all", marker_color="#94a3b8"))
     figure.update_layout(height=260, showlegend=False, margin=MARGIN, yaxis_title="cosine distance")
     return figure

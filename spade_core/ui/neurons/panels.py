@@ -11,6 +11,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from spade_core.ui.common.downloads import read_array, read_json
+from spade_core.ui.common.frame import show_notes
 
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
 FRAME = "#f59e0b"
@@ -56,8 +57,7 @@ def show_pair(files: Mapping[str, bytes], region: Sequence[int], drawings: Mappi
     for column, (name, title) in zip(columns[1:], SIDES, strict=True):
         image = drawings[name]
         column.image(files[f"{name}.png"], caption=f"{title} · reached {image['last_value']:.2f}", width="stretch")
-        for note in image["notes"]:
-            column.caption(f":material/info: {note}")
+        show_notes(image["notes"], column)
     _show_more(files, drawings)
     st.caption("Dense and SPADE share seed, initial noise and transforms; only the weights differ. Click to zoom.")
     with st.expander("How the neuron's value grew", icon=":material/show_chart:"):
@@ -74,9 +74,8 @@ def _show_more(files: Mapping[str, bytes], images: Mapping[str, Drawing]) -> Non
             name = f"{side}_{number}"
             caption = f"{_title(name)} · reached {images[name]['last_value']:.2f}"
             column.image(files[f"{name}.png"], caption=caption, width="stretch")
-            for note in images[name]["notes"]:
-                if note not in images[side]["notes"]:  # what all drawings share is said once
-                    column.caption(f":material/info: {note}")
+            shared = images[side]["notes"]  # what all drawings share is said once
+            show_notes([note for note in images[name]["notes"] if note not in shared], column)
 
 
 def _title(drawing: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import streamlit as st
@@ -16,6 +17,10 @@ from spade_core.ui.common.subject import Subject, asked_by_link, wait_for
 
 STEPS = (64, 128, 256, 512, 1024, 2048)
 IMAGES = (1, 2, 4)
+SEVERAL = (
+    "Several drawings of the neuron by each network, kept apart by a diversity term: what else does it answer to? Each "
+    "takes its own time."
+)
 TOP = 10
 ASKED, TAKEN = "neurons_ranked", "neurons_taken"
 
@@ -45,11 +50,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     counts = sorted({*STEPS, start.steps})
     steps = columns[2].selectbox("Steps", counts, index=counts.index(start.steps), key="steps")
     several = sorted({*IMAGES, start.images})
-    hint = (
-        "Several drawings of the neuron by each network, kept apart by a diversity term: what else does it answer "
-        "to? Each takes its own time."
-    )
-    images = columns[3].selectbox("Images", several, several.index(start.images), key="images", help=hint)
+    images = columns[3].selectbox("Images", several, several.index(start.images), key="images", help=SEVERAL)
     choice = replace(choice, layer=layer, channel=channel, steps=steps, images=images)
     if layer == LOGITS:
         return choice
@@ -82,9 +83,10 @@ def _link_problem(start: Choice, subject: Subject, shapes: Mapping[str, LayerSha
 def _pick_class(start: Choice, subject: Subject) -> int:
     labels, probabilities = subject.described.labels, subject.described.probabilities
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])
-    wanted = order.index(start.channel) if start.layer in (None, LOGITS) and start.channel in order else 0
-    titles = [f"{label} · {probability:.1%}" for label, probability in zip(labels, probabilities, strict=True)]
-    return st.selectbox("Class neuron", order, wanted, format_func=titles.__getitem__, key="class_neuron")
+    asked = start.channel if start.layer in (None, LOGITS) else None
+    wanted = asked if asked in order else order[0]
+    titles = {index: f"{labels[index]} · {probabilities[index]:.1%}" for index in order}
+    return pickers.select("Class neuron", titles, wanted, "class_neuron")
 
 
 def _pick_channel(start: Choice, layer: str, shape: LayerShape) -> int:
@@ -106,10 +108,9 @@ def _pick_position(start: Choice, layer: str, shape: LayerShape) -> tuple[int, i
         return None
     row, column = asked or (shape.rows // 2, shape.columns // 2)
     most = shape.rows - 1, shape.columns - 1
-    return (
-        int(columns[1].number_input(f"Row (0 to {most[0]})", 0, most[0], row, key=f"row_{layer}")),
-        int(columns[2].number_input(f"Column (0 to {most[1]})", 0, most[1], column, key=f"column_{layer}")),
-    )
+    row = columns[1].number_input(f"Row (0 to {most[0]})", 0, most[0], row, key=f"row_{layer}")
+    column = columns[2].number_input(f"Column (0 to {most[1]})", 0, most[1], column, key=f"column_{layer}")
+    return int(row), int(column)
 
 
 def _channel_key(layer: str) -> str:
@@ -132,14 +133,9 @@ def _offer_ranked(choice: Choice, subject: Subject) -> None:
         scores = {row["channel"]: row["score"] for row in downloads.read_json(files["ranking.json"])}
         key = f"ranked_{choice.layer}_{by}"
         st.session_state[key] = choice.channel if choice.channel in scores else None  # marks what is chosen above
-        st.pills(
-            "Channels, highest first: click to draw",
-            list(scores),
-            key=key,
-            on_change=_take,
-            args=(key, str(choice.layer)),
-            format_func=lambda channel: f"{channel} ({scores[channel]:.3g})",
-        )
+        label, take = "Channels, highest first: click to draw", partial(_take, key, str(choice.layer))
+        title = {channel: f"{channel} ({score:.3g})" for channel, score in scores.items()}.__getitem__
+        st.pills(label, list(scores), key=key, on_change=take, format_func=title)
 
 
 def _take(key: str, layer: str) -> None:

@@ -49,26 +49,20 @@ def render_references(choice: Choice, subject: Subject) -> None:
     try:
         state = folder_state(known[name])
     except ConfigError:  # here, so that it costs no other part of the page, and without the server's path
-        st.warning(
-            f"The folder “{name}” of SPADE_REFERENCES is absent or holds no pictures: choose another one, or tell "
-            "whoever runs this server.",
-            icon=":material/folder_off:",
-        )
+        gone = f"The folder “{name}” of SPADE_REFERENCES is absent or holds no pictures"
+        instead = "choose another one, or tell whoever runs this server."
+        st.warning(f"{gone}: {instead}", icon=":material/folder_off:")
         return
     payload = {"model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position}
     payload |= {"folder": str(known[name]), "state": state}
     found = files_of("references", payload)
     if found is not None:
-        heading.markdown(f"**Reference pictures** :gray[{_told(name, choice)}]")
+        told = f"the crops of “{name}” that excite this channel most"
+        if choice.position is not None:
+            place = "at its own place (row {}, column {})".format(*choice.position)
+            told = f"the pictures of “{name}” that excite this neuron most, {place}"
+        heading.markdown(f"**Reference pictures** :gray[{told}]")
         _show(found)
-
-
-def _told(name: str, choice: Choice) -> str:
-    if choice.position is None:
-        return f"the crops of “{name}” that excite this channel most"
-    return f"the pictures of “{name}” that excite this neuron most, at its own place (row {{}}, column {{}})".format(
-        *choice.position
-    )
 
 
 def _show(files: Mapping[str, bytes]) -> None:

@@ -87,11 +87,10 @@ def _enter(store: Store, key: str) -> None:
         st.info("This address is incomplete: please open the whole link that you were given.", icon=":material/link:")
         return
     query = st.query_params.to_dict()
-    preview = is_preview(query)
+    preview, external = is_preview(query), None
     if preview:
         signer(settings()).check_preview(query, key, store.clock())
-    external = None
-    if not preview:
+    else:
         design = opened(store, key).design
         external = arriving_id(query, key, design.entry, signer(settings()), store.clock())
         external = _typed_id(design) if external is None else external

@@ -49,7 +49,7 @@ def render_survey() -> None:
     if ends is not None:
         soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
         st.fragment(_time_left, run_every=soon)(store, ends)
-    if PHASES[who.row.phase].trials:
+    if PHASES[who.row.phase].trials or at.said is not None:  # the last practice trial's feedback, whatever comes next
         render_trials(store, at)
     else:
         with st.container(width=READABLE):
@@ -70,15 +70,13 @@ def _time_left(store: Store, ends: float) -> None:
 def _render_device(store: Store, at: Standing) -> None:
     who = at.who
     st.title(who.design.name, anchor=False)
-    st.markdown(
-        "Welcome. First your browser tells what it is and how large its window; then you read more of the study."
-    )
-    size = _window()
+    said = "Welcome. First your browser tells what it is and how large its window; then you read more of the study."
+    st.markdown(said)
+    said = script_component("window")(key="window", on_size_change=lambda: None).get("size")
+    size = Device.model_validate(said) if isinstance(said, Mapping) else None  # of the browser; None: not yet
     width = None if size is None or size.width is None else int(size.width)
-    plain = st.checkbox(
-        "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)",
-        key="native",
-    )
+    label = "Show the tasks as plain form controls (for screen readers; your times are then measured less exactly)"
+    plain = st.checkbox(label, key="native")
     if size is not None and who.design.mobile == "excluded" and is_mobile(size):
         st.warning(
             "This study needs a computer: its pictures do not fit on a phone or tablet. Please open the link that you "
@@ -104,12 +102,6 @@ def _render_device(store: Store, at: Standing) -> None:
         st.rerun()
 
 
-def _window() -> Device | None:
-    """Return what the browser says of itself and its window, or None: not yet."""
-    found = script_component("window")(key="window", on_size_change=lambda: None).get("size")
-    return Device.model_validate(found) if isinstance(found, Mapping) else None
-
-
 def _render_consent(store: Store, at: Standing) -> None:
     who = at.who
     design, now = who.design, who.study.row.design_sha256
@@ -129,11 +121,10 @@ def _render_consent(store: Store, at: Standing) -> None:
     if not agreed:
         st.caption("Tick the box to take part.")
     yes, no, _ = st.columns([1, 1, 1])
-    if yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch") and same:
-        flow.consent(store, who, given=True)
-        st.rerun()
-    if no.button("Do not take part", key="decline", width="stretch") and same:
-        flow.consent(store, who, given=False)
+    given = yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch")
+    declined = no.button("Do not take part", key="decline", width="stretch")
+    if same and (given or declined):
+        flow.consent(store, who, given=given)
         st.rerun()
 
 
@@ -162,10 +153,8 @@ def _render_comprehension(store: Store, at: Standing) -> None:
     if tries == 0:
         st.markdown(f"They make sure that the instructions were clear. You have {flow.COMPREHENSION_TRIES} attempts.")
     else:
-        st.warning(
-            "Not quite. Please read the instructions below once more and answer again; this is the last attempt.",
-            icon=":material/replay:",
-        )
+        again = "Not quite. Please read the instructions below once more and answer again; this is the last attempt."
+        st.warning(again, icon=":material/replay:")
         st.markdown("\n\n".join(who.design.texts.instructions))
     with st.form(f"comprehension_{tries}"):
         answers = []
@@ -204,7 +193,6 @@ def _render_end(store: Store, who: Person) -> None:
     st.code(who.code, language=None)
     if url:
         st.link_button("Return", url.replace("{code}", who.code or ""), type="primary")
-
     if who.row.consented is not None:
         _render_token(store, who)
 
@@ -241,10 +229,8 @@ def _render_withdrawal(store: Store) -> None:
         if sent and not token:
             st.error("Type the code that you were given at the end of the study.", icon=":material/error:")
         elif sent and not withdraw(store, token):
-            st.error(
-                "No data belong to this code. Check it; if it is right, they are deleted already.",
-                icon=":material/error:",
-            )
+            unknown = "No data belong to this code. Check it; if it is right, they are deleted already."
+            st.error(unknown, icon=":material/error:")
         elif sent:
             place.success("Your data are deleted. You can close this page.", icon=":material/check:")
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Trial
-from spade_core.study.design.questions import Rating, Text
+from spade_core.study.design.questions import Extra, Rating, Text
 from spade_core.study.running.answers import Receipt, elapsed_ms, give, remaining_ms, submit
 from spade_core.study.running.person import Person
 from spade_core.study.running.standing import Standing
@@ -142,11 +142,13 @@ def _form(trial_id: str, view: TrialView) -> tuple[dict[str, object], str | None
     return ({"choice": choice, "confidence": sure, "extra": extra}, complaint) if sent else None
 
 
-def _control(question: Rating | Text, key: str) -> int | str | None:
+def _control(question: Extra, key: str) -> int | str | None:
     label = question.text if question.required else f"{question.text} {TEXTS.optional}"
-    if isinstance(question, Text):
-        return st.text_area(label, max_chars=question.max_length, key=key).strip()
-    ends = dict(zip((question.low, question.high), question.labels, strict=True))
-    steps = range(question.low, question.high + 1)
-    words = {step: f"{step} {ends.get(step, '')}".rstrip() for step in steps}
-    return st.radio(label, steps, index=None, horizontal=True, key=key, format_func=words.get)
+    match question:
+        case Text():
+            return st.text_area(label, max_chars=question.max_length, key=key).strip()
+        case Rating():
+            ends = dict(zip((question.low, question.high), question.labels, strict=True))
+            steps = range(question.low, question.high + 1)
+            words = {step: f"{step} {ends.get(step, '')}".rstrip() for step in steps}
+            return st.radio(label, steps, index=None, horizontal=True, key=key, format_func=words.get)

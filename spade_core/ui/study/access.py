@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec
+from functools import partial, wraps
+from typing import Literal, ParamSpec
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from spade_core.errors import ConfigError, SpadeError
@@ -72,6 +73,19 @@ def checked(make: Callable[[], bytes | str], shown: Evidence) -> bytes | str:
     return make()
 
 
+def offer(
+    place: DeltaGenerator,
+    title: str,
+    file: str,
+    make: Callable[[], bytes | str],
+    key: str,
+    kind: Literal["primary", "secondary"] = "secondary",
+    mime: str | None = None,
+) -> None:
+    """Draw a button that downloads a file, made when it is pressed, after another look at the door."""
+    place.download_button(title, partial(checked, make, evidence()), file, mime, key, on_click="ignore", type=kind)
+
+
 def guarded(action: Callable[P, object]) -> Callable[P, None]:
     """Return a widget's callback: access is checked again, and errors become notices."""
 
@@ -97,12 +111,8 @@ def notify(text: str, kind: str = "success") -> None:
 def show_notices() -> None:
     """Show what callbacks had to say, once."""
     for kind, text in st.session_state.pop(NOTICES, []):
-        if kind == "error":
-            st.error(text, icon=":material/error:")
-        elif kind == "warning":
-            st.warning(text, icon=":material/warning:")
-        else:
-            st.success(text, icon=":material/check:")
+        show = {"error": st.error, "warning": st.warning}.get(kind, st.success)
+        show(text, icon=f":material/{'check' if kind == 'success' else kind}:")
 
 
 def show_login() -> None:
@@ -119,7 +129,12 @@ def show_login() -> None:
     if here.admin_emails and _oidc_is_configured():
         if claims is None:
             if st.button("Log in with your account", key="oidc_login"):
-                _log_in()
+                try:
+                    st.login()
+                except (StreamlitAuthError, StreamlitMissingAuthlibError) as error:
+                    logger.exception("the login cannot begin")
+                    fault = "This installation's login is not set up completely; the server's log says why."
+                    raise ConfigError(fault) from error
         else:
             st.warning(refusal(claims, here.admin_emails), icon=":material/lock:")
             if st.button("Log out", key="log_out"):
@@ -139,14 +154,6 @@ def show_who() -> None:
     text.caption(f"Logged in as {who_acts()}." if claims and way == "oidc" else "Logged in by the password.")
     if button.button("Log out", key="log_out", width="stretch"):
         _log_out()
-
-
-def _log_in() -> None:
-    try:
-        st.login()
-    except (StreamlitAuthError, StreamlitMissingAuthlibError) as error:
-        logger.exception("the login cannot begin")
-        raise ConfigError("This installation's login is not set up completely; the server's log says why.") from error
 
 
 def _log_out() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -14,9 +13,7 @@ from spade_core.study.data.versions import FROZEN, copy, edit, versions
 from spade_core.study.design.design import parse_design
 from spade_core.study.stimuli.stimulus_set import StimulusSet, load_set
 from spade_core.ui.common.frame import study_store
-from spade_core.ui.study.access import checked, evidence, guarded, notify
-
-LOOK_AGAIN = "What bots and previews left behind goes with the version before."
+from spade_core.ui.study.access import guarded, notify, offer
 
 
 def show_design(key: str) -> None:
@@ -26,18 +23,25 @@ def show_design(key: str) -> None:
     st.caption(f"SHA-256 {study.row.design_sha256} · {frozen} · stimulus set {study.row.stimuli_sha256[:16]}…")
     text = preregistration(study.design, study.stimuli)
     left, right, _ = st.columns([1, 1, 2])
-    for place, title, file, kind, content in (
-        (left, "Design (YAML)", f"{key}.yaml", "text/yaml", study.row.design),
-        (right, "Pre-registration", f"{key}_preregistration.md", None, text),
-    ):
-        made = partial(checked, partial(str, content), evidence())
-        place.download_button(title, made, file, kind, key=f"download_{file}", on_click="ignore")
+    file = f"{key}.yaml"
+    offer(left, "Design (YAML)", file, lambda: study.row.design, f"download_{file}", mime="text/yaml")
+    file = f"{key}_preregistration.md"
+    offer(right, "Pre-registration", file, lambda: text, f"download_{file}")
     with st.expander("Pre-registration text", expanded=True):
         st.markdown(text)
     with st.expander("Design: edit or copy"):
         _show_editor(study)
     st.markdown("**Saved versions**")
-    _show_versions(key)
+    rows = [
+        {
+            "version": version.number,
+            "saved": f"{datetime.fromtimestamp(version.saved, UTC):%Y-%m-%d %H:%M} UTC",
+            "SHA-256": version.design_sha256,
+            "set's SHA-256": version.stimuli_sha256,
+        }
+        for version in reversed(versions(study_store(), key))
+    ]
+    st.dataframe(rows, hide_index=True, key="versions")
 
 
 def _show_editor(study: Opened) -> None:
@@ -46,7 +50,7 @@ def _show_editor(study: Opened) -> None:
     of = f"{key}_{study.row.design_sha256[:8]}"
     st.text_area("Design", study.row.design, height=400, key=f"edit_{of}", label_visibility="collapsed")
     st.text_input("Folder of another stimulus set; empty: the same", key=f"edit_set_{of}")
-    st.caption(FROZEN if study.row.frozen else LOOK_AGAIN)
+    st.caption(FROZEN if study.row.frozen else "What bots and previews left behind goes with the version before.")
     save, new, _ = st.columns([1, 1, 1])
     title, may = "Save as the next version", not can_change
     save.button(title, key="edit", width="stretch", disabled=may, on_click=guarded(_edit), args=(key, of))
@@ -68,16 +72,3 @@ def _copy(key: str, of: str) -> None:
 def _other_set(of: str) -> StimulusSet | None:
     folder = str(st.session_state[f"edit_set_{of}"]).strip()
     return load_set(Path(folder).expanduser()) if folder else None
-
-
-def _show_versions(key: str) -> None:
-    rows = [
-        {
-            "version": version.number,
-            "saved": f"{datetime.fromtimestamp(version.saved, UTC):%Y-%m-%d %H:%M} UTC",
-            "SHA-256": version.design_sha256,
-            "set's SHA-256": version.stimuli_sha256,
-        }
-        for version in reversed(versions(study_store(), key))
-    ]
-    st.dataframe(rows, hide_index=True, key="versions")

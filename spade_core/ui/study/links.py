@@ -37,16 +37,16 @@ def show_links(key: str) -> None:
     st.markdown("**Personal links**, signed: each works for one person and until it expires")
     st.text_area("Codes, one a line (no names: links are seen by others)", key="labels", height=120)
     st.number_input("Days until they expire", 1, 365, 30, key="days")
-    st.button("Make personal links", key="make_links", on_click=guarded(_make_links), args=(key,))
+
+    def make() -> None:
+        labels = list(dict.fromkeys(str(st.session_state["labels"]).split()))
+        if not 0 < len(labels) <= MOST_LINKS:
+            raise ConfigError(f"Give 1 to {MOST_LINKS} codes, one a line.")
+        signer, until = links.signer(settings()), time.time() + int(st.session_state["days"]) * DAY
+        made = [signer.personal(st.session_state["base"], key, label, until) for label in labels]
+        st.session_state[f"links_{key}"] = "\n".join(made)
+
+    st.button("Make personal links", key="make_links", on_click=guarded(make))
     made = st.session_state.get(f"links_{key}")
     if made:
         st.code(made, language=None, wrap_lines=True)
-
-
-def _make_links(key: str) -> None:
-    labels = list(dict.fromkeys(str(st.session_state["labels"]).split()))
-    if not 0 < len(labels) <= MOST_LINKS:
-        raise ConfigError(f"Give 1 to {MOST_LINKS} codes, one a line.")
-    signer, until = links.signer(settings()), time.time() + int(st.session_state["days"]) * DAY
-    made = [signer.personal(st.session_state["base"], key, label, until) for label in labels]
-    st.session_state[f"links_{key}"] = "\n".join(made)

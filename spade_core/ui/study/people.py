@@ -1,4 +1,6 @@
-"""Sections of the experimenter's page that follow and steer a running study. None of them shows a condition."""
+"""Sections of the experimenter's page that follow and steer a running study: monitor, participants, free texts.
+
+None of them shows a condition."""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.study.data.deletion import delete_participant
+from spade_core.study.data.studies import is_blind, opened
 from spade_core.study.export.export import safe_cell
 from spade_core.study.monitoring import people
+from spade_core.study.monitoring.free_texts import free_texts, review
 from spade_core.study.monitoring.people import Monitor, Watched
 from spade_core.study.vocabulary import SIMULATED
 from spade_core.ui.common.frame import errors_as_sentences, study_store
@@ -18,6 +22,9 @@ from spade_core.ui.study.access import guarded, notify, require_access, who_acts
 EVERY = 10.0  # seconds between two looks at a running study
 DELETING = "Delete the id, all answers, events and page times of this participant. This cannot be undone."
 PERSON = "person"  # session state: whose row is chosen
+CHOSEN = "texts_chosen"  # session state: ids of the texts to decide about
+DONE = {"shared": "may be shared", "withheld": "stay out of shareable exports"}
+SNIPPET = 60  # characters of a text in the list to choose from
 
 
 @st.fragment(run_every=EVERY)
@@ -172,3 +179,49 @@ def _number(value: float | None, unit: str, digits: int) -> str:
 
 def _counts(found: dict[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(found.items()))
+
+
+def show_texts(key: str) -> None:
+    """Show the texts with their decisions, and let the experimenter decide."""
+    store = study_store()
+    study = opened(store, key)
+    st.caption(
+        "Shareable exports hold a text only after somebody has read it here and shared it. Withhold what could tell "
+        "who wrote it. A decision is void once the text changes."
+    )
+    if study.design.questions.texts and is_blind(store, study):
+        hidden = "Blinded: what people wrote about trials is shown once the study is unblinded; comments are."
+        st.info(hidden, icon=":material/visibility_off:")
+    texts = free_texts(store, key)
+    if not texts:
+        st.info("There are no texts yet.", icon=":material/notes:")
+        return
+    waiting = sum(text.decision is None for text in texts)
+    st.markdown(f"**{waiting} of {len(texts)} not read yet**")
+    rows = [
+        {
+            "id": text.id,
+            "question": text.name,
+            "text": safe_cell(text.words),
+            "decision": text.decision or "not read yet",
+            "by": text.by or "",
+            "whose": SIMULATED if text.simulated else "",
+        }
+        for text in texts
+    ]
+    st.dataframe(rows, hide_index=True, key="texts_table")
+    flat = {text.id: " ".join(text.words.split()) for text in texts}
+    snippets = {one: f"{one} · {words[:SNIPPET]}{'…' if len(words) > SNIPPET else ''}" for one, words in flat.items()}
+    st.multiselect("Texts", list(snippets), format_func=lambda one: snippets[one], key=CHOSEN)
+    share, withhold, _ = st.columns([1, 1, 2])
+    share.button("Share", key="share", width="stretch", on_click=guarded(_decide), args=(key, "shared"))
+    withhold.button("Withhold", key="withhold", width="stretch", on_click=guarded(_decide), args=(key, "withheld"))
+
+
+def _decide(key: str, decision: str) -> None:
+    chosen = list(st.session_state[CHOSEN])
+    if not chosen:
+        raise ConfigError("Choose the texts first that you have read.")
+    review(study_store(), key, chosen, decision, by=who_acts())
+    st.session_state[CHOSEN] = []
+    notify(f"Texts: {len(chosen)}; they {DONE[decision]}.")

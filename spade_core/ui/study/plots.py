@@ -32,14 +32,10 @@ def agreement_figure(result: StudyResult) -> go.Figure:
         if found.share is None or found.low is None or found.high is None:
             continue
         share, low, high = 100 * found.share, 100 * found.low, 100 * found.high
-        figure.add_bar(
-            x=[NAMES[condition]],
-            y=[share],
-            name=NAMES[condition],
-            marker={"color": COLOURS[condition]},
-            error_y=_ends(share, low, high),
-            hovertemplate=f"%{{y:.1f}} % [{low:.1f}, {high:.1f}], {found.count} of {found.n}<extra></extra>",
-        )
+        hover = f"%{{y:.1f}} % [{low:.1f}, {high:.1f}], {found.count} of {found.n}<extra></extra>"
+        name, marker = NAMES[condition], {"color": COLOURS[condition]}
+        ends = _ends(share, low, high)
+        figure.add_bar(x=[name], y=[share], name=name, marker=marker, error_y=ends, hovertemplate=hover)
     return figure.update_yaxes(range=[0, 100], title="agree, % of answers")
 
 
@@ -83,14 +79,10 @@ def differences_figure(result: StudyResult) -> go.Figure:
         high = edge if one.high is None else one.high  # an interval without upper end is cut off at the edge
         interval = f"{100 * low:+.1f}, {'' if one.high is None else f'{100 * high:+.1f}'}"
         colour, symbol = ("spade", "square") if planned else ("dense", "circle-open")
-        figure.add_scatter(
-            x=[100 * one.estimate],
-            y=[name],
-            mode="markers",
-            marker={"size": 10, "color": COLOURS[colour], "symbol": symbol},
-            error_x=_ends(100 * one.estimate, 100 * low, 100 * high),
-            hovertemplate=f"%{{x:+.1f}} points [{interval}], {one.n} answers<extra></extra>",
-        )
+        hover = f"%{{x:+.1f}} points [{interval}], {one.n} answers<extra></extra>"
+        marker, middle = {"size": 10, "color": COLOURS[colour], "symbol": symbol}, 100 * one.estimate
+        ends = _ends(middle, 100 * low, 100 * high)
+        figure.add_scatter(x=[middle], y=[name], mode="markers", marker=marker, error_x=ends, hovertemplate=hover)
     figure.add_vline(x=0, line={"dash": "dot", "color": COLOURS["dense"]})
     figure.update_xaxes(title="percentage points, with intervals")
     return figure.update_yaxes(autorange="reversed")
@@ -120,16 +112,11 @@ def reaction_time_figure(result: StudyResult) -> go.Figure:
     for condition, found in result.reaction_time.by_condition.items():
         seconds = {name: [ms / 1000] for name, ms in found.ms.items() if ms is not None}
         if seconds:
-            figure.add_box(
-                x=[f"{NAMES[condition]} (n = {found.n})"],
-                name=NAMES[condition],
-                marker={"color": COLOURS[condition]},
-                q1=seconds["quartile_1_ms"],
-                median=seconds["median_ms"],
-                q3=seconds["quartile_3_ms"],
-                lowerfence=seconds["percentile_5_ms"],
-                upperfence=seconds["percentile_95_ms"],
-            )
+            name, marker = NAMES[condition], {"color": COLOURS[condition]}
+            box = {"q1": "quartile_1_ms", "median": "median_ms", "q3": "quartile_3_ms"}
+            box |= {"lowerfence": "percentile_5_ms", "upperfence": "percentile_95_ms"}
+            drawn = {edge: seconds[percentile] for edge, percentile in box.items()}
+            figure.add_box(x=[f"{name} (n = {found.n})"], name=name, marker=marker, **drawn)
     return figure.update_yaxes(title="seconds; 5, 25, 50, 75, 95 %", rangemode="tozero")
 
 
@@ -168,21 +155,11 @@ def power_figure(report: PowerReport) -> go.Figure:
     for colour, count in zip(cycle(COLOURS.values()), counts, strict=False):
         *finite, limit = (row for row in report.rows if row.class_neurons == count)  # the ceiling comes last
         people, name = [row.participants for row in finite], f"{count} class neurons"
-        figure.add_scatter(
-            x=people,
-            y=[100 * row.verdict for row in finite],
-            name=name,
-            line={"color": colour},
-            mode="lines+markers",
-            error_y={"type": "data", "array": [100 * row.verdict_error for row in finite]},
-        )
-        figure.add_scatter(
-            x=[people[0], people[-1]],
-            y=2 * [100 * limit.verdict],
-            name=f"{name}, endlessly many people",
-            mode="lines",
-            line={"color": colour, "dash": "dash"},
-        )
+        power, line = [100 * row.verdict for row in finite], {"color": colour}
+        error = {"type": "data", "array": [100 * row.verdict_error for row in finite]}
+        figure.add_scatter(x=people, y=power, name=name, line=line, mode="lines+markers", error_y=error)
+        ends, ceiling, line = [people[0], people[-1]], 2 * [100 * limit.verdict], {"color": colour, "dash": "dash"}
+        figure.add_scatter(x=ends, y=ceiling, name=f"{name}, endlessly many people", mode="lines", line=line)
     figure.update_xaxes(title="participants", type="log", tickvals=sizes, ticktext=[str(size) for size in sizes])
     return figure.update_yaxes(title="% of studies ± Monte Carlo error", range=[0, 103])
 

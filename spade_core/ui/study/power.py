@@ -16,7 +16,7 @@ from spade_core.study.power.assumed import Assumptions, Spread
 from spade_core.study.power.power import PowerReport, PowerRequest, PowerResult, curve
 from spade_core.ui.common.frame import jobs, study_store
 from spade_core.ui.common.jobs import follow_asked, remember, remembered
-from spade_core.ui.study.access import checked, evidence, guarded, require_access
+from spade_core.ui.study.access import guarded, offer, require_access
 from spade_core.ui.study.plots import power_figure
 
 KIND = "study_power"
@@ -68,9 +68,8 @@ def _asked(design: Design, count: int) -> Callable[[], PowerRequest]:
     shares = _numbers(SHARES, -1.0, 1.0, 0.01)
     with st.expander("Random effects: standard deviations on the logit scale"):
         spread = _numbers(SPREADS, 0.0, 5.0, 0.1)
-        drift = st.number_input(
-            "Drift of agreement from a person's first trial to the last", -5.0, 5.0, 0.0, 0.1, key="power_drift"
-        )
+        label = "Drift of agreement from a person's first trial to the last"
+        drift = st.number_input(label, -5.0, 5.0, 0.0, 0.1, key="power_drift")
     simulations = st.number_input("Simulated studies", 100, MOST_SIMULATIONS, 1000, 100, key="power_simulations")
     seed = st.number_input("Seed", 0, 2**31, 0, key="power_seed")
     return lambda: PowerRequest(
@@ -107,8 +106,8 @@ def _show(key: str, files: Mapping[str, bytes]) -> None:
     st.plotly_chart(power_figure(report), width="stretch", key="power_figure", config={"displaylogo": False})
     st.dataframe([_row(row) for row in report.rows], hide_index=True, key="power_table")
     st.caption("Shares of simulated studies in percent, ± Monte Carlo standard error.")
-    written = partial(checked, lambda: json.dumps(report.to_dict(), indent=1), evidence())
-    st.download_button("Everything (JSON)", written, f"{key}_power.json", key="power_json", on_click="ignore")
+    place, name = st.container(), f"{key}_power.json"
+    offer(place, "Everything (JSON)", name, lambda: json.dumps(report.to_dict(), indent=1), "power_json")
 
 
 def _row(row: PowerResult) -> dict[str, object]:

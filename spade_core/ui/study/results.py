@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 
-from spade_core.study.admission.access import Evidence
 from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.analysis.findings import NoResult, StudyResult
 from spade_core.study.analysis.report import methods_text
@@ -19,7 +17,7 @@ from spade_core.study.export.codebook import STUDY_COLUMNS, hidden_columns
 from spade_core.study.export.export import FORMATS, TABLES, bundle, export, safe_text, trials_of
 from spade_core.study.export.rows import read_source
 from spade_core.ui.common.frame import study_store
-from spade_core.ui.study.access import checked, evidence, guarded, notify, require_access, who_acts
+from spade_core.ui.study.access import guarded, notify, offer, who_acts
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html
 
 SHOWN = 20  # rows of the table on the page
@@ -27,7 +25,8 @@ SHOWN = 20  # rows of the table on the page
 
 def show_export(key: str) -> None:
     """Show the last answers and offer the table, blinded where it must be."""
-    source = read_source(study_store(), key)
+    store = study_store()
+    source = read_source(store, key)
     if source.blind:
         hidden = ", ".join(hidden_columns(source.study.design))
         st.info(f"Blinded: without {hidden}.", icon=":material/visibility_off:")
@@ -39,55 +38,13 @@ def show_export(key: str) -> None:
     )
     mark = "_shareable" if shareable else ""
     left, right, _ = st.columns([1, 2, 1])
-    left.download_button(
-        "Download",
-        partial(export_bytes, key, form, shareable, evidence(), name),
-        f"{key}_{name}{mark}.{form}",
-        key="export",
-        on_click="ignore",
-        type="primary",
-    )
-    right.download_button(
-        "All tables and codebooks (ZIP)",
-        partial(bundle_bytes, key, form, shareable, evidence()),
-        f"{key}{mark}_{form}.zip",
-        key="export_all",
-        on_click="ignore",
-    )
+    one, everything = partial(export, store, key, form, name), partial(bundle, store, key, form, shareable=shareable)
+    offer(left, "Download", f"{key}_{name}{mark}.{form}", lambda: one(shareable=shareable).data, "export", "primary")
+    offer(right, "All tables and codebooks (ZIP)", f"{key}{mark}_{form}.zip", everything, "export_all")
     table = trials_of(source, shareable=shareable)
     st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
     same = [name for name in STUDY_COLUMNS if name in table]  # in every row, and in front of what one looks for
     st.dataframe(table.drop(columns=same).tail(SHOWN).map(safe_text), hide_index=True, key="answers")
-
-
-def export_bytes(key: str, form: str, shareable: bool, shown: Evidence, table: str = "trials") -> bytes:
-    """Return a table of the export as a file; made when the button is pressed, after another look at the door.
-
-    Raises:
-        ConfigError: the door is closed, no such study, format or table.
-    """
-    require_access(shown)
-    return export(study_store(), key, form, table, shareable=shareable).data
-
-
-def bundle_bytes(key: str, form: str, shareable: bool, shown: Evidence) -> bytes:
-    """Return all tables with their codebooks as a ZIP, likewise.
-
-    Raises:
-        ConfigError: the door is closed, no such study or format.
-    """
-    require_access(shown)
-    return bundle(study_store(), key, form, shareable=shareable)
-
-
-def figures_bytes(result: StudyResult, shown: Evidence) -> bytes:
-    """Return the figures as a file, made when the button is pressed, after another look at the door.
-
-    Raises:
-        ConfigError: the door is closed.
-    """
-    require_access(shown)
-    return figures_html(result).encode()
 
 
 def show_analysis(key: str) -> None:
@@ -105,14 +62,11 @@ def show_analysis(key: str) -> None:
     text = methods_text(study.design, result, study.stimuli, found.design_version)
     with st.expander("Methods and results, as text"):
         st.markdown(text)
-    shown = evidence()
-    offered: dict[str, tuple[str, Callable[[], str | bytes]]] = {
-        "methods.md": ("Text (Markdown)", partial(checked, lambda: text, shown)),
-        "figures.html": ("Figures (HTML)", partial(figures_bytes, result, shown)),
-        "analysis.json": ("Everything (JSON)", partial(checked, lambda: json.dumps(found.to_dict(), indent=1), shown)),
-    }
-    for column, (file, (label, make)) in zip(st.columns(4), offered.items(), strict=False):
-        column.download_button(label, make, f"{key}_{file}", key=file.split(".")[0], on_click="ignore")
+    left, middle, right, _ = st.columns([1, 1, 1, 1])
+    offer(left, "Text (Markdown)", f"{key}_methods.md", lambda: text, "methods")
+    offer(middle, "Figures (HTML)", f"{key}_figures.html", partial(figures_html, result), "figures")
+    name = f"{key}_analysis.json"
+    offer(right, "Everything (JSON)", name, lambda: json.dumps(found.to_dict(), indent=1), "analysis")
 
 
 def _show_blind(key: str, status: str) -> None:
@@ -123,14 +77,13 @@ def _show_blind(key: str, status: str) -> None:
     if status == "open":
         st.warning("This study still takes participants: pause or close it before you look at conditions.")
     sure = st.checkbox("Data collection is over, and exclusions are decided. This cannot be undone.", key="sure")
-    st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(_unblind), args=(key,))
 
+    def act() -> None:
+        if st.session_state.get("sure"):
+            unblind(study_store(), key, by=who_acts())
+            notify("Unblinded, and logged.")
 
-def _unblind(key: str) -> None:
-    if not st.session_state.get("sure"):
-        return
-    unblind(study_store(), key, by=who_acts())
-    notify("Unblinded, and logged.")
+    st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(act))
 
 
 def show_result(result: StudyResult | NoResult) -> None:

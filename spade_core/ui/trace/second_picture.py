@@ -32,7 +32,10 @@ def pick_second(choice: Choice, first: Subject) -> Second | None:
         begin = asked if asked in pictures else next(name for name in pictures if name != own)
         name = select_picture("Second picture", begin, "other")
     with columns[1]:
-        paste = _pick_trigger(choice, first.paste)
+        known = {paste.trigger: paste for paste in (first.paste, choice.other_trigger) if paste is not None}
+        hint = "The first picture's own trigger is pasted at the same place."
+        trigger = select_trigger("Its trigger", choice.other_trigger, "other_trigger", hint)
+        paste = None if trigger is None else known.get(trigger, Paste(trigger, SIZE, CORNER, 0))
     link = None
     if name == UPLOAD:
         file = st.file_uploader("Second picture file", key="other_file")
@@ -51,10 +54,3 @@ def pick_second(choice: Choice, first: Subject) -> Second | None:
         source["trigger"] = paste.to_dict()
         title += f", with {TRIGGERS[paste.trigger].title.lower()}"
     return Second(source, title, link, paste)
-
-
-def _pick_trigger(choice: Choice, first: Paste | None) -> Paste | None:
-    known = {paste.trigger: paste for paste in (first, choice.other_trigger) if paste is not None}
-    hint = "The first picture's own trigger is pasted at the same place."
-    name = select_trigger("Its trigger", choice.other_trigger, "other_trigger", hint)
-    return None if name is None else known.get(name, Paste(name, SIZE, CORNER, 0))

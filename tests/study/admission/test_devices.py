@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spade_core.study.admission.devices import Device, browser_of, is_mobile, os_of
+from spade_core.study.admission.devices import Device, is_mobile
 
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 "
@@ -44,9 +44,9 @@ def test_phones_and_tablets_are_told_from_computers(device, mobile):
 
 def test_browser_and_system_are_named_without_small_versions():
     told = [Device(browser=text) for text in (IPHONE, EDGE, TABLET)]
-    names = [(browser_of(device), os_of(device)) for device in told]
+    names = [(device.browser_name, device.os_name) for device in told]
     assert names == [("Mobile Safari 17", "iOS"), ("Edge 120", "Windows"), ("Firefox Mobile 131", "Android")]
-    assert (browser_of(Device()), os_of(Device(browser="?"))) == (None, None)
+    assert (Device().browser_name, Device(browser="?").os_name) == (None, None)
 
 
 def test_what_comes_from_outside_is_kept_small_and_plain():

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import re
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import func, select
 
+from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.study.analysis.evaluation import analyse, evaluate, report_text
 from spade_core.study.analysis.report import methods_text, preregistration
@@ -22,7 +25,8 @@ from spade_core.study.data.backups import restore
 from spade_core.study.data.studies import publish, unblind
 from spade_core.study.data.tables import Audit, Participant, Study, TextReview, Trial
 from spade_core.study.design.design import TEMPLATE, parse_design
-from spade_core.study.design.questions import Questions, read_replies
+from spade_core.study.design.questions import Extra, Questions, read_replies
+from spade_core.study.export.codebook import codebook_of, hidden_columns
 from spade_core.study.export.export import export, trial_table
 from spade_core.study.monitoring.free_texts import free_texts, review
 from spade_core.study.running.bots import simulate
@@ -96,6 +100,20 @@ def test_a_wrong_question_gets_one_sentence_that_names_it(extra, words):
 )  # fmt: skip
 def test_replies_are_taken_within_their_limits_only(given, replies):
     assert read_replies(Questions.model_validate(EXTRA).extra, given) == replies
+
+
+def test_every_kind_says_what_bots_exports_and_texts_need():
+    """A kind is one class and its two looks: no other module tells kinds apart."""
+    design = real_design(questions=EXTRA)
+    kinds, looks = get_args(get_args(Extra)[0]), (ASSETS / "trial" / "extra.js").read_text(encoding="utf-8")
+    assert {type(one) for one in design.questions.extra} == set(kinds), "a new kind joins the questions above"
+    columns, hidden, text = codebook_of(design), hidden_columns(design), preregistration(design)
+    for one in design.questions.extra:
+        assert read_replies([one], {one.name: one.pretend(random.Random(0))})
+        assert (columns[one.column].kind, columns[one.column].meaning) == (one.unit, one.meaning)
+        assert (one.column in hidden) == one.hidden
+        assert f"“{one.text}” ({one.method})" in text
+        assert f"\n  {one.kind}: {{\n" in looks
 
 
 def stored(store, trial):

@@ -19,9 +19,8 @@ from spade_core.study.running import flow, person
 from spade_core.study.running.answers import submit
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.phases import ends_at, is_over
-from spade_core.study.running.standing import standing_of
 from tests.study.conftest import real_design
-from tests.study.running.test_flow import again, answer_of, events, in_main
+from tests.study.running.test_flow import again, answer_of, events, in_main, standing_of
 
 
 def limited(**changes):

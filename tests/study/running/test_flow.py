@@ -17,7 +17,7 @@ from spade_core.study.design.schedule import cells, main_schedule
 from spade_core.study.running import flow, person
 from spade_core.study.running.answers import Answer, give, remaining_ms, submit
 from spade_core.study.running.bots import simulate
-from spade_core.study.running.standing import page_of, standing_of, turn_page
+from spade_core.study.running.standing import page_of, standing_in, turn_page
 from tests.study.conftest import real_design
 
 
@@ -36,6 +36,11 @@ def answer_of(trial, choice="region_1", **changes):
         "trial_id": trial.id, "choice": choice, "confidence": 2, "rt_ms": 1500.0, "rt_source": "browser",
         "timed_out": False, **changes,
     }  # fmt: skip
+
+
+def standing_of(store, who):
+    """Return where a person stands, whose row is as it was read."""
+    return store.read(lambda session: standing_in(session, who))
 
 
 def again(store, who):
