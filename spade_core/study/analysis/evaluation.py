@@ -112,22 +112,36 @@ def analyse(
     Raises:
         ConfigError: the table lacks columns or has unknown values.
     """
-    plan, asked = (UNPLANNED, ()) if planned is None else (planned, asked)
     if trials.empty:
         return _nothing("There are no trials yet; collect some first.", include_bots, demo)
     rows = people_of(trials, include_bots=include_bots)
-    main = first_presentations(rows)
-    if main.empty:
+    if first_presentations(rows).empty:
         who = "people or bots" if include_bots else "real people"
         return _nothing(f"There are no main trials of included {who} yet; collect some first.", include_bots, demo)
+    everybody = people_of(trials, include_bots=include_bots, excluded=True)
+    return _result(rows, everybody, planned, asked, completed, simulated=include_bots, demo=demo)
+
+
+def _result(
+    rows: pd.DataFrame,
+    everybody: pd.DataFrame,
+    planned: Analysis | None,
+    asked: Sequence[Rating],
+    completed: int | None,
+    *,
+    simulated: bool,
+    demo: bool,
+) -> StudyResult:
+    """Return what coded rows show; ``everybody`` holds those of excluded people as well."""
+    plan, asked = (UNPLANNED, ()) if planned is None else (planned, asked)
+    main = first_presentations(rows)
     answered = main[main["choice"].notna() & main["condition"].isin(COMPARED)]
     people = answered["participant_uid"].nunique()
     finished = people if completed is None else completed
     target = 0 if planned is None else plan.target_participants
     label: Label = "exploratory" if planned is None else "interim" if finished < target else "confirmatory"
-    everybody = people_of(trials, include_bots=include_bots, excluded=True)
     primary, half = contrast(main, "agree", plan), contrast(main, "half", plan)
-    others, mark = secondary(main, plan, asked, label), "SIMULATED: " if include_bots else ""
+    others, mark = secondary(main, plan, asked, label), "SIMULATED: " if simulated else ""
     texts = [
         sentence("Agreement, SPADE - dense", primary, plan.alpha),
         sentence("With half credit for 'cannot tell'", half, plan.alpha),
@@ -136,7 +150,7 @@ def analyse(
         *others.notes,
     ]
     return StudyResult(
-        simulated=include_bots,
+        simulated=simulated,
         demo=demo,
         label=label,
         participants=people,
@@ -162,7 +176,7 @@ def analyse(
         repeats=repeats(rows, plan.alpha),
         baselines=baselines(main, plan.alpha),
         class_neurons=class_neurons(main),
-        verdict=mark + verdict(primary, half, label, plan.alpha, simulated=include_bots, demo=demo),
+        verdict=mark + verdict(primary, half, label, plan.alpha, simulated=simulated, demo=demo),
         texts=[mark + text for text in texts],
     )
 
