@@ -15,7 +15,7 @@ from spade_core.study.data.tables import Event, Participant, Trial
 from spade_core.study.export.export import trial_table
 from spade_core.study.monitoring.status import status_of
 from tests.app.conftest import LONG
-from tests.app.waiting import counting, onset, says
+from tests.app.waiting import counting, onset, press, says
 from tests.study.conftest import real_design, tiny_set
 
 pytestmark = pytest.mark.browser
@@ -42,10 +42,10 @@ def restart(study_server):
 def to_instructions(page, study_server, key, query=""):
     page.goto(f"{study_server.url}/survey?study={key}{query}")
     says(page, "Continue")
-    page.get_by_role("button", name="Continue").click()
+    press(page, "Continue")
     says(page, "I have read this and want to take part")
     page.get_by_text("I have read this and want to take part").click()
-    page.get_by_role("button", name="Take part", exact=True).click()
+    press(page, "Take part", exact=True)
     says(page, "page 1 of 3")
 
 
@@ -53,13 +53,13 @@ def to_practice(page, study_server, key, query=""):
     to_instructions(page, study_server, key, query)
     for _ in range(3):
         before = page.get_by_role("heading", level=3).inner_text()
-        page.get_by_role("button", name="Next").click()
+        press(page, "Next")
         page.wait_for_function("before => document.querySelector('h3')?.innerText !== before", arg=before)
     for number in (0, 1):
         page.get_by_role("radiogroup").nth(number).get_by_text(
             ("Say which region made", "What excites")[number]
         ).click()
-    page.get_by_role("button", name="Check").click()
+    press(page, "Check")
     onset(page)
 
 
@@ -82,7 +82,7 @@ def go_through(page, store, uid):
         if seen == "Finish":
             return
         if seen == "Go on":
-            page.get_by_role("button", name="Go on").click()
+            press(page, "Go on")
             seen = counting(page, begun)
         begun = seen
         waiting = current(store, uid)
@@ -90,11 +90,11 @@ def go_through(page, store, uid):
         answer(page, number, waiting.reference_side if waiting.type == "practice" else None)
         if waiting.type != "practice":
             page.get_by_role("radio", name="2").check()
-            page.get_by_role("button", name="Send").click()
+            press(page, "Send")
         until_stored(page, store, waiting.id)
         if waiting.type == "practice":
             says(page, "Continue")
-            page.get_by_role("button", name="Continue").click()
+            press(page, "Continue")
     raise AssertionError("the study never ends")
 
 
@@ -130,7 +130,7 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     sizes = {len(uri) for uri in re.findall(r"data:image/webp;base64,[A-Za-z0-9+/=]+", text)}
     assert len(sizes) == 1, "one size for all pictures, whatever they show"
     page.get_by_role("textbox").fill("well made")
-    page.get_by_role("button", name="Finish").click()
+    press(page, "Finish")
     says(page, "COMPLETE1")
     rows = trial_table(store, key, blind=False)
     mine = rows[rows["participant_uid"] == uid]
@@ -153,20 +153,20 @@ def withdraw(page, study_server):
     page.goto(re.search(rf"{study_server.url}/survey\?withdraw=1", page.locator("body").inner_text()).group())
     for typed, words in (("wrong", "No data belong to this code"), (code, "Your data are deleted")):
         page.get_by_role("textbox").fill(typed)
-        page.get_by_role("button", name="Delete all of it for good").click()
+        press(page, "Delete all of it for good")
         page.get_by_text(words).wait_for()
     assert page.get_by_role("textbox").count() == 0
 
 
 def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, study_server, key):
     to_instructions(page, study_server, key, "&PROLIFIC_PID=PID12")
-    page.get_by_role("button", name="Next").click()
+    press(page, "Next")
     says(page, "page 2 of 3")
     page.reload()
     says(page, "page 2 of 3")
-    page.get_by_role("button", name="Next").click()
+    press(page, "Next")
     says(page, "page 3 of 3")
-    page.get_by_role("button", name="Back").click()
+    press(page, "Back")
     says(page, "page 2 of 3")
     restart(study_server)
     page.reload()
@@ -223,7 +223,7 @@ def test_a_phone_is_refused_politely_and_the_same_link_works_on_a_computer(brows
     phone.context.close()
     page = clocked
     page.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID13")
-    page.get_by_role("button", name="Continue").click()
+    press(page, "Continue")
     page.get_by_text("I have read this and want to take part").wait_for()
     device = person(store).device
     assert 20 < device["refresh_hz"] < 500

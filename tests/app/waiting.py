@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page
 
 COUNTS = 510  # ms after its onset an answer to a trial counts; the component's own limit is 500
@@ -35,6 +37,12 @@ def counting(page: Page, after: str | None = None, *words: str) -> str:
 def says(page: Page, *words: str) -> str:
     """Wait until the page shows one of these texts; return which, the first where there are several."""
     return _wait(page, None, None, words)
+
+
+def press(page: Page, name: str | re.Pattern[str], *, exact: bool = False) -> None:
+    """Click a button of the page as it is now drawn; one of the page before may stand beside it for a moment."""
+    drawn = page.locator("[data-testid=stElementContainer][data-stale=false]")
+    drawn.get_by_role("button", name=name, exact=exact).click()
 
 
 def _wait(page: Page, after: str | None, open_for: float | None, words: tuple[str, ...]) -> str:
