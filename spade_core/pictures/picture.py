@@ -124,7 +124,6 @@ def load_picture(source: str | Path | bytes, *, name: str | None = None) -> Pict
     trained with.
 
     Args:
-        source: see above.
         name: what to call it, by default the file's name; only its extension matters, for a note.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError
@@ -108,7 +108,10 @@ def _trace_once(
     batches = views_of(model, picture, config)
     pruner = Pruner(SOLVERS[config.solver], config.damping)
     solved = calibrate(model.module, batches, recipes, pruner, progress=span(progress, 0.05, 0.95))
-    module = _assemble(model.module, solved)
+    module = share_copy(model.module, own=solved)
+    with torch.no_grad():
+        for name, layer in solved.items():
+            module.get_parameter(name).copy_(layer.weight)
     progress(0.95, 1.0, "comparing the predictions")
     fidelity = measure_fidelity(model, module, picture, target)
     report = _report(model, recipes, solved, reasons, calls)
@@ -173,14 +176,6 @@ def _check_memory(calls: Survey, views: int, settings: Settings) -> None:
             f"Sequential calibration with {views:,} views needs about {needed / 2**30:.0f} GiB: take at most {most:,} "
             "views, the independent calibration, or raise SPADE_MAX_CALIBRATION_BYTES."
         )
-
-
-def _assemble(module: nn.Module, solved: Mapping[str, Solved]) -> nn.Module:
-    twin = share_copy(module, own=solved)
-    with torch.no_grad():
-        for name, layer in solved.items():
-            twin.get_parameter(name).copy_(layer.weight)
-    return twin
 
 
 def _report(
