@@ -146,7 +146,6 @@ def render(
             decides on an early stop, and a few of its steps come before everything else; the others may be functions
             that make the module, so that the first picture need not wait for a trace.
         neurons: one image each; several share each pass as one batch.
-        config: how to draw.
         match: input of a picture, ``(1, 3, height, width)``; ``matching`` draws towards its mean activation in the
             first neuron's layer, network by network.
         late: fraction of the progress that is over once all networks are there; their makers report it themselves.

@@ -81,7 +81,6 @@ def analyse(
     """Make the trace of ``picture`` and explain dense model and trace with every method.
 
     Args:
-        model, picture, config: what to do.
         make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace, on_pair: called as soon as the trace and each method's two maps are there.

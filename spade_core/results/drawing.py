@@ -73,7 +73,6 @@ def visualize(
     """Draw one neuron with the dense model and with the trace of ``picture``.
 
     Args:
-        model, picture, config: what to do.
         make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, its first

@@ -127,8 +127,7 @@ def gradcam(task: Task) -> Tensor:
 
 def guided_gradcam(task: Task) -> Tensor:
     """Return guided backprop times the positive part of Grad-CAM; each factor is computed on a copy of its own."""
-    guided = guided_backprop(task.fork(0.0, 0.5))
-    return guided * _grad_cam(task.fork(0.5, 1.0), positive=True)
+    return guided_backprop(task.fork(0.0, 0.5)) * _grad_cam(task.fork(0.5, 1.0), positive=True)
 
 
 def scorecam(task: Task) -> Tensor:

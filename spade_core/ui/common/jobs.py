@@ -82,20 +82,6 @@ def files_of(kind: str, payload: Mapping[str, object]) -> Files | None:
     return files
 
 
-def follow_asked(
-    slot: str, ticket: Ticket, show: Draw, *, cancel: Callable[[], None], cancelled: str = CHANGE_AND_START
-) -> None:
-    """Show how a job that was asked for by a click stands, or what it found; see :func:`outcome`.
-
-    A running one becomes the slot's own, wherever the ticket comes from.
-    """
-    if not ticket.wait(SHORT).finished:
-        remember(slot, ticket, None)
-    files = outcome(ticket, slot, cancelled=cancelled, cancel=cancel)
-    if files is not None:
-        show(files)
-
-
 def follow(ticket: Ticket, draw: Draw, key: str, *, cancel: Callable[[], None] | None) -> None:
     """Show a running job and what it has emitted so far; ``cancel`` None: it cannot be stopped from here."""
     partials = ticket.partials()
