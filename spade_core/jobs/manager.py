@@ -80,7 +80,6 @@ class JobManager:
         """Ask for a job; one of the same content that is kept, running or queued is joined.
 
         Args:
-            kind: name of the task.
             payload: JSON-able; the task gets it as JSON gives it back.
 
         Raises:

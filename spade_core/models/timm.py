@@ -62,7 +62,6 @@ def load_pretrained(name: str, offline: str) -> nn.Module:
     """Build timm's model ``name`` with its published weights, from the usual caches or the internet.
 
     Args:
-        name: as for :func:`create`.
         offline: the models that need no download, for the error.
 
     Raises:

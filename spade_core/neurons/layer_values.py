@@ -141,7 +141,6 @@ def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
 
     Args:
         module: a private copy; hooks set here are removed.
-        x: one input.
     """
     found: dict[str, LayerShape] = {}
     names: Mapping[nn.Module, str] = {child: name for name, child in module.named_modules() if name}

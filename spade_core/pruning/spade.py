@@ -48,7 +48,6 @@ def trace(
 
     Args:
         model: read-only; the trace shares its unpruned tensors.
-        picture: the sample.
         target: the explained class, index or label; None: the dense model's top-1.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         options: see ``TraceOptions``.
@@ -137,13 +136,14 @@ def _recipes(
     """Return what to solve (parameter -> recipe), and why each other layer stays dense (layer -> reason)."""
     recipes: dict[str, Recipe] = {}
     reasons: dict[str, str] = {}
+    first = next(iter(calls.uses), None)  # it reads the picture
     for layer in model.layers:
         ratio = plan.ratios.get(layer.name, 0.0)
         weight = model.module.get_parameter(layer.parameter)
         h_bytes = layer.groups * weight[0].numel() ** 2 * weight.element_size()
         if layer.parameter not in calls.uses:
             reasons[layer.name] = calls.missing_reason(layer)
-        elif layer.parameter == calls.first and not config.first_layer:
+        elif layer.parameter == first and not config.first_layer:
             reasons[layer.name] = "dense by request: the first layer"
         elif ratio == 0:
             reasons[layer.name] = "dense by request"

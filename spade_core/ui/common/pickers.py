@@ -99,10 +99,8 @@ def pick_picture(start: Choice) -> Chosen | None:
 
 def select_picture(label: str, begin: str, key: str) -> str:
     """Return the name of a bundled picture, or ``UPLOAD``."""
-    pictures = bundled()
-    return select(
-        label, {name: entry.title for name, entry in pictures.items()} | {UPLOAD: "Upload your own …"}, begin, key
-    )
+    titles = {name: entry.title for name, entry in bundled().items()} | {UPLOAD: "Upload your own …"}
+    return select(label, titles, begin, key)
 
 
 def select(label: str, titles: Mapping[T, str], begin: T, key: str, hint: str | None = None) -> T:

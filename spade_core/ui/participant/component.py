@@ -39,7 +39,6 @@ def show_trial(
     """Show a trial and receive its answer.
 
     Args:
-        view: the participant's current trial.
         acknowledged: trial ids whose answers the browser may forget: stored, or refused for good. All of this
             participant's are best; an id that is missing makes the browser send its answer once more.
         upcoming: the next trial, whose pictures are sent and decoded while this one is answered.

@@ -52,9 +52,8 @@ def _show_summary(found: Monitor) -> None:
         ("Same-side answering", str(summary["same_side"])),
         ("Too fast", str(summary["too_fast"])),
     )
-    for start in (0, 4):
-        for column, (label, value) in zip(st.columns(4), values[start : start + 4], strict=True):
-            column.metric(label, value)
+    for column, (label, value) in zip((*st.columns(4), *st.columns(4)), values, strict=True):
+        column.metric(label, value)
     st.caption(
         f"By status: {_counts(people_or_bots) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
         f"Left at: {_counts(found.left_at) or 'nowhere'}."
