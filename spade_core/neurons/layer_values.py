@@ -28,8 +28,7 @@ def as_maps(y: Tensor) -> Tensor:
     """
     if y.dim() == 2:
         return y[:, :, None, None]
-    layout = layout_of(y.shape)
-    if layout is not None:
+    if (layout := layout_of(y.shape)) is not None:
         return layout.to_maps(y)
     if y.dim() == 3:
         return y.transpose(1, 2).unsqueeze(3)

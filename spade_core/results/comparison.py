@@ -177,8 +177,7 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
     probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
     title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
     files["figure.png"] = figure_png(crop, rows, title)
-    described = describe(analysis, source, trigger)
-    files["manifest.json"] = json.dumps(described, indent=2, ensure_ascii=False).encode()
+    files["manifest.json"] = json.dumps(describe(analysis, source, trigger), indent=2, ensure_ascii=False).encode()
     return files
 
 

@@ -78,8 +78,7 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
             return
         if isinstance(child, _POOLS):
             pooled.append(output)
-        layout = layout_of(output.shape)
-        if layout is not None:
+        if (layout := layout_of(output.shape)) is not None:
             offered = child not in inside and not any(output is other for other in pooled)
             found.append(_Spatial(names[child], output, layout, offered))
 

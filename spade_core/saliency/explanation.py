@@ -106,8 +106,7 @@ def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> Non
 
 def _finite(values: np.ndarray, title: str) -> tuple[np.ndarray, tuple[str, ...]]:
     notes = []
-    broken = int((~np.isfinite(values)).sum())
-    if broken:
+    if broken := int((~np.isfinite(values)).sum()):
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         notes.append(f"{title} was not finite at {broken} pixels; they are set to 0.")
     if not values.any():

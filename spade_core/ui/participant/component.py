@@ -98,8 +98,7 @@ def _picture_ids(view: TrialView) -> list[str]:
 
 
 def _hand_over(said: object, receive: Callable[[Message], object]) -> None:
-    message = _message(said)
-    if message is not None:
+    if (message := _message(said)) is not None:
         receive(message)
 
 
