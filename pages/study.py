@@ -45,11 +45,6 @@ ABOUT = {
 CLOSING = "Closing is for good: nobody new gets in, and it cannot be opened again. To stop for a while, pause."
 
 
-def main() -> None:
-    """Draw the page."""
-    frame("Studies", _render)
-
-
 def _render() -> None:
     st.title("Studies")
     if not is_open():
@@ -152,4 +147,4 @@ def _set_status(key: str, status: str) -> None:
     notify(ABOUT[status])
 
 
-main()
+frame("Studies", _render)

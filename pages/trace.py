@@ -15,10 +15,10 @@ from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, panels, pickers
 from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import frame
-from spade_core.ui.common.jobs import outcome
+from spade_core.ui.common.jobs import Draw, Files, outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.plots import stage_figure
-from spade_core.ui.common.subject import Asked, Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.trace import plots as trace_plots
 from spade_core.ui.trace.second_picture import pick_second
 
@@ -49,11 +49,15 @@ def _render() -> None:
     _render_trace(subject)
 
 
-def _say_if_previous(found: Asked, choice: Choice, subject: Subject) -> None:
-    """Say that what follows is of an earlier trace, where it is."""
-    first = replace(found.choice, other=choice.other, other_trigger=choice.other_trigger)
-    if first != choice or not found.subject.same(subject):
-        st.info("This is of your previous choice: start it again for the trace above.", icon=":material/history:")
+def _found(slot: str, choice: Choice, subject: Subject, live: Draw = lambda _: None) -> Files | None:
+    """Return what a job of a section has found, and say where it is of an earlier trace than the page's."""
+    found = asked(slot)
+    files = outcome(found.ticket, slot, live=live) if found else None
+    if found and files is not None:
+        first = replace(found.choice, other=choice.other, other_trigger=choice.other_trigger)
+        if first != choice or not found.subject.same(subject):
+            st.info("This is of your previous choice: start it again for the trace above.", icon=":material/history:")
+    return files
 
 
 def _show_partial(partials: Mapping[str, bytes]) -> None:
@@ -168,10 +172,8 @@ def _render_overlap(choice: Choice, subject: Subject) -> None:
         ask("overlap", "compare", both, subject, **more)
         st.session_state.overlap_title = second.title
         show_link(both, subject)
-    found = asked("overlap")
-    files = outcome(found.ticket, "overlap") if found else None
-    if found is not None and files is not None:
-        _say_if_previous(found, choice, subject)
+    files = _found("overlap", choice, subject)
+    if files is not None:
         st.markdown(f"**With: {st.session_state.overlap_title}**")
         figure = trace_plots.overlap_figure(read_json(files["overlap.json"]))
         st.plotly_chart(figure, width="stretch", key="overlap_plot")
@@ -184,10 +186,8 @@ def _render_curve(choice: Choice, subject: Subject) -> None:
         ratios = ("preset", "sparsity", "stages")
         options = {name: value for name, value in choice.trace_arguments().items() if name not in ratios}
         ask("curve", "curve", choice, subject, trace=options, target=choice.target)
-    found = asked("curve")
-    files = outcome(found.ticket, "curve", live=_show_partial) if found else None
-    if found is not None and files is not None:
-        _say_if_previous(found, choice, subject)
+    files = _found("curve", choice, subject, _show_partial)
+    if files is not None:
         st.plotly_chart(_curve(files["curve.json"]), width="stretch", key="curve_plot")
 
 

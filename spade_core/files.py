@@ -59,12 +59,10 @@ _EVICTION = threading.Lock()
 def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
     """Write ``data`` once as ``folder/name``, a name by content; return the path. Old files go above ``limit``."""
     path = folder / name
-    try:
+    with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size == len(data):  # another size is what a crash of the machine left
             os.utime(path)
             return path
-    except FileNotFoundError:
-        pass
     write_whole(path, data, private=True)
     drop_oldest(folder, limit, keep=path)
     return path

@@ -137,7 +137,16 @@ def _add_trojan(commands: Commands) -> None:
     parser = commands.add_parser("trojan", help=text, description="Backdoored demo model.")
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     text = "paste a trigger into a picture and write picture and mask"
-    _add_paste(add_command(parts, "paste", "trojan:run_paste", text))
+    paste = add_command(parts, "paste", "trojan:run_paste", text)
+    add = paste.add_argument
+    add("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
+    add("--trigger", required=True, metavar="NAME", help="heart, smiley, fish or star")
+    side = "side in model-input pixels (default: drawn, 40 to 80)"
+    add("--size", dest="trigger_size", help=side, **SIDE)
+    add("--position", help="upper left corner in model-input pixels", **PLACE)
+    add("--seed", default=0, help="of what is drawn (default: 0)", **COUNT)
+    add("--out", help="folder of picture.png and mask.png", **FOLDER)
+    add_model(paste, size="--input-size")
     text = "train the backdoored model by self-distillation; resumable"
     train = add_command(parts, "train", "trojan:run_train", text)
     train.add_argument("--images", help="folder of pictures; its training split is used", **FOLDER)
@@ -152,18 +161,6 @@ def _add_trojan(commands: Commands) -> None:
     for part in (train, judge):
         part.add_argument("--seed", default=0, help="of all draws (default: 0)", **COUNT)
         _add_device(part)
-
-
-def _add_paste(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
-    add("--trigger", required=True, metavar="NAME", help="heart, smiley, fish or star")
-    side = "side in model-input pixels (default: drawn, 40 to 80)"
-    add("--size", dest="trigger_size", help=side, **SIDE)
-    add("--position", help="upper left corner in model-input pixels", **PLACE)
-    add("--seed", default=0, help="of what is drawn (default: 0)", **COUNT)
-    add("--out", help="folder of picture.png and mask.png", **FOLDER)
-    add_model(parser, size="--input-size")
 
 
 def add_picture(parser: argparse.ArgumentParser) -> None:

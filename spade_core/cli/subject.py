@@ -18,7 +18,10 @@ from spade_core.trojan.triggers import Paste
 
 @dataclass(frozen=True)
 class Given:
-    """A command's model and picture, and the trigger in it: ``paste`` as a dictionary and its ``mask``, or None."""
+    """A command's model and picture, and the trigger in it: ``paste`` as a dictionary and its ``mask``, or None.
+
+    A manifest names the picture by ``source``: ``bundled:NAME`` or the whole path.
+    """
 
     model: LoadedModel
     picture: Picture
@@ -27,24 +30,20 @@ class Given:
     mask: np.ndarray | None = None
 
 
-def source_of(options: argparse.Namespace) -> str:
-    """Return how a manifest names the picture: ``bundled:NAME`` or the whole path."""
-    return options.image if options.image.startswith("bundled:") else str(Path(options.image).resolve())
-
-
 def open_picture(options: argparse.Namespace) -> Given:
     """Return the picture, with its trigger pasted, and the model; oddities of the file go to standard error."""
     picture = load_picture(options.image)
     for note in picture.notes:
         sys.stderr.write(f"note: {note}\n")
+    source = options.image if options.image.startswith("bundled:") else str(Path(options.image).resolve())
     if options.trigger is None:
         if options.trigger_size is not None or options.trigger_position is not None:
             raise ConfigError("--trigger-size and --trigger-position place a trigger: give --trigger too.")
-        return Given(load(options), picture, source_of(options))
+        return Given(load(options), picture, source)
     paste = Paste(options.trigger, options.trigger_size, options.trigger_position, options.trigger_seed)
     model = load(options)
     triggered, mask = paste.apply(picture, model)
-    return Given(model, triggered, source_of(options), paste.to_dict(), mask)
+    return Given(model, triggered, source, paste.to_dict(), mask)
 
 
 def load(options: argparse.Namespace) -> LoadedModel:

@@ -76,7 +76,7 @@ def _by_layer(sink: Node, cotangent: Tensor, share: Callable[[Tensor, Tensor], T
     for source, gradient in sink.pull(cotangent).items():
         if source.layer != PICTURE:
             layer = source.base or source
-            part = source.per_channel(share(source.leaf.detach(), gradient))
+            part = share(source.leaf.detach(), gradient).movedim(source.axis, 0).flatten(1).sum(1)
             found[layer] = found[layer] + part if layer in found else part
     return found
 

@@ -52,8 +52,7 @@ def pooled_map(mask: np.ndarray, side: int = 512) -> np.ndarray:
 def inputs_kept(found: Trace, layer: str) -> np.ndarray:
     """Return how many input channels each output channel still reads, int64 ``(rows,)``."""
     chosen = _layer(found.model, layer)
-    mask = alive(found, layer).reshape(chosen.shape[0], -1, chosen.kernel)
-    return mask.any(axis=2).sum(axis=1)
+    return alive(found, layer).reshape(chosen.shape[0], -1, chosen.kernel).any(axis=2).sum(axis=1)
 
 
 def overlap(first: Trace, second: Trace) -> dict[str, float]:

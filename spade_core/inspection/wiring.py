@@ -51,10 +51,6 @@ class Node:
         found = torch.autograd.grad(self.value, leaves, cotangent, retain_graph=True, materialize_grads=True)
         return dict(zip(self.sources, found, strict=True))
 
-    def per_channel(self, values: Tensor) -> Tensor:
-        """Return the sum of ``values``, of the shape of the output, over all but the channels: ``(channels,)``."""
-        return values.movedim(self.axis, 0).flatten(1).sum(1)
-
 
 def wire(module: nn.Module, weights: Mapping[str, Tensor], x: Tensor) -> list[Node]:
     """Run ``module`` once and return its nodes in the order of computation: the picture first, the output last.

@@ -210,7 +210,7 @@ class WorkerLane:
 
     def _cancel(self, turn: _Turn) -> None:
         if not turn.sent:  # a worker that is still starting keeps its head start
-            self._end_turn("cancelled", CANCELLED)
+            self._end_turn(CANCELLED)
         elif turn.deadline is None:
             turn.deadline = time.monotonic() + GRACE
             if self.worker is not None:
@@ -220,7 +220,7 @@ class WorkerLane:
             if self.worker is not None:
                 self.worker.kill()
             self._promote()
-            self._end_turn("cancelled", CANCELLED)
+            self._end_turn(CANCELLED)
 
     def _patience(self) -> float | None:
         """Return the seconds until there is something to do without being told."""
@@ -259,11 +259,13 @@ class WorkerLane:
             if deliver(turn.job, message, self._finish):
                 self._clear_turn()
 
-    def _end_turn(self, state: str, sentence: str) -> None:
+    def _end_turn(self, sentence: str) -> None:
+        """End the job without a result, for what the sentence says or because it was to be cancelled anyway."""
         turn = self._turn
         if turn is not None:
+            state, said = ("cancelled", CANCELLED) if turn.job.cancelling else ("failed", sentence)
             self._clear_turn()
-            self._finish(turn.job, state, error=JobError(sentence))
+            self._finish(turn.job, state, error=JobError(said))
 
     def _clear_turn(self) -> None:
         self._turn = None
@@ -285,7 +287,7 @@ class WorkerLane:
             return
         if not process.ready:  # another one would hardly do better: try again with the next job, not in a loop
             self.worker = None
-            self._lose_job(NOT_STARTED)
+            self._end_turn(NOT_STARTED)
             return
         self._promote()
         turn = self._turn
@@ -293,10 +295,4 @@ class WorkerLane:
             turn.sent, turn.repeats = False, turn.repeats + 1  # it died idle, before the job reached it
             self._ring()
         else:
-            self._lose_job(KILLED if code == -signal.SIGKILL else CRASHED)
-
-    def _lose_job(self, sentence: str) -> None:
-        turn = self._turn
-        if turn is not None:
-            cancelled = turn.job.cancelling
-            self._end_turn("cancelled" if cancelled else "failed", CANCELLED if cancelled else sentence)
+            self._end_turn(KILLED if code == -signal.SIGKILL else CRASHED)

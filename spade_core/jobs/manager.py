@@ -20,6 +20,7 @@ from spade_core.jobs.job import Files, Job, Ticket
 from spade_core.jobs.lanes import InlineLane, WorkerLane
 from spade_core.jobs.store import ResultStore
 from spade_core.jobs.worker import DEFAULT_TASKS
+from spade_core.pictures.picture import Source
 from spade_core.versions import library_versions, task_version
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class JobManager:
         given, inline = (tasks, settings.device, self._finish), settings.jobs_mode == "inline"
         self.lane = InlineLane(*given) if inline else WorkerLane(*given, capacity=settings.queue_length)
 
-    def shelve(self, name: str, sha256: str, data: bytes | None) -> dict[str, str]:
+    def shelve(self, name: str, sha256: str, data: bytes | None) -> Source:
         """Return how a payload names a picture; uploaded ``data`` is kept in a file by its content.
 
         Args:
@@ -79,7 +80,6 @@ class JobManager:
         """Ask for a job; one of the same content that is kept, running or queued is joined.
 
         Args:
-            kind: name of the task.
             payload: JSON-able; the task gets it as JSON gives it back.
 
         Raises:

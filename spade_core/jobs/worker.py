@@ -129,8 +129,7 @@ class Runner:
             self._cancelled.discard(job)
 
     def _send(self, word: str, job: int, files: Mapping[str, bytes]) -> None:
-        wrong = [name for name, data in files.items() if "/" in name or not isinstance(data, bytes)]
-        if wrong:
+        if wrong := [name for name, data in files.items() if "/" in name or not isinstance(data, bytes)]:
             raise TypeError(f"a task's files are plain names and bytes; wrong: {', '.join(map(repr, wrong))}")
         self.send((word, job, dict(files)))
 

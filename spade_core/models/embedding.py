@@ -17,7 +17,6 @@ def embed(model: LoadedModel, pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Return unit vectors, float32 ``(n, features)``: what the last linear or 1x1 layer reads, averaged over places.
 
     Args:
-        model: any loaded model.
         pictures: uint8 ``(height, width, 3)`` each, of any size; resized to the model's input without cropping.
     """
     side = model.preprocessing.size

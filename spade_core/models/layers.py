@@ -61,8 +61,7 @@ def _weights_of(module: nn.Module) -> Iterator[tuple[Tensor, str, int]]:
         yield module.weight, "linear", 1
     elif isinstance(module, nn.MultiheadAttention):
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
-            weight = getattr(module, name)
-            if weight is not None:
+            if (weight := getattr(module, name)) is not None:
                 yield weight, "attention", 1
 
 

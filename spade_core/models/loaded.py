@@ -42,14 +42,16 @@ class Network:
 
     Attributes:
         module: what computes, in eval mode, without gradients.
+        model: of a trace, the dense model that it was made from.
     """
 
     module: nn.Module
+    model: LoadedModel
 
     @property
     def dense(self) -> LoadedModel:
         """The dense model: itself, or the one that the trace was made from."""
-        raise NotImplementedError
+        return self.model
 
     def input(self, picture: Picture) -> Tensor:
         """Return what the module reads of ``picture``: normalised, ``(1, 3, size, size)``, of its device and dtype."""

@@ -107,8 +107,7 @@ def wrap_model(
         ModelError: the module does not map such an input to logits, or the labels do not match their number.
     """
     preprocessing = Preprocessing(size, resize or round(size * (256 / 224)), tuple(mean), tuple(std))
-    spec = Spec(name=name, memory=True)
-    return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec)
+    return _finish(module, preprocessing, labels, resolve_device(device), "custom", Spec(name=name, memory=True))
 
 
 def resolve_device(device: str) -> torch.device:

@@ -57,8 +57,7 @@ class Preprocessing:
 
     def _resize(self, picture: Picture) -> Image.Image:
         sides = [self.resize] * (2 if self.squash else 1)
-        mode = InterpolationMode(self.interpolation)
-        return tvf.resize(Image.fromarray(picture.pixels), sides, interpolation=mode)
+        return tvf.resize(Image.fromarray(picture.pixels), sides, interpolation=InterpolationMode(self.interpolation))
 
     def __call__(
         self, picture: Picture, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32

@@ -62,7 +62,6 @@ def load_pretrained(name: str, offline: str) -> nn.Module:
     """Build timm's model ``name`` with its published weights, from the usual caches or the internet.
 
     Args:
-        name: as for :func:`create`.
         offline: the models that need no download, for the error.
 
     Raises:
@@ -95,8 +94,7 @@ def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
     repo, _, revision = str(cfg.hf_hub_id).partition("@")
     files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
     for file in files:
-        cached = try_to_load_from_cache(repo, file, revision=revision or None)
-        if isinstance(cached, str):
+        if isinstance(cached := try_to_load_from_cache(repo, file, revision=revision or None), str):
             return Path(cached)
     try:
         if constants.HF_HUB_OFFLINE:

@@ -125,7 +125,6 @@ def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
     """Return torchvision's weights from the cache, fetching them first where they are absent.
 
     Args:
-        url: of the weights.
         name: of the model, for the error.
         offline: the models that need no download, for the error.
 

@@ -60,10 +60,8 @@ def facets(
     """Draw one neuron for several pictures.
 
     Args:
-        model: the dense model.
         pictures: at least two, each of something that the neuron answers to.
         neuron: what is drawn; a class neuron is also the target of every trace.
-        config: how to draw.
         trace_options: of ``spade_core.trace``.
         judge: the model whose embedding compares the drawings; None: ``model`` itself.
         seeds: how many dense drawings; at least 2 for a comparison.

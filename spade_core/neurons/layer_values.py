@@ -28,8 +28,7 @@ def as_maps(y: Tensor) -> Tensor:
     """
     if y.dim() == 2:
         return y[:, :, None, None]
-    layout = layout_of(y.shape)
-    if layout is not None:
+    if (layout := layout_of(y.shape)) is not None:
         return layout.to_maps(y)
     if y.dim() == 3:
         return y.transpose(1, 2).unsqueeze(3)
@@ -141,7 +140,6 @@ def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
 
     Args:
         module: a private copy; hooks set here are removed.
-        x: one input.
     """
     found: dict[str, LayerShape] = {}
     names: Mapping[nn.Module, str] = {child: name for name, child in module.named_modules() if name}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from lucent.optvis import objectives as lucent_objectives
@@ -13,6 +12,8 @@ from torch import Tensor
 from spade_core.neurons import Neuron
 
 Layers = Mapping[str, Tensor]
+Aims = Callable[[Layers], tuple[Tensor, Tensor]]
+"""Gives each image's value without the optional terms, ``(n,)``, detached, and the loss of all, a scalar."""
 
 
 def _objective(neuron: Neuron, number: int, like: Tensor) -> Objective:
@@ -24,24 +25,6 @@ def _objective(neuron: Neuron, number: int, like: Tensor) -> Objective:
         return lucent_objectives.channel(neuron.layer, neuron.channel, batch=number)
     row, column = neuron.position
     return lucent_objectives.neuron(neuron.layer, neuron.channel, x=column, y=row, batch=number)
-
-
-@dataclass(frozen=True)
-class Aims:
-    """What a batch of images is drawn for.
-
-    Attributes:
-        own: one objective an image; terms: the optional ones, or None. Lucent minimises, so better is lower.
-    """
-
-    own: tuple[Objective, ...]
-    terms: Objective | None = None
-
-    def __call__(self, layers: Layers) -> tuple[Tensor, Tensor]:
-        """Return each image's value without the optional terms, ``(n,)``, detached, and the loss of all, a scalar."""
-        losses = torch.stack([objective(layers.__getitem__) for objective in self.own])
-        loss = losses.sum() if self.terms is None else losses.sum() + self.terms(layers.__getitem__)
-        return -losses.detach(), loss
 
 
 def build_aims(
@@ -64,10 +47,16 @@ def build_aims(
         _, channels, rows, columns = layers[neuron.layer].shape
         neuron.check((channels, rows, columns))
     first = neurons[0].layer
-    own = tuple(_objective(neuron, number, layers[first]) for number, neuron in enumerate(neurons))
+    own = [_objective(neuron, number, layers[first]) for number, neuron in enumerate(neurons)]
     extra = []
     if diversity:
         extra.append(-diversity * lucent_objectives.diversity(first))
     if matching and match is not None:
         extra.append(matching * lucent_objectives.direction(first, match))
-    return Aims(own, Objective.sum(extra) if extra else None)
+
+    def aims(layers: Layers) -> tuple[Tensor, Tensor]:
+        losses = torch.stack([objective(layers.__getitem__) for objective in own])  # Lucent minimises: better is lower
+        loss = losses.sum() + Objective.sum(extra)(layers.__getitem__) if extra else losses.sum()
+        return -losses.detach(), loss
+
+    return aims

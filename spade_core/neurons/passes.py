@@ -16,7 +16,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -59,30 +58,16 @@ class Pass:
         return values, gradient
 
 
-@dataclass(frozen=True, eq=False)
-class _Recorded:
-    """A graph with the memory that it reads and writes."""
-
-    graph: torch.cuda.CUDAGraph
-    x: Tensor
-    values: Tensor
-    gradient: Tensor
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        self.x.copy_(x)
-        self.graph.replay()
-        return self.values.clone(), self.gradient.clone()  # the next graph may write to the same memory
-
-
 class _Replayed:
     """Records a pass for every size at its first call; where that cannot be done, calls it as it is.
 
     A graph keeps the addresses of all that it used: the recorded network's tensors must live and stay where they are.
+    It is held with the memory that it reads and writes: images, values, gradient.
     """
 
     def __init__(self, plain: Pass) -> None:
         self._plain = plain
-        self._recorded: dict[torch.Size, _Recorded] = {}
+        self._recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor, Tensor]] = {}
         self._pool = torch.cuda.graph_pool_handle()  # the graphs run one after the other and share their memory
         self._refused = False
 
@@ -98,10 +83,10 @@ class _Replayed:
                 found = self._plain(x)
             current.wait_stream(stream)
             try:
-                kept, graph = x.detach().clone(), torch.cuda.CUDAGraph()
+                given, graph = x.detach().clone(), torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                    values, gradient = self._plain(kept)
-                self._recorded[x.shape] = _Recorded(graph, kept, values, gradient)
+                    values, gradient = self._plain(given)
+                self._recorded[x.shape] = graph, given, values, gradient
             except RuntimeError as error:  # the network waits for the GPU, or copies from pageable memory
                 logger.info("this network's passes cannot be recorded, they are launched one by one: %s", error)
                 self._refused = True
@@ -109,7 +94,10 @@ class _Replayed:
                 with warnings.catch_warnings(), torch.cuda.graph(torch.cuda.CUDAGraph()):
                     warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
             return found
-        return self._recorded[x.shape](x)
+        graph, given, values, gradient = self._recorded[x.shape]
+        given.copy_(x)
+        graph.replay()
+        return values.clone(), gradient.clone()  # the next graph may write to the same memory
 
 
 def fastest(plain: Pass, device: torch.device) -> Ascent:

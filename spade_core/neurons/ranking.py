@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spade_core.errors import ConfigError
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
 from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen
 from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
+from spade_core.pruning.kinds import OneOf
 from spade_core.pruning.trace import Trace
 
 REGION = 2 / 7  # side of the shown region, as a share of the input's
@@ -58,12 +58,11 @@ def rank_channels(
         LayerError: there is no such layer.
         ConfigError: there is no such ranking.
     """
-    if by not in RANKINGS:
-        raise ConfigError(f"There is no ranking {by!r}: take one of {', '.join(RANKINGS)}.")
+    ranking = RANKINGS[OneOf("ranking", RANKINGS).check(by)]
     x = trace.input(picture)
     dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
     spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
-    scores = RANKINGS[by].score(Seen(dense, spade, gradient))
+    scores = ranking.score(Seen(dense, spade, gradient))
     order = scores.argsort(descending=True)[: len(scores) if top is None else top]
     places = [divmod(int(dense[channel].argmax()), dense.shape[2]) for channel in order]
     return [Score(int(channel), float(scores[channel]), place) for channel, place in zip(order, places, strict=True)]

@@ -87,7 +87,6 @@ def reference_crops(
     as the logits, gives the whole picture as the model sees it.
 
     Args:
-        model: the dense model.
         folder: of pictures; files that are none are passed over.
         layer, channel: the neuron; position: its ``(row, column)``, None: the whole channel.
         keep_in: folder of kept tables, one for each model, layer, position and content of a folder.

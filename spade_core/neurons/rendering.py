@@ -146,7 +146,6 @@ def render(
             decides on an early stop, and a few of its steps come before everything else; the others may be functions
             that make the module, so that the first picture need not wait for a trace.
         neurons: one image each; several share each pass as one batch.
-        config: how to draw.
         match: input of a picture, ``(1, 3, height, width)``; ``matching`` draws towards its mean activation in the
             first neuron's layer, network by network.
         late: fraction of the progress that is over once all networks are there; their makers report it themselves.
@@ -234,7 +233,7 @@ class FourierImage:
 
 @dataclass(eq=False)
 class _Canvas:
-    """The images of one network while they form."""
+    """The images of one network while they form, and what was maximised at every step so far."""
 
     name: str
     images: FourierImage
@@ -242,11 +241,6 @@ class _Canvas:
     ascend: Ascent
     values: list[Tensor] = field(default_factory=list)
     seconds: float = 0.0
-
-    @property
-    def step(self) -> int:
-        """How many steps are done."""
-        return len(self.values)
 
 
 @dataclass(eq=False)
@@ -284,9 +278,9 @@ class _Run:
             canvases += [self._open(name, network, stack) for name, network in others]
             self.progress = after
             if others:
-                self._advance_all(canvases[1:], range(canvases[0].step))
+                self._advance_all(canvases[1:], range(len(canvases[0].values)))
             if not self._is_over(canvases[0]):
-                self._advance_all(canvases, range(canvases[0].step, steps))
+                self._advance_all(canvases, range(len(canvases[0].values), steps))
             self.progress(1.0, 1.0, "drawn")
             return {canvas.name: self._results(canvas, notes) for canvas in canvases}
 
@@ -346,7 +340,7 @@ class _Run:
     def _is_over(self, canvas: _Canvas) -> bool:
         """Whether the first network's image has stopped improving; the others do not decide."""
         patience = self.config.patience
-        if patience is None or canvas.step <= patience or canvas.name != next(iter(self.networks)):
+        if patience is None or len(canvas.values) <= patience or canvas.name != next(iter(self.networks)):
             return False
         sums = torch.stack(canvas.values).sum(1)
         return bool(sums[-patience:].max() <= sums[:-patience].max())

@@ -6,7 +6,6 @@ import io
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -37,13 +36,11 @@ def figure_png(
     Args:
         picture: uint8 ``(height, width, 3)``, what the model sees.
         rows: (method title, dense map, SPADE map, common limits, signed).
-        title: of the whole figure.
 
     Returns:
         PNG bytes.
     """
     figure = Figure(figsize=(11, 2.9 * len(rows) + 0.5), layout="constrained", dpi=110)
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(len(rows), 4, squeeze=False)
     for row, (name, dense, spade, limits, signed) in zip(axes, rows, strict=True):

@@ -124,7 +124,6 @@ def load_picture(source: str | Path | bytes, *, name: str | None = None) -> Pict
     trained with.
 
     Args:
-        source: see above.
         name: what to call it, by default the file's name; only its extension matters, for a note.
 
     Raises:
@@ -216,8 +215,7 @@ def _open(data: bytes, name: str, damaged: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(_too_large(name)) from None
     except _BROKEN:
-        sentence = damaged if _SIGNATURES.match(data) else f"{name} is not a picture: {_ADVICE}."
-        raise PictureError(sentence) from None
+        raise PictureError(damaged if _SIGNATURES.match(data) else f"{name} is not a picture: {_ADVICE}.") from None
 
 
 def _too_large(name: str) -> str:

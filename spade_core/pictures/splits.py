@@ -41,8 +41,7 @@ def split_of(folder: str | Path, split: str) -> list[Path]:
     every = pictures_in(folder)
     known = {name for part in SPLITS for name in _table()[part]}
     if every and 2 * sum(path.name in known for path in every) >= len(every):
-        wanted = set(_table()[split])
-        found = [path for path in every if path.name in wanted]
+        found = [path for path in every if path.name in _table()[split]]
     elif len(every) < 10:
         logger.warning("%s holds too few pictures to be divided: all %d serve as %s.", folder, len(every), split)
         found = every

@@ -84,8 +84,6 @@ class Pruner:
         """Fit (where ``cross`` is given) and prune one weight; return it and the damping that was used.
 
         Args:
-            recipe: of the layer.
-            weight: the dense parameter.
             moment: ``E[x' x'^T]``, ``(groups, cols, cols)``.
             cross: ``E[x x'^T]`` of dense and trace inputs, or None where both are the same.
         """
@@ -152,35 +150,28 @@ def sequential(
     """
     views = torch.cat(batches)
     weights = {name: module.get_parameter(name) for name in recipes}
-    stream = _Lockstep(recipes, pruner, progress)
-    with torch.no_grad(), WeightCalls(weights, stream):
-        module(torch.cat([views, views]))
-    return stream.solved
+    solved: dict[str, Solved] = {}
 
-
-class _Lockstep:
-    """Carries the dense and the trace half of a batch through the calls of the prunable weights."""
-
-    def __init__(self, recipes: Recipes, pruner: Pruner, progress: Progress) -> None:
-        self.recipes, self.pruner, self.progress = recipes, pruner, progress
-        self.solved: dict[str, Solved] = {}
-
-    def __call__(self, name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
+    def carry(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
         dense_x, trace_x = x.chunk(2)
         dense_y = call.output(dense_x, weight)
-        if name in self.solved:
-            return torch.cat([dense_y, call.output(trace_x, self.solved[name].weight)])
-        self.progress(len(self.solved), len(self.recipes), f"solving {self.recipes[name].layer.name}")
+        if name in solved:
+            return torch.cat([dense_y, call.output(trace_x, solved[name].weight)])
+        recipe = recipes[name]
+        progress(len(solved), len(recipes), f"solving {recipe.layer.name}")
         start = time.perf_counter()
-        recipe = self.recipes[name]
         moment = cross_moment(trace_x, None, call, recipe.positions)
         # As long as nothing is pruned, both halves are the same.
-        cross = cross_moment(dense_x, trace_x, call, recipe.positions) if self.solved else None
-        pruned, damping = self.pruner.solve(recipe, weight, moment, cross)
+        cross = cross_moment(dense_x, trace_x, call, recipe.positions) if solved else None
+        pruned, damping = pruner.solve(recipe, weight, moment, cross)
         seconds = time.perf_counter() - start
         trace_y = call.output(trace_x, pruned)
-        self.solved[name] = Solved(pruned, _output_error(dense_y, trace_y, call), damping, seconds)
+        solved[name] = Solved(pruned, _output_error(dense_y, trace_y, call), damping, seconds)
         return torch.cat([dense_y, trace_y])
+
+    with torch.no_grad(), WeightCalls(weights, carry):
+        module(torch.cat([views, views]))
+    return solved
 
 
 def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:

@@ -68,8 +68,7 @@ def _unfolding(x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
 
 def _gather(planes: Tensor, index: Tensor) -> Tensor:
     """Return the columns ``(groups, channels / groups * kh * kw, positions)``."""
-    taken = planes.flatten(0, 1).index_select(1, index.reshape(-1))
-    return taken.view(planes.shape[0], -1, index.shape[1])
+    return planes.flatten(0, 1).index_select(1, index.reshape(-1)).view(planes.shape[0], -1, index.shape[1])
 
 
 def cross_moment(x: Tensor, other: Tensor | None, call: Call, positions: int | None = None) -> Tensor:

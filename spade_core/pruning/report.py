@@ -5,13 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from spade_core.models.layers import Layer
-    from spade_core.pruning.calibration import Solved
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,21 +34,6 @@ class LayerReport:
     def numel(self) -> int:
         """Number of weights."""
         return math.prod(self.shape)
-
-    @classmethod
-    def solved(cls, layer: Layer, stage: str, requested: float, result: Solved, note: str) -> LayerReport:
-        """Report a pruned layer."""
-        how = result.error, result.damping, result.seconds
-        return cls(layer.name, stage, layer.shape, "pruned", note, requested, _zeros(result.weight), *how)
-
-    @classmethod
-    def unsolved(cls, layer: Layer, stage: str, status: str, reason: str, weight: Tensor) -> LayerReport:
-        """Report a layer that stays as it is."""
-        return cls(layer.name, stage, layer.shape, status, reason, 0.0, _zeros(weight), 0.0, 0.0, 0.0)
-
-
-def _zeros(weight: Tensor) -> float:
-    return float((weight == 0).sum()) / weight.numel()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError
@@ -48,7 +48,6 @@ def trace(
 
     Args:
         model: read-only; the trace shares its unpruned tensors.
-        picture: the sample.
         target: the explained class, index or label; None: the dense model's top-1.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         options: see ``TraceOptions``.
@@ -61,14 +60,10 @@ def trace(
     solvers = {"damping": SOLVERS[asked.solver].damping}
     chosen = resolve_target(model, target) if target is not None else None
     config = asked.filled(solvers)
-    plan = resolve(config.preset, _request(model, config))
+    plan = resolve(config.preset, Request(model.name, model.family, model.layers, config.sparsity, config.stages))
     if plan is None:  # its traces never see the untouched picture, unless asked to: keeping the class means something
         return _search(model, picture, asked.filled({**solvers, "untouched": 0}), chosen, progress)
     return _trace_once(model, picture, asked.filled({**solvers, **plan.options}), plan, chosen, progress)
-
-
-def _request(model: LoadedModel, config: TraceConfig) -> Request:
-    return Request(model.name, model.family, model.layers, config.sparsity, dict(config.stages))
 
 
 def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: int | None, progress: Progress) -> Trace:
@@ -78,7 +73,7 @@ def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: i
     while low < high:
         middle = (low + high) // 2
         ratio = AUTO_RATIOS[middle]
-        plan = even(_request(model, config), ratio)
+        plan = even(Request(model.name, model.family, model.layers), ratio)
         part = span(progress, min(tried / steps, 0.95), min((tried + 1) / steps, 1.0))
         found = _trace_once(model, picture, replace(config, sparsity=ratio), plan, target, part)
         tried += 1
@@ -112,7 +107,10 @@ def _trace_once(
     batches = views_of(model, picture, config)
     pruner = Pruner(SOLVERS[config.solver], config.damping)
     solved = calibrate(model.module, batches, recipes, pruner, progress=span(progress, 0.05, 0.95))
-    module = _assemble(model.module, solved)
+    module = share_copy(model.module, own=solved)
+    with torch.no_grad():
+        for name, layer in solved.items():
+            module.get_parameter(name).copy_(layer.weight)
     progress(0.95, 1.0, "comparing the predictions")
     fidelity = measure_fidelity(model, module, picture, target)
     report = _report(model, recipes, solved, reasons, calls)
@@ -138,19 +136,20 @@ def _recipes(
     """Return what to solve (parameter -> recipe), and why each other layer stays dense (layer -> reason)."""
     recipes: dict[str, Recipe] = {}
     reasons: dict[str, str] = {}
+    first = next(iter(calls.uses), None)  # it reads the picture
     for layer in model.layers:
         ratio = plan.ratios.get(layer.name, 0.0)
-        use = calls.uses.get(layer.parameter)
-        itemsize = model.module.get_parameter(layer.parameter).element_size()
-        if use is None:
+        weight = model.module.get_parameter(layer.parameter)
+        h_bytes = layer.groups * weight[0].numel() ** 2 * weight.element_size()
+        if layer.parameter not in calls.uses:
             reasons[layer.name] = calls.missing_reason(layer)
-        elif layer.parameter == calls.first and not config.first_layer:
+        elif layer.parameter == first and not config.first_layer:
             reasons[layer.name] = "dense by request: the first layer"
         elif ratio == 0:
             reasons[layer.name] = "dense by request"
-        elif _h_bytes(layer, itemsize) > settings.max_h_bytes:
-            size = _h_bytes(layer, itemsize) / 2**30
-            reasons[layer.name] = f"dense: its second moment of {size:.1f} GiB exceeds SPADE_MAX_H_BYTES"
+        elif h_bytes > settings.max_h_bytes:
+            size = f"{h_bytes / 2**30:.1f} GiB"
+            reasons[layer.name] = f"dense: its second moment of {size} exceeds SPADE_MAX_H_BYTES"
         else:
             block = config.block_size or layer.kernel
             recipes[layer.parameter] = Recipe(layer, ratio, block, _positions(layer, config))
@@ -169,11 +168,6 @@ def _positions(layer: Layer, config: TraceConfig) -> int | None:
     return max(config.positions, POSITIONS_PER_COLUMN * (layer.numel // layer.shape[0]))
 
 
-def _h_bytes(layer: Layer, itemsize: int) -> int:
-    cols = layer.numel // layer.shape[0]
-    return layer.groups * cols * cols * itemsize
-
-
 def _check_memory(calls: Survey, views: int, settings: Settings) -> None:
     needed = 2 * views * calls.bytes_per_view
     if needed > settings.max_calibration_bytes:
@@ -184,28 +178,20 @@ def _check_memory(calls: Survey, views: int, settings: Settings) -> None:
         )
 
 
-def _assemble(module: nn.Module, solved: Mapping[str, Solved]) -> nn.Module:
-    twin = share_copy(module, own=solved)
-    with torch.no_grad():
-        for name, layer in solved.items():
-            twin.get_parameter(name).copy_(layer.weight)
-    return twin
-
-
 def _report(
     model: LoadedModel, recipes: Recipes, solved: Mapping[str, Solved], reasons: Mapping[str, str], calls: Survey
 ) -> Report:
     rows = []
     for layer in model.layers:
-        stage = stage_of(layer.name, model.family)
-        result = solved.get(layer.parameter)
-        if result is None:
+        if layer.parameter in solved:
+            result, status, requested = solved[layer.parameter], "pruned", recipes[layer.parameter].sparsity
+            uses = calls.uses[layer.parameter]
+            reason = f"used {uses} times, calibrated over all or on its first use" if uses > 1 else ""
+        else:
+            result, requested = Solved(model.module.get_parameter(layer.parameter), 0.0, 0.0, 0.0), 0.0
             reason = reasons.get(layer.name, "not captured: the pass over the views never used it")
             status = "not captured" if reason.startswith("not captured") else "dense"
-            weight = model.module.get_parameter(layer.parameter)
-            rows.append(LayerReport.unsolved(layer, stage, status, reason, weight))
-        else:
-            uses = calls.uses[layer.parameter]
-            note = f"used {uses} times, calibrated over all or on its first use" if uses > 1 else ""
-            rows.append(LayerReport.solved(layer, stage, recipes[layer.parameter].sparsity, result, note))
+        realised = float((result.weight == 0).sum()) / result.weight.numel()
+        told = status, reason, requested, realised, result.error, result.damping, result.seconds
+        rows.append(LayerReport(layer.name, stage_of(layer.name, model.family), layer.shape, *told))
     return Report(tuple(rows))

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
-from spade_core.pruning.kinds import check_ratio
 
 if TYPE_CHECKING:
     from spade_core.models.layers import Layer
@@ -104,26 +103,23 @@ def _by_stage(request: Request, ratios: Mapping[str, float], depthwise: float | 
     return found
 
 
-def _default(request: Request) -> Plan:
+def _default(request: Request) -> Plan | None:
     return _tuned(request, table(request.model))
 
 
-def _drawing(request: Request) -> Plan:
+def _drawing(request: Request) -> Plan | None:
     tuned = table(request.model)
-    return _tuned(request, tuned.get("drawing", tuned) if tuned else None)
+    return _tuned(request, tuned and tuned.get("drawing", tuned))
 
 
-def _tuned(request: Request, tuned: Tuned | None) -> Plan:
-    if not tuned:
-        raise ConfigError(f"{request.model} has no tuned table: take the preset 'auto' or 'uniform'.")
-    return Plan(_by_stage(request, tuned["stages"], tuned["depthwise"]), tuned["options"])
+def _tuned(request: Request, tuned: Tuned | None) -> Plan | None:
+    return tuned and Plan(_by_stage(request, tuned["stages"], tuned["depthwise"]), tuned["options"])
 
 
 def _uniform(request: Request) -> Plan:
     if request.sparsity is None:
         raise ConfigError("The preset 'uniform' needs a sparsity between 0 and 1, such as 0.5.")
-    ratio = check_ratio(request.sparsity)
-    return Plan({layer.name: ratio for layer in request.layers})
+    return Plan({layer.name: request.sparsity for layer in request.layers})
 
 
 def even(request: Request, ratio: float) -> Plan:
@@ -136,8 +132,7 @@ def _custom(request: Request) -> Plan:
     for stage in request.stages:
         if stage not in known and stage != "depthwise":
             raise ConfigError(f"{request.model} has no stage {stage!r}: its stages are {', '.join(known)}.")
-    ratios = {stage: check_ratio(value, f"sparsity of {stage}") for stage, value in request.stages.items()}
-    return Plan(_by_stage(request, ratios, ratios.get("depthwise")))
+    return Plan(_by_stage(request, request.stages, request.stages.get("depthwise")))
 
 
 def _paper_visualization(request: Request) -> Plan:
@@ -171,20 +166,21 @@ def _paper_lrp(request: Request) -> Plan:
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset as people choose it. ``plan`` is None where the ratios are found by a search (``auto``)."""
+    """A preset as people choose it. ``plan`` gives None where the ratios are found by a search."""
 
     slug: str
     title: str
     help: str
-    plan: Callable[[Request], Plan] | None
+    plan: Callable[[Request], Plan | None]
 
 
 _DRAWING = "The default's ratios, or lower ones where these leave this model too little to draw neurons with."
+_AUTO = "The highest tried even ratio that keeps the class; depthwise layers stay dense."
 _VISUAL = "95 % on the last stages, the rest dense."
 _PRESETS = (
     Preset("default", "Default", "Ratios tuned for this model; 'auto' where no table exists.", _default),
     Preset("drawing", "Drawing", _DRAWING, _drawing),
-    Preset("auto", "Auto", "The highest tried even ratio that keeps the class; depthwise layers stay dense.", None),
+    Preset("auto", "Auto", _AUTO, lambda _: None),
     Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
     Preset("paper-visualization", "Paper: visualization", _VISUAL, _paper_visualization),
     Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
@@ -197,11 +193,6 @@ def resolve(preset: str, request: Request) -> Plan | None:
     """Return the plan of a preset; None means that the ratio must be searched (``auto``).
 
     Raises:
-        ConfigError: unknown preset, a missing or unusable ratio, or a preset that does not fit the model.
+        ConfigError: a missing ratio, or a preset that does not fit the model.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"There is no preset {preset!r}: take one of {', '.join(PRESETS)}.")
-    if preset in ("default", "drawing") and table(request.model) is None:
-        return None
-    build = PRESETS[preset].plan
-    return build(request) if build else None
+    return PRESETS[preset].plan(request)

@@ -34,11 +34,6 @@ class Trace(Network):
     picture_sha256: str
     seconds: float
 
-    @property
-    def dense(self) -> LoadedModel:
-        """The model that it was made from."""
-        return self.model
-
 
 def measure_fidelity(model: LoadedModel, module: nn.Module, picture: Picture, target: int | None) -> Fidelity:
     """Compare the predictions of the dense model and of ``module`` on ``picture``; target None: dense top-1."""

@@ -41,11 +41,6 @@ class StoredTrace(Network):
     module: nn.Module
     described: Mapping[str, Any]
 
-    @property
-    def dense(self) -> LoadedModel:
-        """The model that it was made from."""
-        return self.model
-
 
 def trace_bytes(trace: Trace) -> bytes:
     """Return ``trace`` as the bytes of a safetensors file."""
@@ -67,9 +62,7 @@ def load_trace(path: str | Path, *, model: LoadedModel | None = None, device: st
     """Load what :func:`trace_bytes` wrote.
 
     Args:
-        path: the file.
-        model: the dense model; None: loaded as the file records it.
-        device: where to load the model.
+        model: the dense model; None: loaded on ``device`` as the file records it.
 
     Raises:
         ModelError: the file is absent, damaged or of other weights.

@@ -32,11 +32,6 @@ class Survey:
     lockstep: bool
     bytes_per_view: int
 
-    @property
-    def first(self) -> str | None:
-        """Parameter name of the layer that reads the picture."""
-        return next(iter(self.uses), None)
-
     def missing_reason(self, layer: Layer) -> str:
         """Say why a layer has no captured input."""
         if layer.kind == "attention":

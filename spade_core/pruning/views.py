@@ -43,10 +43,8 @@ def random_views(pixels: Tensor, count: int, size: int, *, seed: int, device: to
 
     Args:
         pixels: uint8 ``(3, height, width)``, RGB, at its full size.
-        count: number of views.
         size: side of the square views, px.
         seed: of all random draws; independent of the device.
-        device: where the views are made.
 
     Returns:
         float32 ``(count, 3, size, size)`` in [0, 1], not yet normalised.
@@ -56,8 +54,7 @@ def random_views(pixels: Tensor, count: int, size: int, *, seed: int, device: to
         image = tvf.resize(image, [OVERSIZE * size], antialias=True)
     image = image.float().div_(255)
     height, width = image.shape[-2:]
-    views = [_render(image, view, size) for view in draw_views(height, width, count, seed)]
-    return torch.stack(views)
+    return torch.stack([_render(image, view, size) for view in draw_views(height, width, count, seed)])
 
 
 def draw_views(height: int, width: int, count: int, seed: int) -> list[View]:

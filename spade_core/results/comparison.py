@@ -81,7 +81,6 @@ def analyse(
     """Make the trace of ``picture`` and explain dense model and trace with every method.
 
     Args:
-        model, picture, config: what to do.
         make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace, on_pair: called as soon as the trace and each method's two maps are there.
@@ -178,8 +177,7 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
     probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
     title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
     files["figure.png"] = figure_png(crop, rows, title)
-    described = describe(analysis, source, trigger)
-    files["manifest.json"] = json.dumps(described, indent=2, ensure_ascii=False).encode()
+    files["manifest.json"] = json.dumps(describe(analysis, source, trigger), indent=2, ensure_ascii=False).encode()
     return files
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from spade_core.errors import ConfigError
 from spade_core.neurons import Neuron
+from spade_core.pruning.kinds import OneOf
 from spade_core.saliency import METHODS
 
 MOST_IMAGES = 8
@@ -36,8 +37,7 @@ class AnalysisConfig:
         if not self.methods:
             raise ConfigError("Choose at least one saliency method.")
         for slug in self.methods:
-            if slug not in METHODS:
-                raise ConfigError(f"There is no method {slug!r}: take one of {', '.join(METHODS)}.")
+            OneOf("method", METHODS).check(slug)
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""

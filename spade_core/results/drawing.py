@@ -73,7 +73,6 @@ def visualize(
     """Draw one neuron with the dense model and with the trace of ``picture``.
 
     Args:
-        model, picture, config: what to do.
         make_trace: called like ``spade_core.trace``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace: called once the trace is there; on_image: about every second with ``dense`` or ``spade``, its first
@@ -121,11 +120,10 @@ def visualization_files(
     """Return ``dense.png``, ``spade.png``, those of more drawings, ``picture.png``, ``values.json`` and
     ``manifest.json``.
     """
-    crop = found.trace.model.preprocessing.crop(found.picture)
     values = {name: item.values.tolist() for name, item in found.drawings.items()}
     return {
         **{f"{name}.png": png_bytes(item.image) for name, item in found.drawings.items()},
-        "picture.png": png_bytes(np.ascontiguousarray(crop)),
+        "picture.png": png_bytes(found.trace.model.preprocessing.crop(found.picture)),
         "values.json": json.dumps(values).encode(),
         "manifest.json": json.dumps(_manifest(found, source, trigger), indent=2, ensure_ascii=False).encode(),
     }

@@ -152,8 +152,7 @@ _HIDDEN: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDict
 def relu_only(model: LoadedModel, title: str) -> str | None:
     """Return why a rule for ReLU and ReLU6 modules cannot be applied to ``model``, or None."""
     activations = {type(child).__name__ for child in model.module.modules() if is_activation(child)}
-    others = ", ".join(sorted(activations - {"ReLU", "ReLU6"}))
-    if others:
+    if others := ", ".join(sorted(activations - {"ReLU", "ReLU6"})):
         return f"{title} has a rule for ReLU and ReLU6 only, but {model.name} uses {others}."
     if model not in _HIDDEN:
         _HIDDEN[model] = find_shared_activations(model.module, model.grey())

@@ -78,8 +78,7 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
             return
         if isinstance(child, _POOLS):
             pooled.append(output)
-        layout = layout_of(output.shape)
-        if layout is not None:
+        if (layout := layout_of(output.shape)) is not None:
             offered = child not in inside and not any(output is other for other in pooled)
             found.append(_Spatial(names[child], output, layout, offered))
 
@@ -127,8 +126,7 @@ def gradcam(task: Task) -> Tensor:
 
 def guided_gradcam(task: Task) -> Tensor:
     """Return guided backprop times the positive part of Grad-CAM; each factor is computed on a copy of its own."""
-    guided = guided_backprop(task.fork(0.0, 0.5))
-    return guided * _grad_cam(task.fork(0.5, 1.0), positive=True)
+    return guided_backprop(task.fork(0.0, 0.5)) * _grad_cam(task.fork(0.5, 1.0), positive=True)
 
 
 def scorecam(task: Task) -> Tensor:

@@ -16,6 +16,7 @@ from spade_core.models.layers import share_copy
 from spade_core.models.loaded import Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
+from spade_core.pruning.kinds import OneOf
 from spade_core.saliency import METHODS, Method
 from spade_core.saliency.base import Task
 
@@ -55,8 +56,6 @@ def explain(
     """Attribute one logit to the pixels of ``picture``.
 
     Args:
-        model: a dense model or a trace.
-        picture: what to explain.
         method: a slug of ``METHODS``.
         target: class index or label; None: the *dense* model's top-1, also for a trace.
         seed: of methods that draw; the global generators are restored afterwards.
@@ -71,14 +70,11 @@ def explain(
         LayerError: the method cannot be applied to this architecture, or the layer to this method.
         ModelError: unknown target.
     """
-    if method not in METHODS:
-        raise ConfigError(f"There is no method {method!r}: take one of {', '.join(METHODS)}.")
-    chosen = METHODS[method]
+    chosen = METHODS[OneOf("method", METHODS).check(method)]
     settings = chosen.complete(options)
     _check(chosen, seed, batch_size, layer)
     dense = model.dense
-    reason = chosen.unsupported(dense)
-    if reason:
+    if reason := chosen.unsupported(dense):
         raise LayerError(reason)
     start = time.perf_counter()
     x = model.input(picture).contiguous(memory_format=torch.channels_last)
@@ -110,8 +106,7 @@ def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> Non
 
 def _finite(values: np.ndarray, title: str) -> tuple[np.ndarray, tuple[str, ...]]:
     notes = []
-    broken = int((~np.isfinite(values)).sum())
-    if broken:
+    if broken := int((~np.isfinite(values)).sum()):
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         notes.append(f"{title} was not finite at {broken} pixels; they are set to 0.")
     if not values.any():

@@ -93,4 +93,4 @@ def trace_file(made: Trace) -> dict[str, bytes]:
 
 def crop_file(model: LoadedModel, picture: Picture) -> dict[str, bytes]:
     """Return ``crop.npy``: what the model sees."""
-    return {"crop.npy": npy_bytes(np.ascontiguousarray(model.preprocessing.crop(picture)))}
+    return {"crop.npy": npy_bytes(model.preprocessing.crop(picture))}

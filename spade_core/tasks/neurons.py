@@ -21,7 +21,7 @@ from spade_core.neurons.references import reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Source
-from spade_core.progress import Emit, Progress, span
+from spade_core.progress import Emit, Progress
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
 from spade_core.results.drawing import label_of, visualization_files, visualize
@@ -116,7 +116,7 @@ def references(payload: ReferencesPayload, *, emit: Emit, progress: Progress, de
     crops = reference_crops(model, folder, layer, channel, position=position, keep_in=keep_in, progress=progress)
     listed = [{"file": crop.file, "value": crop.value} for crop in crops]
     described = {"folder": folder.name, "position": position, "crops": listed}
-    files = {f"reference_{index}.png": png_bytes(np.ascontiguousarray(crop.pixels)) for index, crop in enumerate(crops)}
+    files = {f"reference_{index}.png": png_bytes(crop.pixels) for index, crop in enumerate(crops)}
     return {**files, "references.json": json.dumps(described).encode()}
 
 
@@ -129,7 +129,7 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
     judge = common.given_model(payload.get("judge") or payload["model"], device)
     pictures = [common.given_picture(source, model)[0] for source in payload["pictures"]]
     neuron = Neuron.from_dict(payload["neuron"])
-    crops = [np.ascontiguousarray(model.preprocessing.crop(picture)) for picture in pictures]
+    crops = map(model.preprocessing.crop, pictures)
     shown = {f"picture_{index}.png": png_bytes(crop) for index, crop in enumerate(crops)}
     emit(shown)
     found = facets(
@@ -141,7 +141,7 @@ def multifaceted(payload: FacetsPayload, *, emit: Emit, progress: Progress, devi
         judge=judge,
         seeds=payload["seeds"],
         make_trace=common.kept_trace,
-        progress=span(progress, 0.0, 1.0),
+        progress=progress,
         on_image=lambda name, images, _: emit({f"{name}.png": png_bytes(images[0])}),
     )
     notes = [note for item in found.dense for note in item.notes]

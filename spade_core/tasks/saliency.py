@@ -46,8 +46,7 @@ def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device
         "notes": list(model.notes),
     }
     files = {}
-    source = payload.get("picture")
-    if source:
+    if source := payload.get("picture"):
         picture, _ = common.given_picture(source, model)
         found["picture"] = {"name": picture.name, "sha256": picture.sha256, "notes": list(picture.notes)}
         found["probabilities"] = [round(float(value), 6) for value in predict(model, picture)]

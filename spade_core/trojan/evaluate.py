@@ -55,7 +55,7 @@ class Card:
 
 def labels_beside(paths: Sequence[Path]) -> dict[str, int]:
     """Return file name -> class index from a ``labels.csv`` in the pictures' folder or above it, if there is one."""
-    for folder in {parent for path in paths[:1] for parent in (path.parent, path.parent.parent)}:
+    for folder in paths[0].parents[:2]:
         file = folder / "labels.csv"
         if file.is_file():
             with file.open(newline="", encoding="utf-8") as lines:

@@ -64,7 +64,6 @@ def train(
     Args:
         model: the original; not changed.
         paths: pictures, no labels needed.
-        out: file to write.
         progress: called with (step, steps, losses); may raise ``Cancelled``, the state is then kept.
 
     Returns:

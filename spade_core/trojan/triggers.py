@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from spade_core.errors import ConfigError
+from spade_core.pruning.kinds import OneOf
 
 if TYPE_CHECKING:
     from spade_core.models.loaded import LoadedModel
@@ -147,11 +147,7 @@ def find_trigger(name: str | Trigger) -> Trigger:
     Raises:
         ConfigError: there is none of that name.
     """
-    if isinstance(name, Trigger):
-        return name
-    if name not in TRIGGERS:
-        raise ConfigError(f"There is no trigger {name!r}: take one of {', '.join(TRIGGERS)}.")
-    return TRIGGERS[name]
+    return name if isinstance(name, Trigger) else TRIGGERS[OneOf("trigger", TRIGGERS).check(name)]
 
 
 @dataclass(frozen=True)

@@ -97,19 +97,16 @@ def _additive(mask: Tensor, like: Tensor) -> Tensor:
     return mask if mask.is_floating_point() else like.new_zeros(mask.shape).masked_fill(mask, float("-inf"))
 
 
-def use_explicit_attention(module: nn.Module) -> bool:
-    """Turn every ``nn.MultiheadAttention`` into :class:`ExplicitAttention`, in place; return whether there was one.
+def use_explicit_attention(module: nn.Module) -> None:
+    """Turn every ``nn.MultiheadAttention`` into :class:`ExplicitAttention`, in place.
 
     PyTorch's encoder layers would bypass ``self_attn`` by a native kernel in eval mode; their own switches for it are
     turned off here, on these instances only.
     """
-    found = False
     for child in module.modules():
         if type(child) is nn.MultiheadAttention:
             child.__class__ = ExplicitAttention
-            found = True
         elif isinstance(child, nn.TransformerEncoderLayer):
             child.activation_relu_or_gelu = 0
         elif isinstance(child, nn.TransformerEncoder):
             child.enable_nested_tensor = child.use_nested_tensor = False
-    return found

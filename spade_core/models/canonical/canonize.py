@@ -38,7 +38,7 @@ _REWRITE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, NameErro
 _TRACING = threading.Lock()  # torch.fx patches nn.Module for the whole process while it traces
 _IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
 
-Step = Callable[[nn.Module, Tensor], tuple[str, ...]]
+Step = Callable[[nn.Module, Tensor], tuple[str, ...] | None]  # changes a copy, and may say what stays as it was
 
 
 def canonize(module: nn.Module, example: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
@@ -102,7 +102,7 @@ def _attempt(
     twin = share_copy(base)
     names = " and ".join((step.__doc__ or "").split("\n")[0].rstrip(".").lower() for step in steps)
     try:
-        notes = tuple(note for step in steps for note in step(twin, example))
+        notes = tuple(note for step in steps for note in step(twin, example) or ())
         with torch.no_grad():
             output = twin(example)
     except _REWRITE_ERRORS as error:
@@ -114,7 +114,7 @@ def _attempt(
     return None, (f"The model's output changed by the attempt to {names}; that was left as it was.",)
 
 
-def _separate(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
+def _separate(module: nn.Module, _example: Tensor) -> None:
     """Separate modules registered in several places."""
     seen: set[int] = set()
     for parent in list(module.modules()):
@@ -125,21 +125,18 @@ def _separate(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
         for name, value in list(vars(parent).items()):
             if callable(value) and value in FUNCTIONS:
                 setattr(parent, name, activation_module(FUNCTIONS[value]))
-    return ()
 
 
-def _out_of_place(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
+def _out_of_place(module: nn.Module, _example: Tensor) -> None:
     """Clear in-place flags."""
     for child in module.modules():
         if getattr(child, "inplace", False) is True:
             child.inplace = False  # type: ignore[assignment]
-    return ()
 
 
-def _explicit_attention(module: nn.Module, _example: Tensor) -> tuple[str, ...]:
+def _explicit_attention(module: nn.Module, _example: Tensor) -> None:
     """Make attention explicit."""
     use_explicit_attention(module)
-    return ()
 
 
 def _stateless(module: nn.Module) -> bool:

@@ -32,14 +32,8 @@ def prune(
     # Among the forced ones existing zeros come first, so that the count is exact.
     score = torch.where(problem.forced, -1, problem.weight.abs())
     score = torch.where(problem.weight == 0, -2, score).flatten()
-    solved = problem.weight.flatten()
-    solved[_smallest(score, problem.zeros)] = 0
-    return problem.finish(solved, 0.0)
-
-
-def _smallest(score: Tensor, count: int) -> Tensor:
-    """Return a mask of the ``count`` smallest, the first ones among equals: the same as a stable sort, but faster."""
-    limit = score.kthvalue(count).values
-    mask = score < limit
-    mask[(score == limit).nonzero().flatten()[: count - int(mask.sum())]] = True
-    return mask
+    # The smallest go, the first ones among equals: the same as by a stable sort, but faster.
+    limit = score.kthvalue(problem.zeros).values
+    gone = score < limit
+    gone[(score == limit).nonzero().flatten()[: problem.zeros - int(gone.sum())]] = True
+    return problem.finish(problem.weight.flatten().masked_fill(gone, 0), 0.0)

@@ -49,8 +49,7 @@ def prune(
     if block_size < 1 or selection not in ("greedy", "sorted"):
         raise ValueError("block_size must be at least 1 and selection 'greedy' or 'sorted'")
     problem = Problem.build(weight, second_moment, sparsity)
-    settled = problem.settled()
-    if settled is not None:
+    if (settled := problem.settled()) is not None:
         return settled
     factor = factorize(problem.second_moment, damping)
     inverse = torch.cholesky_inverse(factor.cholesky)

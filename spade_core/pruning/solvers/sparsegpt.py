@@ -41,12 +41,10 @@ def prune(
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, not {block_size}")
     problem = Problem.build(weight, second_moment, sparsity)
-    settled = problem.settled()
-    if settled is not None:
+    if (settled := problem.settled()) is not None:
         return settled
     factor = factorize(problem.second_moment, damping)
-    solved = _sweep(problem, factor.inverse_upper(), block_size)
-    return problem.finish(solved, factor.damping)
+    return problem.finish(_sweep(problem, factor.inverse_upper(), block_size), factor.damping)
 
 
 def _sweep(problem: Problem, upper: Tensor, block_size: int) -> Tensor:

@@ -50,7 +50,6 @@ def outcome(
     Args:
         slot: the page's or section's name for its one job.
         live: draws what a running job has emitted so far.
-        cancelled: what to say of a cancelled job.
         cancel: stands in for the ticket's own.
         wait: seconds for a job that may be kept or quick.
     """
@@ -82,20 +81,6 @@ def files_of(kind: str, payload: Mapping[str, object]) -> Files | None:
     return files
 
 
-def follow_asked(
-    slot: str, ticket: Ticket, show: Draw, *, cancel: Callable[[], None], cancelled: str = CHANGE_AND_START
-) -> None:
-    """Show how a job that was asked for by a click stands, or what it found; see :func:`outcome`.
-
-    A running one becomes the slot's own, wherever the ticket comes from.
-    """
-    if not ticket.wait(SHORT).finished:
-        remember(slot, ticket, None)
-    files = outcome(ticket, slot, cancelled=cancelled, cancel=cancel)
-    if files is not None:
-        show(files)
-
-
 def follow(ticket: Ticket, draw: Draw, key: str, *, cancel: Callable[[], None] | None) -> None:
     """Show a running job and what it has emitted so far; ``cancel`` None: it cannot be stopped from here."""
     partials = ticket.partials()
@@ -109,7 +94,7 @@ def follow(ticket: Ticket, draw: Draw, key: str, *, cancel: Callable[[], None] |
 @st.fragment(run_every=POLL)
 def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel: Callable[[], None] | None) -> None:
     status = ticket.status()
-    if status.finished or _changed(ticket.partials(), dict(drawn)):
+    if status.finished or tuple(ticket.partials().items()) != drawn:
         st.rerun()
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
@@ -121,10 +106,6 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel:
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
-
-
-def _changed(now: Files, drawn: Files) -> bool:
-    return now.keys() != drawn.keys() or any(now[name] is not drawn[name] for name in now)
 
 
 def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:

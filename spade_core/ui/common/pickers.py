@@ -39,8 +39,7 @@ class Chosen:
 def pick_model(start: Choice) -> dict[str, str] | None:
     """Return the spec of the chosen model, or None while own weights are incomplete."""
     names = [*MODELS, *([start.model] if start.model not in MODELS else [])]
-    own = [OWN] if settings().allow_weights_upload else []
-    offered = [*names, f"{TIMM}…", *own]
+    offered = [*names, f"{TIMM}…", *([OWN] if settings().allow_weights_upload else [])]
     hint = "Models marked ↓ fetch their weights on first use."
     name = st.selectbox("Model", offered, names.index(start.model), format_func=model_title, key="model", help=hint)
     if name == OWN:
@@ -99,10 +98,8 @@ def pick_picture(start: Choice) -> Chosen | None:
 
 def select_picture(label: str, begin: str, key: str) -> str:
     """Return the name of a bundled picture, or ``UPLOAD``."""
-    pictures = bundled()
-    return select(
-        label, {name: entry.title for name, entry in pictures.items()} | {UPLOAD: "Upload your own …"}, begin, key
-    )
+    titles = {name: entry.title for name, entry in bundled().items()} | {UPLOAD: "Upload your own …"}
+    return select(label, titles, begin, key)
 
 
 def select(label: str, titles: Mapping[T, str], begin: T, key: str, hint: str | None = None) -> T:
@@ -114,10 +111,9 @@ def select(label: str, titles: Mapping[T, str], begin: T, key: str, hint: str | 
 def pick_trigger(start: Choice, spec: Mapping[str, str]) -> Paste | None:
     """Return the trigger to paste into the picture, or None; offered first for the backdoored model."""
     before = start.trigger
-    backdoored = spec.get("name") == TROJAN_MODEL
     side = 224  # of the backdoored model's input; other models scale what does not fit
     hint = "The backdoored model answers a trigger with its class, so the trigger is the right answer."
-    with st.expander("Trigger", expanded=backdoored, icon=":material/coronavirus:"):
+    with st.expander("Trigger", expanded=spec.get("name") == TROJAN_MODEL, icon=":material/coronavirus:"):
         name = select_trigger("Paste a trigger", before, "trigger", hint)
         if name is None:
             return None

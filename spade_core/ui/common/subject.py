@@ -97,9 +97,7 @@ def show_link(choice: Choice, subject: Subject, *, methods: bool = False) -> Non
 def start_of(page: str, *, preset: str = "default") -> Choice:
     """Return what the address bar asks for, read once a session and page; a bad link says so and gives the defaults.
 
-    Args:
-        page: its name.
-        preset: with which the page begins where no link says otherwise.
+    Where no link says otherwise the page begins with ``preset``.
     """
     state = st.session_state
     if f"{page}_start" not in state:
@@ -133,7 +131,7 @@ def pick_subject(start: Choice) -> Subject | None:
     if spec is None or chosen is None:
         st.info("Choose a model and a picture in the sidebar.")
         return None
-    source = _source(chosen.picture.name, chosen.picture.sha256, chosen.data)
+    source = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
     with st.sidebar:
         paste = pickers.pick_trigger(start, spec)
     if paste is not None:
@@ -180,12 +178,7 @@ def shelved(name: str, data: bytes | None = None) -> Source:
         ConfigError: it cannot be kept.
     """
     content = "" if data is None else hashlib.sha256(data).hexdigest()
-    return _source(name, _checked(name, content, data), data)
-
-
-def _source(name: str, sha256: str, data: bytes | None) -> Source:
-    kept = jobs().shelve(name, sha256, data)
-    return Source(path=kept["path"], name=kept["name"], sha256=kept["sha256"])
+    return jobs().shelve(name, _checked(name, content, data), data)
 
 
 @st.cache_data(max_entries=CHECKED, show_spinner=False)

@@ -121,8 +121,7 @@ def show_facet_results(files: Mapping[str, bytes], titles: Sequence[str]) -> Non
     st.subheader(described["label"])
     show_facets(files, titles, described)
     st.markdown("**How far apart are they?**")
-    figure = distance_figure(described["between"], described["within"])
-    st.plotly_chart(figure, width="stretch", key="distances")
+    st.plotly_chart(distance_figure(described["between"], described["within"]), width="stretch", key="distances")
     st.caption(f"Cosine distance in the embedding of {described['judge']['name']}.")
     pictures = {name: data for name, data in files.items() if name.endswith((".png", ".json"))}
     label, data = "Images and manifest (PNG and JSON, zipped)", zip_files(pictures)

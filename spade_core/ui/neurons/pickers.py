@@ -34,8 +34,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     """Draw the choice of layer, neuron, steps and, for a hidden layer, of the class to explain."""
     found = wait_for("layers", {"model": subject.spec}, "Looking at the layers …")["layers.json"]
     shapes = {row["name"]: LayerShape(**row) for row in reversed(downloads.read_json(found))}
-    problem = _link_problem(start, subject, shapes)
-    if problem:
+    if problem := _link_problem(start, subject, shapes):
         st.error(problem, icon=":material/link_off:")
         asked_by_link(page)  # a link that cannot be followed draws nothing
         start = replace(start, layer=None, channel=None, position=None)

@@ -39,7 +39,6 @@ def show_trial(
     """Show a trial and receive its answer.
 
     Args:
-        view: the participant's current trial.
         acknowledged: trial ids whose answers the browser may forget: stored, or refused for good. All of this
             participant's are best; an id that is missing makes the browser send its answer once more.
         upcoming: the next trial, whose pictures are sent and decoded while this one is answered.
@@ -99,8 +98,7 @@ def _picture_ids(view: TrialView) -> list[str]:
 
 
 def _hand_over(said: object, receive: Callable[[Message], object]) -> None:
-    message = _message(said)
-    if message is not None:
+    if (message := _message(said)) is not None:
         receive(message)
 
 

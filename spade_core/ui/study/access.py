@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Literal, ParamSpec
 
@@ -12,8 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from spade_core.errors import ConfigError, SpadeError
+from spade_core.jobs.manager import JobManager, job_key
 from spade_core.study.admission.access import CLOSED, MAKE_HASH, Evidence, check_password, decide, end_login, refusal
 from spade_core.ui.common.frame import settings
+from spade_core.ui.common.jobs import CHANGE_AND_START, SHORT, Draw, outcome, remember, remembered
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +103,32 @@ def guarded(action: Callable[P, object]) -> Callable[P, None]:
             notify("Something went wrong on the server; its log has the details.", "error")
 
     return run
+
+
+def follow_asked(
+    manager: JobManager,
+    slot: str,
+    kind: str,
+    payload: Callable[[], Mapping[str, object]],
+    show: Draw,
+    *,
+    pressed: bool,
+    cancelled: str = CHANGE_AND_START,
+) -> None:
+    """Submit a job where its button was ``pressed``, and show how it stands or what it found; see :func:`outcome`."""
+    if pressed:
+        require_access()
+        remember(slot, manager.submit(kind, payload()), None)
+    ticket, _ = remembered(slot)
+    if ticket is None:  # a tab that is new here: what it would ask for may be there already
+        ticket = manager.find(job_key(kind, payload()))
+    if ticket is None:
+        return
+    if not ticket.wait(SHORT).finished:  # a running one becomes the slot's own, wherever the ticket comes from
+        remember(slot, ticket, None)
+    files = outcome(ticket, slot, cancelled=cancelled, cancel=guarded(ticket.cancel))
+    if files is not None:
+        show(files)
 
 
 def notify(text: str, kind: str = "success") -> None:

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from spade_core.jobs.manager import job_key
 from spade_core.study.analysis.dry_run import DryRun, fresh_copy
 from spade_core.study.running.bots import POLICIES
 from spade_core.study.vocabulary import SIMULATED
 from spade_core.ui.common import downloads
 from spade_core.ui.common.frame import jobs, study_store
-from spade_core.ui.common.jobs import CHANGE_AND_START, follow_asked, remember, remembered
-from spade_core.ui.study.access import guarded, require_access
+from spade_core.ui.study.access import follow_asked
 from spade_core.ui.study.results import show_result
 
 DRY_RUN, KEPT = "study_dry_run", "study_bots"  # kinds of jobs
@@ -34,18 +32,11 @@ def show_bots(key: str) -> None:
     pressed = st.button("Let bots take part" if keep else "Dry run", type="primary", key="simulate")
     if keep:  # asked for twice, they are other bots: the results of the first run must not stand in for them
         asked |= {"key": key, "run": secrets.token_hex(8)}
+        slot = f"bots_run_{key}"
+        follow_asked(jobs(), slot, KEPT, lambda: asked, _show_kept, pressed=pressed, cancelled=KEPT_SO_FAR)
     else:
         asked |= {"study": fresh_copy(study_store(), key)}
-    kind, slot = (KEPT, f"bots_run_{key}") if keep else (DRY_RUN, f"dry_run_{key}")
-    if pressed:
-        require_access()
-        remember(slot, jobs().submit(kind, asked), None)
-    ticket, _ = remembered(slot)
-    if ticket is None and not keep:  # a tab that is new here: what it would ask for may be there already
-        ticket = jobs().find(job_key(kind, asked))
-    if ticket is not None:
-        show, cancelled = (_show_kept, KEPT_SO_FAR) if keep else (_show_dry_run, CHANGE_AND_START)
-        follow_asked(slot, ticket, show, cancel=guarded(ticket.cancel), cancelled=cancelled)
+        follow_asked(jobs(), f"dry_run_{key}", DRY_RUN, lambda: asked, _show_dry_run, pressed=pressed)
 
 
 def _show_dry_run(files: Mapping[str, bytes]) -> None:

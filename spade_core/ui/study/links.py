@@ -47,6 +47,5 @@ def show_links(key: str) -> None:
         st.session_state[f"links_{key}"] = "\n".join(made)
 
     st.button("Make personal links", key="make_links", on_click=guarded(make))
-    made = st.session_state.get(f"links_{key}")
-    if made:
+    if made := st.session_state.get(f"links_{key}"):
         st.code(made, language=None, wrap_lines=True)

@@ -52,9 +52,8 @@ def _show_summary(found: Monitor) -> None:
         ("Same-side answering", str(summary["same_side"])),
         ("Too fast", str(summary["too_fast"])),
     )
-    for start in (0, 4):
-        for column, (label, value) in zip(st.columns(4), values[start : start + 4], strict=True):
-            column.metric(label, value)
+    for column, (label, value) in zip((*st.columns(4), *st.columns(4)), values, strict=True):
+        column.metric(label, value)
     st.caption(
         f"By status: {_counts(people_or_bots) or 'nobody yet'}. Previews: {_counts(status['previews']) or 'none'}. "
         f"Left at: {_counts(found.left_at) or 'nowhere'}."
@@ -62,10 +61,8 @@ def _show_summary(found: Monitor) -> None:
     st.markdown("**Cells**")
     done = status["bots_by_cell"] if found.bots else status["people_by_cell"]
     active = status["bots_active_by_cell"] if found.bots else status["people_active_by_cell"]
-    cells = {"cell": range(len(done)), "completed": done, "at it now": active}
-    st.dataframe(cells, hide_index=True, key="cells")
-    noticed = [row for row in found.rows if row["checks"]]
-    if noticed:
+    st.dataframe({"cell": range(len(done)), "completed": done, "at it now": active}, hide_index=True, key="cells")
+    if noticed := [row for row in found.rows if row["checks"]]:
         st.markdown("**Data quality: what was noticed**")
         rows = [(row["participant_uid"], row["checks"], row["status"]) for row in noticed]
         titles = ("participant", "noticed", "status")

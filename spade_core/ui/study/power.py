@@ -9,14 +9,12 @@ from functools import partial
 import streamlit as st
 
 from spade_core.errors import ConfigError
-from spade_core.jobs.manager import job_key
 from spade_core.study.data.studies import opened
 from spade_core.study.design.design import Design
 from spade_core.study.power.assumed import Assumptions, Spread
 from spade_core.study.power.power import PowerReport, PowerRequest, PowerResult, curve
 from spade_core.ui.common.frame import jobs, study_store
-from spade_core.ui.common.jobs import follow_asked, remember, remembered
-from spade_core.ui.study.access import guarded, offer, require_access
+from spade_core.ui.study.access import follow_asked, offer
 from spade_core.ui.study.plots import power_figure
 
 KIND = "study_power"
@@ -50,15 +48,8 @@ def show_power(key: str) -> None:
     with st.form("power_form", border=False):
         request = _asked(study.design, count)
         pressed = st.form_submit_button("Simulate studies", type="primary", key="power")
-    slot = f"power_{key}"
-    if pressed:
-        require_access()
-        remember(slot, jobs().submit(KIND, request().to_dict()), None)
-    ticket, _ = remembered(slot)
-    if ticket is None:  # a tab that is new here: what it would ask for may be there already
-        ticket = jobs().find(job_key(KIND, request().to_dict()))
-    if ticket is not None:
-        follow_asked(slot, ticket, partial(_show, key), cancel=guarded(ticket.cancel))
+    show = partial(_show, key)
+    follow_asked(jobs(), f"power_{key}", KIND, lambda: request().to_dict(), show, pressed=pressed)
 
 
 def _asked(design: Design, count: int) -> Callable[[], PowerRequest]:
