@@ -19,7 +19,7 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial, by_person
 from spade_core.study.design.schedule import ROUND, cells, other_region
-from spade_core.study.monitoring.checks import Verdict, check_person, instruction_s
+from spade_core.study.monitoring.checks import Verdict, check_person
 from spade_core.study.monitoring.free_texts import shared
 from spade_core.study.monitoring.status import status_now
 from spade_core.study.running.answers import TrialDetails
@@ -114,10 +114,6 @@ class PersonRow:
     def checks(self) -> str:
         return json.dumps(self.verdict.told(), sort_keys=True)
 
-    @property
-    def instruction_s(self) -> float | None:
-        return instruction_s(self.pages)
-
     @cached_property
     def machine(self) -> Device:
         return Device.model_validate(self.person.device or {})
@@ -143,30 +139,17 @@ class PersonRow:
     def events(self) -> Sequence[Event]:
         return self.source.events.get(self.person.uid, ())
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
-        """How many trials of each type were answered."""
-        return {kind: sum(trial.type == kind for trial in self.answered) for kind in TRIAL_TYPES}
-
-    @property
-    def after_practice(self) -> Sequence[Trial]:
-        return [trial for trial in self.answered if trial.type != PRACTICE]
-
-    @property
-    def n_cannot_tell(self) -> int:
-        return sum(trial.choice == CANNOT_TELL for trial in self.after_practice)
-
-    @property
-    def n_timed_out(self) -> int:
-        return sum(bool(trial.timed_out) for trial in self.after_practice)
-
-    @property
-    def n_focus_losses(self) -> int:
-        return sum(trial.n_focus_losses for trial in self.after_practice)
-
-    @property
-    def n_events(self) -> int:
-        return len(self.events)
+        """How many trials of each type were answered, what happened in those after practice, and events."""
+        later = [trial for trial in self.answered if trial.type != PRACTICE]
+        return {
+            **{kind: sum(trial.type == kind for trial in self.answered) for kind in TRIAL_TYPES},
+            "cannot_tell": sum(trial.choice == CANNOT_TELL for trial in later),
+            "timed_out": sum(bool(trial.timed_out) for trial in later),
+            "focus_losses": sum(trial.n_focus_losses for trial in later),
+            "events": len(self.events),
+        }
 
 
 @dataclass(frozen=True)
@@ -201,12 +184,8 @@ class TrialRow(PersonRow):
         return int(choice == (required or self.trial.reference_side))
 
     @property
-    def timed_out(self) -> bool:
-        return bool(self.trial.timed_out)
-
-    @property
     def timed_out_by(self) -> str | None:
-        return None if not self.timed_out else "study" if never_shown(self.trial) else "trial"
+        return None if not self.trial.timed_out else "study" if never_shown(self.trial) else "trial"
 
     @property
     def resizes(self) -> int | None:
