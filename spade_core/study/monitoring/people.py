@@ -32,7 +32,6 @@ class Watched(TypedDict):
     """What is seen of one participant; ``cell`` only where it tells no condition."""
 
     participant_uid: str
-    policy: str | None
     status: str
     phase: str
     consented: bool
@@ -151,7 +150,6 @@ def _watched(
     status, count = status_now(person, study.design, now), len(seen.trials)
     return {
         "participant_uid": person.uid,
-        "policy": person.policy,
         "status": status,
         "phase": person.phase,
         "consented": person.consented is not None,
@@ -189,8 +187,6 @@ def _summary(rows: Sequence[Watched]) -> dict[str, float | int | None]:
         "median_minutes": median(minutes) if minutes else None,
         "median_rt_ms": median(times) if times else None,
         "catch_right": sum(row["catch_right"] for row in rows) / caught if caught else None,
-        "failed_catch": failed["catch"],
-        "failed_attention": failed["attention"],
         "too_fast": failed["too_fast"],
         "same_side": failed["same_side"],
     }

@@ -7,6 +7,7 @@ numbers say how the software behaves, nothing about people.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -46,10 +47,9 @@ def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
     """Answer as the model rater; without a visualization, guess; practice and catch images show the region itself."""
     if trial.type in (words.PRACTICE, "catch"):
         return trial.reference_side
+    sides = {"reference": trial.reference_side, "other": other_region(trial.reference_side)}
     answer = item.answers.get(f"rater_{trial.condition}")
-    if answer is None:
-        return rng.choice(words.REGIONS)
-    return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
+    return _guess(trial, item, rng) if answer is None else sides[answer]
 
 
 def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
@@ -106,28 +106,24 @@ def simulate(
     if participants < 1:
         raise ConfigError(f"The number of participants must be at least 1, not {participants}.")
     run = _next_run(store, key, policy, seed, participants)
-    ends: dict[str, int] = {}
+    ends: Counter[str] = Counter()
     for number in range(participants):
         progress(number, participants, f"{words.SIMULATED}: bot {number + 1} of {participants}")
-        status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
-        ends[status] = ends.get(status, 0) + 1
+        ends[_Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()] += 1
     progress(participants, participants, "done")
-    return ends
+    return dict(ends)
 
 
 def _next_run(store: Store, key: str, policy: str, seed: int, participants: int) -> int:
     """Return the number of the first run, from 0, of whose bots the study has none."""
 
-    def taken(ids: list[str]) -> bool:
-        def work(session: Session) -> bool:
-            query = select(ExternalId.external_id).where(ExternalId.study_id == find(session, key).id)
-            parts = (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
-            return any(session.scalar(query.where(ExternalId.external_id.in_(part)).limit(1)) for part in parts)
+    def is_free(session: Session, run: int) -> bool:
+        ids = [_bot_id(_chances(policy, seed, run, number)) for number in range(participants)]
+        query = select(ExternalId.external_id).where(ExternalId.study_id == find(session, key).id)
+        parts = (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
+        return not any(session.scalar(query.where(ExternalId.external_id.in_(part)).limit(1)) for part in parts)
 
-        return store.run(work)
-
-    ids = ([_bot_id(_chances(policy, seed, run, number)) for number in range(participants)] for run in count())
-    return next(run for run, found in enumerate(ids) if not taken(found))
+    return store.read(lambda session: next(run for run in count() if is_free(session, run)))
 
 
 def _chances(policy: str, seed: int, run: int, number: int) -> random.Random:
