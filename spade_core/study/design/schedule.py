@@ -171,10 +171,8 @@ def _spread_in(trials: Sequence[Planned], extra: Sequence[Planned], rng: random.
     bounds = [NEVER_FIRST + slots * part // (len(extra) or 1) for part in range(len(extra) + 1)]
     places = [rng.randrange(low, max(high, low + 1)) for low, high in pairwise(bounds)]
     found = list(trials)
-    for place, chosen in zip(
-        reversed(places), reversed(extra), strict=True
-    ):  # the last first: it moves none still to come
-        found.insert(min(place, len(trials)), chosen)
+    for place, chosen in zip(reversed(places), reversed(extra), strict=True):
+        found.insert(min(place, len(trials)), chosen)  # from the last, which moves none before it
     return found
 
 
