@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
-from spade_core.cli.common import Meter, emit
+from spade_core.cli.common import Meter, emit, warn
 from spade_core.cli.subject import load
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
@@ -51,12 +50,11 @@ def run_build(options: argparse.Namespace) -> int:
 
 def _emit_set(options: argparse.Namespace, made: StimulusSet) -> int:
     """Print what a built set holds, and warn of what stands in its way."""
-    if made.warning:
-        sys.stderr.write(f"warning: {made.warning}\n")
+    warn(made.warning)
     try:
         load_design(TEMPLATE).check_set(made)
     except ConfigError as error:
-        sys.stderr.write(f"warning: This set does not serve the template: {error}\n")
+        warn(f"This set does not serve the template: {error}")
     counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
     sources = dict(Counter(item.reference_source for item in made.of("main")))
     described = {"folder": str(made.folder), "sha256": made.sha256, **counts, "references_from": sources}

@@ -46,9 +46,8 @@ def restore(store: Store, file: str | Path) -> Path | None:
     with loaded(store, file) as source:
         saved = None
         if store.run(lambda session: populated(session.connection())):
-            if store.file is None:
-                store.backups.mkdir(parents=True, exist_ok=True)
             saved = stamped(store.engine.url, "before-restore", store.clock(), store.backups)
+            saved.parent.mkdir(parents=True, exist_ok=True)
             dump(store.engine.url, saved)
         store.run(lambda session: _replace(store, session, source))
     wipe(store)

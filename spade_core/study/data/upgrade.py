@@ -49,9 +49,8 @@ def bring_up_to_date(engine: Engine, run: Run, *, now: float, backups: Path) -> 
         if _is_current(version):
             return
         if version is not None and not saved and populated(connection):
-            if sqlite_file(engine.url) is None:
-                backups.mkdir(parents=True, exist_ok=True)
             saved.append(stamped(engine.url, f"version-{version}", now, backups))
+            saved[0].parent.mkdir(parents=True, exist_ok=True)
             dump(engine.url, saved[0])
             logger.info("backup of the study database before its upgrade: %s", saved[0])
         logger.info("upgrading the study database from %s to %s", version or "nothing", migrations.HEAD)

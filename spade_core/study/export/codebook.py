@@ -50,16 +50,18 @@ _seconds, _px, _json = partial(Column, "s"), partial(Column, "px"), partial(Colu
 _hidden = partial(Column, "text", blind=True)
 
 _STUDY: Mapping[str, Column] = {
-    "study_id": _text("random id of the study", "study.row.id"),
-    "study_version": _whole("version that the design gives itself, as its author typed it", "study.design.version"),
+    "study_id": _text("random id of the study", "source.study.row.id"),
+    "study_version": _whole(
+        "version that the design gives itself, as its author typed it", "source.study.design.version"
+    ),
     "design_version": _whole(
         "number of the design's saved version, from 1; “study versions” lists them", "source.version"
     ),
-    "design_sha256": _text("of the design", "study.row.design_sha256"),
-    "code_version": _text("version of the program that published it", "study.row.code_version"),
+    "design_sha256": _text("of the design", "source.study.row.design_sha256"),
+    "code_version": _text("version of the program that published it", "source.study.row.code_version"),
     "class_shown": _flag(
         "the variant whose question names the class, so that the visualization can be ignored",
-        "study.design.show_class",
+        "source.study.design.show_class",
     ),
 }
 STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
@@ -70,7 +72,7 @@ _WHO: Mapping[str, Column] = {
     "policy": _text("of a bot", "person.policy"),
     "simulated": _text(f"{words.SIMULATED} for bots and previews, else empty"),
 }
-_DEMO = _flag("the study tries the software and measures nothing", "study.row.demo")
+_DEMO = _flag("the study tries the software and measures nothing", "source.study.row.demo")
 _INCLUDED = _flag("whether the design's exclusions and the experimenter keep this person", "verdict.included")
 _REASON = _text("which of them do not; the experimenter's words are left out of the shareable export", "verdict.reason")
 _CELL = _whole("which way of handing out conditions", "person.cell", blind=True)

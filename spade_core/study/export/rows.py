@@ -83,10 +83,6 @@ class PersonRow:
     person: Participant
 
     @property
-    def study(self) -> Opened:
-        return self.source.study
-
-    @property
     def verdict(self) -> Verdict:
         return self.source.verdicts[self.person.uid]
 
@@ -96,7 +92,7 @@ class PersonRow:
 
     @property
     def status(self) -> str:
-        return status_now(self.person, self.study.design, self.source.now)
+        return status_now(self.person, self.source.study.design, self.source.now)
 
     @property
     def code_kind(self) -> str | None:
@@ -105,10 +101,10 @@ class PersonRow:
     @property
     def arm(self) -> str | None:
         """The one condition that somebody meets, or None: all of them, or none yet."""
-        design, cell = self.study.design, self.person.cell
+        design, cell = self.source.study.design, self.person.cell
         if cell is None or design.arrangement != "between":
             return None
-        return design.conditions[cells(design, self.study.stimuli)[cell].rotation]
+        return design.conditions[cells(design, self.source.study.stimuli)[cell].rotation]
 
     @property
     def checks(self) -> str:
@@ -160,7 +156,7 @@ class TrialRow(PersonRow):
 
     @cached_property
     def item(self) -> Item:
-        return self.study.stimuli.item(self.trial.stimulus_id)
+        return self.source.study.stimuli.item(self.trial.stimulus_id)
 
     @cached_property
     def details(self) -> TrialDetails:

@@ -187,6 +187,8 @@ def _summary(rows: Sequence[Watched]) -> dict[str, float | int | None]:
         "median_minutes": median(minutes) if minutes else None,
         "median_rt_ms": median(times) if times else None,
         "catch_right": sum(row["catch_right"] for row in rows) / caught if caught else None,
+        "failed_catch": failed["catch"],
+        "failed_attention": failed["attention"],
         "too_fast": failed["too_fast"],
         "same_side": failed["same_side"],
     }

@@ -97,10 +97,9 @@ def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES
     """
     grid = _Windows.of(reference, pixels, rule)
     references = np.flatnonzero(grid.roomy & (grid.means >= (1 - rule.margin - SLACK) * grid.highest))
-    rows = [_partners(grid, int(high), rule) for high in references]
-    totals = [round(sum(cost for _high, _low, cost in row.values()), DIGITS) for row in rows]
-    found = min(zip(rows, totals, strict=True), key=lambda row: (-len(row[0]), row[1]))[0]  # the first of equal ones
-    return {side: Pair(grid.patches(high, low), cost) for side, (high, low, cost) in found.items()}
+    found = [_partners(grid, int(high), rule) for high in references]
+    # The first of equal ones.
+    return min(found, key=lambda pairs: (-len(pairs), round(sum(pair.cost for pair in pairs.values()), DIGITS)))
 
 
 @dataclass(frozen=True)
@@ -179,8 +178,8 @@ class _Windows:
         return Patches(self.side, corners[0], corners[1], means, contrasts)
 
 
-def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, tuple[int, int, float]]:
-    """Return the cheapest partner of a reference on either side: ``(reference, other, cost)`` by who is nearer."""
+def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, Pair]:
+    """Return a reference with its cheapest partner on either side, by who is nearer."""
     free = grid.free_of(high)
     low = free & (grid.means <= grid.limit)
     if not low.any():
@@ -190,7 +189,7 @@ def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, tuple[int, int
     if not any(side.any() for side in sides.values()):
         sides["reference"] = low  # all as far as the reference: nobody is nearer
     best = {side: int(np.where(where, costs, np.inf).argmin()) for side, where in sides.items() if where.any()}
-    return {side: (high, low, float(costs[low])) for side, low in best.items()}
+    return {side: Pair(grid.patches(high, low), float(costs[low])) for side, low in best.items()}
 
 
 def rule_record() -> dict[str, object]:
@@ -235,13 +234,9 @@ class Draft:
         """Return any of the items, for what they share: id, role, class neuron, files."""
         return next(iter(self.items.values()))
 
-    def to_dict(self) -> dict[str, object]:
-        """Return a JSON-able form."""
-        return {"items": {side: asdict(item) for side, item in self.items.items()}, "costs": dict(self.costs)}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Draft:
-        """Rebuild what :meth:`to_dict` gave."""
+        """Rebuild what ``asdict`` gave."""
         return cls({side: Item.from_dict(item) for side, item in values["items"].items()}, values["costs"])
 
 

@@ -125,23 +125,13 @@ def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Ma
     if missing is not None:
         raise ConfigError(f"{folder / missing} is missing: delete the rows (.jsonl) beside the set and build it again.")
     files = {name: _sha256(folder / name) for name in names}
-    content = {
-        "format": FORMAT,
-        "demo": demo,
-        **about,
-        "files": files,
-        "items": [asdict(item) for item in items],
-    }
+    content = {"format": FORMAT, "demo": demo, **about, "files": files, "items": [asdict(item) for item in items]}
     (folder / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return load_set(folder)
 
 
-def load_set(folder: str | Path, *, check_files: bool = True) -> StimulusSet:
-    """Read a stimulus set and check it.
-
-    Args:
-        folder: with ``manifest.json``.
-        check_files: compare every file with its sha256.
+def load_set(folder: str | Path) -> StimulusSet:
+    """Read the stimulus set of a folder with ``manifest.json`` and check it, every file by its sha256.
 
     Raises:
         ConfigError: no manifest, a damaged one, a missing or changed file, or items that contradict the rules: one
@@ -163,8 +153,7 @@ def load_set(folder: str | Path, *, check_files: bool = True) -> StimulusSet:
     about = {key: value for key, value in content.items() if key not in ("items", "files", "demo", "format")}
     found = StimulusSet(folder, hashlib.sha256(data).hexdigest(), demo, items, about)
     _check_items(found, files)
-    if check_files:
-        _check_files(folder, files)
+    _check_files(folder, files)
     return found
 
 
