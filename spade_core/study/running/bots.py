@@ -139,8 +139,6 @@ def _bot_id(rng: random.Random) -> str:
 
 
 class _Bot:
-    """One bot on its way."""
-
     def __init__(self, store: Store, key: str, policy: str, rng: random.Random, replies_seed: str) -> None:
         self.store, self.key, self.name, self.rng, self.replies_seed = store, key, policy, rng, replies_seed
         self.policy = POLICIES[policy]

@@ -95,14 +95,13 @@ def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES
     Raises:
         ConfigError: no two regions of this size fit into the picture.
     """
-    grid = _Windows.of(reference, pixels, rule)
+    grid = _Windows(reference, pixels, rule)
     references = np.flatnonzero(grid.roomy & (grid.means >= (1 - rule.margin - SLACK) * grid.highest))
-    found = [_partners(grid, int(high), rule) for high in references]
+    found = [_partners(grid, int(high)) for high in references]
     # The first of equal ones.
     return min(found, key=lambda pairs: (-len(pairs), round(sum(pair.cost for pair in pairs.values()), DIGITS)))
 
 
-@dataclass(frozen=True)
 class _Windows:
     """The windows that are considered, ``(windows,)`` each: corners, mean score, contrast, distance, room.
 
@@ -112,61 +111,43 @@ class _Windows:
         average: of the map over the picture.
     """
 
-    side: int
-    top: np.ndarray
-    left: np.ndarray
-    means: np.ndarray
-    contrast: np.ndarray
-    distance: np.ndarray
-    roomy: np.ndarray
-    highest: float
-    limit: float
-    average: float
-
-    @classmethod
-    def of(cls, reference: np.ndarray, pixels: np.ndarray, rule: Rule) -> _Windows:
+    def __init__(self, reference: np.ndarray, pixels: np.ndarray, rule: Rule) -> None:
         size = reference.shape[0]
-        side = max(1, round(rule.side * size))
-        last = size - side
-        if last < side:
+        self.rule, self.side = rule, max(1, round(rule.side * size))
+        last = size - self.side
+        if last < self.side:
             raise ConfigError(
-                f"Two regions of {side} px do not fit beside each other into a picture of {size} px: take smaller ones."
+                f"Two regions of {self.side} px do not fit beside each other into a picture of {size} px: take smaller "
+                "ones."
             )
-        means, contrast = windows(reference.astype(np.float64), side), window_contrasts(pixels, side)
+        means = windows(reference.astype(np.float64), self.side)
         starts = np.arange(last + 1)
-        apart = np.maximum(starts, last - starts) >= side
+        apart = np.maximum(starts, last - starts) >= self.side
         roomy = apart[:, None] | apart[None, :]
         on_grid = (starts % max(1, round(size / GRID)) == 0) | (starts == last)
         chosen = on_grid[:, None] & on_grid[None, :]
-        highest = float(means[roomy].max())
-        chosen.flat[np.argmax(roomy & (means >= (1 - SLACK) * highest))] = True
-        top, left = np.nonzero(chosen)
-        limit = max(rule.low * highest, float(np.quantile(means[chosen], QUARTER)))
-        return cls(
-            side,
-            top,
-            left,
-            means[chosen],
-            contrast[chosen],
-            (2 * top - last) ** 2 + (2 * left - last) ** 2,
-            roomy[chosen],
-            highest,
-            limit + SLACK * highest,
-            float(reference.mean()) or 1.0,
-        )
+        self.highest = float(means[roomy].max())
+        chosen.flat[np.argmax(roomy & (means >= (1 - SLACK) * self.highest))] = True
+        self.top, self.left = np.nonzero(chosen)
+        self.distance = (2 * self.top - last) ** 2 + (2 * self.left - last) ** 2
+        self.means, self.roomy = means[chosen], roomy[chosen]
+        self.contrast = window_contrasts(pixels, self.side)[chosen]
+        low = max(rule.low * self.highest, float(np.quantile(self.means, QUARTER)))
+        self.limit = low + SLACK * self.highest
+        self.average = float(reference.mean()) or 1.0
 
     def free_of(self, window: int) -> np.ndarray:
         """Return which windows do not overlap one."""
         return (abs(self.top - self.top[window]) >= self.side) | (abs(self.left - self.left[window]) >= self.side)
 
-    def costs(self, high: int, rule: Rule) -> np.ndarray:
+    def costs(self, high: int) -> np.ndarray:
         """Return what each window would cost as the partner of one, in grey levels."""
         eccentricity = np.sqrt(self.distance / self.distance.max())  # the corners are on the grid
         own = self.means[high]
         return (
             abs(self.contrast - self.contrast[high])
-            + rule.eccentricity * abs(eccentricity - eccentricity[high])
-            + rule.score * (self.means / own if own > 0 else np.zeros_like(self.means))
+            + self.rule.eccentricity * abs(eccentricity - eccentricity[high])
+            + self.rule.score * (self.means / own if own > 0 else np.zeros_like(self.means))
         ).round(DIGITS)
 
     def patches(self, high: int, low: int) -> Patches:
@@ -178,13 +159,13 @@ class _Windows:
         return Patches(self.side, corners[0], corners[1], means, contrasts)
 
 
-def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, Pair]:
+def _partners(grid: _Windows, high: int) -> dict[str, Pair]:
     """Return a reference with its cheapest partner on either side, by who is nearer."""
     free = grid.free_of(high)
     low = free & (grid.means <= grid.limit)
     if not low.any():
         low = free & (grid.means <= grid.means[free].min() + SLACK * grid.highest)
-    own, costs = grid.distance[high], grid.costs(high, rule)
+    own, costs = grid.distance[high], grid.costs(high)
     sides = {"reference": low & (grid.distance > own), "other": low & (grid.distance < own)}
     if not any(side.any() for side in sides.values()):
         sides["reference"] = low  # all as far as the reference: nobody is nearer
