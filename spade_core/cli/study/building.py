@@ -31,11 +31,9 @@ def run_build(options: argparse.Namespace) -> int:
     paths = spread(pictures_in(options.images), options.count)
     trace = {"preset": "drawing", "seed": options.seed}
     model, out = load(options), Path(options.out)
-    dense, config = (
-        load_model(options.model, device=options.device),
-        RenderConfig(steps=options.steps, seed=options.seed),
-    )
-    builder = Builder(model, dense, config, trace, out, _references(options.references, paths))
+    judge = load_model(options.model, device=options.device)
+    config = RenderConfig(steps=options.steps, seed=options.seed)
+    builder = Builder(model, judge, config, trace, out, _references(options.references, paths))
     triggers, side = list(TRIGGERS) if options.triggers else [], model.preprocessing.size
     candidates = plan(paths, practice=options.practice, catch=options.catch, triggers=triggers, side=side)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -67,5 +65,4 @@ def _references(folder: str | None, pictures: list[Path]) -> References | None:
     if folder is None:
         return None
     keep_in = Settings.from_environment().data_dir / "references"
-    own = {identity(path) for path in pictures}
-    return References(Path(folder), keep_in, frozenset(sha256 for sha256 in own if sha256))
+    return References(Path(folder), keep_in, frozenset(filter(None, map(identity, pictures))))

@@ -22,7 +22,6 @@ from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
-from spade_core.study.design.questions import Replies
 from spade_core.study.design.schedule import other_region, seeded
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
@@ -153,15 +152,12 @@ class _Bot:
         """Go from the device check to the end; return the status."""
         texts, width = self.who.design.texts, max(1280, self.who.design.min_width)
         right = tuple(question.correct for question in texts.comprehension)
-        steps: list[Callable[[], Person]] = [
-            lambda: flow.check_device(self.store, self.who, width=width, device=Device(browser="bot")),
-            lambda: flow.consent(self.store, self.who, given=True),
-            self._read,
-            lambda: flow.finish_instructions(self.store, self.who),
-            lambda: flow.comprehend(self.store, self.who, right),
-        ]
-        for step in steps:
-            self.who = step()
+        self.who = flow.check_device(self.store, self.who, width=width, device=Device(browser="bot"))
+        self.who = flow.consent(self.store, self.who, given=True)
+        for page in range(1, len(texts.instructions)):
+            turn_page(self.store, self.who, page)
+        self.who = flow.finish_instructions(self.store, self.who)
+        self.who = flow.comprehend(self.store, self.who, right)
         answered = 0
         while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == words.ACTIVE:
             if self.rng.random() < self.policy.leaves:
@@ -177,11 +173,6 @@ class _Bot:
             self.who = self._found(self.token)
         self.who = flow.finish_study(self.store, self.who)
         return self.who.row.status
-
-    def _read(self) -> Person:
-        for page in range(1, len(self.who.design.texts.instructions)):
-            turn_page(self.store, self.who, page)
-        return self.who
 
     def _enter(self, seed: str | None) -> Participation:
         return enter(self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed)
@@ -205,7 +196,11 @@ class _Bot:
         else:
             rt_ms = least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)
         sure = self.rng.randint(1, len(words.CONFIDENCE)) if self.who.design.confidence else None
-        answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": self._replies(trial)}
+        own = seeded(
+            f"{self.replies_seed}/{trial.index}"
+        )  # the same whatever the policy, apart from the choices' chances
+        replies = {question.name: question.pretend(own) for question in self.who.design.questions.of(trial.type)}
+        answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": replies}
         if limit is not None and rt_ms > limit:
             answer, rt_ms = {"timed_out": True}, limit
         self.looked_ms += rt_ms
@@ -214,8 +209,3 @@ class _Bot:
         if self.policy.twice:
             submit(self.store, self.who, told)
             submit(self.store, self.who, {**told, "choice": words.REGIONS[choice == words.REGIONS[0]]})
-
-    def _replies(self, trial: Trial) -> Replies:
-        """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
-        rng = seeded(f"{self.replies_seed}/{trial.index}")
-        return {question.name: question.pretend(rng) for question in self.who.design.questions.of(trial.type)}
