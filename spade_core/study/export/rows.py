@@ -81,10 +81,9 @@ class PersonRow:
 
     source: Source
     person: Participant
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.source.verdicts[self.person.uid]
+    verdict: Verdict
+    answered: Sequence[Trial]
+    events: Sequence[Event]
 
     @property
     def simulated(self) -> str:
@@ -122,18 +121,6 @@ class PersonRow:
     def device(self) -> str:
         told = {name: value for name, value in (self.person.device or {}).items() if name != "tab"}
         return json.dumps(told, sort_keys=True)
-
-    @property
-    def answered(self) -> Sequence[Trial]:
-        return self.source.trials.get(self.person.uid, ())
-
-    @property
-    def pages(self) -> Sequence[PageTime]:
-        return self.source.pages.get(self.person.uid, ())
-
-    @property
-    def events(self) -> Sequence[Event]:
-        return self.source.events.get(self.person.uid, ())
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -226,15 +213,17 @@ class PageRow(PersonRow):
 def rows_of(source: Source, table: str) -> Iterator[PersonRow]:
     """Yield the rows of one of the tables, ``participants``, ``trials``, ``events`` or ``pages``."""
     for person in source.people:
-        one = PersonRow(source, person)
+        answered, events = source.trials.get(person.uid, ()), source.events.get(person.uid, ())
+        of_person = (source, person, source.verdicts[person.uid], answered, events)
         if table == "participants":
-            yield one
+            yield PersonRow(*of_person)
         elif table == "trials":
-            yield from (TrialRow(source, person, trial) for trial in one.answered)
+            yield from (TrialRow(*of_person, trial) for trial in answered)
         elif table == "events":
-            yield from (EventRow(source, person, event) for event in one.events)
+            yield from (EventRow(*of_person, event) for event in events)
         else:
-            befores = [None, *(page.part for page in one.pages)]
-            ends = [*(page.at for page in one.pages[1:]), person.finished]
-            for page, before, until in zip(one.pages, befores, ends, strict=False):
-                yield PageRow(source, person, page, before, until)
+            pages = source.pages.get(person.uid, ())
+            befores = [None, *(page.part for page in pages)]
+            ends = [*(page.at for page in pages[1:]), person.finished]
+            for page, before, until in zip(pages, befores, ends, strict=False):
+                yield PageRow(*of_person, page, before, until)
