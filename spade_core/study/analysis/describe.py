@@ -70,15 +70,13 @@ def table3(rows: pd.DataFrame, alpha: float) -> dict[str, findings.Answers]:
 
 def class_neurons(rows: pd.DataFrame) -> list[findings.ClassNeuron]:
     """Return agreement about each class neuron, sorted by its difference; those without one come last."""
-    known = rows["choice"].notna() & rows["condition"].isin(COMPARED)
-    answered = rows.loc[known, ["class_neuron", "condition", "agree", "half"]]
+    answered = rows[rows["choice"].notna() & rows["condition"].isin(COMPARED)]
     found = []
     for neuron, here in answered.groupby("class_neuron"):
         parts = {name: here[here["condition"] == name] for name in COMPARED}
-        shares = {name: part["agree"].mean() if len(part) else None for name, part in parts.items()}
         dense, spade = (
-            findings.Counted(count=int(part["agree"].sum()), n=len(part), share=shares[name])
-            for name, part in parts.items()
+            findings.Counted(count=int(one["agree"].sum()), n=len(one), share=one["agree"].mean() if len(one) else None)
+            for one in parts.values()
         )
         gaps = {
             outcome: parts["spade"][outcome].mean() - parts["dense"][outcome].mean() if dense.n and spade.n else None

@@ -136,10 +136,6 @@ class _Windows:
         self.limit = low + SLACK * self.highest
         self.average = float(reference.mean()) or 1.0
 
-    def free_of(self, window: int) -> np.ndarray:
-        """Return which windows do not overlap one."""
-        return (abs(self.top - self.top[window]) >= self.side) | (abs(self.left - self.left[window]) >= self.side)
-
     def costs(self, high: int) -> np.ndarray:
         """Return what each window would cost as the partner of one, in grey levels."""
         eccentricity = np.sqrt(self.distance / self.distance.max())  # the corners are on the grid
@@ -161,7 +157,7 @@ class _Windows:
 
 def _partners(grid: _Windows, high: int) -> dict[str, Pair]:
     """Return a reference with its cheapest partner on either side, by who is nearer."""
-    free = grid.free_of(high)
+    free = (abs(grid.top - grid.top[high]) >= grid.side) | (abs(grid.left - grid.left[high]) >= grid.side)
     low = free & (grid.means <= grid.limit)
     if not low.any():
         low = free & (grid.means <= grid.means[free].min() + SLACK * grid.highest)

@@ -21,6 +21,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 ROLES = ("main", "practice", "catch")
 SIDES = ("reference", "other")
+SLACK = 1e-6  # of the picture's side, by which regions may lie over its edge or each other
 
 Box = tuple[float, float, float]
 
@@ -193,13 +194,11 @@ _RULES: tuple[tuple[Callable[[Item, Mapping[str, str]], bool], str], ...] = (
 
 def _inside(box: Box) -> bool:
     left, top, side = box
-    slack = 1e-6
-    return side > 0 and left >= -slack and top >= -slack and max(left, top) + side <= 1 + slack
+    return side > 0 and min(left, top) >= -SLACK and max(left, top) + side <= 1 + SLACK
 
 
 def _overlap(one: Box, two: Box) -> bool:
-    slack = 1e-6
-    return all(one[axis] < two[axis] + two[2] - slack and two[axis] < one[axis] + one[2] - slack for axis in (0, 1))
+    return all(one[axis] < two[axis] + two[2] - SLACK and two[axis] < one[axis] + one[2] - SLACK for axis in (0, 1))
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
