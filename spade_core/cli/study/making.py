@@ -62,9 +62,8 @@ def run_versions(options: argparse.Namespace, store: Store) -> int:
         }
         for version in versions(store, options.key)
     ]
-    return emit(
-        options, rows, table([("number", "saved", "design's sha256"), *(list(row.values())[:3] for row in rows)])
-    )
+    shown = [tuple(row.values())[:3] for row in rows]
+    return emit(options, rows, table([("number", "saved", "design's sha256"), *shown]))
 
 
 @on_store

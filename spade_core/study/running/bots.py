@@ -108,7 +108,8 @@ def simulate(
     ends: Counter[str] = Counter()
     for number in range(participants):
         progress(number, participants, f"{words.SIMULATED}: bot {number + 1} of {participants}")
-        ends[_Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()] += 1
+        bot = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}")
+        ends[bot.go()] += 1
     progress(participants, participants, "done")
     return dict(ends)
 
