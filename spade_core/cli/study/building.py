@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
-from spade_core.cli.common import Meter, emit
+from spade_core.cli.common import Meter, emit, warn
 from spade_core.cli.subject import load
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
@@ -32,11 +31,9 @@ def run_build(options: argparse.Namespace) -> int:
     paths = spread(pictures_in(options.images), options.count)
     trace = {"preset": "drawing", "seed": options.seed}
     model, out = load(options), Path(options.out)
-    dense, config = (
-        load_model(options.model, device=options.device),
-        RenderConfig(steps=options.steps, seed=options.seed),
-    )
-    builder = Builder(model, dense, config, trace, out, _references(options.references, paths))
+    judge = load_model(options.model, device=options.device)
+    config = RenderConfig(steps=options.steps, seed=options.seed)
+    builder = Builder(model, judge, config, trace, out, _references(options.references, paths))
     triggers, side = list(TRIGGERS) if options.triggers else [], model.preprocessing.size
     candidates = plan(paths, practice=options.practice, catch=options.catch, triggers=triggers, side=side)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -51,12 +48,11 @@ def run_build(options: argparse.Namespace) -> int:
 
 def _emit_set(options: argparse.Namespace, made: StimulusSet) -> int:
     """Print what a built set holds, and warn of what stands in its way."""
-    if made.warning:
-        sys.stderr.write(f"warning: {made.warning}\n")
+    warn(made.warning)
     try:
         load_design(TEMPLATE).check_set(made)
     except ConfigError as error:
-        sys.stderr.write(f"warning: This set does not serve the template: {error}\n")
+        warn(f"This set does not serve the template: {error}")
     counts = {role: len(made.of(role)) for role in ("main", "practice", "catch")}
     sources = dict(Counter(item.reference_source for item in made.of("main")))
     described = {"folder": str(made.folder), "sha256": made.sha256, **counts, "references_from": sources}
@@ -69,5 +65,4 @@ def _references(folder: str | None, pictures: list[Path]) -> References | None:
     if folder is None:
         return None
     keep_in = Settings.from_environment().data_dir / "references"
-    own = {identity(path) for path in pictures}
-    return References(Path(folder), keep_in, frozenset(sha256 for sha256 in own if sha256))
+    return References(Path(folder), keep_in, frozenset(filter(None, map(identity, pictures))))

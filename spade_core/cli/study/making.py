@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 
-from spade_core.cli.common import emit, table
+from spade_core.cli.common import emit, table, warn
 from spade_core.cli.study.common import given, on_store, study_store
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
@@ -32,8 +31,7 @@ def run_build(options: argparse.Namespace) -> int:
 def run_publish(options: argparse.Namespace, store: Store) -> int:
     design, stimuli = load_design(options.design), load_set(options.stimuli)
     key = (save_draft if options.draft else publish)(store, design, stimuli)
-    for text in cautions(design, stimuli):
-        sys.stderr.write(f"warning: {text}\n")
+    warn(*cautions(design, stimuli))
     lines = [f"key   {key}", f"link  …/survey?study={key}"]
     if options.draft:
         lines[1:] = [f"a draft: “study edit {key} --design FILE” changes it, “study open {key}” publishes it"]
@@ -64,7 +62,7 @@ def run_versions(options: argparse.Namespace, store: Store) -> int:
         }
         for version in versions(store, options.key)
     ]
-    shown = [(str(row["number"]), str(row["saved"]), str(row["design_sha256"])) for row in rows]
+    shown = [tuple(row.values())[:3] for row in rows]
     return emit(options, rows, table([("number", "saved", "design's sha256"), *shown]))
 
 

@@ -32,7 +32,6 @@ def run_power(options: argparse.Namespace) -> int:
 
 
 def _design(options: argparse.Namespace) -> tuple[Design, tuple[int, ...]]:
-    """Return the design and the numbers of class neurons."""
     if options.key is None:
         return load_design(options.design or TEMPLATE), CLASS_NEURONS
     if options.design:

@@ -147,16 +147,14 @@ class Attempts:
         self, count: int = ATTEMPTS, window: float = WINDOW, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.count, self.window, self.clock = count, window, clock
-        self._times: deque[float] = deque()
+        self._times: deque[float] = deque(maxlen=count)  # of the last attempts that were let through
         self._lock = threading.Lock()
 
     def take(self) -> float:
         """Take an attempt and return 0, or return how many seconds to wait for one."""
         with self._lock:
             now = self.clock()
-            while self._times and self._times[0] <= now - self.window:
-                self._times.popleft()
-            if len(self._times) >= self.count:
+            if len(self._times) == self.count and self._times[0] > now - self.window:
                 return self._times[0] + self.window - now
             self._times.append(now)
             return 0.0

@@ -25,7 +25,7 @@ NEEDED = (
 
 def fixed_outcomes(plan: Analysis, asked: Sequence[Rating]) -> list[str]:
     """Return the secondary outcomes that a design fixes: those it names, and each of its ratings."""
-    return list(dict.fromkeys([*plan.secondary, *(rating_column(one.name) for one in asked)]))
+    return list(dict.fromkeys([*plan.secondary, *(one.column for one in asked)]))
 
 
 def people_of(trials: pd.DataFrame, *, include_bots: bool, excluded: bool = False) -> pd.DataFrame:

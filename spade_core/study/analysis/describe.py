@@ -7,6 +7,7 @@ the primary analysis tests.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import krippendorff
 import numpy as np
@@ -33,17 +34,22 @@ def share(count: int, n: int, alpha: float) -> Share:
     return Share(count=count, n=n, share=count / n, low=max(0.0, low), high=min(1.0, high))
 
 
-def conditions_of(rows: pd.DataFrame) -> list[str]:
-    """Return the conditions in the rows, dense and SPADE always and first."""
+def share_of(hits: pd.Series, alpha: float) -> Share:
+    """Return how many of the values are true, or 1, as such a share."""
+    return share(int(hits.sum()), len(hits), alpha)
+
+
+def by_condition(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each condition with its rows, dense and SPADE first and even without any."""
     present = {*rows["condition"].dropna(), *COMPARED}
-    return [name for name in CONDITIONS if name in present]
+    return ((name, rows[rows["condition"] == name]) for name in CONDITIONS if name in present)
 
 
 def table3(rows: pd.DataFrame, alpha: float) -> dict[str, findings.Answers]:
     """Return the paper's Table 3 by condition: five rows of shares, and how many answers and people there were."""
     table = {}
-    for condition in conditions_of(rows):
-        answered = rows[(rows["condition"] == condition) & rows["choice"].notna()]
+    for condition, here in by_condition(rows):
+        answered = here[here["choice"].notna()]
         n, decided = len(answered), int(answered["decided"].notna().sum())
         agree, disagree = int(answered["agree"].sum()), int(answered["disagree"].sum())
         counts = {
@@ -64,15 +70,13 @@ def table3(rows: pd.DataFrame, alpha: float) -> dict[str, findings.Answers]:
 
 def class_neurons(rows: pd.DataFrame) -> list[findings.ClassNeuron]:
     """Return agreement about each class neuron, sorted by its difference; those without one come last."""
-    known = rows["choice"].notna() & rows["condition"].isin(COMPARED)
-    answered = rows.loc[known, ["class_neuron", "condition", "agree", "half"]]
+    answered = rows[rows["choice"].notna() & rows["condition"].isin(COMPARED)]
     found = []
     for neuron, here in answered.groupby("class_neuron"):
         parts = {name: here[here["condition"] == name] for name in COMPARED}
-        shares = {name: part["agree"].mean() if len(part) else None for name, part in parts.items()}
         dense, spade = (
-            findings.Counted(count=int(part["agree"].sum()), n=len(part), share=shares[name])
-            for name, part in parts.items()
+            findings.Counted(count=int(one["agree"].sum()), n=len(one), share=one["agree"].mean() if len(one) else None)
+            for one in parts.values()
         )
         gaps = {
             outcome: parts["spade"][outcome].mean() - parts["dense"][outcome].mean() if dense.n and spade.n else None
@@ -87,17 +91,15 @@ def timeouts(rows: pd.DataFrame, plan: Analysis) -> findings.Timeouts:
 
     ``worst_case``: missing answers under SPADE count 0 and under dense 1; ``best_case``: the other way round.
     """
-    by_condition = {}
-    for condition in conditions_of(rows):
-        here = rows[rows["condition"] == condition]
+    found, bounds = {}, {}
+    for condition, here in by_condition(rows):
         late, missing = here["timed_out"], here["choice"].isna()
-        found = share(int(late.sum()), len(here), plan.alpha)
-        by_condition[condition] = findings.Missing(**vars(found), missing_otherwise=int((missing & ~late).sum()))
-    bounds = {}
+        counted = vars(share_of(late, plan.alpha))
+        found[condition] = findings.Missing(**counted, missing_otherwise=int((missing & ~late).sum()))
     for name, spade_value in (("worst_case", 0.0), ("best_case", 1.0)):
         value = np.where(rows["condition"] == "spade", spade_value, 1 - spade_value)
         bounds[name] = contrast(rows.assign(filled=rows["agree"].fillna(pd.Series(value, rows.index))), "filled", plan)
-    return findings.Timeouts(by_condition=by_condition, bounds=bounds)
+    return findings.Timeouts(by_condition=found, bounds=bounds)
 
 
 def alpha_within(rows: pd.DataFrame) -> findings.ByCondition[findings.Alpha]:
@@ -106,9 +108,8 @@ def alpha_within(rows: pd.DataFrame) -> findings.ByCondition[findings.Alpha]:
     Answers are coded as agree, disagree or cannot tell, since sides are random; people are the coders.
     """
     found = {}
-    for condition in conditions_of(rows):
-        answered = rows[(rows["condition"] == condition) & (rows["answer"] != "")]
-        answered = answered.drop_duplicates(["participant_uid", "stimulus_id"])
+    for condition, here in by_condition(rows):
+        answered = here[here["answer"] != ""].drop_duplicates(["participant_uid", "stimulus_id"])
         people, names = pd.factorize(answered["participant_uid"])
         items, stimuli = pd.factorize(answered["stimulus_id"])
         values = np.full((len(names), len(stimuli)), np.nan)
@@ -133,13 +134,9 @@ def repeats(rows: pd.DataFrame, alpha: float) -> findings.ByCondition[Share]:
     usable = (before != "") & (again["answer"] != "")
     if not usable.all():
         _log.info("%d repeated trials lack one of their answers and are left out", int((~usable).sum()))
-    same = (again["answer"] == before)[usable]
-    here = again.loc[usable, "condition"]
+    told = again.assign(same=again["answer"] == before)[usable]
     return findings.ByCondition(
-        by_condition={
-            condition: share(int(same[here == condition].sum()), int((here == condition).sum()), alpha)
-            for condition in conditions_of(again[usable])
-        }
+        by_condition={condition: share_of(here["same"], alpha) for condition, here in by_condition(told)}
     )
 
 
@@ -152,6 +149,6 @@ def baselines(rows: pd.DataFrame, alpha: float) -> dict[str, findings.BaselineSh
         if not baseline.always and (column not in stimuli or stimuli[column].isna().all()):
             continue
         known = stimuli[stimuli[column].notna()]
-        agreed = int((known[column] == known["reference_side"]).sum())
-        found[column] = findings.BaselineShare(name=baseline.title, found=share(agreed, len(known), alpha))
+        agreed = share_of(known[column] == known["reference_side"], alpha)
+        found[column] = findings.BaselineShare(name=baseline.title, found=agreed)
     return found

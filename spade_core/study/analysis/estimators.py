@@ -63,14 +63,13 @@ class Variances:
 
     def chosen(self, clusters: Clusters) -> tuple[float, int, str]:
         """Return variance, degrees of freedom and the variance's name for this choice of clusters."""
-        if clusters == "participant":
-            return self.participant, self.participants - 1, "participant"
-        if clusters == "class_neuron":
-            return self.class_neuron, self.class_neurons - 1, "class_neuron"
         named = {"two-way": self.two_way, "participant": self.participant, "class_neuron": self.class_neuron}
+        counts = {"participant": self.participants, "class_neuron": self.class_neurons}
+        if clusters != "both":
+            return named[clusters], counts[clusters] - 1, clusters
         largest = max(named.values())
         name = next(name for name in named if np.isclose(named[name], largest, rtol=1e-9, atol=ZERO**2))
-        return largest, min(self.participants, self.class_neurons) - 1, name
+        return largest, min(counts.values()) - 1, name
 
 
 def cluster_variances(

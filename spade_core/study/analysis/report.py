@@ -75,9 +75,7 @@ def verdict(primary: Found, half: Found, label: Label, alpha: float, *, simulate
 
 
 def _direction(low: float, high: float | None) -> int:
-    if low > 0:
-        return 1
-    return -1 if high is not None and high < 0 else 0
+    return int(low > 0) - int(high is not None and high < 0)
 
 
 def methods_text(

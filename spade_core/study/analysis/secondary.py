@@ -10,12 +10,11 @@ import pandas as pd
 
 from spade_core.study.analysis import findings
 from spade_core.study.analysis.coding import contrast, difference, fixed_outcomes
-from spade_core.study.analysis.describe import conditions_of, share
+from spade_core.study.analysis.describe import by_condition, share_of
 from spade_core.study.analysis.findings import Label, Note
 from spade_core.study.analysis.sensitivity import interaction
 from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
-from spade_core.study.export.codebook import rating_column
 from spade_core.study.vocabulary import COMPARED, REGIONS, confidence_scale
 
 Tested = tuple[str, str, str, str]  # column of the coded rows, the two conditions, and what it is in words
@@ -44,12 +43,7 @@ def secondary(rows: pd.DataFrame, plan: Analysis, asked: Sequence[Rating], label
     """
     fixed, present = fixed_outcomes(plan, asked), set(rows["condition"])
     known = SECONDARY | {
-        (name := rating_column(one.name)): (
-            name,
-            "spade",
-            "dense",
-            f"“{one.text}” ({one.low} to {one.high}), SPADE - dense",
-        )
+        one.column: (one.column, "spade", "dense", f"“{one.text}” ({one.low} to {one.high}), SPADE - dense")
         for one in asked
     }
     found = {
@@ -90,20 +84,19 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 def reaction_times(rows: pd.DataFrame, plan: Analysis) -> findings.ReactionTime:
     """Return quantiles by condition (ms) and the ratio SPADE / dense from log times; times of the server stay out."""
-    answered = rows[rows["choice"].notna()]
-    by_condition = {}
-    for condition in conditions_of(rows):
-        times = answered.loc[answered["condition"] == condition, "browser_rt"].dropna()
+    quantiles = {}
+    for condition, here in by_condition(rows):
+        times = here.loc[here["choice"].notna(), "browser_rt"].dropna()
         values = np.percentile(times, list(RT_QUANTILES.values())) if len(times) else [None] * len(RT_QUANTILES)
-        by_condition[condition] = findings.Quantiles(n=len(times), ms=dict(zip(RT_QUANTILES, values, strict=True)))
+        quantiles[condition] = findings.Quantiles(n=len(times), ms=dict(zip(RT_QUANTILES, values, strict=True)))
     found = contrast(rows, "log_rt", plan, two_sided=True)
     ends = (None, None, None) if isinstance(found, Note) else (found.estimate, found.low, found.high)
     ratio, low, high = (None if end is None else np.exp(end) for end in ends)
     return findings.ReactionTime(
-        by_condition=by_condition,
+        by_condition=quantiles,
         log_difference=found,
         spade_over_dense=findings.Ratio(ratio=ratio, low=low, high=high),
-        not_browser=int((answered["rt_source"] != "browser").sum()),
+        not_browser=int((rows["choice"].notna() & (rows["rt_source"] != "browser")).sum()),
     )
 
 
@@ -121,18 +114,15 @@ def ratings(rows: pd.DataFrame, asked: Sequence[Rating]) -> dict[str, findings.R
             low=one.low,
             high=one.high,
             labels=one.labels,
-            by_condition=_means(rows, rating_column(one.name)),
+            by_condition=_means(rows, one.column),
         )
         for one in asked
     }
 
 
 def _means(rows: pd.DataFrame, column: str) -> dict[str, findings.Mean]:
-    means = {}
-    for condition in conditions_of(rows):
-        values = rows.loc[rows["condition"] == condition, column].dropna()
-        means[condition] = findings.Mean(n=len(values), mean=values.mean() if len(values) else None)
-    return means
+    known = {condition: here[column].dropna() for condition, here in by_condition(rows)}
+    return {name: findings.Mean(n=len(one), mean=one.mean() if len(one) else None) for name, one in known.items()}
 
 
 def order_effects(rows: pd.DataFrame, plan: Analysis) -> findings.Differences:
@@ -156,9 +146,6 @@ def order_effects(rows: pd.DataFrame, plan: Analysis) -> findings.Differences:
 
 def side_effects(rows: pd.DataFrame, plan: Analysis) -> findings.Sides:
     """Return how often decided answers were the left region, and agreement with the reference left minus right."""
-    left = {}
-    for condition in conditions_of(rows):
-        values = rows.loc[rows["condition"] == condition, "left"].dropna()
-        left[condition] = share(int(values.sum()), len(values), plan.alpha)
+    left = {condition: share_of(here["left"].dropna(), plan.alpha) for condition, here in by_condition(rows)}
     gap = difference(rows, "agree", rows["reference_side"] == REGIONS[0], alpha=plan.alpha)
     return findings.Sides(left_when_decided=left, agree_left_minus_right=gap)

@@ -132,7 +132,6 @@ def product_bootstrap(
     *,
     alpha: float = 0.05,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Estimate:
     """Return the difference with the percentile interval of a bootstrap over people times class neurons.
 
@@ -146,7 +145,7 @@ def product_bootstrap(
     totals = counts.sum((1, 2))
     if not totals.all():
         raise ConfigError("One of the two conditions has no answers; collect both before comparing them.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     person, item = (rng.multinomial(n, np.full(n, 1 / n), resamples).astype(float) for n in (people, items))
     (y0, y1), (n0, n1) = ([((person @ table) * item).sum(1) for table in kind] for kind in (sums, counts))
     usable = (n0 > 0) & (n1 > 0)

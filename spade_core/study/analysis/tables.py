@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.findings import Counted, Estimate, Found, Note, Share, StudyResult
+from spade_core.study.analysis.findings import Counted, Found, Note, Share, StudyResult
 from spade_core.study.export.codebook import rating_column
 from spade_core.study.vocabulary import CONDITIONS, confidence_scale
 
@@ -201,6 +201,8 @@ def _estimate(found: Found, unit: str | None = None) -> Row:
     """
     if isinstance(found, Note):
         return {"difference": "not estimated", "interval": "", "p": "", "n": "", "note": found.note}
+    # In short what nearly every row of a small study would carry.
+    few = min(found.participants, found.class_neurons) < FEW_CLUSTERS and str(found.warning).startswith("Only")
     scale, digits = (100.0, 1) if unit is None else (1.0, 2)
     value, low, high = (
         "" if one is None else f"{scale * one:+.{digits}f}" for one in (found.estimate, found.low, found.high)
@@ -210,14 +212,8 @@ def _estimate(found: Found, unit: str | None = None) -> Row:
         "interval": f"{low} to {high}" if high else f"from {low}" if low else "",
         "p": _p(found.p),
         "n": f"{found.n} answers, {found.participants} x {found.class_neurons}",
-        "note": _warning(found),
+        "note": "few clusters" if few else found.warning or "",
     }
-
-
-def _warning(found: Estimate) -> str:
-    """Return the warning; that of few clusters, which nearly every row of a small study would carry, in short."""
-    few = min(found.participants, found.class_neurons) < FEW_CLUSTERS and str(found.warning).startswith("Only")
-    return "few clusters" if few else found.warning or ""
 
 
 def _p(value: float | None) -> str:

@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, NullPool, Table, create_engine, delete, insert, select, text
@@ -46,9 +46,8 @@ def restore(store: Store, file: str | Path) -> Path | None:
     with loaded(store, file) as source:
         saved = None
         if store.run(lambda session: populated(session.connection())):
-            if store.file is None:
-                store.backups.mkdir(parents=True, exist_ok=True)
             saved = stamped(store.engine.url, "before-restore", store.clock(), store.backups)
+            saved.parent.mkdir(parents=True, exist_ok=True)
             dump(store.engine.url, saved)
         store.run(lambda session: _replace(store, session, source))
     wipe(store)
@@ -59,20 +58,21 @@ def restore(store: Store, file: str | Path) -> Path | None:
 @contextmanager
 def loaded(store: Store, file: Path) -> Iterator[Store]:
     """Yield a backup as a database of its own, which is deleted afterwards."""
-    if kind_of(file) == "postgresql":
-        with _scratch_database(store) as url:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spade-restore-")))
+        if kind_of(file) == "postgresql":
+            url = stack.enter_context(_scratch_database(store))
             load_dump(file, url)
-            yield from _opened(url, file)
-        return
-    with tempfile.TemporaryDirectory(prefix="spade-restore-") as folder:
-        copy = Path(folder) / "backup.sqlite3"
-        open_copy(file, copy)
-        yield from _opened(URL.create("sqlite", database=str(copy)), file)
+        else:
+            url = URL.create("sqlite", database=str(folder / "backup.sqlite3"))
+            open_copy(file, folder / "backup.sqlite3")
+        _check_version(url, file)
+        source = Store(url.render_as_string(hide_password=False), backups=folder)  # nobody needs a backup of the copy
+        yield stack.enter_context(closing(source))
 
 
-def _opened(url: URL, file: Path) -> Iterator[Store]:
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
+def _check_version(url: URL, file: Path) -> None:
+    with create_engine(url, poolclass=NullPool).connect() as connection:
         try:
             version = version_of(connection)
         except ConfigError:
@@ -80,12 +80,6 @@ def _opened(url: URL, file: Path) -> Iterator[Store]:
     if version is None:
         raise NotABackupError(file)
     check_known(version, f"The backup {file}")
-    with tempfile.TemporaryDirectory(prefix="spade-restore-") as folder:  # nobody needs a backup of the copy
-        source = Store(url.render_as_string(hide_password=False), backups=Path(folder))
-        try:
-            yield source
-        finally:
-            source.close()
 
 
 @contextmanager

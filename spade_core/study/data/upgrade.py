@@ -49,9 +49,8 @@ def bring_up_to_date(engine: Engine, run: Run, *, now: float, backups: Path) -> 
         if _is_current(version):
             return
         if version is not None and not saved and populated(connection):
-            if sqlite_file(engine.url) is None:
-                backups.mkdir(parents=True, exist_ok=True)
             saved.append(stamped(engine.url, f"version-{version}", now, backups))
+            saved[0].parent.mkdir(parents=True, exist_ok=True)
             dump(engine.url, saved[0])
             logger.info("backup of the study database before its upgrade: %s", saved[0])
         logger.info("upgrading the study database from %s to %s", version or "nothing", migrations.HEAD)
@@ -93,8 +92,7 @@ def check_known(version: str | None, what: str = "The study database") -> None:
 def stamped(url: URL, what: str, now: float, folder: Path) -> Path:
     """Return the name of a backup that the program makes by itself: which database, why, and when (UTC)."""
     when = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    file = sqlite_file(url)
-    stem = Path(folder if file is None else file.parent) / (str(url.database) if file is None else file.name)
+    stem = sqlite_file(url) or folder / str(url.database)
     names = (
         stem.with_name(f"{stem.name}.{what}-{when}{extra}.backup") for extra in ("", *map("-{}".format, range(2, 100)))
     )
@@ -103,11 +101,9 @@ def stamped(url: URL, what: str, now: float, folder: Path) -> Path:
 
 def own_backups(url: URL, folder: Path) -> list[Path]:
     """Return the files whose names are of :func:`stamped`'s making for this database, in their order."""
-    where = stamped(url, "", 0.0, folder).parent
-    file = sqlite_file(url)
-    name = str(url.database) if file is None else file.name
-    made = re.compile(rf"{re.escape(name)}\.(version-\d+|before-restore)-\d{{8}}T\d{{6}}Z(-\d+)?\.backup")
-    return sorted(path for path in where.glob("*.backup") if made.fullmatch(path.name) and path.is_file())
+    stem = sqlite_file(url) or folder / str(url.database)
+    made = re.compile(rf"{re.escape(stem.name)}\.(version-\d+|before-restore)-\d{{8}}T\d{{6}}Z(-\d+)?\.backup")
+    return sorted(path for path in stem.parent.glob("*.backup") if made.fullmatch(path.name) and path.is_file())
 
 
 def _is_current(version: str | None) -> bool:

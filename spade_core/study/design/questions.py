@@ -100,6 +100,8 @@ class Text(_Asked):
     """
 
     hidden = True
+    unit: ClassVar[str] = "text"
+    method: ClassVar[str] = "free text, not analysed here"
     kind: Literal["text"]
     max_length: int = Field(500, ge=1, le=LONGEST_TEXT)
 
@@ -108,19 +110,9 @@ class Text(_Asked):
         return plain(given) if isinstance(given, str) and len(given) <= self.max_length else None
 
     @property
-    def unit(self) -> str:
-        """Return the type of its column."""
-        return "text"
-
-    @property
     def meaning(self) -> str:
         """Return what its column means."""
         return f"“{self.text}”; hidden while blind, and in the shareable export once reviewed"
-
-    @property
-    def method(self) -> str:
-        """Return what a methods text says of it."""
-        return "free text, not analysed here"
 
     def pretend(self, rng: random.Random) -> str:
         """Return a bot's reply."""

@@ -170,11 +170,10 @@ def _spread_in(trials: Sequence[Planned], extra: Sequence[Planned], rng: random.
     slots = len(trials) - NEVER_FIRST
     bounds = [NEVER_FIRST + slots * part // (len(extra) or 1) for part in range(len(extra) + 1)]
     places = [rng.randrange(low, max(high, low + 1)) for low, high in pairwise(bounds)]
-    found: list[Planned] = []
-    for number, trial in enumerate(trials):
-        found += [chosen for place, chosen in zip(places, extra, strict=True) if place == number]
-        found.append(trial)
-    return found + [chosen for place, chosen in zip(places, extra, strict=True) if place >= len(trials)]
+    found = list(trials)
+    for place, chosen in zip(reversed(places), reversed(extra), strict=True):
+        found.insert(min(place, len(trials)), chosen)  # from the last, which moves none before it
+    return found
 
 
 def _numbered(trials: list[Planned], pause_every: int) -> list[Planned]:

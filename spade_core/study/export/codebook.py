@@ -50,16 +50,18 @@ _seconds, _px, _json = partial(Column, "s"), partial(Column, "px"), partial(Colu
 _hidden = partial(Column, "text", blind=True)
 
 _STUDY: Mapping[str, Column] = {
-    "study_id": _text("random id of the study", "study.row.id"),
-    "study_version": _whole("version that the design gives itself, as its author typed it", "study.design.version"),
+    "study_id": _text("random id of the study", "source.study.row.id"),
+    "study_version": _whole(
+        "version that the design gives itself, as its author typed it", "source.study.design.version"
+    ),
     "design_version": _whole(
         "number of the design's saved version, from 1; “study versions” lists them", "source.version"
     ),
-    "design_sha256": _text("of the design", "study.row.design_sha256"),
-    "code_version": _text("version of the program that published it", "study.row.code_version"),
+    "design_sha256": _text("of the design", "source.study.row.design_sha256"),
+    "code_version": _text("version of the program that published it", "source.study.row.code_version"),
     "class_shown": _flag(
         "the variant whose question names the class, so that the visualization can be ignored",
-        "study.design.show_class",
+        "source.study.design.show_class",
     ),
 }
 STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
@@ -70,7 +72,7 @@ _WHO: Mapping[str, Column] = {
     "policy": _text("of a bot", "person.policy"),
     "simulated": _text(f"{words.SIMULATED} for bots and previews, else empty"),
 }
-_DEMO = _flag("the study tries the software and measures nothing", "study.row.demo")
+_DEMO = _flag("the study tries the software and measures nothing", "source.study.row.demo")
 _INCLUDED = _flag("whether the design's exclusions and the experimenter keep this person", "verdict.included")
 _REASON = _text("which of them do not; the experimenter's words are left out of the shareable export", "verdict.reason")
 _CELL = _whole("which way of handing out conditions", "person.cell", blind=True)
@@ -114,7 +116,7 @@ CODEBOOK: Mapping[str, Column] = {
     "confidence": Column(words.confidence_scale("-"), "asked after the choice", "trial.confidence"),
     "rt_ms": Column("ms", "from the exposed onset to the choice", "trial.rt_ms"),
     "rt_source": _text("browser; server, or reloaded (shown before): not for analyses of times", "trial.rt_source"),
-    "timed_out": _flag("no answer within the limit"),
+    "timed_out": _flag("no answer within the limit", "trial.timed_out"),
     "timed_out_by": _text("whose limit that was: trial, or study (the trial was still to come); empty: answered"),
     "n_focus_losses": _whole("how often the window lost the focus in this trial", "trial.n_focus_losses"),
     "repeat_of": _text("trial_id of the trial that is repeated", "trial.repeat_of"),
@@ -170,7 +172,10 @@ _PARTICIPANTS: Mapping[str, Column] = {
     "last_seen_utc": _seconds("the last sign of life; shareable: since the start", "person.last_seen"),
     "finished_utc": _seconds("the end, empty before; shareable: since the start", "person.finished"),
     "total_s": _seconds("from entry to the end", "person.total_s"),
-    "instruction_s": _seconds("from the first page of the instructions to what came after the last"),
+    "instruction_s": _seconds(
+        "from the first page of the instructions to what came after the last",
+        "verdict.results.instruction_time.details.seconds",
+    ),
     "comprehension_tries": _whole("attempts at the comprehension check", "person.comprehension_tries"),
     "practice_rounds": _whole("finished rounds of practice", "person.practice_round"),
     "practice_flagged": _flag("went on although the last round of practice was not passed", "person.practice_flagged"),
@@ -191,10 +196,10 @@ _PARTICIPANTS: Mapping[str, Column] = {
     "n_catch": _whole("answered catch trials", "counts.catch"),
     "n_repeat": _whole("answered repeated trials", "counts.repeat"),
     "n_attention": _whole("answered attention checks", "counts.attention"),
-    "n_cannot_tell": _whole("answers “cannot tell” after practice"),
-    "n_timed_out": _whole("trials after practice without an answer in time"),
-    "n_focus_losses": _whole("how often the window lost the focus after practice"),
-    "n_events": _whole("rows of the table of events"),
+    "n_cannot_tell": _whole("answers “cannot tell” after practice", "counts.cannot_tell"),
+    "n_timed_out": _whole("trials after practice without an answer in time", "counts.timed_out"),
+    "n_focus_losses": _whole("how often the window lost the focus after practice", "counts.focus_losses"),
+    "n_events": _whole("rows of the table of events", "counts.events"),
     "comment": _text("the closing comment; in the shareable export once reviewed", "person.comment"),
 }
 _WHEN = "when; in the shareable export since the person's start"

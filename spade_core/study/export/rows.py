@@ -19,7 +19,7 @@ from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial, by_person
 from spade_core.study.design.schedule import ROUND, cells, other_region
-from spade_core.study.monitoring.checks import Verdict, check_person, instruction_s
+from spade_core.study.monitoring.checks import Verdict, check_person
 from spade_core.study.monitoring.free_texts import shared
 from spade_core.study.monitoring.status import status_now
 from spade_core.study.running.answers import TrialDetails
@@ -81,14 +81,9 @@ class PersonRow:
 
     source: Source
     person: Participant
-
-    @property
-    def study(self) -> Opened:
-        return self.source.study
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.source.verdicts[self.person.uid]
+    verdict: Verdict
+    answered: Sequence[Trial]
+    events: Sequence[Event]
 
     @property
     def simulated(self) -> str:
@@ -96,7 +91,7 @@ class PersonRow:
 
     @property
     def status(self) -> str:
-        return status_now(self.person, self.study.design, self.source.now)
+        return status_now(self.person, self.source.study.design, self.source.now)
 
     @property
     def code_kind(self) -> str | None:
@@ -105,18 +100,14 @@ class PersonRow:
     @property
     def arm(self) -> str | None:
         """The one condition that somebody meets, or None: all of them, or none yet."""
-        design, cell = self.study.design, self.person.cell
+        design, cell = self.source.study.design, self.person.cell
         if cell is None or design.arrangement != "between":
             return None
-        return design.conditions[cells(design, self.study.stimuli)[cell].rotation]
+        return design.conditions[cells(design, self.source.study.stimuli)[cell].rotation]
 
     @property
     def checks(self) -> str:
         return json.dumps(self.verdict.told(), sort_keys=True)
-
-    @property
-    def instruction_s(self) -> float | None:
-        return instruction_s(self.pages)
 
     @cached_property
     def machine(self) -> Device:
@@ -131,42 +122,17 @@ class PersonRow:
         told = {name: value for name, value in (self.person.device or {}).items() if name != "tab"}
         return json.dumps(told, sort_keys=True)
 
-    @property
-    def answered(self) -> Sequence[Trial]:
-        return self.source.trials.get(self.person.uid, ())
-
-    @property
-    def pages(self) -> Sequence[PageTime]:
-        return self.source.pages.get(self.person.uid, ())
-
-    @property
-    def events(self) -> Sequence[Event]:
-        return self.source.events.get(self.person.uid, ())
-
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
-        """How many trials of each type were answered."""
-        return {kind: sum(trial.type == kind for trial in self.answered) for kind in TRIAL_TYPES}
-
-    @property
-    def after_practice(self) -> Sequence[Trial]:
-        return [trial for trial in self.answered if trial.type != PRACTICE]
-
-    @property
-    def n_cannot_tell(self) -> int:
-        return sum(trial.choice == CANNOT_TELL for trial in self.after_practice)
-
-    @property
-    def n_timed_out(self) -> int:
-        return sum(bool(trial.timed_out) for trial in self.after_practice)
-
-    @property
-    def n_focus_losses(self) -> int:
-        return sum(trial.n_focus_losses for trial in self.after_practice)
-
-    @property
-    def n_events(self) -> int:
-        return len(self.events)
+        """How many trials of each type were answered, what happened in those after practice, and events."""
+        later = [trial for trial in self.answered if trial.type != PRACTICE]
+        return {
+            **{kind: sum(trial.type == kind for trial in self.answered) for kind in TRIAL_TYPES},
+            "cannot_tell": sum(trial.choice == CANNOT_TELL for trial in later),
+            "timed_out": sum(bool(trial.timed_out) for trial in later),
+            "focus_losses": sum(trial.n_focus_losses for trial in later),
+            "events": len(self.events),
+        }
 
 
 @dataclass(frozen=True)
@@ -177,7 +143,7 @@ class TrialRow(PersonRow):
 
     @cached_property
     def item(self) -> Item:
-        return self.study.stimuli.item(self.trial.stimulus_id)
+        return self.source.study.stimuli.item(self.trial.stimulus_id)
 
     @cached_property
     def details(self) -> TrialDetails:
@@ -201,12 +167,8 @@ class TrialRow(PersonRow):
         return int(choice == (required or self.trial.reference_side))
 
     @property
-    def timed_out(self) -> bool:
-        return bool(self.trial.timed_out)
-
-    @property
     def timed_out_by(self) -> str | None:
-        return None if not self.timed_out else "study" if never_shown(self.trial) else "trial"
+        return None if not self.trial.timed_out else "study" if never_shown(self.trial) else "trial"
 
     @property
     def resizes(self) -> int | None:
@@ -251,15 +213,17 @@ class PageRow(PersonRow):
 def rows_of(source: Source, table: str) -> Iterator[PersonRow]:
     """Yield the rows of one of the tables, ``participants``, ``trials``, ``events`` or ``pages``."""
     for person in source.people:
-        one = PersonRow(source, person)
+        answered, events = source.trials.get(person.uid, ()), source.events.get(person.uid, ())
+        of_person = (source, person, source.verdicts[person.uid], answered, events)
         if table == "participants":
-            yield one
+            yield PersonRow(*of_person)
         elif table == "trials":
-            yield from (TrialRow(source, person, trial) for trial in one.answered)
+            yield from (TrialRow(*of_person, trial) for trial in answered)
         elif table == "events":
-            yield from (EventRow(source, person, event) for event in one.events)
+            yield from (EventRow(*of_person, event) for event in events)
         else:
-            befores = [None, *(page.part for page in one.pages)]
-            ends = [*(page.at for page in one.pages[1:]), person.finished]
-            for page, before, until in zip(one.pages, befores, ends, strict=False):
-                yield PageRow(source, person, page, before, until)
+            pages = source.pages.get(person.uid, ())
+            befores = [None, *(page.part for page in pages)]
+            ends = [*(page.at for page in pages[1:]), person.finished]
+            for page, before, until in zip(pages, befores, ends, strict=False):
+                yield PageRow(*of_person, page, before, until)

@@ -32,7 +32,6 @@ class Watched(TypedDict):
     """What is seen of one participant; ``cell`` only where it tells no condition."""
 
     participant_uid: str
-    policy: str | None
     status: str
     phase: str
     consented: bool
@@ -80,10 +79,9 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
     Raises:
         ConfigError: no such study.
     """
-    now = store.clock()
 
-    def work(session: Session) -> tuple[StudyStatus, bool, list[Watched]]:
-        study = opened_in(session, key)
+    def work(session: Session) -> Monitor:
+        study, now = opened_in(session, key), store.clock()
         status = status_in(session, study, now)
         about_bots = bool(status["bots"]) and not status["people"] if bots is None else bots
         which = (Participant.is_bot.is_(about_bots), Participant.is_preview.is_(False))
@@ -95,11 +93,10 @@ def monitor(store: Store, key: str, *, bots: bool | None = None) -> Monitor:
         if not status["blind"]:  # with one condition a person, the cell tells it
             for row, person in zip(rows, found, strict=True):
                 row["cell"] = person.cell
-        return status, about_bots, rows
+        left = Counter(row["phase"] for row in rows if row["status"] == LEFT)
+        return Monitor(status, about_bots, rows, _summary(rows), dict(left))
 
-    status, about_bots, rows = store.read(work)
-    left = Counter(row["phase"] for row in rows if row["status"] == LEFT)
-    return Monitor(status, about_bots, rows, _summary(rows), dict(left))
+    return store.read(work)
 
 
 def exclude(store: Store, key: str, uid: str, reason: str) -> None:
@@ -151,7 +148,6 @@ def _watched(
     status, count = status_now(person, study.design, now), len(seen.trials)
     return {
         "participant_uid": person.uid,
-        "policy": person.policy,
         "status": status,
         "phase": person.phase,
         "consented": person.consented is not None,

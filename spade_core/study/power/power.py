@@ -245,7 +245,6 @@ def _result(
     primary: Estimates,
     half: Estimates,
 ) -> PowerResult:
-    better = _share("verdict", (primary.low > 0) & (half.low > 0))
     return PowerResult(
         participants=participants,
         class_neurons=class_neurons,
@@ -253,8 +252,7 @@ def _result(
         simulations=len(primary.low),
         primary=_rates(primary, assumptions.effect, design.analysis.alpha),
         half_credit=_rates(half, assumptions.half_effect, design.analysis.alpha),
-        verdict=better["verdict"],
-        verdict_error=better["verdict_error"],
+        **_share("verdict", (primary.low > 0) & (half.low > 0)),
     )
 
 

@@ -7,6 +7,7 @@ numbers say how the software behaves, nothing about people.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -21,7 +22,6 @@ from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import find
 from spade_core.study.data.tables import ExternalId, Trial
-from spade_core.study.design.questions import Replies
 from spade_core.study.design.schedule import other_region, seeded
 from spade_core.study.running import flow
 from spade_core.study.running.answers import submit
@@ -46,10 +46,9 @@ def _rater(trial: Trial, item: Item, rng: random.Random) -> str:
     """Answer as the model rater; without a visualization, guess; practice and catch images show the region itself."""
     if trial.type in (words.PRACTICE, "catch"):
         return trial.reference_side
+    sides = {"reference": trial.reference_side, "other": other_region(trial.reference_side)}
     answer = item.answers.get(f"rater_{trial.condition}")
-    if answer is None:
-        return rng.choice(words.REGIONS)
-    return trial.reference_side if answer == "reference" else other_region(trial.reference_side)
+    return _guess(trial, item, rng) if answer is None else sides[answer]
 
 
 def _shifter(trial: Trial, item: Item, rng: random.Random) -> str:
@@ -106,28 +105,25 @@ def simulate(
     if participants < 1:
         raise ConfigError(f"The number of participants must be at least 1, not {participants}.")
     run = _next_run(store, key, policy, seed, participants)
-    ends: dict[str, int] = {}
+    ends: Counter[str] = Counter()
     for number in range(participants):
         progress(number, participants, f"{words.SIMULATED}: bot {number + 1} of {participants}")
-        status = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}").go()
-        ends[status] = ends.get(status, 0) + 1
+        bot = _Bot(store, key, policy, _chances(policy, seed, run, number), f"{seed}/{number}{_of(run)}")
+        ends[bot.go()] += 1
     progress(participants, participants, "done")
-    return ends
+    return dict(ends)
 
 
 def _next_run(store: Store, key: str, policy: str, seed: int, participants: int) -> int:
     """Return the number of the first run, from 0, of whose bots the study has none."""
 
-    def taken(ids: list[str]) -> bool:
-        def work(session: Session) -> bool:
-            query = select(ExternalId.external_id).where(ExternalId.study_id == find(session, key).id)
-            parts = (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
-            return any(session.scalar(query.where(ExternalId.external_id.in_(part)).limit(1)) for part in parts)
+    def is_free(session: Session, run: int) -> bool:
+        ids = [_bot_id(_chances(policy, seed, run, number)) for number in range(participants)]
+        query = select(ExternalId.external_id).where(ExternalId.study_id == find(session, key).id)
+        parts = (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
+        return not any(session.scalar(query.where(ExternalId.external_id.in_(part)).limit(1)) for part in parts)
 
-        return store.run(work)
-
-    ids = ([_bot_id(_chances(policy, seed, run, number)) for number in range(participants)] for run in count())
-    return next(run for run, found in enumerate(ids) if not taken(found))
+    return store.read(lambda session: next(run for run in count() if is_free(session, run)))
 
 
 def _chances(policy: str, seed: int, run: int, number: int) -> random.Random:
@@ -143,8 +139,6 @@ def _bot_id(rng: random.Random) -> str:
 
 
 class _Bot:
-    """One bot on its way."""
-
     def __init__(self, store: Store, key: str, policy: str, rng: random.Random, replies_seed: str) -> None:
         self.store, self.key, self.name, self.rng, self.replies_seed = store, key, policy, rng, replies_seed
         self.policy = POLICIES[policy]
@@ -159,15 +153,12 @@ class _Bot:
         """Go from the device check to the end; return the status."""
         texts, width = self.who.design.texts, max(1280, self.who.design.min_width)
         right = tuple(question.correct for question in texts.comprehension)
-        steps: list[Callable[[], Person]] = [
-            lambda: flow.check_device(self.store, self.who, width=width, device=Device(browser="bot")),
-            lambda: flow.consent(self.store, self.who, given=True),
-            self._read,
-            lambda: flow.finish_instructions(self.store, self.who),
-            lambda: flow.comprehend(self.store, self.who, right),
-        ]
-        for step in steps:
-            self.who = step()
+        self.who = flow.check_device(self.store, self.who, width=width, device=Device(browser="bot"))
+        self.who = flow.consent(self.store, self.who, given=True)
+        for page in range(1, len(texts.instructions)):
+            turn_page(self.store, self.who, page)
+        self.who = flow.finish_instructions(self.store, self.who)
+        self.who = flow.comprehend(self.store, self.who, right)
         answered = 0
         while (trial := flow.current_trial(self.store, self.who)) is not None and self.who.row.status == words.ACTIVE:
             if self.rng.random() < self.policy.leaves:
@@ -183,11 +174,6 @@ class _Bot:
             self.who = self._found(self.token)
         self.who = flow.finish_study(self.store, self.who)
         return self.who.row.status
-
-    def _read(self) -> Person:
-        for page in range(1, len(self.who.design.texts.instructions)):
-            turn_page(self.store, self.who, page)
-        return self.who
 
     def _enter(self, seed: str | None) -> Participation:
         return enter(self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed)
@@ -211,7 +197,11 @@ class _Bot:
         else:
             rt_ms = least + max(0.0, self.rng.gauss(mean, deviation)) + self.rng.expovariate(1 / tail)
         sure = self.rng.randint(1, len(words.CONFIDENCE)) if self.who.design.confidence else None
-        answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": self._replies(trial)}
+        own = seeded(
+            f"{self.replies_seed}/{trial.index}"
+        )  # the same whatever the policy, apart from the choices' chances
+        replies = {question.name: question.pretend(own) for question in self.who.design.questions.of(trial.type)}
+        answer = {"choice": choice, "rt_ms": rt_ms, "confidence": sure, "extra": replies}
         if limit is not None and rt_ms > limit:
             answer, rt_ms = {"timed_out": True}, limit
         self.looked_ms += rt_ms
@@ -220,8 +210,3 @@ class _Bot:
         if self.policy.twice:
             submit(self.store, self.who, told)
             submit(self.store, self.who, {**told, "choice": words.REGIONS[choice == words.REGIONS[0]]})
-
-    def _replies(self, trial: Trial) -> Replies:
-        """Reply to the design's own questions; the same whatever the policy, and apart from the choices' chances."""
-        rng = seeded(f"{self.replies_seed}/{trial.index}")
-        return {question.name: question.pretend(rng) for question in self.who.design.questions.of(trial.type)}

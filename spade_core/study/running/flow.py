@@ -9,7 +9,6 @@ the second time.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from sqlalchemy import func, select
@@ -24,8 +23,6 @@ from spade_core.study.design.questions import plain
 from spade_core.study.running import phases
 from spade_core.study.running.person import Person
 from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS
-
-logger = logging.getLogger(__name__)
 
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does

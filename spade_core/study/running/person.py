@@ -71,7 +71,7 @@ def enter(
         raise ConfigError(f"The participant id must have 1 to {ID_LENGTH} letters, digits or signs: check the link.")
     token = secrets.token_hex(16)
 
-    def work(session: Session) -> tuple[str, bool]:
+    def work(session: Session) -> Participation:
         study = find(session, key)
         named = (ExternalId.study_id == study.id, ExternalId.external_id == external_id)
         mine = select(Participant).join(ExternalId).where(*named).with_for_update()
@@ -79,7 +79,7 @@ def enter(
         if known is not None:
             known.resume_sha256, known.last_seen = text_sha256(token), store.clock()
             session.add(Event(participant_uid=known.uid, at=store.clock(), kind="entered again"))
-            return known.uid, True
+            return Participation(known.uid, token, returned=True)
         state = STATES[study.status]
         if not (state.trials if is_bot or is_preview else state.people):
             raise ConfigError("This study takes no new participants at the moment. Thank you for your interest.")
@@ -92,10 +92,9 @@ def enter(
         if external_id is not None:
             kept = dict(details or {})
             session.add(ExternalId(participant_uid=uid, study_id=study.id, external_id=external_id, details=kept))
-        return uid, False
+        return Participation(uid, token, returned=False)
 
-    uid, returned = store.run(work)
-    return Participation(uid, token, returned)
+    return store.run(work)
 
 
 def person(store: Store, key: str, token: str) -> Person | None:

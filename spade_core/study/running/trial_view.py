@@ -16,7 +16,6 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from spade_core.errors import ConfigError
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.design import Design
 from spade_core.study.design.questions import Extra
@@ -78,16 +77,6 @@ class TrialView:
     time_limit_ms: int | None = None
     feedback: Mapping[str, str] | None = None
     texts: TrialTexts = field(default_factory=TrialTexts)
-
-    def __post_init__(self) -> None:
-        if PICTURE not in self.pictures:
-            raise ConfigError(f"A trial shows a photograph; give its data URI as {PICTURE!r}.")
-        for name, address in self.pictures.items():
-            if not address.startswith("data:image/"):
-                raise ConfigError(f"The trial's picture {name!r} must be a data URI that starts with 'data:image/'.")
-        for left, top, side in self.regions:
-            if min(left, top, side) < 0 or max(left, top) + side > 1 + 1e-6:
-                raise ConfigError("A trial's regions are given as left, top and side within 0 and 1.")
 
 
 def view_of(

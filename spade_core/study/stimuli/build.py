@@ -127,17 +127,13 @@ class References:
         """
         return folder_state(self.folder)
 
-    def of(
-        self, model: LoadedModel, target: int, size: int, progress: Progress = silent
-    ) -> tuple[np.ndarray, dict[str, str]]:
+    def of(self, model: LoadedModel, target: int, size: int) -> tuple[np.ndarray, dict[str, str]]:
         """Return the square of a class neuron, uint8 ``(size, size, 3)``, and each picture's sha256 by its file.
 
         Raises:
             ConfigError: too few pictures in the folder.
         """
-        crops = reference_crops(
-            model, self.folder, LOGITS, target, keep_in=self.keep_in, without=self.without, progress=progress
-        )
+        crops = reference_crops(model, self.folder, LOGITS, target, keep_in=self.keep_in, without=self.without)
         if len(crops) < REFERENCES:
             raise ConfigError(
                 f"The folder {str(self.folder)!r} holds {len(crops)} pictures that are not in the study, and the "
@@ -168,7 +164,7 @@ class Drafted:
     def to_dict(self) -> dict[str, object]:
         """Return a row."""
         if self.draft is not None:
-            return {"draft": self.draft.to_dict()}
+            return {"draft": asdict(self.draft)}
         return {"draft": None, "dropped": self.dropped} | ({} if self.target is None else {"class": self.target})
 
     @classmethod

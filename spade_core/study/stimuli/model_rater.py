@@ -152,8 +152,5 @@ class Rater:
 def agreement(rows: Sequence[Mapping[str, float]]) -> dict[str, Interval]:
     """Return how often the rater agrees with the reference, in percent: dense, SPADE, and their paired difference."""
     dense, spade = (100.0 * (np.array([row[side] for row in rows]) > 0) for side in ("dense", "spade"))
-    return {
-        "dense": bootstrap_interval(dense),
-        "spade": bootstrap_interval(spade),
-        "gap": bootstrap_interval(spade - dense),
-    }
+    found = {"dense": dense, "spade": spade, "gap": spade - dense}
+    return {name: bootstrap_interval(values) for name, values in found.items()}

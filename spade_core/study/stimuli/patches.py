@@ -32,7 +32,7 @@ class Patches:
         return tuple(pixels[top : top + self.side, left : left + self.side] for top, left in (self.high, self.low))  # type: ignore[return-value]
 
 
-def choose_patches(reference: np.ndarray, pixels: np.ndarray, *, share: float = PATCH) -> Patches:
+def choose_patches(reference: np.ndarray, pixels: np.ndarray) -> Patches:
     """Choose the patches of one picture, for a rater that knows nothing of a picture's middle.
 
     A study of people takes :func:`spade_core.study.stimuli.regions.choose_regions`.
@@ -46,9 +46,8 @@ def choose_patches(reference: np.ndarray, pixels: np.ndarray, *, share: float = 
     Args:
         reference: ``(height, width)``, such as a Score-CAM map, not negative.
         pixels: uint8 ``(height, width, 3)``, what the model sees.
-        share: side of a patch as a share of the height.
     """
-    side = round(share * reference.shape[0])
+    side = round(PATCH * reference.shape[0])
     means, contrast = windows(reference.astype(np.float64), side), window_contrasts(pixels, side)
     high = np.unravel_index(means.argmax(), means.shape)
     rows, columns = np.indices(means.shape)

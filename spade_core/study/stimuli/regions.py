@@ -95,15 +95,13 @@ def choose_regions(reference: np.ndarray, pixels: np.ndarray, rule: Rule = RULES
     Raises:
         ConfigError: no two regions of this size fit into the picture.
     """
-    grid = _Windows.of(reference, pixels, rule)
+    grid = _Windows(reference, pixels, rule)
     references = np.flatnonzero(grid.roomy & (grid.means >= (1 - rule.margin - SLACK) * grid.highest))
-    rows = [_partners(grid, int(high), rule) for high in references]
-    totals = [round(sum(cost for _high, _low, cost in row.values()), DIGITS) for row in rows]
-    found = min(zip(rows, totals, strict=True), key=lambda row: (-len(row[0]), row[1]))[0]  # the first of equal ones
-    return {side: Pair(grid.patches(high, low), cost) for side, (high, low, cost) in found.items()}
+    found = [_partners(grid, int(high)) for high in references]
+    # The first of equal ones.
+    return min(found, key=lambda pairs: (-len(pairs), round(sum(pair.cost for pair in pairs.values()), DIGITS)))
 
 
-@dataclass(frozen=True)
 class _Windows:
     """The windows that are considered, ``(windows,)`` each: corners, mean score, contrast, distance, room.
 
@@ -113,61 +111,39 @@ class _Windows:
         average: of the map over the picture.
     """
 
-    side: int
-    top: np.ndarray
-    left: np.ndarray
-    means: np.ndarray
-    contrast: np.ndarray
-    distance: np.ndarray
-    roomy: np.ndarray
-    highest: float
-    limit: float
-    average: float
-
-    @classmethod
-    def of(cls, reference: np.ndarray, pixels: np.ndarray, rule: Rule) -> _Windows:
+    def __init__(self, reference: np.ndarray, pixels: np.ndarray, rule: Rule) -> None:
         size = reference.shape[0]
-        side = max(1, round(rule.side * size))
-        last = size - side
-        if last < side:
+        self.rule, self.side = rule, max(1, round(rule.side * size))
+        last = size - self.side
+        if last < self.side:
             raise ConfigError(
-                f"Two regions of {side} px do not fit beside each other into a picture of {size} px: take smaller ones."
+                f"Two regions of {self.side} px do not fit beside each other into a picture of {size} px: take smaller "
+                "ones."
             )
-        means, contrast = windows(reference.astype(np.float64), side), window_contrasts(pixels, side)
+        means = windows(reference.astype(np.float64), self.side)
         starts = np.arange(last + 1)
-        apart = np.maximum(starts, last - starts) >= side
+        apart = np.maximum(starts, last - starts) >= self.side
         roomy = apart[:, None] | apart[None, :]
         on_grid = (starts % max(1, round(size / GRID)) == 0) | (starts == last)
         chosen = on_grid[:, None] & on_grid[None, :]
-        highest = float(means[roomy].max())
-        chosen.flat[np.argmax(roomy & (means >= (1 - SLACK) * highest))] = True
-        top, left = np.nonzero(chosen)
-        limit = max(rule.low * highest, float(np.quantile(means[chosen], QUARTER)))
-        return cls(
-            side,
-            top,
-            left,
-            means[chosen],
-            contrast[chosen],
-            (2 * top - last) ** 2 + (2 * left - last) ** 2,
-            roomy[chosen],
-            highest,
-            limit + SLACK * highest,
-            float(reference.mean()) or 1.0,
-        )
+        self.highest = float(means[roomy].max())
+        chosen.flat[np.argmax(roomy & (means >= (1 - SLACK) * self.highest))] = True
+        self.top, self.left = np.nonzero(chosen)
+        self.distance = (2 * self.top - last) ** 2 + (2 * self.left - last) ** 2
+        self.means, self.roomy = means[chosen], roomy[chosen]
+        self.contrast = window_contrasts(pixels, self.side)[chosen]
+        low = max(rule.low * self.highest, float(np.quantile(self.means, QUARTER)))
+        self.limit = low + SLACK * self.highest
+        self.average = float(reference.mean()) or 1.0
 
-    def free_of(self, window: int) -> np.ndarray:
-        """Return which windows do not overlap one."""
-        return (abs(self.top - self.top[window]) >= self.side) | (abs(self.left - self.left[window]) >= self.side)
-
-    def costs(self, high: int, rule: Rule) -> np.ndarray:
+    def costs(self, high: int) -> np.ndarray:
         """Return what each window would cost as the partner of one, in grey levels."""
         eccentricity = np.sqrt(self.distance / self.distance.max())  # the corners are on the grid
         own = self.means[high]
         return (
             abs(self.contrast - self.contrast[high])
-            + rule.eccentricity * abs(eccentricity - eccentricity[high])
-            + rule.score * (self.means / own if own > 0 else np.zeros_like(self.means))
+            + self.rule.eccentricity * abs(eccentricity - eccentricity[high])
+            + self.rule.score * (self.means / own if own > 0 else np.zeros_like(self.means))
         ).round(DIGITS)
 
     def patches(self, high: int, low: int) -> Patches:
@@ -179,18 +155,18 @@ class _Windows:
         return Patches(self.side, corners[0], corners[1], means, contrasts)
 
 
-def _partners(grid: _Windows, high: int, rule: Rule) -> dict[str, tuple[int, int, float]]:
-    """Return the cheapest partner of a reference on either side: ``(reference, other, cost)`` by who is nearer."""
-    free = grid.free_of(high)
+def _partners(grid: _Windows, high: int) -> dict[str, Pair]:
+    """Return a reference with its cheapest partner on either side, by who is nearer."""
+    free = (abs(grid.top - grid.top[high]) >= grid.side) | (abs(grid.left - grid.left[high]) >= grid.side)
     low = free & (grid.means <= grid.limit)
     if not low.any():
         low = free & (grid.means <= grid.means[free].min() + SLACK * grid.highest)
-    own, costs = grid.distance[high], grid.costs(high, rule)
+    own, costs = grid.distance[high], grid.costs(high)
     sides = {"reference": low & (grid.distance > own), "other": low & (grid.distance < own)}
     if not any(side.any() for side in sides.values()):
         sides["reference"] = low  # all as far as the reference: nobody is nearer
     best = {side: int(np.where(where, costs, np.inf).argmin()) for side, where in sides.items() if where.any()}
-    return {side: (high, low, float(costs[low])) for side, low in best.items()}
+    return {side: Pair(grid.patches(high, low), float(costs[low])) for side, low in best.items()}
 
 
 def rule_record() -> dict[str, object]:
@@ -235,13 +211,9 @@ class Draft:
         """Return any of the items, for what they share: id, role, class neuron, files."""
         return next(iter(self.items.values()))
 
-    def to_dict(self) -> dict[str, object]:
-        """Return a JSON-able form."""
-        return {"items": {side: asdict(item) for side, item in self.items.items()}, "costs": dict(self.costs)}
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Draft:
-        """Rebuild what :meth:`to_dict` gave."""
+        """Rebuild what ``asdict`` gave."""
         return cls({side: Item.from_dict(item) for side, item in values["items"].items()}, values["costs"])
 
 

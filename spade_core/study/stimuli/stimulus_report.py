@@ -47,9 +47,7 @@ def finish(
             for side in SIDES
         },
         "rater_agrees": {
-            side: _share(items, f"rater_{side}")
-            for side in CONDITIONS
-            if any(f"rater_{side}" in item.answers for item in items)
+            side: _share(items, f"rater_{side}") for side in CONDITIONS if f"rater_{side}" in main[0].answers
         },
         "scorecam_finds_trigger": sum(found) / len(found) if found else None,  # mean AUC: how far it can be trusted
         "class_lost": sum(item.keeps_class is False for item in items),

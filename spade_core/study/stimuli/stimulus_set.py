@@ -21,6 +21,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 ROLES = ("main", "practice", "catch")
 SIDES = ("reference", "other")
+SLACK = 1e-6  # of the picture's side, by which regions may lie over its edge or each other
 
 Box = tuple[float, float, float]
 
@@ -125,23 +126,13 @@ def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Ma
     if missing is not None:
         raise ConfigError(f"{folder / missing} is missing: delete the rows (.jsonl) beside the set and build it again.")
     files = {name: _sha256(folder / name) for name in names}
-    content = {
-        "format": FORMAT,
-        "demo": demo,
-        **about,
-        "files": files,
-        "items": [asdict(item) for item in items],
-    }
+    content = {"format": FORMAT, "demo": demo, **about, "files": files, "items": [asdict(item) for item in items]}
     (folder / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return load_set(folder)
 
 
-def load_set(folder: str | Path, *, check_files: bool = True) -> StimulusSet:
-    """Read a stimulus set and check it.
-
-    Args:
-        folder: with ``manifest.json``.
-        check_files: compare every file with its sha256.
+def load_set(folder: str | Path) -> StimulusSet:
+    """Read the stimulus set of a folder with ``manifest.json`` and check it, every file by its sha256.
 
     Raises:
         ConfigError: no manifest, a damaged one, a missing or changed file, or items that contradict the rules: one
@@ -163,8 +154,7 @@ def load_set(folder: str | Path, *, check_files: bool = True) -> StimulusSet:
     about = {key: value for key, value in content.items() if key not in ("items", "files", "demo", "format")}
     found = StimulusSet(folder, hashlib.sha256(data).hexdigest(), demo, items, about)
     _check_items(found, files)
-    if check_files:
-        _check_files(folder, files)
+    _check_files(folder, files)
     return found
 
 
@@ -204,13 +194,11 @@ _RULES: tuple[tuple[Callable[[Item, Mapping[str, str]], bool], str], ...] = (
 
 def _inside(box: Box) -> bool:
     left, top, side = box
-    slack = 1e-6
-    return side > 0 and left >= -slack and top >= -slack and max(left, top) + side <= 1 + slack
+    return side > 0 and min(left, top) >= -SLACK and max(left, top) + side <= 1 + SLACK
 
 
 def _overlap(one: Box, two: Box) -> bool:
-    slack = 1e-6
-    return all(one[axis] < two[axis] + two[2] - slack and two[axis] < one[axis] + one[2] - slack for axis in (0, 1))
+    return all(one[axis] < two[axis] + two[2] - SLACK and two[axis] < one[axis] + one[2] - SLACK for axis in (0, 1))
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
