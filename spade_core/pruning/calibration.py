@@ -25,8 +25,10 @@ from spade_core.models.layers import Layer
 from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.moments import capture, cross_moment
+from spade_core.pruning.relevance import Relevance
 from spade_core.pruning.solvers import Solver
 from spade_core.pruning.solvers.common import factorize, relative_error
+from spade_core.pruning.solvers.refit import refit
 
 ERROR_VIEWS = 4
 FIT_DAMPING = 0.3  # chosen on the tuning split: 0.01 fits the views too closely and costs faithfulness of the maps
@@ -77,6 +79,7 @@ class Pruner:
     solver: Solver
     damping: float
     fit_damping: float = FIT_DAMPING
+    ridge: float = 0.0  # of the refit on the support; 0: none
 
     def solve(
         self, recipe: Recipe, weight: Tensor, moment: Tensor, cross: Tensor | None = None
@@ -91,7 +94,8 @@ class Pruner:
         if cross is not None:
             target = fit_to_dense(target, moment, cross, self.fit_damping)
         pruned = self.solver.prune(target, moment, recipe.sparsity, block_size=recipe.block_size, damping=self.damping)
-        return pruned.weight.reshape(weight.shape).to(weight.dtype), pruned.damping
+        solved = refit(pruned.weight, target, moment, self.ridge) if self.ridge else pruned.weight
+        return solved.reshape(weight.shape).to(weight.dtype), pruned.damping
 
 
 def grouped(weight: Tensor, groups: int) -> Tensor:
@@ -114,7 +118,13 @@ def fit_to_dense(weight: Tensor, moment: Tensor, cross: Tensor, damping: float) 
 
 
 def independent(
-    module: nn.Module, batches: list[Tensor], recipes: Recipes, pruner: Pruner, *, progress: Progress = silent
+    module: nn.Module,
+    batches: list[Tensor],
+    recipes: Recipes,
+    pruner: Pruner,
+    *,
+    relevant: Relevance | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Solved]:
     """Solve every layer on the dense model's inputs (SPADE, Algorithm 1).
 
@@ -122,13 +132,14 @@ def independent(
         module: the dense model in eval mode; not changed.
         batches: normalised views.
         recipes: parameter name -> what to do.
+        relevant: what each position of these batches counts in the moments; None: all alike.
 
     Returns:
         parameter name -> solved layer; a weight that the pass never used is missing.
     """
     weights = {name: module.get_parameter(name) for name in recipes}
     limits = {name: recipe.positions for name, recipe in recipes.items() if recipe.positions is not None}
-    moments = capture(module, batches, weights, positions=limits, progress=span(progress, 0, 0.5))
+    moments = capture(module, batches, weights, positions=limits, relevant=relevant, progress=span(progress, 0, 0.5))
     solved = {}
     for index, (name, moment) in enumerate(moments.items()):
         progress(0.5 + 0.5 * index / len(moments), 1.0, f"solving {recipes[name].layer.name}")
@@ -141,7 +152,13 @@ def independent(
 
 
 def sequential(
-    module: nn.Module, batches: list[Tensor], recipes: Recipes, pruner: Pruner, *, progress: Progress = silent
+    module: nn.Module,
+    batches: list[Tensor],
+    recipes: Recipes,
+    pruner: Pruner,
+    *,
+    relevant: Relevance | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Solved]:
     """Solve layer by layer on the inputs that the partly pruned trace sees, in one pass of a doubled batch.
 
@@ -151,6 +168,8 @@ def sequential(
     views = torch.cat(batches)
     weights = {name: module.get_parameter(name) for name in recipes}
     solved: dict[str, Solved] = {}
+    # A weight's first call in each batch: they are batch by batch.
+    counts = {name: torch.cat(calls[:: len(calls) // len(batches)]) for name, calls in (relevant or {}).items()}
 
     def carry(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
         dense_x, trace_x = x.chunk(2)
@@ -160,9 +179,9 @@ def sequential(
         recipe = recipes[name]
         progress(len(solved), len(recipes), f"solving {recipe.layer.name}")
         start = time.perf_counter()
-        moment = cross_moment(trace_x, None, call, recipe.positions)
+        moment = cross_moment(trace_x, None, call, recipe.positions, counts.get(name))
         # As long as nothing is pruned, both halves are the same.
-        cross = cross_moment(dense_x, trace_x, call, recipe.positions) if solved else None
+        cross = cross_moment(dense_x, trace_x, call, recipe.positions, counts.get(name)) if solved else None
         pruned, damping = pruner.solve(recipe, weight, moment, cross)
         seconds = time.perf_counter() - start
         trace_y = call.output(trace_x, pruned)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent
+from spade_core.pruning.relevance import Relevance
 
 _CHUNK = 2**22  # numbers gathered at once
 
@@ -71,7 +72,9 @@ def _gather(planes: Tensor, index: Tensor) -> Tensor:
     return planes.flatten(0, 1).index_select(1, index.reshape(-1)).view(planes.shape[0], -1, index.shape[1])
 
 
-def cross_moment(x: Tensor, other: Tensor | None, call: Call, positions: int | None = None) -> Tensor:
+def cross_moment(
+    x: Tensor, other: Tensor | None, call: Call, positions: int | None = None, weights: Tensor | None = None
+) -> Tensor:
     """Return the mean of ``x other^T`` over views and positions.
 
     Args:
@@ -79,6 +82,7 @@ def cross_moment(x: Tensor, other: Tensor | None, call: Call, positions: int | N
         other: a second input of the same shape; None stands for ``x`` itself.
         positions: at most about this many positions, the same random ones for both inputs; None: all of them, in
             memory-bounded chunks of views.
+        weights: ``(all positions,)``, positive: what each counts in the mean; None: all alike.
 
     Returns:
         ``(groups, cols, cols)`` in the dtype of ``x``.
@@ -91,25 +95,32 @@ def cross_moment(x: Tensor, other: Tensor | None, call: Call, positions: int | N
         if positions is not None and positions < left.shape[1]:
             chosen = _draw_positions(left.shape[1], positions).to(x.device)
             left, right = left[:, chosen], right[:, chosen]
+            weights = None if weights is None else weights[chosen]
+        if weights is not None:
+            left = left * (weights * (len(weights) / weights.sum())).unsqueeze(1)
         return left.transpose(1, 2) @ right / left.shape[1]
-    return _spatial_moment(x, other, call, positions)
+    return _spatial_moment(x, other, call, positions, weights)
 
 
-def _spatial_moment(x: Tensor, other: Tensor, call: Call, positions: int | None) -> Tensor:
+def _spatial_moment(x: Tensor, other: Tensor, call: Call, positions: int | None, weights: Tensor | None) -> Tensor:
     """Gather and multiply in blocks of groups and positions that stay small."""
     planes, index = _unfolding(x, call)
     partner = planes if other is x else _unfolding(other, call)[0]
     if positions is not None and positions < index.shape[1]:
-        index = index[:, _draw_positions(index.shape[1], positions).to(x.device)]
+        chosen = _draw_positions(index.shape[1], positions).to(x.device)
+        index, weights = index[:, chosen], None if weights is None else weights[chosen]
+    shares = None if weights is None else weights * (len(weights) / weights.sum())
     cols = planes.shape[1] * index.shape[0]
     stretch = max(1, _CHUNK // cols)
     band = max(1, _CHUNK // (cols * min(stretch, index.shape[1])))
     total = x.new_zeros(planes.shape[0], cols, cols)
     for start in range(0, planes.shape[0], band):
         part = slice(start, start + band)
-        for taps in index.split(stretch, dim=1):
+        for begin in range(0, index.shape[1], stretch):
+            taps = index[:, begin : begin + stretch]
             left = _gather(planes[part], taps)
             right = left if partner is planes else _gather(partner[part], taps)
+            left = left if shares is None else left * shares[begin : begin + stretch]
             total[part] += left @ right.transpose(1, 2)
     return total / index.shape[1]
 
@@ -128,6 +139,7 @@ def capture(
     weights: Mapping[str, Tensor],
     *,
     positions: Mapping[str, int] | None = None,
+    relevant: Relevance | None = None,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
     """Collect the second moments of all ``weights`` in one pass of ``module`` over ``batches``.
@@ -137,6 +149,7 @@ def capture(
         batches: views, each ``(n, 3, height, width)``, normalised.
         weights: name -> parameter of ``module``.
         positions: name -> at most how many positions of all batches together; a missing name takes all.
+        relevant: what each position of the same batches counts; None: all alike.
 
     Returns:
         name -> ``(groups, cols, cols)``, the mean of ``x x^T`` over views and positions (no factor 2), in the dtype of
@@ -146,12 +159,15 @@ def capture(
     sums: dict[str, Tensor] = {}
     seen: dict[str, float] = {}
     share = 0.0
+    waiting = {name: iter(calls) for name, calls in (relevant or {}).items()}
 
     def add(name: str, x: Tensor, _weight: Tensor, call: Call) -> None:
         limit = (positions or {}).get(name)
-        moment = cross_moment(x, None, call, None if limit is None else max(1, round(limit * share))) * share
+        counts = next(waiting[name]) if name in waiting else None
+        mass = share if counts is None else share * float(counts.mean())
+        moment = cross_moment(x, None, call, None if limit is None else max(1, round(limit * share)), counts) * mass
         sums[name] = sums[name] + moment if name in sums else moment
-        seen[name] = seen.get(name, 0.0) + share
+        seen[name] = seen.get(name, 0.0) + mass
 
     with torch.no_grad(), WeightCalls(weights, add):
         for index, batch in enumerate(batches):

@@ -21,6 +21,7 @@ T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 CALIBRATIONS = ("independent", "sequential")  # functions of pruning.calibration
+WEIGHTINGS = ("none", "target")
 MAX_VIEWS = 16_384
 SOLVER = "fastspade"
 
@@ -78,6 +79,7 @@ def _any_of(slugs: Collection[str]) -> str:
 
 
 _CALIBRATION = "Independent is the paper's. Sequential solves each layer on what the pruned trace really sees."
+_WEIGHTING = "By the target, what speaks for the explained class counts; none is the paper's, where all counts alike."
 _VIEWS = "The paper takes 1,024; beyond a few dozen nothing was gained here."
 
 
@@ -94,6 +96,10 @@ class TraceOptions:
         views: number of views; None: what the preset prefers. The paper uses 1,024.
         untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
             prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
+        weighting: ``none`` (the paper) counts all receptive fields alike, ``target`` (ours) by what they say for the
+            target, see ``spade_core.pruning.relevance``; None: what the preset prefers.
+        refit: ridge of a refit of the surviving weights on their support, as a fraction of the mean diagonal (ours); 0:
+            none (the paper); None: what the preset prefers.
         damping: fraction of the mean diagonal; None: the solver's own.
         block_size: columns per mask choice; None: what the preset prefers, or the authors' (kernel size).
         first_layer: prune the first layer too; it stays dense by default, as in the authors' code.
@@ -137,6 +143,19 @@ class TraceOptions:
         "how many of the views are the untouched picture (the paper: 0)",
         otherwise=1,
     )
+    weighting: str | None = _option(
+        None,
+        OneOf("weighting", WEIGHTINGS),
+        f"{_any_of(WEIGHTINGS)}: what counts in a layer's fit (the paper: {WEIGHTINGS[0]}; default: the preset's)",
+        otherwise="none",
+        widget=Widget("Weighting", _WEIGHTING),
+    )
+    refit: float | None = _option(
+        None,
+        Number("ridge of the refit", 0, 1000, "is a fraction of the mean diagonal, 0 (no refit) to 1000"),
+        "ridge of the refit on the support, a fraction of the mean diagonal (the paper: 0, none)",
+        otherwise=0.0,
+    )
     damping: float | None = _option(
         None, Number("damping", 0, 10, "is a fraction of the mean diagonal, 0 to 10"), "fraction of the mean diagonal"
     )
@@ -174,6 +193,8 @@ class TraceConfig(TraceOptions):
     calibration: str
     views: int
     untouched: int
+    weighting: str
+    refit: float
     damping: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -201,7 +222,7 @@ def checked(options: Mapping[str, object]) -> TraceOptions:
     }
     implied = "uniform" if "sparsity" in values else "custom" if values.get("stages") else "default"
     found = TraceOptions(**{"preset": implied, **values})
-    if found.sparsity is not None and found.preset != "uniform":
+    if found.sparsity is not None and found.preset not in ("uniform", "paper"):
         raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave the sparsity out or take 'uniform'.")
     return found
 

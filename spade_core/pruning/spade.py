@@ -18,11 +18,12 @@ from spade_core.errors import ConfigError, ModelError
 from spade_core.isolation import full_precision
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy
-from spade_core.models.loaded import LoadedModel
+from spade_core.models.loaded import LoadedModel, predict
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.calibration import Pruner, Recipe, Recipes, Solved, independent, sequential
 from spade_core.pruning.options import TraceConfig, checked, takes_options
+from spade_core.pruning.relevance import Relevance, relevance
 from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import Plan, Request, even, resolve, stage_of
@@ -104,9 +105,13 @@ def _trace_once(
         _check_memory(calls, config.views, settings)
         calibrate = sequential
     progress(0.0, 1.0, "drawing random views")
-    batches = views_of(model, picture, config)
-    pruner = Pruner(SOLVERS[config.solver], config.damping)
-    solved = calibrate(model.module, batches, recipes, pruner, progress=span(progress, 0.05, 0.95))
+    if config.weighting == "target":
+        batches, relevant = _weighted(model, picture, config, recipes, target, span(progress, 0.0, 0.3))
+    else:
+        batches, relevant = views_of(model, picture, config), None
+    pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
+    begun = 0.3 if relevant else 0.05
+    solved = calibrate(model.module, batches, recipes, pruner, relevant=relevant, progress=span(progress, begun, 0.95))
     module = share_copy(model.module, own=solved)
     with torch.no_grad():
         for name, layer in solved.items():
@@ -116,6 +121,18 @@ def _trace_once(
     report = _report(model, recipes, solved, reasons, calls)
     progress(1.0, 1.0, "trace ready")
     return Trace(model, module, config, report, fidelity, picture.sha256, time.perf_counter() - start)
+
+
+def _weighted(
+    model: LoadedModel, picture: Picture, config: TraceConfig, recipes: Recipes, target: int | None, progress: Progress
+) -> tuple[list[Tensor], Relevance]:
+    """Return the views, equal ones once, and what each of their positions counts."""
+    untouched = min(config.untouched, config.views)
+    distinct = replace(config, views=config.views - max(0, untouched - 1), untouched=min(1, untouched))
+    batches = views_of(model, picture, distinct)
+    explained = int(predict(model, picture).argmax()) if target is None else target
+    weights = {name: model.module.get_parameter(name) for name in recipes}
+    return batches, relevance(model.module, batches, weights, explained, untouched=untouched, progress=progress)
 
 
 def views_of(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:

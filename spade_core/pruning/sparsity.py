@@ -31,7 +31,9 @@ _GENERIC = r"(?:features|blocks|layers|stages|stage|encoder\.layers?)\.[^.]*\d+|
 _LRP = {1: (0.2, 0.8, 0.0), 2: (0.2, 0.0, 0.99, 0.95), 3: (0.8, 0.8, 0.9, 0.8, 0.0, 0.0), 4: (0.95, 0.95, 0.95)}
 PAPER_LRP = {f"layer{stage}.{block}": ratio for stage, blocks in _LRP.items() for block, ratio in enumerate(blocks)}
 PAPER_LRP["fc"] = 0.95
-PAPER_OPTIONS: Mapping[str, str | int] = {"untouched": 0}
+PAPER_RATIO = 0.5  # where neither people nor the authors say one
+PAPER_OPTIONS: Mapping[str, str | float] = {"untouched": 0}
+PAPER_METHOD: Mapping[str, str | float] = {"calibration": "independent", "views": 1024, "untouched": 0}
 VISUALIZATION_RATIO = 0.95
 VISUALIZATION_SHARE = 0.68  # the authors' 17 of ResNet-50's weight matrices hold this share of its weights
 
@@ -42,12 +44,11 @@ class Plan:
 
     Attributes:
         ratios: layer name -> fraction of zeros; 0 is dense by request.
-        options: calibration, views, untouched views or block size that the preset prefers; what the user sets goes
-            first.
+        options: calibration, views, weighting and the like that the preset prefers; what the user sets goes first.
     """
 
     ratios: Mapping[str, float]
-    options: Mapping[str, str | int] = field(default_factory=dict)
+    options: Mapping[str, str | float] = field(default_factory=dict)
 
 
 def stage_of(layer: str, family: str) -> str:
@@ -64,14 +65,16 @@ def stages(layers: tuple[Layer, ...], family: str) -> tuple[str, ...]:
 class Tuned(TypedDict):
     """A model's table in ``assets/presets.json``.
 
-    ``chosen`` says how it was; ``options`` are what was tuned with the ratios; ``drawing`` is the table of that preset.
+    ``chosen`` says how it was; ``options`` are what was tuned with the ratios; ``drawing`` and ``unweighted`` are the
+    tables of these presets.
     """
 
     chosen: str
     stages: dict[str, float]
     depthwise: float
-    options: dict[str, str | int]
+    options: dict[str, str | float]
     drawing: NotRequired[Tuned]
+    unweighted: NotRequired[Tuned]
 
 
 @cache
@@ -112,8 +115,20 @@ def _drawing(request: Request) -> Plan | None:
     return _tuned(request, tuned and tuned.get("drawing", tuned))
 
 
+def _unweighted(request: Request) -> Plan | None:
+    tuned = table(request.model)
+    return _tuned(request, tuned and tuned.get("unweighted", tuned))
+
+
 def _tuned(request: Request, tuned: Tuned | None) -> Plan | None:
     return tuned and Plan(_by_stage(request, tuned["stages"], tuned["depthwise"]), tuned["options"])
+
+
+def _paper(request: Request) -> Plan:
+    authors = any(layer.name.startswith("layer3.5") for layer in request.layers)
+    if authors and request.sparsity is None:
+        return Plan(_paper_lrp(request).ratios, PAPER_METHOD)
+    return Plan({layer.name: request.sparsity or PAPER_RATIO for layer in request.layers}, PAPER_METHOD)
 
 
 def _uniform(request: Request) -> Plan:
@@ -175,6 +190,8 @@ class Preset:
 
 
 _DRAWING = "The default's ratios, or lower ones where these leave this model too little to draw neurons with."
+_PAPER = "As the paper: 1,024 random views, each layer solved on its own, all receptive fields alike, nothing refitted."
+_UNWEIGHTED = "The default of version 0.1: even ratios, all receptive fields alike, nothing refitted."
 _AUTO = "The highest tried even ratio that keeps the class; depthwise layers stay dense."
 _VISUAL = "95 % on the last stages, the rest dense."
 _PRESETS = (
@@ -182,6 +199,8 @@ _PRESETS = (
     Preset("drawing", "Drawing", _DRAWING, _drawing),
     Preset("auto", "Auto", _AUTO, lambda _: None),
     Preset("uniform", "Uniform", "The same ratio in every layer but the first.", _uniform),
+    Preset("paper", "Paper: method", _PAPER, _paper),
+    Preset("unweighted", "Unweighted", _UNWEIGHTED, _unweighted),
     Preset("paper-visualization", "Paper: visualization", _VISUAL, _paper_visualization),
     Preset("paper-lrp", "Paper: LRP", "The authors' ratios for ResNet-50, per residual block.", _paper_lrp),
     Preset("custom", "Custom", "Your own ratio for each stage.", _custom),

@@ -180,6 +180,8 @@ def read_manifest(path: str | Path) -> Manifest:
             raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
         described["config"], described["model"]["spec"], described["picture"]["source"]
         described["methods"] if described.get("kind") is None else described["images"]
+        if described["trace"]["preset"] == "default" and "weighting" not in described["trace"]:
+            described["config"]["trace"]["preset"] = "unweighted"  # the table that was the default of version 0.1
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:

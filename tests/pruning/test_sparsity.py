@@ -108,3 +108,12 @@ def test_splits_are_disjoint_and_complete():
 def test_ratios_are_checked(bad):
     with pytest.raises(ValueError, match="between 0 and 1"):
         check_ratio(bad)
+
+
+def test_the_papers_method_is_one_preset_away(small):
+    plan = resolve("paper", Request("some", "some", small.layers))
+    assert set(plan.ratios.values()) == {0.5}
+    assert plan.options == {"calibration": "independent", "views": 1024, "untouched": 0}
+    assert set(resolve("paper", Request("some", "some", small.layers, sparsity=0.9)).ratios.values()) == {0.9}
+    authors = resolve("paper", request("resnet50"))
+    assert (authors.ratios, authors.options) == (resolve("paper-lrp", request("resnet50")).ratios, plan.options)

@@ -72,7 +72,7 @@ def test_what_a_link_says_of_a_trace_is_kept(query, expected):
 
 def test_the_fields_of_a_ratio_come_with_its_preset():
     app = shown({}, TUNED)
-    assert {item.key for item in app.selectbox} == {"preset", "solver", "calibration", "views"}
+    assert {item.key for item in app.selectbox} == {"preset", "solver", "calibration", "views", "weighting"}
     assert not app.slider
     assert "the preset's (8)" in app.selectbox(key="views").options
     app.selectbox(key="preset").select("uniform").run()
