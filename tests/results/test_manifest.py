@@ -154,3 +154,15 @@ def test_colours_span_the_limits():
     assert signed[0, 2, 0] > signed[0, 2, 2], "positive is red"
     assert results.SCHEMA_VERSION == 1
     assert sc.__version__
+
+
+def test_a_manifest_of_version_0_1_is_replayed_by_the_table_that_was_its_default(analysis, tmp_path):
+    folder = save(bundle(analysis), tmp_path / "out")
+    described = json.loads((folder / "manifest.json").read_text())
+    described["config"]["trace"] = {}
+    described["trace"] = {"preset": "default"}
+    (folder / "manifest.json").write_text(json.dumps(described))
+    assert read_manifest(folder)["config"]["trace"] == {"preset": "unweighted"}
+    described["trace"]["weighting"] = "target"
+    (folder / "manifest.json").write_text(json.dumps(described))
+    assert read_manifest(folder)["config"]["trace"] == {}
