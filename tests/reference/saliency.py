@@ -114,3 +114,39 @@ def grad_cam(activations: Tensor, gradients: Tensor, size: int) -> Tensor:
     weights = gradients.mean((1, 2))
     cam = sum(weight * plane for weight, plane in zip(weights, activations, strict=True))
     return F.interpolate(cam[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0]
+
+
+def matrix_of(linear, x: Tensor) -> Tensor:
+    """``(outputs, inputs)`` of a linear map without bias, column by column."""
+    columns = []
+    for place in range(x.numel()):
+        basis = torch.zeros(x.shape, dtype=x.dtype)
+        basis.view(-1)[place] = 1
+        columns.append(linear(basis).flatten())
+    return torch.stack(columns, 1)
+
+
+def alpha1_beta0(matrix: Tensor, bias: Tensor, x: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """Share each output's relevance by its positive contributions; return what inputs get, and what the bias takes.
+
+    bias: of each output, ``(outputs,)``.
+    """
+    contributions = torch.cat([(matrix * x.flatten()), bias.view(-1, 1)], 1).clamp(min=0)
+    given, lost = _by_share(contributions, torch.cat([x.flatten(), bias[:1]]), relevance)
+    return given[:-1].view_as(x), lost + given[-1]
+
+
+def z_beta(matrix: Tensor, x: Tensor, low: Tensor, high: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """Share by ``x w - low w+ - high w-``."""
+    contributions = matrix * x.flatten() - matrix.clamp(min=0) * low.flatten() - matrix.clamp(max=0) * high.flatten()
+    return _by_share(contributions, x, relevance)
+
+
+def _by_share(contributions: Tensor, x: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    given, lost = torch.zeros_like(x.flatten()), torch.zeros((), dtype=x.dtype)
+    for row, value in zip(contributions, relevance.flatten(), strict=True):
+        if row.sum() == 0:
+            lost = lost + value
+        else:
+            given = given + row / row.sum() * value
+    return given.view_as(x), lost

@@ -32,7 +32,7 @@ QUICK = {
     "occlusion": {"window": 0.5, "stride": 0.5},
     "lime": {"samples": 8, "segments": 6},
 }
-SLUGS = EVERYWHERE + RELU_ONLY
+SLUGS = [*EVERYWHERE, *RELU_ONLY, "lrp"]
 
 
 @pytest.fixture(scope="module")

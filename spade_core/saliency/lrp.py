@@ -1,0 +1,165 @@
+"""Layer-wise relevance propagation: the logit is handed back layer by layer, and (nearly) nothing is lost on the way.
+
+Every rule is written as a forward that has the network's value and, as its gradient, what the rule hands back divided
+by the activation (Montavon et al. 2019, section 10.3): activation times gradient is then the relevance everywhere, sums
+and residual connections share it rightly by themselves, and one backward pass does it for any architecture.
+
+The composite is EpsilonPlus with the pixels' rule on top, as the paper's:
+
+- convolutions: alpha1-beta0 (Bach et al. 2015), with a batch normalization right behind them folded in: the positive
+  contributions share what an output receives, a positive bias among them (without it the few weights that a trace keeps
+  would share what was never theirs);
+- the convolution that reads the pixels: zB (Montavon et al. 2017), between the darkest and the brightest input;
+- linear layers: plain contributions ``x w``; their bias absorbs its own share;
+- activations and other normalizations hand on what they get; gates (sigmoids) and softmax weights, which only say how
+  much of something passes, count as constants, and so does a layer normalization's scale (Ali et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from spade_core.models.canonical.activations import FUNCTIONS, METHODS
+from spade_core.saliency.base import Task, counted
+
+_GATES = {"sigmoid", "hardsigmoid"}
+_SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
+_BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_LAYER_NORM = ("input", "normalized_shape", "weight", "bias", "eps")
+_LINEAR = ("input", "weight", "bias")
+_CONV2D = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
+TOLERATED = 0.01  # of the logit: what may be missing in the sum without a note
+
+
+def lrp(task: Task) -> Tensor:
+    """Return the relevance of every channel of every pixel for the target's logit."""
+    counted(task.module, 1, task.progress, task.title)
+    preprocessing = task.dense.preprocessing
+    ends = [preprocessing.normalize(torch.full((1, 3, 1, 1), value)) for value in (0.0, 1.0)]
+    low, high = (end.to(task.x).expand_as(task.x).clone().requires_grad_() for end in ends)
+    one = torch.ones((), dtype=task.x.dtype, device=task.x.device, requires_grad=True)
+    with _Rules(task.x, low, high, one):
+        logit = task.module(task.x)[0, task.target]
+    leaves = (task.x, low, high, one)
+    slopes = torch.autograd.grad(logit, leaves, materialize_grads=True)
+    *parts, absorbed = (leaf.detach() * slope for leaf, slope in zip(leaves, slopes, strict=True))
+    relevance = sum(parts, torch.zeros_like(task.x))
+    whole, shown, kept = float(logit.detach()), float(relevance.double().sum()), float(absorbed)
+    task.record.update(logit=whole, absorbed_by_biases=kept)
+    if abs(shown + kept - whole) > TOLERATED * abs(whole):
+        task.notes.append(
+            f"The map adds up to {shown:.3g} and biases take {kept:.3g} of a logit of {whole:.3g}: the rest is lost in "
+            "operations without a rule."
+        )
+    return relevance
+
+
+class _Rules(TorchFunctionMode):
+    """Replace the calls that have a rule; what a bias takes is the gradient of ``one``, which is 1."""
+
+    def __init__(self, x: Tensor, low: Tensor, high: Tensor, one: Tensor) -> None:
+        super().__init__()
+        self._one = one
+        self._pixels = {id(x): (x, low, high)}  # also once padded; the tensors are kept, so that no id is used twice
+        self._convolved: dict[int, tuple[Tensor, Callable[..., Tensor], Mapping[str, Any]]] = {}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = FUNCTIONS.get(func) or METHODS.get(getattr(func, "__name__", ""))
+        if name in _GATES or func in _SOFTMAX:
+            return func(*args, **kwargs).detach()
+        if name is not None:
+            return self._handed_on(args[0], func(args[0].clone(), *args[1:], **kwargs))  # it may work in place
+        if func in (F.conv2d, torch.conv2d):
+            return self._convolution(func, dict(zip(_CONV2D, args, strict=False)) | kwargs)
+        if func in (F.batch_norm, torch.batch_norm):
+            return self._batch_norm(dict(zip(_BATCH_NORM, args, strict=False)) | kwargs)
+        if func is F.linear:
+            return self._linear(**dict(zip(_LINEAR, args, strict=False)) | kwargs)
+        if func in (F.layer_norm, torch.layer_norm):
+            return self._layer_norm(**dict(zip(_LAYER_NORM, args, strict=False)) | kwargs)
+        if func is F.scaled_dot_product_attention:
+            return _attention(func, dict(zip(_ATTENTION, args, strict=False)) | kwargs)
+        result = func(*args, **kwargs)
+        if func is F.pad and id(args[0]) in self._pixels:
+            _, low, high = self._pixels[id(args[0])]
+            self._pixels[id(result)] = (result, *(func(end, *args[1:], **kwargs) for end in (low, high)))
+        return result
+
+    def _convolution(self, func: Callable[..., Tensor], given: Mapping[str, Any]) -> Tensor:
+        result = self._rule(func, given)
+        self._convolved[id(result)] = (result, func, given)
+        return result
+
+    def _batch_norm(self, given: Mapping[str, Any]) -> Tensor:
+        x, mean, variance = given["input"], given["running_mean"], given["running_var"]
+        if given.get("training") or mean is None:
+            return F.batch_norm(**given)
+        scale = (variance + given.get("eps", 1e-5)).rsqrt()
+        scale = scale if given.get("weight") is None else scale * given["weight"]
+        shift = (0 if given.get("bias") is None else given["bias"]) - mean * scale
+        if id(x) not in self._convolved:
+            return self._handed_on(x, F.batch_norm(**given))
+        _, func, before = self._convolved[id(x)]
+        bias = shift if before.get("bias") is None else shift + before["bias"] * scale
+        return self._rule(func, {**before, "weight": before["weight"] * scale.view(-1, 1, 1, 1), "bias": bias})
+
+    def _rule(self, func: Callable[..., Tensor], given: Mapping[str, Any]) -> Tensor:
+        """Return the convolution's output, with the gradient of zB where it reads the pixels, else of alpha1-beta0."""
+        x, weight = given["input"], given["weight"]
+
+        def part(values: Tensor, sign: int) -> Tensor:
+            chosen = weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
+            return func(**{**given, "input": values, "weight": chosen, "bias": None})
+
+        with torch.no_grad():
+            value = func(**given)
+        if id(x) in self._pixels:
+            _, low, high = self._pixels[id(x)]
+            contributions = func(**{**given, "bias": None}) - part(low, 1) - part(high, -1)
+        else:
+            contributions = part(x.clamp(min=0), 1) + part(x.clamp(max=0), -1)
+            if given.get("bias") is not None:
+                contributions = contributions + given["bias"].clamp(min=0).view(-1, 1, 1) * self._one
+        return self._shared(contributions, value)
+
+    def _shared(self, contributions: Tensor, value: Tensor) -> Tensor:
+        """Return ``value`` with the gradient of ``contributions``, so scaled that they share all of its relevance."""
+        empty = contributions.detach() == 0
+        factor = (value / contributions.detach().masked_fill(empty, 1)).masked_fill(empty, 0)
+        return contributions * factor + value * empty * self._one
+
+    def _handed_on(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return ``y`` with the gradient by which ``x`` takes over its relevance."""
+        return self._shared(x, y.detach())
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002 - as PyTorch's
+        found = F.linear(input, weight)
+        return found if bias is None else found + bias * self._one
+
+    def _layer_norm(
+        self,
+        input: Tensor,  # noqa: A002 - as PyTorch's
+        normalized_shape: tuple[int, ...],
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        sides = tuple(range(-len(normalized_shape), 0))
+        centred = input - input.mean(sides, keepdim=True)
+        found = centred * (centred.square().mean(sides, keepdim=True) + eps).rsqrt().detach()
+        found = found if weight is None else found * weight
+        return found if bias is None else found + bias * self._one
+
+
+def _attention(func: Callable[..., Tensor], given: Mapping[str, Any]) -> Tensor:
+    """Return the attended values; how much each is attended to counts as a constant."""
+    frozen = {key: value.detach() if isinstance(value, Tensor) else value for key, value in given.items()}
+    return func(**{**frozen, "value": given["value"]})
