@@ -88,6 +88,7 @@ class Method:
 
 _HELP = {
     "saliency": "How strongly each pixel moves the logit: |gradient| (Simonyan et al. 2014).",
+    "smoothgrad": "Mean of the gradient's magnitude at noisy copies of the picture (Smilkov et al. 2017).",
     "input_x_gradient": "Gradient times input: each pixel's share of the linearized logit (Shrikumar et al. 2016).",
     "integrated_gradients": "Gradients summed on the way from a grey picture to this one (Sundararajan et al. 2017).",
     "deeplift": "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017).",
@@ -101,11 +102,13 @@ _HELP = {
     "lime": "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016).",
 }
 _SQUARE = {"window": (1 / 7, 1.0), "stride": (1 / 14, 1.0)}  # shares of the side: 32 and 16 of 224 px
+_NOISY = {"samples": (16, 100_000), "noise": (0.15, 10.0)}
 _SAMPLES = {"samples": (16, 100_000), "noise": (0.1, 10.0)}
 _COVERINGS = {"samples": (400, 100_000), "segments": (60, 10_000), "ridge": (1.0, 1e6)}
 
 _ALL = (
     Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
+    Method("smoothgrad", "SmoothGrad", "medium", "gradients", signed=False, options=_NOISY),
     Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
     Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": (32, 2000)}),
     Method("deeplift", "DeepLift", "fast", "rules", relu_only=True),

@@ -17,6 +17,29 @@ def saliency(task: Task) -> Tensor:
     return Saliency(task.module).attribute(task.x, target=task.target, abs=True).amax(1, keepdim=True)
 
 
+def smoothgrad(task: Task) -> Tensor:
+    """Return the mean of :func:`saliency` at noisy copies of the picture (Smilkov et al. 2017).
+
+    Unlike theirs the mean is of magnitudes. The noise's standard deviation is a share of the picture's range in
+    normalised space; copies are drawn in chunks of the batch size.
+    """
+    samples, x = int(task.options["samples"]), task.x.detach()
+    counted(task.module, -(-samples // task.batch_size), task.progress, task.title)
+    gradient, spread = Saliency(task.module), task.options["noise"] * (x.max() - x.min())
+
+    def compute(batch_size: int) -> Tensor:
+        total = torch.zeros_like(x[:, :1])
+        for start in range(0, samples, batch_size):
+            copies = x.expand(min(batch_size, samples - start), -1, -1, -1)
+            drawn = torch.randn(copies.shape, dtype=x.dtype, device=x.device)
+            noisy = (copies + spread * drawn).requires_grad_()
+            part = gradient.attribute(noisy, target=task.target, abs=True).detach()
+            total += part.amax(1, keepdim=True).sum(0, keepdim=True) / samples
+        return total
+
+    return with_batches(task, compute)
+
+
 def input_x_gradient(task: Task) -> Tensor:
     """Return x * d logit / d x, in normalised space."""
     counted(task.module, 1, task.progress, task.title)

@@ -24,11 +24,21 @@ from spade_core.saliency.rules import MaxOfRelus
 from tests import nets
 from tests.reference import saliency as reference
 
-EVERYWHERE = ["saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "occlusion", "lime", "gradcam"]
+EVERYWHERE = [
+    "saliency",
+    "smoothgrad",
+    "input_x_gradient",
+    "integrated_gradients",
+    "gradient_shap",
+    "occlusion",
+    "lime",
+    "gradcam",
+]
 RELU_ONLY = ["deeplift", "guided_backprop", "guided_gradcam"]
 QUICK = {
     "integrated_gradients": {"steps": 2},
     "gradient_shap": {"samples": 2},
+    "smoothgrad": {"samples": 2},
     "occlusion": {"window": 0.5, "stride": 0.5},
     "lime": {"samples": 8, "segments": 6},
 }
@@ -323,6 +333,20 @@ def test_two_users_at_once_get_what_each_gets_alone(small, coffee, untouched):
     assert filters == warnings.filters
     for index, found in enumerate(together):
         assert np.array_equal(found, alone[index % len(orders)]), orders[index % len(orders)]
+
+
+def test_smoothgrad_is_the_mean_over_noisy_copies(exact, noise):
+    found = explain(exact, noise, method="smoothgrad", target=2, seed=5, samples=5, batch_size=2, noise=0.3)
+    x = exact.input(noise)
+    torch.manual_seed(5)
+    copies = torch.cat([torch.randn(count, *x.shape[1:], dtype=x.dtype) for count in (2, 2, 1)])
+    maps = []
+    for copy in x + 0.3 * (x.max() - x.min()) * copies:
+        one = copy[None].clone().requires_grad_()
+        maps.append(torch.autograd.grad(exact.module(one)[0, 2], one)[0].abs().amax(1)[0])
+    np.testing.assert_allclose(found.map, torch.stack(maps).mean(0).float(), rtol=1e-5)
+    still = explain(exact, noise, method="smoothgrad", target=2, noise=1e-9)
+    np.testing.assert_allclose(still.map, explain(exact, noise, method="saliency", target=2).map, rtol=1e-4)
 
 
 @pytest.mark.parametrize("slug", ["gradient_shap", "lime"])
