@@ -222,7 +222,7 @@ def checked(options: Mapping[str, object]) -> TraceOptions:
     }
     implied = "uniform" if "sparsity" in values else "custom" if values.get("stages") else "default"
     found = TraceOptions(**{"preset": implied, **values})
-    if found.sparsity is not None and found.preset not in ("uniform", "paper"):
+    if found.sparsity is not None and found.preset not in ("uniform", "paper", "weighted"):
         raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave the sparsity out or take 'uniform'.")
     return found
 

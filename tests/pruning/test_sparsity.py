@@ -110,6 +110,16 @@ def test_ratios_are_checked(bad):
         check_ratio(bad)
 
 
+def test_weighted_traces_are_one_preset_away_for_any_model(small):
+    plan = resolve("weighted", Request("some", "some", small.layers))
+    assert {plan.ratios[layer.name] for layer in small.layers if not layer.depthwise} == {0.8}
+    assert {plan.ratios[layer.name] for layer in small.layers if layer.depthwise} == {0.0}
+    assert (plan.options["weighting"], plan.options["refit"]) == ("target", 6.0)
+    tuned = sparsity.table("efficientnet_lite0_trojan")["options"]
+    assert plan.options == tuned, "what was tuned with the ratios of the backdoored model"
+    assert max(resolve("weighted", Request("some", "some", small.layers, sparsity=0.9)).ratios.values()) == 0.9
+
+
 def test_the_papers_method_is_one_preset_away(small):
     plan = resolve("paper", Request("some", "some", small.layers))
     assert set(plan.ratios.values()) == {0.5}
