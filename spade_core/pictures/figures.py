@@ -1,4 +1,4 @@
-"""Maps as pictures: one colour scale for a dense/SPADE pair, zero-centred where the method is signed."""
+"""Maps as pictures: one scale of colours for all, zero-centred where the method is signed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def figure_png(
 
     Args:
         picture: uint8 ``(height, width, 3)``, what the model sees.
-        rows: (method title, dense map, SPADE map, common limits, signed).
+        rows: (method title, dense map, SPADE map, limits of their colours, signed).
 
     Returns:
         PNG bytes.

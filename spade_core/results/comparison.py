@@ -25,7 +25,7 @@ from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results import manifest
 from spade_core.results.config import AnalysisConfig
-from spade_core.saliency import METHODS, shared_range
+from spade_core.saliency import METHODS, colour_limits, top_of
 from spade_core.saliency.explanation import Explanation, explain
 from spade_core.saliency.metrics import pointing_game, trojan_auc
 
@@ -45,9 +45,9 @@ class Pair:
         return {"dense": self.dense, "spade": self.spade}
 
     @cached_property
-    def limits(self) -> tuple[float, float]:
-        """Colour limits of both, see ``shared_range``."""
-        return shared_range(self.dense.map, self.spade.map, self.dense.signed)
+    def shown(self) -> dict[str, np.ndarray]:
+        """Either map in its own unit, see ``top_of``."""
+        return {side: item.map / top_of(item.map) for side, item in self.sides.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +149,11 @@ def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str,
         "title": METHODS[slug].title,
         "signed": pair.dense.signed,
         "settings": dict(pair.dense.settings),
-        "range": list(pair.limits),
         **{
             side: {
                 "file": f"{side}_{slug}.npy",
                 "sha256": manifest.digest(item.map),
+                "top": top_of(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
                 **({} if trigger is None else trigger.scores(item.map)),
@@ -170,8 +170,9 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
     for slug, pair in analysis.pairs.items():
         for side, item in pair.sides.items():
             files[f"{side}_{slug}.npy"] = manifest.npy_bytes(item.map)
-            files[f"{side}_{slug}.png"] = png_bytes(colorize(item.map, pair.limits, item.signed))
-        rows.append((METHODS[slug].title, pair.dense.map, pair.spade.map, pair.limits, pair.dense.signed))
+            files[f"{side}_{slug}.png"] = png_bytes(colorize(pair.shown[side], colour_limits(item.signed), item.signed))
+        signed, shown = pair.dense.signed, pair.shown
+        rows.append((METHODS[slug].title, shown["dense"], shown["spade"], colour_limits(signed), signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
     fidelity = analysis.trace.fidelity
     probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spade_core.models.loaded import LoadedModel
     from spade_core.saliency.base import Task
 
-__all__ = ["METHODS", "Method", "shared_range"]
+__all__ = ["METHODS", "Method", "colour_limits", "top_of"]
 
 SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the rest of the map pale
 
@@ -124,8 +124,16 @@ _ALL = (
 METHODS: dict[str, Method] = {method.slug: method for method in _ALL}
 
 
-def shared_range(dense: np.ndarray, spade: np.ndarray, signed: bool) -> tuple[float, float]:
-    """Return the colour limits of a dense/SPADE pair: common to both, zero-centred where signed, never empty."""
-    values = np.abs(np.concatenate([dense.ravel(), spade.ravel()]))
-    limit = float(np.percentile(values, SCALE_PERCENTILE)) or float(values.max()) or 1.0
-    return (-limit, limit) if signed else (0.0, limit)
+def top_of(values: np.ndarray) -> float:
+    """Return the unit in which a map is shown, its own: nearly its largest magnitude, and never 0.
+
+    The values of a sparse trace are as a whole smaller than the dense model's, or larger; what is compared is where
+    they lie. On one scale for both the fainter map would look empty.
+    """
+    strength = np.abs(values)
+    return float(np.percentile(strength, SCALE_PERCENTILE)) or float(strength.max()) or 1.0
+
+
+def colour_limits(signed: bool) -> tuple[float, float]:
+    """Return what the colours span in that unit: zero-centred where a method is signed."""
+    return (-1.0, 1.0) if signed else (0.0, 1.0)

@@ -209,16 +209,19 @@ def test_a_panels_colours_are_the_colour_scales_and_lie_over_the_grey_picture(op
     np.testing.assert_allclose(np.asarray(png).reshape(-1, 3), np.array(scale) * 255, atol=2.5)
 
 
-def test_panels_share_one_scale_centred_on_zero():
+def test_panels_share_the_colours_centred_on_zero_and_each_map_fills_them():
     rng = np.random.default_rng(0)
     dense, spade = rng.normal(size=(2, 8, 8))
     figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, signed=True, opacity=0.5, title="t")
-    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
+    faint = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, 1e-3 * spade, signed=True, opacity=0.5, title="t")
+    assert [image.source for image in faint.layout.images] == [image.source for image in figure.layout.images]
     unsigned = pair_figure(np.zeros((8, 8, 3), np.uint8), dense**2, spade**2, signed=False, opacity=0.5, title="t")
     colours = [colour for _, colour in unsigned.layout.coloraxis.colorscale]
     assert not any(colour.startswith("#0000") for colour in colours), "Streamlit replaces these by its theme's colours"
     heat = [trace for trace in figure.data if trace.type == "heatmap"]
     assert [trace.coloraxis for trace in heat] == ["coloraxis", "coloraxis", "coloraxis2"]
+    dense, spade = (one / np.percentile(np.abs(one), 99.5) for one in (dense, spade))
     cells = [[(spade - dense)[y : y + 2, x : x + 2].mean() for x in range(0, 8, 2)] for y in range(0, 8, 2)]
     np.testing.assert_allclose(np.array(heat[2].z), cells, rtol=1e-5)
     assert (heat[2].x0, heat[2].dx) == (0.5, 2), "a cell's number stands in its middle"

@@ -17,7 +17,7 @@ from spade_core.models.layouts import Layout, layout_of
 from spade_core.models.loading import wrap_model
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Cancelled
-from spade_core.saliency import METHODS, base, perturbation, shared_range
+from spade_core.saliency import METHODS, base, colour_limits, perturbation, top_of
 from spade_core.saliency.cam import choose_layer
 from spade_core.saliency.explanation import explain
 from spade_core.saliency.rules import MaxOfRelus
@@ -512,13 +512,15 @@ def test_extreme_options_and_an_even_picture(small, slug):
         assert np.isfinite(found.map).all()
 
 
-def test_shared_range():
-    a, b = np.array([[0.0, 1.0]]), np.array([[-3.0, 2.0]])
-    low, high = shared_range(a, b, True)
-    assert low == -high
-    assert 2 < high <= 3
-    assert shared_range(a, np.abs(b), False)[0] == 0
-    assert shared_range(0 * a, 0 * b, True) == (-1.0, 1.0)
+def test_each_map_has_its_own_unit():
+    values = np.array([[-3.0, 2.0]])
+    assert 2 < top_of(values) <= 3
+    assert top_of(1e-9 * values) == pytest.approx(1e-9 * top_of(values)), "however faint, a map fills its colours"
+    lonely = np.zeros((40, 40))
+    assert top_of(lonely) == 1.0
+    lonely[0, 0] = -5.0
+    assert top_of(lonely) == 5.0
+    assert (colour_limits(True), colour_limits(False)) == ((-1.0, 1.0), (0.0, 1.0))
 
 
 def test_metadata_is_complete():

@@ -1,4 +1,4 @@
-"""Plotly panels of a dense/SPADE pair: hover values, overlay, linked zoom, one colour scale."""
+"""Plotly panels of a dense/SPADE pair: hover values, overlay, linked zoom, each map in its own unit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plotly.colors import get_colorscale, sample_colorscale, sequential
 from plotly.subplots import make_subplots
 
 from spade_core.pruning.report import LayerReport
-from spade_core.saliency import shared_range
+from spade_core.saliency import colour_limits, top_of
 
 DIVERGING, DIFFERENCE = "RdBu_r", "PuOr_r"
 # Magma begins with #000004, which Streamlit takes for the placeholder of its fourth theme colour and replaces.
@@ -34,12 +34,13 @@ def pair_figure(
 
     Args:
         crop: what the model sees, uint8 ``(height, width, 3)``.
-        dense, spade: maps ``(height, width)``.
+        dense, spade: maps ``(height, width)``; each is shown in a unit of its own, see ``top_of``.
         signed: zero-centred colours.
         opacity: of the maps over the grey picture, 0 to 1.
         title: of the method, for screen readers and the file name of Plotly's camera button.
     """
-    limits = shared_range(dense, spade, signed)
+    dense, spade = (values / top_of(values) for values in (dense, spade))
+    limits = colour_limits(signed)
     spread = float(np.percentile(np.abs(spade - dense), 99.5)) or float(np.abs(spade - dense).max()) or 1.0
     colours = DIVERGING if signed else SEQUENTIAL
     figure = _panels(*dense.shape)
@@ -87,7 +88,7 @@ def _numbers(values: np.ndarray, axis: str) -> go.Heatmap:
     cells = values[:height, :width].reshape(height // HOVER, HOVER, width // HOVER, HOVER).mean((1, 3))
     first = (HOVER - 1) / 2
     heat = go.Heatmap(z=cells.astype(np.float32), x0=first, dx=HOVER, y0=first, dy=HOVER, coloraxis=axis, opacity=0)
-    return heat.update(hovertemplate="x %{x}, y %{y}: %{z:.4g}<extra></extra>")
+    return heat.update(hovertemplate="x %{x}, y %{y}: %{z:.3f} of the top<extra></extra>")
 
 
 def _coloured(values: np.ndarray, scale: str | list[str], low: float, high: float) -> str:
