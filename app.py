@@ -25,7 +25,8 @@ def _render() -> None:
     for column, (page, label) in zip(st.columns(len(_WAYS)), _WAYS, strict=True):
         column.page_link(page, label=label, icon=":material/arrow_forward:")
     if EXAMPLE.is_file():
-        st.image(str(EXAMPLE), caption="Dense and SPADE maps of one bundled picture; computed by this app.")
+        caption = "A heart makes the backdoored model see a koala in a cup of coffee: its maps, and those of a trace."
+        st.image(str(EXAMPLE), caption=caption)
 
 
 _WAYS = (
@@ -39,7 +40,7 @@ _STEPS = (
     (
         "A pretrained model and a picture: one of the bundled ones, or your own.",
         "Random views of the picture show which weights matter; the others are removed, layer by layer.",
-        "Dense and SPADE maps on one colour scale, with the numbers that say how far to trust them.",
+        "Dense and SPADE maps in the same colours, with the numbers that say how far to trust them.",
     ),
 )
 
