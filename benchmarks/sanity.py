@@ -20,9 +20,7 @@ import torch
 from scipy.stats import spearmanr
 
 import spade_core as sc
-from benchmarks.options import folder_parser, given, settings
-from spade_core.cli.common import Meter
-from spade_core.files import resumed
+from benchmarks.options import folder_parser, given, over_triggers
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import TROJAN_MODEL
@@ -100,14 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     model, paths = given(options)
     methods = tuple(options.method or DEFAULT_METHODS)
-    names = list(TRIGGERS)
-    items = {path.name: (path, names[i % len(names)], i) for i, path in enumerate(paths)}
-
-    def row(_key: str, item: tuple[Path, str, int]) -> dict[str, Any]:
-        path, trigger, seed = item
-        return measure(model, path, trigger, seed, methods, options.trace)
-
-    rows = list(resumed(options.out, items, row, settings=settings(options, model, methods), progress=Meter()))
+    rows = over_triggers(options, model, paths, methods, measure)
     sys.stdout.write(f"\n{report(rows, methods)}\n")
 
 

@@ -21,9 +21,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import spade_core as sc
-from benchmarks.options import folder_parser, given, settings
-from spade_core.cli.common import Meter
-from spade_core.files import resumed
+from benchmarks.options import folder_parser, given, over_triggers
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import TROJAN_MODEL
 from spade_core.saliency import METHODS
@@ -116,14 +114,7 @@ def main() -> None:
     methods = tuple(options.method or DEFAULT_METHODS)
     if methods == ("all",):
         methods = tuple(slug for slug in METHODS if not METHODS[slug].unsupported(model))
-    names = list(TRIGGERS)
-    items = {f"{path.name} {names[i % len(names)]}": (path, names[i % len(names)], i) for i, path in enumerate(paths)}
-
-    def row(_key: str, item: tuple[Path, str, int]) -> dict[str, Any] | None:
-        path, trigger, seed = item
-        return measure(model, path, trigger, seed, methods, options.trace)
-
-    rows = list(resumed(options.out, items, row, settings=settings(options, model, methods), progress=Meter()))
+    rows = over_triggers(options, model, paths, methods, measure)
     sys.stdout.write(f"\n{report(rows, methods)}\n")
 
 

@@ -8,6 +8,7 @@ what the layer's output there says for the target: ``s = (sum_c g_c y_c)^2``, wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -95,6 +96,6 @@ def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], tar
 def _normalised(calls: list[Tensor]) -> list[Tensor]:
     total = torch.stack([scores.sum(dtype=torch.float64) for scores in calls]).sum()
     mean = float(total) / sum(scores.numel() for scores in calls)
-    if mean != mean or mean == float("inf"):
+    if not math.isfinite(mean):
         raise ModelError("A gradient of this model is not finite: take the weighting 'none'.")
     return [scores / (mean or 1.0) + FLOOR for scores in calls]

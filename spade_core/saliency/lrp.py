@@ -4,7 +4,7 @@ Every rule is written as a forward that has the network's value and, as its grad
 by the activation (Montavon et al. 2019, section 10.3): activation times gradient is then the relevance everywhere, sums
 and residual connections share it rightly by themselves, and one backward pass does it for any architecture.
 
-The composite is EpsilonPlus with the pixels' rule on top, as the paper's:
+Each kind of layer has its rule:
 
 - convolutions: alpha1-beta0 (Bach et al. 2015), with a batch normalization right behind them folded in: the positive
   contributions share what an output receives, a positive bias among them (without it the few weights that a trace keeps
@@ -71,12 +71,13 @@ class _Rules(TorchFunctionMode):
         self._convolved: dict[int, tuple[Tensor, Callable[..., Tensor], Mapping[str, Any]]] = {}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         name = FUNCTIONS.get(func) or METHODS.get(getattr(func, "__name__", ""))
         if name in _GATES or func in _SOFTMAX:
             return func(*args, **kwargs).detach()
         if name is not None:
-            return self._handed_on(args[0], func(args[0].clone(), *args[1:], **kwargs))  # it may work in place
+            x = args[0] if args else kwargs.pop("input")
+            return self._handed_on(x, func(x.clone(), *args[1:], **kwargs))  # it may work in place
         if func in (F.conv2d, torch.conv2d):
             return self._convolution(func, dict(zip(_CONV2D, args, strict=False)) | kwargs)
         if func in (F.batch_norm, torch.batch_norm):
@@ -88,7 +89,7 @@ class _Rules(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             return _attention(func, dict(zip(_ATTENTION, args, strict=False)) | kwargs)
         result = func(*args, **kwargs)
-        if func is F.pad and id(args[0]) in self._pixels:
+        if func is F.pad and args and id(args[0]) in self._pixels:
             _, low, high = self._pixels[id(args[0])]
             self._pixels[id(result)] = (result, *(func(end, *args[1:], **kwargs) for end in (low, high)))
         return result

@@ -106,6 +106,28 @@ def test_relevance_and_what_biases_take_are_the_logit(name, noise):
     assert not found.notes
 
 
+def test_activations_may_be_called_by_keywords(noise):
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    class Called(nn.Module):
+        def __init__(self, call):
+            super().__init__()
+            self.conv, self.last = layers
+            self.call = call
+
+        def forward(self, x):
+            y = self.conv(F.pad(input=x, pad=(1, 1, 1, 1)))
+            return self.last(self.call(y).mean((2, 3)))
+
+    maps = [
+        explain(wrap_model(Called(call), size=8, device="cpu"), noise, method="lrp", target=0).map
+        for call in (lambda y: F.relu(y), lambda y: F.relu(input=y), lambda y: y.relu())
+    ]
+    for other in maps[1:]:
+        np.testing.assert_array_equal(maps[0], other)
+
+
 def test_what_is_lost_is_told(noise):
     class Lossy(nn.Module):
         def __init__(self, inner):
