@@ -70,6 +70,7 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
     show_notes(described["picture"]["notes"])
     panels.show_fidelity(described, described["seconds"]["trace"])
     opacity = st.slider("Overlay", 0.0, 1.0, 0.85, 0.05, key="opacity", help="Opacity of the maps over the picture.")
+    st.caption("Each map is coloured in a unit of its own: 1 is the top half percent of its magnitudes.")
     panels.show_pairs(files, tuple(described["methods"]), opacity, described["methods"])
     for method in described["methods"].values():
         show_notes({*method["dense"]["notes"], *method["spade"]["notes"]})
