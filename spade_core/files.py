@@ -91,6 +91,79 @@ def drop_oldest(folder: Path, limit: int, keep: Path) -> None:
                     logger.warning("%s cannot be deleted: %s", path, error)
 
 
+class Journal:
+    """Rows by their keys in a file of JSON lines, each kept as soon as it is added: what a kill tears does not count.
+
+    The first line holds the settings that all rows depend on. Rows stay on the disk; of a key that was added twice the
+    first counts.
+    """
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
+        """Open the file, which is made where it is absent.
+
+        Args:
+            settings: JSON-able.
+
+        Raises:
+            ConfigError: the file holds rows of other settings, or something else.
+        """
+        self.path, self._places = Path(path), dict[str, int]()
+        if self.path.is_file():
+            self._cut()
+        if not self.path.is_file() or self.path.stat().st_size == 0:
+            self._append({"settings": settings})
+        self._index(json.loads(json.dumps(settings)))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        with self.path.open("rb") as file:
+            file.seek(self._places[key])
+            return json.loads(file.readline())
+
+    def add(self, key: str, row: Mapping[str, Any]) -> None:
+        """Keep the row of a new key."""
+        self._places.setdefault(key, self._append({"key": key, **row}))
+
+    def _append(self, row: Mapping[str, Any]) -> int:
+        """Write a line in one piece and return where it begins."""
+        line = json.dumps(row).encode() + b"\n"
+        with self.path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell() - len(line)
+
+    def _cut(self) -> None:
+        """Take off what a kill in the middle of a write has left: a last line without an end."""
+        with self.path.open("rb+") as file:
+            if file.read(len(_HEADER)) != _HEADER:
+                return  # nobody else's file is touched
+            whole = 0
+            file.seek(0)
+            for line in file:
+                whole += len(line) if line.endswith(b"\n") else 0
+            file.truncate(whole)
+
+    def _index(self, settings: Mapping[str, Any]) -> None:
+        try:
+            with self.path.open("rb") as file:
+                before, place = json.loads(file.readline())["settings"], file.tell()
+                for line in file:
+                    self._places.setdefault(json.loads(line)["key"], place)
+                    place += len(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{self.path} holds no rows of this program: give another name.") from error
+        if before != settings:
+            other = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+            told = ", ".join(f"{name} was {json.dumps(before.get(name))}" for name in other)
+            raise ConfigError(f"{self.path} holds rows of other settings ({told}): delete it or give another name.")
+
+
+_HEADER = b'{"settings": '
+
+
 def resumed(
     out: str | Path,
     items: Mapping[str, Any],
@@ -99,50 +172,23 @@ def resumed(
     settings: Mapping[str, Any],
     progress: Progress = silent,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each item, measured now or found in the file of JSON lines ``out``.
+    """Yield a row for each item, measured now or found in the :class:`Journal` ``out``.
 
     Args:
         items: key -> what is measured; the key is the row's ``key``.
         measure: returns the row, or None where the item does not count; both are remembered.
-        settings: JSON-able, all that the rows depend on; they are the file's first line.
+        settings: JSON-able, all that the rows depend on.
         progress: called with (items done, items, key) before each; may raise ``Cancelled``.
 
     Raises:
         ConfigError: the file holds rows of other settings, or something else.
     """
-    out = Path(out)
-    done = _read(out, json.loads(json.dumps(settings))) if out.is_file() else None
-    if done is None:
-        _append(out, {"settings": settings})
+    journal = Journal(out, settings)
     for number, (key, item) in enumerate(items.items()):
         progress(number, len(items), key)
-        row = (done or {}).get(key)
-        if row is None:
+        if key not in journal:
             found = measure(key, item)
-            row = {"key": key, "counts": found is not None, **(found or {})}
-            _append(out, row)
+            journal.add(key, {"counts": found is not None, **(found or {})})
+        row = journal[key]
         if row["counts"]:
             yield row
-
-
-def _read(out: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
-    """Return the rows by their keys; None: not even the settings were written before the stop."""
-    data = out.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data) and data.startswith(b'{"settings": '):  # nobody else's file is touched
-        os.truncate(out, whole)  # what a kill in the middle of a write has left: a last line without an end
-    if out.stat().st_size == 0:
-        return None
-    try:
-        first, *rows = map(json.loads, out.read_text(encoding="utf-8").splitlines())
-        before, done = first["settings"], {row["key"]: row for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{out} holds no rows of this program: give another name.") from error
-    if before != settings:
-        raise ConfigError(f"{out} holds rows of other settings ({json.dumps(before)}): delete it or give another name.")
-    return done
-
-
-def _append(out: Path, row: Mapping[str, Any]) -> None:
-    with out.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

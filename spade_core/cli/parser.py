@@ -10,6 +10,9 @@ import argparse
 from typing import Any, TypeAlias
 
 from spade_core.cli.options import add_trace
+from spade_core.evaluation.arms import ARMS
+from spade_core.evaluation.benchmarks import BENCHMARKS
+from spade_core.evaluation.processing import PROCESSING
 from spade_core.models.registry import DEFAULT_MODEL
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -25,9 +28,15 @@ def pair(text: str) -> tuple[int, int]:
     return y, x
 
 
+def slugs(text: str) -> tuple[str, ...]:
+    """Parse ``A,B``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 COUNT: dict[str, Any] = {"type": int, "metavar": "N"}
 SIDE: dict[str, Any] = {"type": int, "metavar": "PX"}
 PLACE: dict[str, Any] = {"type": pair, "metavar": "Y,X"}
+SLUGS: dict[str, Any] = {"type": slugs, "default": (), "metavar": "A,B"}
 FOLDER: dict[str, Any] = {"required": True, "metavar": "DIR"}
 
 
@@ -40,6 +49,7 @@ def add_commands(commands: Commands) -> None:
     _add_explain(commands)
     _add_neurons(commands)
     _add_rater(commands)
+    _add_benchmark(commands)
     _add_trojan(commands)
 
 
@@ -130,6 +140,27 @@ def _add_rater(commands: Commands) -> None:
     add("--out", help="rows, summary and drawings; a run goes on there", **FOLDER)
     add_model(parser)
     add_trace(parser, preset="drawing")
+
+
+def _add_benchmark(commands: Commands) -> None:
+    text = "measure the maps of arms and methods over a folder of pictures; resumable"
+    parser = add_command(commands, "benchmark", "benchmark:run_benchmark", text)
+    add = parser.add_argument
+    what = "; ".join(f"{slug}: {one.help}" for slug, one in BENCHMARKS.items())
+    add("benchmark", choices=tuple(BENCHMARKS), help=what)
+    add("--images", help="folder of pictures", **FOLDER)
+    add("--split", default="all", help="training, tuning or reporting, or all pictures of the folder (default: all)")
+    add("--limit", help="at most how many pictures, spread over the split", **COUNT)
+    add("--methods", help="slugs of 'methods', or all (default: the benchmark's)", **SLUGS)
+    add("--arms", help=f"of {', '.join(ARMS)} (default: the benchmark's)", **SLUGS)
+    add("--processing", help=f"of {', '.join(PROCESSING)} (default: raw)", **SLUGS | {"default": ("raw",)})
+    add("--engine", default="local", help="local, or ray: on the machines of a cluster (default: local)")
+    add("--address", metavar="A", help="of a Ray cluster (default: one on this machine)")
+    add("--threads", default=2, help="of one picture; the bits of a result depend on it (default: 2)", **COUNT)
+    add("--out", help="folder of records, tables and report; a run goes on there", **FOLDER)
+    add_model(parser)
+    parser.set_defaults(model=None)
+    add_trace(parser)
 
 
 def _add_trojan(commands: Commands) -> None:

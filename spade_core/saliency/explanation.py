@@ -26,12 +26,14 @@ class Explanation:
     """A saliency map.
 
     Attributes:
-        map: float32 ``(height, width)`` at the model's input size.
+        map: float32 ``(height, width)`` at the model's input size, the sum over the channels.
+        absolute: the same, the sum of the channels' magnitudes.
         method: slug; target: class index; label: its name; signed: whether negative values mean evidence against.
         seconds: of the computation; settings: options, seed, batch size; notes: sentences about oddities.
     """
 
     map: np.ndarray
+    absolute: np.ndarray
     method: str
     target: int
     label: str
@@ -85,13 +87,14 @@ def explain(
         twin, dense, x.requires_grad_(), pixels, index, chosen.title, settings, seed, batch_size, layer, progress
     )
     with alone(seed, progress), torch.enable_grad():
-        attribution = chosen.attribute(task).detach().sum(1)[0]
-    values, notes = _finite(attribution.float().cpu().numpy(), chosen.title)
+        attribution = chosen.attribute(task).detach()
+    values, notes = _finite(_pixels(attribution), chosen.title)
+    absolute, _ = _finite(_pixels(attribution.abs()), chosen.title)
     progress(1.0, 1.0, chosen.title)
     seconds = time.perf_counter() - start
     recorded = {**settings, "seed": seed, "batch_size": batch_size, "layer": layer, **task.record}
     notes = (*task.notes, *notes)
-    return Explanation(values, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
+    return Explanation(values, absolute, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
 
 
 def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> None:
@@ -102,6 +105,11 @@ def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> Non
     if layer is not None and not method.reads_layer:
         readers = ", ".join(other.title for other in METHODS.values() if other.reads_layer)
         raise ConfigError(f"{method.title} reads no layer: leave it out, only {readers} do.")
+
+
+def _pixels(attribution: torch.Tensor) -> np.ndarray:
+    """Return the sum over the channels of ``(1, channels, height, width)`` as float32 ``(height, width)``."""
+    return attribution.sum(1)[0].float().cpu().numpy()
 
 
 def _finite(values: np.ndarray, title: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,13 +1,14 @@
-"""Insertion and deletion on a model whose answer can be written down."""
+"""Metrics of maps: insertion and deletion on a model whose answer can be written down, and plain numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 
-from benchmarks.insertion_deletion import insertion_deletion
+from spade_core.evaluation.metrics import energy_in_mask, insertion_deletion, rank_correlation
 
 
 class LeftHalf(nn.Module):
@@ -50,3 +51,20 @@ def test_insertion_starts_blurred_and_ends_at_the_picture():
 def test_a_constant_map_goes_in_reading_order_and_does_not_fail(picture):
     curves = insertion_deletion(LeftHalf(), picture, np.zeros((8, 8)), 1, steps=8)
     assert np.isfinite(curves.deletion).all()
+
+
+def test_energy_is_the_share_of_the_sum_on_the_mask():
+    mask = np.zeros((4, 4), bool)
+    mask[0, :2] = True
+    values = np.ones((4, 4), np.float32)
+    values[0, 0] = 7
+    assert energy_in_mask(values, mask) == pytest.approx(100 * 8 / 22)
+    assert energy_in_mask(np.zeros((4, 4)), mask) == pytest.approx(100 * 2 / 16)
+
+
+def test_rank_correlation_is_spearmans_with_ties_and_a_constant_map_says_nothing():
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 5, (2, 8, 8))
+    assert rank_correlation(first, second) == pytest.approx(spearmanr(first.ravel(), second.ravel()).statistic)
+    assert rank_correlation(first, -3.0 * first) == pytest.approx(-1)
+    assert rank_correlation(first, np.ones((8, 8))) == 0

@@ -1,8 +1,10 @@
-"""How faithful a saliency map is to the dense model: insertion and deletion (RISE, Petsiuk et al. 2018).
+"""How good a map is, where the right answer is known and where it is not.
 
-Without a right answer, the pixels are changed in order of their saliency, and the softmax probability of the explained
-class is followed. Deletion goes from the picture to mean grey (zero in normalised space), insertion from a blurred copy
-to the picture. A score is the area under the curve, in percent. Both are read on the *dense* model, whatever network
+With a trigger that caused the prediction, its mask is the right answer: Trojan AUC and Pointing Game are those of
+``saliency.metrics``; the *energy* is the share of the map that lies on the mask (Wang et al. 2020, section 4.3).
+Without a right answer, *insertion* and *deletion* change the pixels in order of their saliency and follow the softmax
+probability of the explained class (RISE, Petsiuk et al. 2018): deletion goes from the picture to mean grey (zero in
+normalised space), insertion from a blurred copy to the picture. Both are read on the *dense* model, whatever network
 the map came from.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import rankdata
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
@@ -22,6 +25,25 @@ from spade_core.progress import Progress, silent
 STEPS = 28  # RISE changes 224 * 8 pixels at a time
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0
 BATCH = 32
+
+
+def energy_in_mask(saliency: np.ndarray, mask: np.ndarray) -> float:
+    """Return which share of the sum of ``saliency`` lies on ``mask``, in percent; of a map of zeros the mask's own.
+
+    Args:
+        saliency: ``(height, width)``, at least 0.
+        mask: bool, the same shape.
+    """
+    total = float(saliency.sum(dtype=np.float64))
+    return 100 * (float(saliency[mask].sum(dtype=np.float64)) / total if total else float(mask.mean()))
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Spearman's correlation of two maps' values; 0 where one is constant, and so says nothing."""
+    ranks = [rankdata(values.ravel()) for values in (first, second)]
+    centred = [one - one.mean() for one in ranks]
+    norm = float(np.sqrt(np.prod([np.square(one).sum() for one in centred])))
+    return float(centred[0] @ centred[1]) / norm if norm else 0.0
 
 
 @dataclass(frozen=True)

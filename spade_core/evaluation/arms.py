@@ -1,0 +1,58 @@
+"""What is compared: every way to make a method's map of a picture, each declared once.
+
+An arm says which networks a method explains: the dense model, or traces of it by their options, and what its maps are
+multiplied with. To add one, add a line to ``_ALL``; most are nothing but options of ``spade_core.trace``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spade_core.pruning.sparsity import WEIGHTED_METHOD
+
+_RATIOS = {"preset", "sparsity", "stages"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to make maps.
+
+    Attributes:
+        slug, title, help: how it is chosen and shown.
+        trace: options of the traces that are explained, over what the run gives for all; None: the dense model is.
+        traces: how many traces, of a seed each; the map is then the mean of the magnitudes of theirs.
+        noisy: whether each map is SmoothGrad's, whatever its processing.
+        guide: function of ``guides`` that gives what the maps are multiplied with.
+    """
+
+    slug: str
+    title: str
+    help: str
+    trace: Mapping[str, object] | None = None
+    traces: int = 1
+    noisy: bool = False
+    guide: str = ""
+
+    def options(self, given: Mapping[str, object]) -> dict[str, object]:
+        """Return the options of its traces; a preset of its own replaces the ratios that are ``given``."""
+        own = self.trace or {}
+        return {name: value for name, value in given.items() if "preset" not in own or name not in _RATIOS} | dict(own)
+
+
+_FASTSPADE = "The default of version 0.1: SparseGPT as the paper's FastSPADE, all receptive fields alike, no refit."
+_ALL = (
+    Arm("dense", "Dense", "The model as it is."),
+    Arm("default", "SPADE, default", "A trace by the options as given, else by the model's default preset.", {}),
+    Arm("weighted", "SPADE, weighted", "Receptive fields weighted by the target, with a refit.", WEIGHTED_METHOD),
+    Arm("unweighted", "SPADE, unweighted", "The default with all receptive fields alike.", {"weighting": "none"}),
+    Arm("fastspade", "FastSPADE", _FASTSPADE, {"preset": "unweighted"}),
+    Arm("paper", "Paper's method", "1,024 random views, each layer on its own.", {"preset": "paper"}),
+    Arm("spade", "SPADE, exact", "The default by the exact solver.", {"solver": "spade"}),
+    Arm("magnitude", "Magnitude", "The default with a mask by magnitude.", {"solver": "magnitude"}),
+    Arm("bundle", "Bundle of three", "Mean of the magnitudes of three weighted traces.", WEIGHTED_METHOD, traces=3),
+    Arm("smoothgrad", "Dense, noisy copies", "Mean of the dense magnitudes at noisy copies.", noisy=True),
+    Arm("relevance", "Dense x relevance", "Dense maps times the relevance of all layers.", guide="relevant"),
+    Arm("relevance_mask", "Dense where relevant", "Dense maps on the most relevant tenth.", guide="most_relevant"),
+)
+ARMS: dict[str, Arm] = {arm.slug: arm for arm in _ALL}

@@ -1,0 +1,101 @@
+"""What a run depends on beside its model and pictures: plain data that is kept with its records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from spade_core import __version__
+from spade_core.errors import ConfigError, LayerError
+from spade_core.evaluation.arms import ARMS
+from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Benchmark, Metric
+from spade_core.evaluation.processing import PROCESSING
+from spade_core.pruning.kinds import OneOf
+from spade_core.pruning.options import checked
+from spade_core.saliency import METHODS
+
+if TYPE_CHECKING:
+    from spade_core.models.loaded import LoadedModel
+
+ALL = "all"
+NETWORK = "network"  # of seconds: what an arm's networks took
+THREADS = 2  # an actor's cores; the bits of a trace depend on them
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything but model, pictures and engine, JSON-able.
+
+    Attributes:
+        benchmark: slug of ``BENCHMARKS``.
+        methods: slugs of ``METHODS`` in the order of the tables, or ``all`` alone; arms: of ``ARMS``; none: the
+            benchmark's own.
+        processing: slugs of ``PROCESSING``, the same on every arm.
+        trace: options of ``spade_core.trace`` for the arms that make traces.
+        seed: of whatever is drawn; a picture's draws depend on it and on the picture's sha256 alone.
+        threads: of torch for one picture; they decide the last bits of a result.
+
+    Raises:
+        ConfigError: a slug is unknown or given twice, or a number cannot be used.
+    """
+
+    benchmark: str
+    methods: tuple[str, ...] = ()
+    arms: tuple[str, ...] = ()
+    processing: tuple[str, ...] = ("raw",)
+    trace: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    threads: int = THREADS
+
+    def __post_init__(self) -> None:
+        kind = BENCHMARKS[OneOf("benchmark", BENCHMARKS).check(self.benchmark)]
+        for name in ("methods", "arms"):
+            object.__setattr__(self, name, tuple(getattr(self, name)) or getattr(kind, name))
+        for what, slugs, table in (
+            ("method", self.methods, [ALL] if self.methods == (ALL,) else METHODS),
+            ("arm", self.arms, ARMS),
+            ("processing", self.processing, PROCESSING),
+        ):
+            _check_slugs(what, slugs, table)
+        for arm in self.arms:
+            checked(ARMS[arm].options(self.trace))
+        if self.threads < 1 or self.seed < 0:
+            raise ConfigError(f"--threads must be at least 1 and --seed 0, not {self.threads} and {self.seed}.")
+
+    @property
+    def kind(self) -> Benchmark:
+        """What is measured."""
+        return BENCHMARKS[self.benchmark]
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Of the benchmark."""
+        return tuple(METRICS[slug] for slug in self.kind.metrics)
+
+    def for_model(self, model: LoadedModel) -> Configuration:
+        """Return the same with the methods that ``all`` stands for.
+
+        Raises:
+            LayerError: a method cannot be applied to this architecture.
+        """
+        if self.methods == (ALL,):
+            return replace(self, methods=tuple(slug for slug, one in METHODS.items() if not one.unsupported(model)))
+        for slug in self.methods:
+            if reason := METHODS[slug].unsupported(model):
+                raise LayerError(f"{reason} Leave {slug} out of the methods.")
+        return self
+
+    def header(self, model: LoadedModel, names: Iterable[str]) -> dict[str, object]:
+        """Return all that records depend on, JSON-able; ``names`` of the pictures, in their order."""
+        pictures = hashlib.sha256("\0".join(names).encode()).hexdigest()
+        of_model = {"model": model.name, "weights": model.sha256, "device": model.device.type}
+        return {**asdict(self), **of_model, "pictures": pictures, "version": __version__}
+
+
+def _check_slugs(what: str, slugs: tuple[str, ...], table: Collection[str]) -> None:
+    for slug in slugs:
+        OneOf(what, table).check(slug)
+    if not slugs or len(set(slugs)) < len(slugs):
+        raise ConfigError(f"Name at least one {what}, and each once, not {','.join(slugs) or 'none'}.")

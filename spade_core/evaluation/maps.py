@@ -1,0 +1,131 @@
+"""The maps of an arm: its networks made ready for one picture, and what a method shows of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from spade_core.evaluation.arms import Arm
+from spade_core.evaluation.configuration import NETWORK
+from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING, Processing
+from spade_core.models.loaded import LoadedModel, Network
+from spade_core.pictures.picture import Picture
+from spade_core.progress import Progress, silent
+from spade_core.pruning.spade import trace
+from spade_core.pruning.trace import Trace
+from spade_core.saliency.explanation import explain
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is explained: a picture by a model, for a class; ``seed`` of all that is drawn for it."""
+
+    model: LoadedModel
+    picture: Picture
+    target: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Noisy(Network):
+    """A network that reads a noisy copy of the picture, as SmoothGrad's do (Smilkov et al. 2017)."""
+
+    module: nn.Module
+    model: LoadedModel
+    seed: int
+
+    def input(self, picture: Picture) -> Tensor:
+        """Return the input with normal noise of ``NOISE`` times its range."""
+        x = self.dense.input(picture)
+        drawn = torch.randn(x.shape, generator=torch.Generator().manual_seed(self.seed))
+        return x + NOISE * (x.max() - x.min()) * drawn.to(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An arm made ready for one subject.
+
+    Attributes:
+        networks: that a method explains; traces or the dense model.
+        guide: what the maps are multiplied with.
+        seconds: of ``network``, which is all of the above, and of the methods that were asked for.
+    """
+
+    arm: Arm
+    subject: Subject
+    networks: tuple[Network, ...]
+    guide: np.ndarray | float = 1.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def outcomes(self) -> tuple[float, float, float]:
+        """Class kept (0 to 1), KL in nats, sparsity: means over the traces; of the dense model 1, 0 and 0."""
+        told = [
+            (float(one.fidelity.keeps_class), one.fidelity.kl, one.report.sparsity)
+            for one in self.networks
+            if isinstance(one, Trace)
+        ] or [(1.0, 0.0, 0.0)]
+        kept, kl, sparsity = (sum(values) / len(told) for values in zip(*told, strict=True))
+        return kept, kl, sparsity
+
+    def maps(self, method: str, processing: Sequence[str], progress: Progress = silent) -> Iterator[np.ndarray]:
+        """Yield the method's map, ``(height, width)``, by each processing."""
+        found: dict[bool, Values] = {}
+        for one in (PROCESSING[slug] for slug in processing):
+            noisy = one.noisy or self.arm.noisy
+            if noisy not in found:
+                found[noisy] = self._values(method, noisy, progress)
+            yield found[noisy].processed(one)
+
+    def _values(self, method: str, noisy: bool, progress: Progress) -> Values:
+        """Explain all networks, at noisy copies if asked; of several maps the magnitudes' mean is taken."""
+        networks: Sequence[Network] = self.networks
+        if noisy:
+            seeds = range(self.subject.seed, self.subject.seed + NOISY_COPIES)
+            networks = [Noisy(network.module, network.dense, seed) for network in networks for seed in seeds]
+        picture, target, seed = self.subject.picture, self.subject.target, self.subject.seed
+        shown = [explain(one, picture, method=method, target=target, seed=seed, progress=progress) for one in networks]
+        self.seconds[method] = self.seconds.get(method, 0.0) + sum(one.seconds for one in shown)
+        absolute = np.mean([one.absolute for one in shown], axis=0)
+        signed = shown[0].map if len(shown) == 1 else np.mean([np.abs(one.map) for one in shown], axis=0)
+        return Values(signed * self.guide, absolute * self.guide)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A method's map: sums over the channels of values and of magnitudes, ``(height, width)`` each."""
+
+    signed: np.ndarray
+    absolute: np.ndarray
+
+    def processed(self, processing: Processing) -> np.ndarray:
+        """Return the map as it is judged."""
+        if processing.blur:
+            return gaussian_filter(np.abs(self.signed), processing.blur)
+        return self.absolute if processing.absolute else self.signed
+
+
+def prepare(arm: Arm, subject: Subject, given: Mapping[str, object], progress: Progress = silent) -> Prepared:
+    """Make what an arm explains.
+
+    Args:
+        given: options of ``spade_core.trace`` for all arms; the arm's own go over them.
+    """
+    start = time.perf_counter()
+    model, picture, target = subject.model, subject.picture, subject.target
+    networks: tuple[Network, ...] = (model,)
+    if arm.trace is not None:
+        options = arm.options(given)
+        seeds = range(subject.seed, subject.seed + arm.traces)
+        networks = tuple(
+            trace(model, picture, target=target, progress=progress, **{**options, "seed": seed}) for seed in seeds
+        )
+    guide = resolve_name(f"spade_core.evaluation.guides:{arm.guide}")(model, picture, target) if arm.guide else 1.0
+    return Prepared(arm, subject, networks, guide, {NETWORK: time.perf_counter() - start})

@@ -1,0 +1,41 @@
+"""What is done to a map before it is judged, the same on every arm: much of a clean map is smoothness, which is cheap.
+
+A number without its control says nothing: a blur removes three quarters of a dense gradient's error. So arms are
+compared under equal processing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Processing:
+    """One way to process a map.
+
+    Attributes:
+        slug, title, help: how it is chosen and shown.
+        absolute: whether the magnitudes of a pixel's channels are summed, instead of their values.
+        blur: standard deviation of a Gaussian over the map's magnitudes, px of the map; 0: none.
+        noisy: whether the map is the mean of the magnitudes at noisy copies of the input.
+    """
+
+    slug: str
+    title: str
+    help: str
+    absolute: bool = False
+    blur: float = 0.0
+    noisy: bool = False
+
+
+NOISY_COPIES = 8
+NOISE = 0.15  # standard deviation, as a share of the input's range, as SmoothGrad's default
+
+_ALL = (
+    Processing("raw", "As it is", "The sum over the channels, with its sign."),
+    Processing("abs", "Absolute sum", "The sum of the magnitudes of the channels.", absolute=True),
+    Processing("blur2", "Blur 2 px", "The magnitudes, blurred with a sigma of 2 px.", blur=2.0),
+    Processing("blur4", "Blur 4 px", "The magnitudes, blurred with a sigma of 4 px.", blur=4.0),
+    Processing("noise", "Equal noise", f"The mean of the magnitudes at {NOISY_COPIES} noisy copies.", noisy=True),
+)
+PROCESSING: dict[str, Processing] = {one.slug: one for one in _ALL}

@@ -1,0 +1,201 @@
+"""What each benchmark does with one picture, from the bytes of its file to its scores.
+
+A picture's work depends on the configuration and on the picture alone: whatever is drawn comes of the run's seed and
+the picture's sha256. So it is the same in whichever order, process or machine it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+
+from spade_core.errors import PictureError
+from spade_core.evaluation.arms import ARMS
+from spade_core.evaluation.benchmarks import DEPTHS
+from spade_core.evaluation.configuration import NETWORK, Configuration
+from spade_core.evaluation.maps import Prepared, Subject, prepare
+from spade_core.evaluation.metrics import energy_in_mask, insertion_deletion, rank_correlation
+from spade_core.evaluation.records import Record
+from spade_core.models.layers import share_copy
+from spade_core.models.loaded import LoadedModel, predict
+from spade_core.models.registry import TROJAN_MODEL
+from spade_core.pictures.picture import Picture, load_picture
+from spade_core.progress import Progress, silent, span
+from spade_core.pruning.sparsity import stage_of, stages
+from spade_core.results.manifest import threads
+from spade_core.saliency.metrics import pointing_game, trojan_auc
+from spade_core.trojan.paste import paste
+from spade_core.trojan.triggers import TRIGGERS
+
+EVERY = 4  # px between the pixels whose ranks are compared
+NOT_CAUSED = "the trigger did not cause the prediction"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One picture under one configuration.
+
+    Attributes:
+        subject: what is explained; trigger: name of what was pasted into it, or empty, and its mask, bool
+            ``(height, width)``.
+    """
+
+    configuration: Configuration
+    subject: Subject
+    trigger: str
+    mask: np.ndarray
+
+    def maps(self, prepared: Prepared, progress: Progress = silent) -> list[list[np.ndarray]]:
+        """Return the maps, ``(height, width)`` each: a list a method, of a map a processing."""
+        chosen = self.configuration
+        return [list(prepared.maps(method, chosen.processing, progress)) for method in chosen.methods]
+
+
+Protocol: TypeAlias = Callable[[Case, Prepared, Progress], np.ndarray]
+"""Returns the scores of an arm, float64 ``(methods, processing, metrics)``."""
+
+
+def seed_of(*parts: object) -> int:
+    """Return a seed below 2^31 that depends on the texts of the parts alone."""
+    return int(hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:8], 16) >> 1
+
+
+def measure(
+    model: LoadedModel, configuration: Configuration, name: str, data: bytes, progress: Progress = silent
+) -> Record:
+    """Return the record of one picture.
+
+    Args:
+        name: of its file; data: the file's bytes, which are not trusted: what is no picture is skipped, with a reason.
+        progress: called with (done, 1, note); may raise ``Cancelled``.
+    """
+    try:
+        picture = load_picture(data, name=name)
+    except PictureError as error:
+        return Record(name, skipped=str(error))
+    with threads(configuration.threads):
+        case = _case(model, configuration, picture)
+        if case is None:
+            return Record(name, picture.sha256, skipped=NOT_CAUSED)
+        scores, outcomes, seconds = zip(*_arms(case, progress), strict=True)
+    return Record(name, picture.sha256, case.trigger, "", np.stack(scores), np.stack(outcomes), np.stack(seconds))
+
+
+def _arms(case: Case, progress: Progress) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return scores, outcomes and seconds of each arm."""
+    chosen, found = case.configuration, []
+    for index, arm in enumerate(chosen.arms):
+        ends = [(index + part) / len(chosen.arms) for part in (0, 0.3, 1)]
+        prepared = prepare(ARMS[arm], case.subject, chosen.trace, span(progress, *ends[:2]))
+        scores = PROTOCOLS[chosen.benchmark](case, prepared, span(progress, *ends[1:]))
+        seconds = [prepared.seconds[part] for part in (NETWORK, *chosen.methods)]
+        found.append((scores, np.array(prepared.outcomes), np.array(seconds)))
+    return found
+
+
+def _case(model: LoadedModel, configuration: Configuration, picture: Picture) -> Case | None:
+    """Return what is explained, or None where a trigger was pasted and did not cause the prediction.
+
+    A backdoored model is shown triggered pictures, but for its faithfulness: that is asked on pictures as they are. A
+    picture's trigger, its place and size are drawn.
+    """
+    seed = seed_of(configuration.seed, picture.sha256)
+    clean = int(predict(model, picture).argmax())
+    if configuration.benchmark == "faithfulness" or (
+        configuration.benchmark != "trojan" and model.name != TROJAN_MODEL
+    ):
+        return Case(configuration, Subject(model, picture, clean, seed), "", np.empty(0, bool))
+    trigger = list(TRIGGERS.values())[seed % len(TRIGGERS)]
+    triggered, mask = paste(picture, trigger, seed=seed, model=model)
+    if clean == trigger.target or predict(model, triggered).argmax() != trigger.target:
+        return None
+    return Case(configuration, Subject(model, triggered, trigger.target, seed), trigger.name, mask)
+
+
+def trojan(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """Score the maps' magnitudes against the trigger's mask (SPADE, section 4.1).
+
+    A signed map's evidence against the class is a use of the pixel, too.
+    """
+
+    def judge(values: np.ndarray) -> list[float]:
+        strength = np.abs(values)
+        hit = pointing_game(strength, case.mask)
+        return [trojan_auc(strength, case.mask), 100.0 * hit, energy_in_mask(strength, case.mask)]
+
+    return _judged(case.maps(prepared, progress), judge)
+
+
+def faithfulness(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """Insert and delete pixels in the order of the maps' values on the dense model (Petsiuk et al. 2018)."""
+    subject = case.subject
+    x = subject.model.input(subject.picture)
+
+    def judge(values: np.ndarray) -> list[float]:
+        curves = insertion_deletion(subject.model.module, x, values, subject.target, progress=progress)
+        gain, loss = curves.insertion_auc, curves.deletion_auc
+        return [gain - loss, gain, loss]
+
+    return _judged(case.maps(prepared, progress), judge)
+
+
+def sanity(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """Correlate the intact model's maps with those of the model as its weights are redrawn (Adebayo et al. 2018).
+
+    Cascading: the last stages first. An arm is made anew of the redrawn model, for the intact one's class, so that what
+    steers its traces is the redrawn model's relevance, too.
+    """
+    redrawn = [replace(case.subject, model=randomized(case.subject, depth)) for depth in DEPTHS]
+    return _correlations(case, prepared, redrawn, progress)
+
+
+def stability(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """Correlate the maps of two seeds, by which views, a bundle's traces, noise and methods' samples are drawn."""
+    other = replace(case.subject, seed=seed_of(case.subject.seed, "another"))
+    return _correlations(case, prepared, [other], progress)
+
+
+PROTOCOLS: dict[str, Protocol] = {one.__name__: one for one in (trojan, faithfulness, sanity, stability)}
+
+
+def randomized(subject: Subject, depth: int) -> LoadedModel:
+    """Return a copy whose last stages have normal weights of the same mean and spread; the model is not changed.
+
+    Args:
+        depth: how many of the stages, in percent, at least one. Biases and batch norms stay.
+    """
+    model = subject.model
+    known = stages(model.layers, model.family)
+    chosen = known[-max(1, round(len(known) * depth / 100)) :]
+    layers = [layer for layer in model.layers if stage_of(layer.name, model.family) in chosen]
+    module = share_copy(model.module, own={layer.parameter for layer in layers})
+    generator = torch.Generator().manual_seed(subject.seed)
+    with torch.no_grad():
+        for layer in layers:
+            weight = module.get_parameter(layer.parameter)
+            drawn = torch.randn(weight.shape, generator=generator)
+            weight.copy_(weight.mean() + weight.std() * drawn.to(weight))
+    return replace(model, module=module)
+
+
+def _judged(maps: list[list[np.ndarray]], judge: Callable[[np.ndarray], list[float]]) -> np.ndarray:
+    return np.array([[judge(values) for values in of_method] for of_method in maps])
+
+
+def _correlations(case: Case, prepared: Prepared, others: list[Subject], progress: Progress) -> np.ndarray:
+    """Return the rank correlations of the maps' magnitudes with those of each other subject, on every fourth pixel."""
+    again = (prepare(prepared.arm, other, case.configuration.trace, progress) for other in others)
+    first, *rest = (case.maps(one, progress) for one in (prepared, *again))
+    shape = len(case.configuration.methods), len(case.configuration.processing)
+    return np.array(
+        [[[_correlation(first[m][p], other[m][p]) for other in rest] for p in range(shape[1])] for m in range(shape[0])]
+    )
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    return rank_correlation(*(np.abs(values)[::EVERY, ::EVERY] for values in (first, second)))

@@ -1,0 +1,100 @@
+"""The record of each picture, kept as it is measured, and what is made of all: one table in long form.
+
+A run keeps a line a picture (``files.Journal``), in whichever order pictures end, and makes ``results.parquet`` of them
+in the order of the pictures. Seconds go to a table of their own: they are the only thing that differs from run to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spade_core.evaluation.configuration import NETWORK, Configuration
+from spade_core.files import written_beside
+
+RECORDS = "records.jsonl"
+RESULTS, SECONDS = "results.parquet", "seconds.parquet"
+OUTCOME = ("kept", "kl", "sparsity")
+GROUP = 256  # pictures in a row group
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What was measured of one picture.
+
+    Attributes:
+        picture: file name; sha256: of its bytes; trigger: name of the one that was pasted, or empty.
+        skipped: why the picture does not count; then nothing else is there.
+        scores: float64 ``(arms, methods, processing, metrics)``, in the configuration's order.
+        outcomes: float64 ``(arms, 3)``: class kept (0 to 1), KL in nats, sparsity; means over an arm's traces.
+        seconds: float64 ``(arms, 1 + methods)``: of the networks and of each method's maps.
+    """
+
+    picture: str
+    sha256: str = ""
+    trigger: str = ""
+    skipped: str = ""
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0))
+    outcomes: np.ndarray = field(default_factory=lambda: np.empty(0))
+    seconds: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return a JSON-able form; a float is written so that it is read as the same."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Record:
+        """Rebuild what :meth:`to_dict` gave."""
+        texts = (values[name] for name in ("picture", "sha256", "trigger", "skipped"))
+        return cls(*texts, *(np.asarray(values[name], float) for name in ("scores", "outcomes", "seconds")))
+
+
+def write_tables(records: Iterable[Record], configuration: Configuration, folder: Path) -> None:
+    """Write ``results.parquet``, a row a picture, arm, method and processing, and ``seconds.parquet``.
+
+    Args:
+        records: of the pictures that count, in their order; they are read one after the other.
+    """
+    with written_beside(folder / RESULTS) as results, written_beside(folder / SECONDS) as seconds:
+        writers: list[pq.ParquetWriter] = []
+        waiting = iter(records)
+        while group := tuple(islice(waiting, GROUP)):
+            tables = [pa.table(columns(group, configuration)) for columns in (_results, _seconds)]
+            if not writers:
+                files = (results, seconds)
+                writers = [pq.ParquetWriter(file, table.schema) for file, table in zip(files, tables, strict=True)]
+            for writer, table in zip(writers, tables, strict=True):
+                writer.write_table(table)
+        for writer in writers:
+            writer.close()
+
+
+def _results(records: tuple[Record, ...], configuration: Configuration) -> dict[str, object]:
+    slugs = (configuration.arms, configuration.methods, configuration.processing)
+    scores = np.stack([record.scores for record in records])
+    columns = _labels(records, dict(zip(("arm", "method", "processing"), slugs, strict=True)))
+    columns |= {slug: scores[..., at].ravel() for at, slug in enumerate(configuration.kind.metrics)}
+    repeated = np.broadcast_to(
+        np.stack([record.outcomes for record in records])[:, :, None, None], (*scores.shape[:-1], len(OUTCOME))
+    )
+    return columns | {name: repeated[..., at].ravel() for at, name in enumerate(OUTCOME)}
+
+
+def _seconds(records: tuple[Record, ...], configuration: Configuration) -> dict[str, object]:
+    columns = _labels(records, {"arm": configuration.arms, "part": (NETWORK, *configuration.methods)})
+    return columns | {"seconds": np.stack([record.seconds for record in records]).ravel()}
+
+
+def _labels(records: tuple[Record, ...], slugs: Mapping[str, tuple[str, ...]]) -> dict[str, object]:
+    """Return the columns that say what each row is of, the last one of ``slugs`` changing fastest."""
+    places = np.indices((len(records), *map(len, slugs.values()))).reshape(1 + len(slugs), -1)
+    of_picture = {name: [getattr(record, name) for record in records] for name in ("picture", "sha256", "trigger")}
+    columns = {name: np.array(values, object)[places[0]] for name, values in of_picture.items()}
+    return columns | {name: np.array(slugs[name], object)[at] for name, at in zip(slugs, places[1:], strict=True)}

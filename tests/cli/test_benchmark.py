@@ -1,0 +1,65 @@
+"""The command ``benchmark``, as people call it."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from spade_core.cli import main
+from spade_core.pictures.picture import bundled
+from spade_core.pruning.options import TraceOptions
+
+pytestmark = pytest.mark.usefixtures("models_once")
+QUICK = ["--methods", "saliency", "--arms", "dense", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def coffee_alone(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "coffee.jpg").write_bytes(bundled()["coffee"].path.read_bytes())
+    return folder
+
+
+def test_a_trigger_is_drawn_and_the_maps_are_scored_against_its_mask(coffee_alone, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["benchmark", "trojan", "--images", str(coffee_alone), "--out", str(out), *QUICK]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"out": str(out), "pictures": 1, "skipped": {}}
+    (row,) = pd.read_parquet(out / "results.parquet").to_dict("records")
+    assert row["trigger"] in ("heart", "smiley", "fish", "star")
+    assert 60 < row["trojan_auc"] <= 100
+    assert row["pointing_game"] in (0, 100)
+    assert 0 < row["energy"] < 100
+    assert main(command) == 0
+    assert capsys.readouterr().out == (out / "table.md").read_text()
+    assert main([*command, "--seed", "1"]) == 2
+    assert "seed was 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--arms", "dense,none"], "There is no arm 'none'"),
+        (["--methods", "none"], "There is no method 'none'"),
+        (["--threads", "0"], "--threads must be at least 1"),
+        (["--sparsity", "2"], "sparsity must be a fraction"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_a_model_is_loaded(options, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("spade_core.cli.subject.load_model", None)
+    command = ["benchmark", "faithfulness", "--images", str(tmp_path), "--out", str(tmp_path / "out"), *options]
+    assert main(command) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_said_is_left_to_the_benchmark():
+    from spade_core.cli import build_parser
+    from spade_core.cli.options import trace_options
+
+    found = build_parser().parse_args(["benchmark", "sanity", "--images", "a", "--out", "b", "--views", "4"])
+    assert (found.methods, found.arms, found.processing, found.split) == ((), (), ("raw",), "all")
+    assert TraceOptions(**trace_options(found)).views == 4

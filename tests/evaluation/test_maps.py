@@ -1,0 +1,106 @@
+"""The maps of arms and their processing, against what they are said to be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from spade_core.evaluation.arms import ARMS, Arm
+from spade_core.evaluation.guides import most_relevant, relevant
+from spade_core.evaluation.maps import Noisy, Subject, prepare
+from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING
+from spade_core.pruning.options import checked
+from spade_core.pruning.relevance import FLOOR, contrast
+from spade_core.pruning.spade import trace
+from spade_core.saliency.explanation import explain
+
+QUICK = {"sparsity": 0.5, "views": 2, "solver": "magnitude"}
+METHOD = "input_x_gradient"
+
+
+@pytest.fixture
+def subject(small, noise):
+    return Subject(small, noise, 3, 7)
+
+
+def maps(arm, subject, *processing):
+    return list(prepare(arm, subject, QUICK).maps(METHOD, processing))
+
+
+def test_every_arm_has_options_of_a_trace_and_a_preset_of_its_own_replaces_the_ratios():
+    for arm in ARMS.values():
+        checked(arm.options({"sparsity": 0.5, "views": 2}))
+    assert ARMS["fastspade"].options({"sparsity": 0.5, "views": 2}) == {"preset": "unweighted", "views": 2}
+
+
+def test_the_same_maps_as_explained_and_processed_by_hand(subject, untouched):
+    with untouched(subject.model):
+        raw, absolute, blurred = maps(ARMS["dense"], subject, "raw", "abs", "blur2")
+        shown = explain(subject.model, subject.picture, method=METHOD, target=3)
+    assert np.array_equal(raw, shown.map)
+    assert np.array_equal(blurred, gaussian_filter(np.abs(shown.map), 2))
+    x = subject.model.input(subject.picture).requires_grad_()
+    (slope,) = torch.autograd.grad(subject.model.module(x)[0, 3], x)
+    assert absolute == pytest.approx((x * slope).detach().abs().sum(1)[0].numpy(), rel=1e-5, abs=1e-7)
+
+
+def test_a_trace_is_that_of_the_subjects_seed_and_a_bundle_the_mean_of_its_magnitudes(subject):
+    traces = [trace(subject.model, subject.picture, target=3, seed=seed, **QUICK) for seed in (7, 8)]
+    found = [explain(one, subject.picture, method=METHOD, target=3) for one in traces]
+    assert np.array_equal(maps(ARMS["default"], subject, "raw")[0], found[0].map)
+    bundle = Arm("two", "Two", "", {}, traces=2)
+    assert maps(bundle, subject, "raw")[0] == pytest.approx(np.mean([np.abs(one.map) for one in found], 0))
+    kept, kl, sparsity = prepare(bundle, subject, QUICK).outcomes
+    assert 0 <= kept <= 1
+    assert kl > 0
+    assert sparsity > 0.3
+    assert prepare(ARMS["dense"], subject, QUICK).outcomes == (1, 0, 0)
+
+
+def test_noise_is_the_same_on_every_arm_and_of_the_size_it_says(subject):
+    dense = prepare(ARMS["dense"], subject, QUICK)
+    pruned = prepare(ARMS["default"], subject, QUICK)
+    copies = [Noisy(one.networks[0].module, subject.model, 7).input(subject.picture) for one in (dense, pruned)]
+    assert torch.equal(*copies)
+    x = subject.model.input(subject.picture)
+    assert float((copies[0] - x).std()) == pytest.approx(NOISE * float(x.max() - x.min()), rel=0.1)
+    (found,) = dense.maps(METHOD, ["noise"])
+    copies = [Noisy(subject.model.module, subject.model, 7 + number) for number in range(NOISY_COPIES)]
+    by_hand = [np.abs(explain(one, subject.picture, method=METHOD, target=3).map) for one in copies]
+    assert found == pytest.approx(np.mean(by_hand, 0))
+    assert np.array_equal(maps(ARMS["smoothgrad"], subject, "raw")[0], found)
+
+
+def test_the_relevance_is_the_mean_of_what_all_layers_say_enlarged(subject):
+    model = subject.model
+    x, outputs = model.input(subject.picture).requires_grad_(), []
+    layers = [model.module.stem, model.module.depthwise, model.module.pointwise, model.module.grouped]
+    handles = [
+        layer.register_forward_hook(lambda *args: outputs.append(args[2]) or args[2].clone()) for layer in layers
+    ]
+    logits = model.module(x)
+    for handle in handles:
+        handle.remove()
+    slopes = torch.autograd.grad(contrast(logits, 3).sum(), outputs)
+    total = torch.zeros(16, 16)
+    for y, slope in zip(outputs, slopes, strict=True):
+        said = (y * slope).detach().sum(1).square()
+        said = said / said.mean() + FLOOR
+        scale = 16 // math.isqrt(said.numel())
+        total += torch.nn.functional.interpolate(said[None], scale_factor=scale, mode="bilinear")[0, 0]
+    guide = relevant(model, subject.picture, 3)
+    assert guide == pytest.approx((total / len(layers)).numpy(), rel=1e-4)
+    assert most_relevant(model, subject.picture, 3).mean() == pytest.approx(0.1, abs=0.01)
+    dense = maps(ARMS["dense"], subject, "raw", "abs")
+    guided = maps(ARMS["relevance"], subject, "raw", "abs")
+    assert all(np.allclose(one * guide, other) for one, other in zip(dense, guided, strict=True))
+
+
+def test_every_processing_gives_a_map_of_every_shape_of_arm(subject):
+    for arm in ("dense", "relevance_mask"):
+        found = maps(ARMS[arm], subject, *PROCESSING)
+        assert all(one.shape == (16, 16) and np.isfinite(one).all() for one in found)
