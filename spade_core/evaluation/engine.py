@@ -7,7 +7,8 @@ from run to run, are in ``seconds.parquet`` and ``report.html`` alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
@@ -44,11 +45,12 @@ class Work:
     address: str | None = None
 
 
-Engine: TypeAlias = Callable[[Work, Sequence[Path], Progress], Iterator[Record]]
+Records: TypeAlias = Generator[Record, None, None]
+Engine: TypeAlias = Callable[[Work, Sequence[Path], Progress], Records]
 """Yields the record of each path, in any order; its progress may raise ``Cancelled``."""
 
 
-def local(work: Work, paths: Sequence[Path], progress: Progress) -> Iterator[Record]:
+def local(work: Work, paths: Sequence[Path], progress: Progress) -> Records:
     """Measure the pictures one after the other in this process."""
     for index, path in enumerate(paths):
         part = span(progress, index / len(paths), (index + 1) / len(paths))
@@ -100,8 +102,10 @@ def run(
     chosen, names = configuration.for_model(model), [path.name for path in paths]
     journal = opened(Path(out), chosen.header(model, names))
     waiting = [path for path in paths if path.name not in journal]
-    for record in start(Work(model, chosen, address), waiting, progress) if waiting else ():
-        journal.add(record.picture, record.to_dict())
+    if waiting:
+        with closing(start(Work(model, chosen, address), waiting, progress)) as records:
+            for record in records:
+                journal.add(record.picture, record.to_dict())
     return _finished(Path(out), chosen, journal, names)
 
 
