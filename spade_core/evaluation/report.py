@@ -141,7 +141,7 @@ def _panels(found: Statistics, title: str) -> go.Figure:
     """Return an empty figure of a panel a processing."""
     titles = [PROCESSING[slug].title for slug in found.configuration.processing]
     figure = make_subplots(cols=len(titles), shared_yaxes=True, subplot_titles=titles)
-    return figure.update_layout(title=title, height=420, template="plotly_white")
+    return figure.update_layout(title=title, height=420, template="plotly_white", scattermode="group")
 
 
 def _points(figure: go.Figure, panel: int, number: int, arm: str, values: Mapping[str, Interval]) -> None:
@@ -155,6 +155,7 @@ def _points(figure: go.Figure, panel: int, number: int, arm: str, values: Mappin
         mode="markers",
         name=ARMS[arm].title,
         legendgroup=arm,
+        offsetgroup=arm,
         showlegend=panel == 0,
         marker_color=COLOURS[number % len(COLOURS)],
         row=1,
