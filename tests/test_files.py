@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from spade_core.files import UNFINISHED, write_whole, written_beside
+from spade_core.errors import ConfigError
+from spade_core.files import UNFINISHED, Journal, write_whole, written_beside
 
 
 def test_a_file_appears_whole_and_the_earlier_one_stays_until_then(tmp_path):
@@ -34,6 +35,22 @@ def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
         write()
     assert (tmp_path / "file").read_bytes() == b"before"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_journal_keeps_rows_by_their_keys_and_names_what_differs(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    journal = Journal(path, {"seed": 0, "arms": ("a", "b")})
+    journal.add("x", {"value": 1 / 3})
+    journal.add("y", {"value": 2})
+    journal.add("x", {"value": 4})
+    again = Journal(path, {"seed": 0, "arms": ["a", "b"]})
+    assert ("x" in again, "z" in again) == (True, False)
+    assert again["x"] == journal["x"] == {"key": "x", "value": 1 / 3}
+    assert again["y"]["value"] == 2
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"other settings \(seed was 0\)"):
+        Journal(path, {"seed": 1, "arms": ["a", "b"]})
+    assert path.read_bytes() == before
 
 
 def test_the_mask_decides_who_may_read_unless_it_is_private(tmp_path):

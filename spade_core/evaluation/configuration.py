@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spade_core.models.loaded import LoadedModel
 
 ALL = "all"
+OUTCOMES = ("kept", "kl", "sparsity")  # of an arm's networks
 NETWORK = "network"  # of seconds: what an arm's networks took
 THREADS = 2  # an actor's cores; the bits of a trace depend on them
 

@@ -16,12 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spade_core.evaluation.configuration import NETWORK, Configuration
+from spade_core.evaluation.configuration import NETWORK, OUTCOMES, Configuration
 from spade_core.files import written_beside
 
 RECORDS = "records.jsonl"
 RESULTS, SECONDS = "results.parquet", "seconds.parquet"
-OUTCOME = ("kept", "kl", "sparsity")
 GROUP = 256  # pictures in a row group
 
 
@@ -82,9 +81,9 @@ def _results(records: tuple[Record, ...], configuration: Configuration) -> dict[
     columns = _labels(records, dict(zip(("arm", "method", "processing"), slugs, strict=True)))
     columns |= {slug: scores[..., at].ravel() for at, slug in enumerate(configuration.kind.metrics)}
     repeated = np.broadcast_to(
-        np.stack([record.outcomes for record in records])[:, :, None, None], (*scores.shape[:-1], len(OUTCOME))
+        np.stack([record.outcomes for record in records])[:, :, None, None], (*scores.shape[:-1], len(OUTCOMES))
     )
-    return columns | {name: repeated[..., at].ravel() for at, name in enumerate(OUTCOME)}
+    return columns | {name: repeated[..., at].ravel() for at, name in enumerate(OUTCOMES)}
 
 
 def _seconds(records: tuple[Record, ...], configuration: Configuration) -> dict[str, object]:

@@ -17,7 +17,7 @@ from spade_core.evaluation.processing import PROCESSING
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.files import write_whole
 from spade_core.saliency import METHODS
-from spade_core.saliency.metrics import Interval, bootstrap_interval
+from spade_core.saliency.metrics import Interval
 
 TABLE, REPORT = "table.md", "report.html"
 EVERY_METHOD = slice(None)
@@ -53,9 +53,9 @@ def table(found: Statistics, skipped: Mapping[str, int]) -> Iterator[str]:
 
 def _outcomes(found: Statistics) -> Iterator[str]:
     rows = []
-    for arm, values in zip(found.configuration.arms, np.moveaxis(found.outcomes, 1, 0), strict=True):
-        kept, kl, sparsity = values.T
-        told = [_text(bootstrap_interval(100 * kept), 1), f"{np.median(kl):.4f}", f"{100 * sparsity.mean():.1f}"]
+    for at, arm in enumerate(found.configuration.arms):
+        _, kl, sparsity = found.outcomes[:, at].T
+        told = [_text(found.kept(arm), 1), f"{np.median(kl):.4f}", f"{100 * sparsity.mean():.1f}"]
         rows.append([ARMS[arm].title, *told])
     yield from _markdown("Networks", ["arm", "class kept, %", "KL, nats (median)", "zeros, %"], rows)
 

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import kendalltau
 
-from spade_core.evaluation.configuration import Configuration
+from spade_core.evaluation.configuration import OUTCOMES, Configuration
 from spade_core.saliency.metrics import Interval
 
 RESAMPLES = 10_000
@@ -47,13 +47,18 @@ def error_removed(dense: np.ndarray, other: np.ndarray, perfect: float = 100.0) 
         return 100 * (1 - (perfect - other) / np.where(dense < perfect, perfect - dense, np.nan)).mean(-1)
 
 
+def _interval(whole: np.ndarray, drawn: np.ndarray, pictures: int) -> Interval:
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(float(whole), float(low), float(high), pictures)
+
+
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """The statistics of a run. Indices of methods are slices, so that ``slice(None)`` is the mean over them.
 
     Attributes:
-        scores: float64 ``(pictures, arms, methods, processing, metrics)``; outcomes: ``(pictures, arms, 3)``, see
-            ``records.Record``.
+        scores: float64 ``(pictures, arms, methods, processing, metrics)``; outcomes: ``(pictures, arms, 3)``, as
+            ``OUTCOMES`` names them.
     """
 
     configuration: Configuration
@@ -75,9 +80,13 @@ class Statistics:
         Args:
             statistic: takes means ``(..., arms, methods, processing, metrics)`` and returns ``(...)``.
         """
-        whole, drawn = (statistic(means) for means in self._means)
-        low, high = np.percentile(drawn, [2.5, 97.5])
-        return Interval(float(whole), float(low), float(high), self.pictures)
+        whole, drawn = self._means
+        return _interval(statistic(whole), statistic(drawn), self.pictures)
+
+    def kept(self, arm: str) -> Interval:
+        """Return on how many percent of the pictures an arm's networks keep the class."""
+        values = 100 * self.outcomes[:, self._arm(arm), OUTCOMES.index("kept")]
+        return _interval(values.mean(0), resampled_means(values), self.pictures)
 
     def mean(self, arm: str, methods: slice, processing: int, metric: int) -> Interval:
         """Return an arm's mean."""
