@@ -123,7 +123,7 @@ class Statistics:
         return float(50 * (1 + better.mean()))
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return every two arms but dense, the later one first: what is newly proposed against what it must beat."""
+        """Return every two arms but dense, in the order in which they were named: the first minus the second."""
         return list(combinations([arm for arm in self.configuration.arms if arm != DENSE], 2))
 
     def agreement(self, processing: int) -> np.ndarray:
