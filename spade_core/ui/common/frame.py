@@ -31,6 +31,7 @@ PAGES = (
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
     ("pages/neurons.py", "Neurons", ":material/hub:"),
     ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
+    ("pages/evidence.py", "Evidence", ":material/verified:"),
     ("pages/study.py", "Studies", ":material/group:"),
 )
 
