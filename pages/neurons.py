@@ -48,7 +48,7 @@ def _render() -> None:
     with one:
         run = st.button("Draw the neuron", type="primary", key="draw")
         if asked_by_ranking() or asked_by_link(PAGE) or run:
-            render = {"steps": choice.steps, "seed": choice.seed, "diversity": DIVERSITY if choice.images > 1 else 0.0}
+            render = {**_drawn(choice), "diversity": DIVERSITY if choice.images > 1 else 0.0, "start": choice.start}
             options = choice.trace_arguments()
             config = VisualizeConfig(_neuron(choice), choice.target, choice.images, render, options)
             ask(PAGE, "visualization", choice, subject, config=config.to_dict())
@@ -98,7 +98,7 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
         called = f"class {subject.described.labels[neuron.channel]}"
     st.caption(f"Neuron: {called}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
-        render = {"steps": choice.steps, "seed": choice.seed}
+        render = _drawn(choice)
         what = {"model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge}
         how = {"neuron": neuron.to_dict(), "render": render, "seeds": SEEDS, "trace": choice.trace_arguments()}
         remember("facets", jobs().submit("multifaceted", {**what, **how}), [facet.title for facet in facets])
@@ -111,6 +111,10 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     files = outcome(ticket, "facets", live=live, cancelled=CANCELLED)
     if files is not None:
         facet_panels.show_facet_results(files, titles)
+
+
+def _drawn(choice: Choice) -> dict[str, object]:
+    return {"steps": choice.steps, "seed": choice.seed, "parametrization": choice.parametrization}
 
 
 def _neuron(choice: Choice) -> Neuron:

@@ -8,6 +8,7 @@ from functools import partial
 
 import streamlit as st
 
+from spade_core.evaluation.evidence import claims
 from spade_core.pruning.report import LayerReport
 from spade_core.results.config import AnalysisConfig
 from spade_core.ui.common import command, downloads, panels, pickers
@@ -71,7 +72,8 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
     panels.show_fidelity(described, described["seconds"]["trace"])
     opacity = st.slider("Overlay", 0.0, 1.0, 0.85, 0.05, key="opacity", help="Opacity of the maps over the picture.")
     st.caption("Each map is coloured in a unit of its own: 1 is the top half percent of its magnitudes.")
-    panels.show_pairs(files, tuple(described["methods"]), opacity, described["methods"])
+    known = claims(described["model"]["sha256"], described["config"]["trace"])
+    panels.show_pairs(files, tuple(described["methods"]), opacity, described["methods"], known)
     for method in described["methods"].values():
         show_notes({*method["dense"]["notes"], *method["spade"]["notes"]})
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):

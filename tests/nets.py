@@ -19,6 +19,7 @@ from spade_core.models.registry import MODELS
 
 RELU_NETS = ["resnet18", "resnet50", "vgg16_bn", "densenet121", "mobilenet_v2", "efficientnet_lite0"]
 OTHER_NETS = ["convnext_tiny", "vit_b_16", "swin_t"]
+NARROW = ["mobilenet_v2", "efficientnet_lite0"]  # whose widths are multiples of 8 only, and small
 CLASSES = 10
 
 
@@ -116,7 +117,17 @@ def build(name: str, size: int = 64) -> nn.Module:
         return VisionTransformer(
             image_size=size, patch_size=16, num_layers=4, num_heads=4, hidden_dim=96, mlp_dim=192, num_classes=CLASSES
         )
-    return thin(MODELS[name].build(CLASSES), 8 if name == "vgg16_bn" else 4)
+    module = thin(MODELS[name].build(CLASSES), 4 if name in NARROW else 8)
+    if name == "vgg16_bn":
+        shrink_pool(module)
+    return module
+
+
+def shrink_pool(vgg: nn.Module, side: int = 2) -> None:
+    """Let fewer positions into the classifier, whose first layer is most of the network."""
+    first, pooled = vgg.classifier[0], vgg.avgpool.output_size[0]
+    vgg.avgpool = nn.AdaptiveAvgPool2d(side)
+    vgg.classifier[0] = nn.Linear(first.in_features // pooled**2 * side**2, first.out_features)
 
 
 class Plain(nn.Module):

@@ -25,7 +25,7 @@ ORDER = [
     *("pictures", "models", "pruning", "inspection", "saliency", "neurons", "trojan", "results", "evaluation", "jobs"),
     *("study.vocabulary", "study.stimuli", "study.design", "study.admission", "study.data", "study.running"),
     *("study.monitoring", "study.export", "study.analysis", "study.power"),
-    *("tasks", "cli", "ui.common", "ui.neurons", "ui.trace", "ui.participant", "ui.study"),
+    *("tasks", "cli", "ui.common", "ui.neurons", "ui.trace", "ui.evidence", "ui.participant", "ui.study"),
 ]
 """The rooms from the ground up: each may import those before it."""
 

@@ -31,6 +31,7 @@ def run_visualize(options: argparse.Namespace) -> int:
     neuron = _neuron(options, given.model)
     target = None if options.target is None else resolve_target(given.model, options.target)
     render = {"steps": options.steps, "size": options.render_size, "seed": options.seed, "matching": options.matching}
+    render |= {"parametrization": options.parametrization, "start": options.start}
     apart = DIVERSITY if options.images > 1 else 0.0
     render["diversity"] = apart if options.diversity is None else options.diversity
     traced = {**trace_options(options), "seed": options.seed}

@@ -14,6 +14,8 @@ from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.processing import PROCESSING
 from spade_core.models.registry import DEFAULT_MODEL
+from spade_core.neurons import PARAMETRIZATIONS, STARTS
+from spade_core.pruning.kinds import any_of
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 TARGET = "class index or label (default: the dense model's top-1)"
@@ -101,6 +103,8 @@ def _add_neurons(commands: Commands) -> None:
     add("--steps", default=512, help="optimizer steps (default: %(default)s)", **COUNT)
     side = "side of the drawing (default: %(default)s)"
     add("--size", "--render-size", dest="render_size", default=224, help=side, **SIDE)
+    add("--parametrization", default="fourier", help=f"{any_of(PARAMETRIZATIONS)} (default: %(default)s)")
+    add("--start", default="noise", help=f"{any_of(STARTS)} (default: %(default)s)")
     likeness = "weight of the likeness to the picture's own mean activation in the layer (default: 0)"
     add("--matching", type=float, default=0.0, metavar="W", help=likeness)
     add("--images", default=1, help="drawings of the neuron by each network (default: 1)", **COUNT)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from spade_core import __version__
 from spade_core.errors import ConfigError, LayerError
@@ -93,6 +93,20 @@ class Configuration:
         pictures = hashlib.sha256("\0".join(names).encode()).hexdigest()
         of_model = {"model": model.name, "weights": model.sha256, "device": model.device.type}
         return {**asdict(self), **of_model, "pictures": pictures, "version": __version__}
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> Configuration:
+        """Rebuild what :meth:`header` was given."""
+        values: dict[str, Any] = {}
+        for one in fields(cls):
+            value = header[one.name]
+            values[one.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+
+def seed_of(*parts: object) -> int:
+    """Return a seed below 2^31 that depends on the texts of the parts alone."""
+    return int(hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:8], 16) >> 1
 
 
 def _check_slugs(what: str, slugs: tuple[str, ...], table: Collection[str]) -> None:

@@ -100,13 +100,14 @@ def run(
     start: Engine = resolve_name(ENGINES[OneOf("engine", ENGINES).check(engine)])
     paths = chosen_pictures(images, split, limit)
     chosen, names = configuration.for_model(model), [path.name for path in paths]
-    journal = opened(Path(out), chosen.header(model, names))
+    header = chosen.header(model, names)
+    journal = opened(Path(out), header)
     waiting = [path for path in paths if path.name not in journal]
     if waiting:
         with closing(start(Work(model, chosen, address), waiting, progress)) as records:
             for record in records:
                 journal.add(record.picture, record.to_dict())
-    return _finished(Path(out), chosen, journal, names)
+    return _finished(Path(out), chosen, header, journal, names)
 
 
 def chosen_pictures(images: str | Path, split: str, limit: int | None) -> list[Path]:
@@ -139,7 +140,9 @@ def opened(out: Path, header: Mapping[str, object]) -> Journal:
         raise ConfigError(f"The folder {str(out)!r} cannot be used ({error.strerror}): give another --out.") from error
 
 
-def _finished(out: Path, configuration: Configuration, journal: Journal, names: Sequence[str]) -> Outcome:
+def _finished(
+    out: Path, configuration: Configuration, header: Mapping[str, object], journal: Journal, names: Sequence[str]
+) -> Outcome:
     """Make the tables of all records, in the order of the pictures."""
     skipped: dict[str, int] = {}
 
@@ -156,7 +159,7 @@ def _finished(out: Path, configuration: Configuration, journal: Journal, names: 
         raise ConfigError(f"No picture counts: {', '.join(f'{reason} ({n})' for reason, n in skipped.items())}.")
     scores, outcomes, seconds = map(np.stack, zip(*kept, strict=True))
     skipped.clear()
-    write_tables(counted(), configuration, out)
+    write_tables(counted(), configuration, header, out)
     statistics = Statistics(configuration, scores, outcomes)
     table = write_reports(statistics, seconds, skipped, out)
     return Outcome(out, statistics, table, skipped)

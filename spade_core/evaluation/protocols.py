@@ -6,7 +6,6 @@ the picture's sha256. So it is the same in whichever order, process or machine i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -17,7 +16,7 @@ import torch
 from spade_core.errors import PictureError
 from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import DEPTHS
-from spade_core.evaluation.configuration import NETWORK, Configuration
+from spade_core.evaluation.configuration import NETWORK, Configuration, seed_of
 from spade_core.evaluation.maps import Prepared, Subject, prepare
 from spade_core.evaluation.metrics import energy_in_mask, insertion_deletion, rank_correlation
 from spade_core.evaluation.records import Record
@@ -58,11 +57,6 @@ class Case:
 
 Protocol: TypeAlias = Callable[[Case, Prepared, Progress], np.ndarray]
 """Returns the scores of an arm, float64 ``(methods, processing, metrics)``."""
-
-
-def seed_of(*parts: object) -> int:
-    """Return a seed below 2^31 that depends on the texts of the parts alone."""
-    return int(hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:8], 16) >> 1
 
 
 def measure(

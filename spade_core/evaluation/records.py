@@ -6,22 +6,26 @@ in the order of the pictures. Seconds go to a table of their own: they are the o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spade_core.errors import ConfigError, SpadeError
 from spade_core.evaluation.configuration import NETWORK, OUTCOMES, Configuration
 from spade_core.files import written_beside
 
 RECORDS = "records.jsonl"
 RESULTS, SECONDS = "results.parquet", "seconds.parquet"
 GROUP = 256  # pictures in a row group
+HEADER = "spade_studio"  # of a table's metadata
+MOST_ROWS = 20_000_000  # of a table that is opened: whoever gives it may be anybody
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +59,21 @@ class Record:
         return cls(*texts, *(np.asarray(values[name], float) for name in ("scores", "outcomes", "seconds")))
 
 
-def write_tables(records: Iterable[Record], configuration: Configuration, folder: Path) -> None:
+def write_tables(
+    records: Iterable[Record], configuration: Configuration, header: Mapping[str, object], folder: Path
+) -> None:
     """Write ``results.parquet``, a row a picture, arm, method and processing, and ``seconds.parquet``.
 
     Args:
         records: of the pictures that count, in their order; they are read one after the other.
+        header: what the run depends on, which ``results.parquet`` tells in its metadata.
     """
+    told = {HEADER: json.dumps(header)}
     with written_beside(folder / RESULTS) as results, written_beside(folder / SECONDS) as seconds:
         writers: list[pq.ParquetWriter] = []
         waiting = iter(records)
         while group := tuple(islice(waiting, GROUP)):
-            tables = [pa.table(columns(group, configuration)) for columns in (_results, _seconds)]
+            tables = [pa.table(columns(group, configuration), metadata=told) for columns in (_results, _seconds)]
             if not writers:
                 files = (results, seconds)
                 writers = [pq.ParquetWriter(file, table.schema) for file, table in zip(files, tables, strict=True)]
@@ -97,3 +105,50 @@ def _labels(records: tuple[Record, ...], slugs: Mapping[str, tuple[str, ...]]) -
     of_picture = {name: [getattr(record, name) for record in records] for name in ("picture", "sha256", "trigger")}
     columns = {name: np.array(values, object)[places[0]] for name, values in of_picture.items()}
     return columns | {name: np.array(slugs[name], object)[at] for name, at in zip(slugs, places[1:], strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What ``results.parquet`` holds.
+
+    Attributes:
+        header: what the run depends on; configuration: what it was asked for, of it.
+        pictures: name, sha256 and trigger (or an empty text) of each, in the order of the other arrays.
+        scores: float64 ``(pictures, arms, methods, processing, metrics)``; outcomes: ``(pictures, arms, 3)``.
+    """
+
+    header: Mapping[str, Any]
+    configuration: Configuration
+    pictures: tuple[tuple[str, str, str], ...]
+    scores: np.ndarray
+    outcomes: np.ndarray
+
+
+def read_results(source: Path | BinaryIO) -> Results:
+    """Return what a run's ``results.parquet`` holds; it may come from anybody.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        with pq.ParquetFile(source) as file:
+            header = json.loads((file.schema_arrow.metadata or {})[HEADER.encode()])
+            configuration = Configuration.from_header(header)
+            cells = len(configuration.arms) * len(configuration.methods) * len(configuration.processing)
+            count, rest = divmod(file.metadata.num_rows, cells)
+            if rest or not count or file.metadata.num_rows > MOST_ROWS:
+                raise ValueError(f"{file.metadata.num_rows} rows")
+            names = ["picture", "sha256", "trigger", *configuration.kind.metrics, *OUTCOMES]
+            table = file.read(columns=names)
+        whole = (count, *map(len, (configuration.arms, configuration.methods, configuration.processing)))
+        columns = {name: table[name].to_numpy() for name in names}
+        stacked = [
+            np.stack([columns[name].astype(float) for name in part], -1).reshape(*whole, -1)
+            for part in (configuration.kind.metrics, OUTCOMES)
+        ]
+        pictures = zip(*(map(str, columns[name][::cells]) for name in names[:3]), strict=True)
+    except SpadeError:
+        raise  # its sentence names what is unknown here
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError("This is no results.parquet that `benchmark` wrote: choose the one of its --out.") from error
+    return Results(header, configuration, tuple(pictures), stacked[0], stacked[1][:, :, 0, 0])

@@ -15,7 +15,18 @@ from spade_core.errors import ConfigError, LayerError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LOGITS", "RANKINGS", "REFERENCES", "LayerShape", "Neuron", "Ranking"]
+__all__ = [
+    "LOGITS",
+    "PARAMETRIZATIONS",
+    "RANKINGS",
+    "REFERENCES",
+    "STARTS",
+    "LayerShape",
+    "Neuron",
+    "Parametrization",
+    "Ranking",
+    "Start",
+]
 
 LOGITS = "logits"
 """Name of the network's own output, beside the names of its modules."""
@@ -122,3 +133,36 @@ _HELP = {
 }
 _TITLES = {"activation": "Activation", "gradient": "Gradient x activation", "change": "Changed by SPADE"}
 RANKINGS: dict[str, Ranking] = {slug: Ranking(slug, title, _HELP[slug]) for slug, title in _TITLES.items()}
+
+
+@dataclass(frozen=True)
+class Parametrization:
+    """What is free in an image while it is drawn; ``rate``: Adam's learning rate that suits it."""
+
+    title: str
+    help: str
+    rate: float
+
+
+PARAMETRIZATIONS: dict[str, Parametrization] = {
+    "fourier": Parametrization(
+        "Fourier", "The whole spectrum is free, as in the paper: most excitement, many rays.", 0.05
+    ),
+    "maco": Parametrization("MACO", "Natural magnitudes, only the phases are free: parts as in a photograph.", 0.3),
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a drawing begins."""
+
+    title: str
+    help: str
+
+
+STARTS: dict[str, Start] = {
+    "noise": Start("Noise", "The drawing says what the neuron looks for, whatever the picture."),
+    "picture": Start(
+        "The picture", "An accentuation of this picture: what is there already says nothing of the neuron."
+    ),
+}

@@ -5,14 +5,14 @@ After SPADE, section 4, and Olah et al. 2017.
 The loop is ours: Lucent's own leaks hooks, opens a viewer, and has neither progress nor cancel. Every step seeds the
 transforms anew from the run's seed, so dense model and trace see the same initial noise and the same transforms at
 the same step, and only their weights differ. Lucent also decides on its device once, at import, for its FFT image and
-its transforms: the GPU where there is one; here they work on the model's.
+its transforms: the GPU where there is one; here they work on the model's (``parametrizations``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -21,22 +21,25 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lucent.optvis import transform as lucent_transform
-from lucent.optvis.param import color, spatial
 from torch import Tensor, nn
 
 from spade_core.errors import ConfigError
-from spade_core.isolation import alone, seed_all, seeded
+from spade_core.isolation import alone, seed_all
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import Neuron
+from spade_core.neurons import PARAMETRIZATIONS, STARTS, Neuron
 from spade_core.neurons.layer_values import maps_of, read_layers
 from spade_core.neurons.objectives import build_aims
+from spade_core.neurons.parametrizations import Images, lucent_on
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
+from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
+from spade_core.pruning.kinds import OneOf
 
 LIVE = 1.0  # seconds between two intermediate pictures
 RETRIES = 2
 GREY = 2 / 255  # standard deviation over the places, of an image in [0, 1], below which nothing is to be seen
 MOST_STEPS, LEAST_SIZE, MOST_SIZE = 4096, 16, 512
+ACCENTUATION = "The drawing began from the picture: only what changed says something about the neuron."
 HEAD_START = 8  # steps of the first network before the others, which may still have to be made
 
 Show = Callable[[str, np.ndarray, int], object]
@@ -49,28 +52,34 @@ class RenderConfig:
     """How to draw; the defaults are the paper's (its notebook, and Lucent's defaults behind it).
 
     Attributes:
-        steps: of the optimizer; size: side of the image, px; rate: Adam's learning rate.
+        steps: of the optimizer; size: side of the image, px.
+        rate: Adam's learning rate; None: the parametrization's own.
         seed: of the initial noise and of the transforms.
         transforms: whether the robustness transforms are applied.
         diversity, matching: weights of the optional terms, see ``objectives``.
         patience: steps without a better value after which the dense image, and with it its pairs, stops; None: never.
+        parametrization: slug of ``PARAMETRIZATIONS``; start: of ``STARTS``.
     """
 
     steps: int = 512
     size: int = 224
-    rate: float = 0.05
+    rate: float | None = None
     seed: int = 0
     transforms: bool = True
     diversity: float = 0.0
     matching: float = 0.0
     patience: int | None = None
+    parametrization: str = "fourier"
+    start: str = "noise"
 
     def __post_init__(self) -> None:
+        OneOf("parametrization", PARAMETRIZATIONS).check(self.parametrization)
+        OneOf("start", STARTS).check(self.start)
         if not 1 <= self.steps <= MOST_STEPS:
             raise ConfigError(f"The number of steps must lie between 1 and {MOST_STEPS}, not {self.steps}.")
         if not LEAST_SIZE <= self.size <= MOST_SIZE:
             raise ConfigError(f"The size must lie between {LEAST_SIZE} and {MOST_SIZE} px, not {self.size}.")
-        if not 0 < self.rate <= 10:
+        if self.rate is not None and not 0 < self.rate <= 10:
             raise ConfigError(f"The learning rate must lie between 0 and 10, not {self.rate}.")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"The seed must be a whole number from 0 to 2^31 - 1, not {self.seed}.")
@@ -133,7 +142,7 @@ def render(
     neurons: Sequence[Neuron],
     config: RenderConfig | None = None,
     *,
-    match: Tensor | None = None,
+    picture: Picture | None = None,
     late: float = 0.0,
     progress: Progress = silent,
     on_image: Show = lambda *_: None,
@@ -146,8 +155,8 @@ def render(
             decides on an early stop, and a few of its steps come before everything else; the others may be functions
             that make the module, so that the first picture need not wait for a trace.
         neurons: one image each; several share each pass as one batch.
-        match: input of a picture, ``(1, 3, height, width)``; ``matching`` draws towards its mean activation in the
-            first neuron's layer, network by network.
+        picture: ``matching`` draws towards its mean activation in the first neuron's layer, network by network, and
+            the start ``picture`` begins from what the model sees of it.
         late: fraction of the progress that is over once all networks are there; their makers report it themselves.
         progress: called before every step of every network; may raise ``Cancelled``.
         on_image: called about every second with the network's name, uint8 ``(n, size, size, 3)`` and the step.
@@ -157,21 +166,23 @@ def render(
 
     Raises:
         LayerError: there is no such layer or channel.
-        ConfigError: no neuron or network; diversity of one image, or matching of nothing.
+        ConfigError: no neuron or network; diversity of one image; matching, or a start from, no picture.
     """
     config = config or RenderConfig()
     if not neurons or not networks:
         raise ConfigError("Choose at least one neuron and one network.")
     if config.diversity and len(neurons) == 1:
         raise ConfigError("Diversity keeps several images apart: draw at least two, or leave it out.")
-    if config.matching and match is None:
+    if config.matching and picture is None:
         raise ConfigError("Matching needs the mean activation of a picture: give one, or leave it out.")
+    if config.start == "picture" and picture is None:
+        raise ConfigError("A start from the picture needs one: give it, or start from noise.")
     notes: list[str] = []
     before, after = (span(progress, 0.0, late), span(progress, late, 1.0)) if late else (progress, progress)
     for attempt in range(RETRIES + 1):
         seed = config.seed + attempt * 1000
         reports = after if attempt else before, after
-        run = _Run(model, networks, tuple(neurons), config, seed, match, reports, on_image)
+        run = _Run(model, networks, tuple(neurons), config, seed, picture, reports, on_image)
         with alone(seed, progress), lucent_on(model.device), torch.enable_grad():
             found = run.draw(tuple(notes))
         dead = [(name, item) for name, items in found.items() for item in items if item.dead]
@@ -183,60 +194,12 @@ def render(
     return found
 
 
-@contextlib.contextmanager
-def lucent_on(device: torch.device) -> Iterator[None]:
-    """Let Lucent work on ``device`` inside the block; call it inside ``isolation.alone``."""
-    modules = (spatial, lucent_transform)
-    before = [module.device for module in modules]
-    for module in modules:
-        module.device = device
-    try:
-        yield
-    finally:
-        for module, old in zip(modules, before, strict=True):
-            module.device = old
-
-
-@dataclass(frozen=True, eq=False)
-class FourierImage:
-    """A batch of images as Lucent's decorrelated Fourier spectrum (Olah et al. 2017).
-
-    Attributes:
-        spectra: the leaves that are optimized, one an image.
-    """
-
-    spectra: list[Tensor]
-    _decode: list[Callable[[], Tensor]]
-    _colours: Tensor
-
-    @classmethod
-    def draw(cls, seeds: Sequence[int], size: int, device: torch.device) -> FourierImage:
-        """Draw the initial noise of every image from its own seed; inside ``lucent_on``."""
-        spectra, decode = [], []
-        for seed in seeds:
-            with seeded(seed):
-                parameters, image = spatial.fft_image([1, 3, size, size])
-            spectra += parameters
-            decode.append(image)
-        return cls(spectra, decode, torch.tensor(color.color_correlation_normalized, device=device))
-
-    def __call__(self) -> Tensor:
-        """Return the images, ``(n, 3, size, size)`` in [0, 1]."""
-        raw = torch.cat([decode() for decode in self._decode])
-        return torch.sigmoid(torch.einsum("nchw,dc->ndhw", raw, self._colours))
-
-    def pixels(self) -> np.ndarray:
-        """Return the images as uint8 ``(n, size, size, 3)``."""
-        with torch.no_grad():
-            return self().mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
 @dataclass(eq=False)
 class _Canvas:
     """The images of one network while they form, and what was maximised at every step so far."""
 
     name: str
-    images: FourierImage
+    images: Images
     optimizer: torch.optim.Optimizer
     ascend: Ascent
     values: list[Tensor] = field(default_factory=list)
@@ -257,7 +220,7 @@ class _Run:
     neurons: tuple[Neuron, ...]
     config: RenderConfig
     seed: int
-    match: Tensor | None
+    picture: Picture | None
     reports: tuple[Progress, Progress]
     on_image: Show
     shown: float = 0.0
@@ -305,12 +268,21 @@ class _Run:
         module = fold_norms(given, self._received(noise.to(self.model.device)), read=layers)
         # A neuron that is drawn again begins with the noise of the next seed.
         seeds = [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
-        images = FourierImage.draw(seeds, config.size, self.model.device)
-        optimizer = torch.optim.Adam(images.spectra, lr=config.rate)
-        match = None if self.match is None else maps_of(given, self.match, self.neurons[0].layer).mean((1, 2))
+        images = Images.begin(config.parametrization, seeds, config.size, self.model.device, self._start())
+        rate = PARAMETRIZATIONS[config.parametrization].rate if config.rate is None else config.rate
+        optimizer = torch.optim.Adam(images.leaves, lr=rate)
+        match = None
+        if config.matching and self.picture is not None:
+            match = maps_of(given, self.model.input(self.picture), self.neurons[0].layer).mean((1, 2))
         aims = partial(build_aims, self.neurons, diversity=config.diversity, matching=config.matching, match=match)
         plain = Pass(module, stack.enter_context(read_layers(module, layers)), aims)
         return _Canvas(name, images, optimizer, fastest(plain, self.model.device))
+
+    def _start(self) -> Tensor | None:
+        """Return the picture that the images begin from, ``(1, 3, size, size)`` in [0, 1]; None: noise."""
+        if self.config.start == "noise" or self.picture is None:
+            return None
+        return torch.from_numpy(self.model.preprocessing.crop(self.picture)).permute(2, 0, 1)[None].float() / 255
 
     def _received(self, x: Tensor) -> Tensor:
         """Return images in [0, 1] as the network takes them."""
@@ -330,9 +302,9 @@ class _Run:
             values, gradient = canvas.ascend(part)
             canvas.values.append(values)
             gradients.append(gradient)
-        spectra = [spectrum for canvas in canvases for spectrum in canvas.images.spectra]
-        for spectrum, gradient in zip(spectra, torch.autograd.grad(x, spectra, torch.cat(gradients)), strict=True):
-            spectrum.grad = gradient
+        leaves = [leaf for canvas in canvases for leaf in canvas.images.leaves]
+        for leaf, gradient in zip(leaves, torch.autograd.grad(x, leaves, torch.cat(gradients)), strict=True):
+            leaf.grad = gradient
         for canvas in canvases:
             canvas.optimizer.step()
             canvas.seconds += (time.perf_counter() - start) / len(canvases)
@@ -347,6 +319,8 @@ class _Run:
 
     def _results(self, canvas: _Canvas, notes: tuple[str, ...]) -> list[Rendering]:
         pixels, values = canvas.images.pixels(), torch.stack(canvas.values).cpu().numpy().astype(np.float64)
+        if self.config.start == "picture":
+            notes = (*notes, ACCENTUATION)
         shared = (self.seed, len(values), self.network_size, canvas.seconds, notes)
         found = []
         for number, neuron in enumerate(self.neurons):

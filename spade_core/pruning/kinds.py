@@ -16,6 +16,12 @@ MOST = 2**31 - 1  # of a number in a link or a field that has no bound of its ow
 T = TypeVar("T")
 
 
+def any_of(slugs: Collection[str]) -> str:
+    """Return what a help says of a choice: ``a, b or c``."""
+    *most, last = slugs
+    return f"{', '.join(most)} or {last}"
+
+
 def _number(value: object) -> float:
     """Return a number; NaN, which lies between no bounds, for what is none."""
     try:

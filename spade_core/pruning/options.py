@@ -7,13 +7,13 @@ as the command line's help does not wait for torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 from spade_core.errors import ConfigError
-from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Switch, Whole
+from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Switch, Whole, any_of
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS
 
@@ -73,11 +73,6 @@ def _option(default: T, kind: Kind[Any], text: str, **more: Any) -> T:
     return field(default_factory=lambda: default, metadata={"option": Option(kind, text, **more)})
 
 
-def _any_of(slugs: Collection[str]) -> str:
-    *most, last = slugs
-    return f"{', '.join(most)} or {last}"
-
-
 _CALIBRATION = "Independent is the paper's. Sequential solves each layer on what the pruned trace really sees."
 _WEIGHTING = "By the target, what speaks for the explained class counts; none is the paper's, where all counts alike."
 _VIEWS = "The paper takes 1,024; beyond a few dozen nothing was gained here."
@@ -111,7 +106,7 @@ class TraceOptions:
     preset: str | None = _option(
         None,
         OneOf("preset", PRESETS),
-        f"{_any_of(PRESETS)} (default: {{preset}})",
+        f"{any_of(PRESETS)} (default: {{preset}})",
         widget=Widget("Preset", "How sparse each layer becomes.", explained=True),
     )
     sparsity: float | None = _option(
@@ -121,12 +116,12 @@ class TraceOptions:
         {}, Ratios(), "ratio of a stage (preset custom)", flag="--stage", preset="custom", widget=Widget("")
     )
     solver: str = _option(
-        SOLVER, OneOf("solver", SOLVERS), f"{_any_of(SOLVERS)} (default: {SOLVER})", named=True, widget=Widget("Solver")
+        SOLVER, OneOf("solver", SOLVERS), f"{any_of(SOLVERS)} (default: {SOLVER})", named=True, widget=Widget("Solver")
     )
     calibration: str | None = _option(
         None,
         OneOf("calibration", CALIBRATIONS),
-        f"{_any_of(CALIBRATIONS)} (the paper: {CALIBRATIONS[0]}; default: the preset's)",
+        f"{any_of(CALIBRATIONS)} (the paper: {CALIBRATIONS[0]}; default: the preset's)",
         otherwise="sequential",
         widget=Widget("Calibration", _CALIBRATION, ("sequential", "independent")),
     )
@@ -146,7 +141,7 @@ class TraceOptions:
     weighting: str | None = _option(
         None,
         OneOf("weighting", WEIGHTINGS),
-        f"{_any_of(WEIGHTINGS)}: what counts in a layer's fit (the paper: {WEIGHTINGS[0]}; default: the preset's)",
+        f"{any_of(WEIGHTINGS)}: what counts in a layer's fit (the paper: {WEIGHTINGS[0]}; default: the preset's)",
         otherwise="none",
         widget=Widget("Weighting", _WEIGHTING),
     )

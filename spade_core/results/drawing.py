@@ -104,7 +104,7 @@ def visualize(
         {"dense": model.module, "spade": lambda: pruned().module},
         [neuron] * config.images,
         settings,
-        match=model.input(picture) if settings.matching else None,
+        picture=picture,
         late=TRACE_SHARE,
         progress=progress,
         on_image=lambda name, images, step: on_image(name, images[0], step),

@@ -18,7 +18,9 @@ import torch
 from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel, ModelRecord
 from spade_core.models.loading import load_spec
+from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import Picture, load_picture
+from spade_core.pruning.sparsity import DRAWING_METHOD, table
 from spade_core.pruning.trace import Trace
 from spade_core.trojan.triggers import Paste
 from spade_core.versions import code_version
@@ -57,6 +59,7 @@ class Manifest(TypedDict, total=False):
     model: ModelRecord
     picture: PictureRecord
     config: dict[str, Any]
+    trace: dict[str, Any]
     methods: dict[str, dict[str, Any]]
     images: dict[str, dict[str, Any]]
     environment: Environment
@@ -180,8 +183,7 @@ def read_manifest(path: str | Path) -> Manifest:
             raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
         described["config"], described["model"]["spec"], described["picture"]["source"]
         described["methods"] if described.get("kind") is None else described["images"]
-        if described["trace"]["preset"] == "default" and "weighting" not in described["trace"]:
-            described["config"]["trace"]["preset"] = "unweighted"  # the table that was the default of version 0.1
+        described["config"]["trace"] |= _renamed(described)
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -189,6 +191,22 @@ def read_manifest(path: str | Path) -> Manifest:
             raise
         raise ConfigError(f"{path} is not a manifest written by SPADE Studio.") from error
     return described
+
+
+def _renamed(described: Manifest) -> dict[str, object]:
+    """Return what names the ratios of a trace today, where the preset of its name has others than it had.
+
+    Version 0.1's ``default`` is today's ``unweighted``; so was its ``drawing``, but 50 % for the backdoored model.
+    """
+    made, asked = described["trace"], described["config"]["trace"]
+    if made["preset"] == "default" and "weighting" not in made:
+        return {"preset": "unweighted"}
+    if made["preset"] != "drawing" or made["views"] == asked.get("views", DRAWING_METHOD["views"]):
+        return {}
+    tuned = table(TROJAN_MODEL) if described["model"]["name"] == TROJAN_MODEL else None
+    if tuned is None:
+        return {"preset": "unweighted"}
+    return {"preset": "custom", "stages": dict.fromkeys([*tuned["stages"], "depthwise"], 0.5)}
 
 
 @contextlib.contextmanager

@@ -57,6 +57,9 @@ def held(started):
     return hold
 
 
+QUICK = "views=2&preset=uniform&sparsity=0.3&solver=magnitude"
+
+
 def open_saliency(page, server, query=""):
     page.goto(f"{server}/saliency{query}")
     page.get_by_role("button", name="Run SPADE").wait_for()
@@ -100,9 +103,7 @@ def test_cancel_leaves_a_page_that_works(page, server, held):
         open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
         page.get_by_role("button", name="Cancel").click()
         says(page, "Cancelled.")
-    page.goto(
-        f"{server}/saliency?picture=bundled:panda&methods=saliency&preset=uniform&sparsity=0.3&solver=magnitude&views=8"
-    )
+    page.goto(f"{server}/saliency?picture=bundled:panda&methods=saliency&{QUICK}")
     says(page, "Take it with you")
 
 
@@ -123,19 +124,18 @@ def test_hostile_uploads_get_a_sentence_and_the_app_lives(page, server, tmp_path
 
 
 def test_a_neuron_forms_and_can_be_cancelled(page, server):
-    page.goto(f"{server}/neurons?picture=bundled:koala&steps=2048&run=1&views=8")
+    page.goto(f"{server}/neurons?picture=bundled:koala&steps=2048&run=1&{QUICK}")
     says(page, "step ")  # an intermediate picture
     page.get_by_role("button", name="Cancel").click()
     says(page, "Cancelled.")
-    page.goto(f"{server}/neurons?picture=bundled:koala&steps=8&run=1&views=8")
+    page.goto(f"{server}/neurons?picture=bundled:koala&steps=8&run=1&{QUICK}")
     says(page, "Take it with you")
     assert page.get_by_role("heading", name="koala").is_visible()
     says(page, "Reference pictures")  # the folder is scanned after the rest is shown
 
 
 def test_the_field_shows_the_channel_of_a_link(page, server):
-    quick = "picture=bundled:koala&steps=2&run=1&views=2&preset=uniform&sparsity=0.3&solver=magnitude"
-    page.goto(f"{server}/neurons?{quick}&layer=conv_head&channel=7")
+    page.goto(f"{server}/neurons?picture=bundled:koala&steps=2&run=1&{QUICK}&layer=conv_head&channel=7")
     says(page, "Take it with you")
     assert page.get_by_role("heading", name="conv_head, channel 7").is_visible()
     assert page.get_by_label("Channel (0 to 1279)").input_value() == "7"

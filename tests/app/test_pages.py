@@ -279,13 +279,14 @@ def test_a_link_draws_a_single_neuron():
     assert "that excite this neuron most, at its own place (row 2, column 6)" in texts(app)
 
 
-def test_several_drawings_of_a_neuron():
-    app = page("pages/neurons.py", steps="1", images="2", **PRUNED)
+def test_several_drawings_of_a_neuron_by_their_phases_from_the_picture():
+    app = page("pages/neurons.py", steps="1", images="2", parametrization="maco", start="picture", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.selectbox(key="images").value == 2
-    assert "--images 2" in app.code[0].value
-    assert app.query_params["images"] == "2"
+    assert "--images 2 --parametrization maco --start picture" in app.code[0].value
+    assert "began from the picture" in texts(app)
+    assert (app.query_params["images"], app.query_params["parametrization"]) == ("2", "maco")
     captions = [image.caption for element in app.get("image") for image in element.proto.imgs]
     assert any(caption.startswith("SPADE 2 · reached") for caption in captions)
 

@@ -50,7 +50,7 @@ def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_p
     out = tmp_path / "out"
     arguments = [
         "explain", "--model", "efficientnet_lite0", "--image", "bundled:coffee", "--method", "saliency", "--method",
-        "input_x_gradient", "--views", "4", "--target", "espresso", "--device", "cpu", "--out", str(out), "--json",
+        "input_x_gradient", "--views", "2", "--target", "espresso", "--device", "cpu", "--out", str(out), "--json",
     ]  # fmt: skip
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)

@@ -88,12 +88,16 @@ def test_visualize_takes_a_direction_and_matches_the_pictures_activation(tmp_pat
 
 def test_visualize_makes_several_drawings_and_replays_them(tmp_path, capsys):
     few = ["visualize", "--image", "bundled:koala", "--steps", "2", "--size", "32", *QUICK, "--json"]
-    assert main([*few, "--images", "2", "--out", str(tmp_path / "a")]) == 0
-    found = said(capsys)
+    how = ["--parametrization", "maco", "--start", "picture"]
+    assert main([*few, *how, "--images", "2", "--out", str(tmp_path / "a")]) == 0
+    output = capsys.readouterr()
+    assert "began from the picture" in output.err
+    found = json.loads(output.out)
     assert list(found["images"]) == ["dense", "spade", "dense_1", "spade_1"]
     assert (tmp_path / "a" / "spade_1.png").is_file()
     config = json.loads((tmp_path / "a" / "manifest.json").read_text())["config"]
     assert (config["images"], config["render"]["diversity"]) == (2, 10)
+    assert (config["render"]["parametrization"], config["render"]["start"]) == ("maco", "picture")
     assert main(["replay", str(tmp_path / "a")]) == 0
     assert "spade_1" in capsys.readouterr().out
     assert main([*few, "--diversity", "1", "--out", str(tmp_path / "b")]) == 2
@@ -176,6 +180,8 @@ def test_explain_scores_maps_against_a_trigger_and_replays(tmp_path, capsys):
         (["visualize", "--image", "bundled:koala", "--direction", "a.txt"], "goes with --layer alone"),
         (["visualize", "--image", "bundled:koala", "--layer", "logits", "--direction", "a.txt"], "no numbers"),
         (["visualize", "--image", "bundled:koala", "--steps", "0"], "between 1 and"),
+        (["visualize", "--image", "bundled:koala", "--parametrization", "pixels"], "take one of fourier, maco"),
+        (["visualize", "--image", "bundled:koala", "--start", "grey"], "take one of noise, picture"),
         (["visualize", "--image", "bundled:unicorn"], "no bundled picture"),
         (["explain", "--image", "bundled:koala", "--method", "saliency", "--trigger-size", "50"], "give --trigger too"),
         (["explain", "--image", "bundled:koala", "--method", "saliency", "--trigger", "skull"], "heart, smiley"),

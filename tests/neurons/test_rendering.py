@@ -14,7 +14,8 @@ from spade_core.models.layers import share_copy
 from spade_core.models.loading import wrap_model
 from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.layer_values import layer_shapes, read_layers
-from spade_core.neurons.rendering import FourierImage, RenderConfig, Rendering, lucent_on, render
+from spade_core.neurons.parametrizations import Images, lucent_on
+from spade_core.neurons.rendering import RenderConfig, Rendering, render
 from spade_core.progress import Cancelled
 from tests import nets
 
@@ -92,7 +93,7 @@ def test_ascent_raises_the_value(small):
 def test_the_first_value_is_the_networks_own(small):
     config = RenderConfig(steps=1, size=24, transforms=False, seed=3)
     with lucent_on(torch.device("cpu")):
-        x = small.preprocessing.normalize(FourierImage.draw([3], 24, torch.device("cpu"))())
+        x = small.preprocessing.normalize(Images.begin("fourier", [3], 24, torch.device("cpu"))())
     seen = {}
     twin = share_copy(small.module)
     twin.get_submodule("pointwise").register_forward_hook(lambda _m, _a, y: seen.update(y=y.detach()))
@@ -154,16 +155,15 @@ def test_an_early_stop_holds_for_all_networks(small):
     assert found["dense"][0].steps == found["b"][0].steps < 60
 
 
-def test_diversity_and_matching_change_the_images(small):
+def test_diversity_and_matching_change_the_images(small, noise):
     pair = [Neuron("pointwise", 2)] * 2
     plain = render(small, {"dense": small.module}, pair, QUICK)["dense"]
     assert not np.array_equal(plain[0].image, plain[1].image)
     config = RenderConfig(steps=4, size=24, diversity=1.0)
     diverse = render(small, {"dense": small.module}, pair, config)["dense"]
     assert not np.array_equal(diverse[0].image, plain[0].image)
-    match = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     config = RenderConfig(steps=4, size=24, matching=5.0)
-    matched = render(small, {"dense": small.module}, pair[:1], config, match=match)["dense"]
+    matched = render(small, {"dense": small.module}, pair[:1], config, picture=noise)["dense"]
     assert not np.array_equal(matched[0].image, plain[0].image)
 
 
@@ -254,16 +254,3 @@ def test_the_first_picture_does_not_wait_for_the_others(small):
     assert order.index(("dense", 7)) < order.index("made") < order.index(("spade", 7))
     assert np.array_equal(found["dense"][0].image, found["spade"][0].image)
     assert order.count("made") == 1
-
-
-def test_the_image_is_lucents_own_decorrelated_fourier_image():
-    from lucent.optvis import param
-
-    from spade_core.isolation import seeded
-
-    with seeded(5), lucent_on(torch.device("cpu")):
-        _, image = param.image(20)
-        expected = image()
-    with lucent_on(torch.device("cpu")):
-        found = FourierImage.draw([5], 20, torch.device("cpu"))()
-    torch.testing.assert_close(found, expected)

@@ -84,17 +84,21 @@ def test_the_tuned_table_names_every_stage_and_says_how_it_was_chosen():
     assert resolve("default", request("resnet18")) is None
 
 
-def test_drawing_has_its_own_ratios_where_the_default_leaves_too_little():
-    assert resolve("drawing", request("efficientnet_lite0")) == resolve("default", request("efficientnet_lite0"))
-    assert resolve("drawing", request("resnet18")) is None
-    wanted = replace(request("efficientnet_lite0"), model="efficientnet_lite0_trojan")
-    drawing, default = resolve("drawing", wanted), resolve("default", wanted)
-    tuned = sparsity.table(wanted.model)
-    assert set(tuned["drawing"]["stages"]) == set(tuned["stages"])
-    assert "detector" in tuned["drawing"]["chosen"]
-    assert drawing.options == tuned["drawing"]["options"]
-    for name, ratio in default.ratios.items():
-        assert 0 <= drawing.ratios[name] < ratio or name.endswith("conv_dw") or ratio == drawing.ratios[name] == 0
+@pytest.mark.parametrize(
+    ("model", "last"),
+    [
+        ("efficientnet_lite0", {"conv_head", "classifier"}),
+        ("efficientnet_lite0_trojan", {"conv_head", "classifier"}),
+        ("resnet18", {"layer4.1.conv2", "fc"}),
+    ],
+)
+def test_drawing_prunes_the_last_two_layers_and_keeps_the_body_dense(model, last):
+    wanted = request(model.removesuffix("_trojan"))
+    plan = resolve("drawing", replace(wanted, model=model))
+    assert {name for name, ratio in plan.ratios.items() if ratio} == last
+    assert {plan.ratios[name] for name in last} == {0.95}
+    assert set(plan.ratios) == {layer.name for layer in wanted.layers}
+    assert "weighting" not in plan.options
 
 
 def test_splits_are_disjoint_and_complete():

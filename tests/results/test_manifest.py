@@ -24,8 +24,13 @@ OPTIONS = {"gradient_shap": {"samples": 2}}
 
 @pytest.fixture(scope="module")
 def analysis(lite0, coffee):
-    config = AnalysisConfig(METHODS, trace={"views": 3, "sparsity": 0.4}, options=OPTIONS, seed=3)
+    config = AnalysisConfig(METHODS, trace={"views": 2, "sparsity": 0.4}, options=OPTIONS, seed=3)
     return analyse(lite0, coffee, config)
+
+
+@pytest.fixture(scope="module")
+def files(analysis):
+    return bundle(analysis)
 
 
 def test_pairs_come_as_they_are_ready_and_progress_rises(small, noise):
@@ -68,7 +73,7 @@ def test_the_manifest_says_everything(analysis, lite0, coffee):
     assert found["model"]["sha256"] == lite0.sha256
     assert found["picture"]["sha256"] == coffee.sha256
     assert found["target"] == {"index": 967, "label": "espresso"}
-    assert found["trace"]["views"] == 3
+    assert found["trace"]["views"] == 2
     assert found["trace"]["calibration"] == "sequential"
     assert found["environment"]["threads"] == torch.get_num_threads()
     assert found["methods"]["gradient_shap"]["settings"]["batch_size"] == 16
@@ -76,8 +81,8 @@ def test_the_manifest_says_everything(analysis, lite0, coffee):
     assert found["sparsity"] == pytest.approx(0.4, abs=0.001)
 
 
-def test_the_files_are_those_of_the_maps(analysis, tmp_path):
-    folder = save(bundle(analysis), tmp_path / "out")
+def test_the_files_are_those_of_the_maps(analysis, files, tmp_path):
+    folder = save(files, tmp_path / "out")
     names = {path.name for path in folder.iterdir()}
     maps = {f"{side}_{slug}.{kind}" for side in ("dense", "spade") for slug in METHODS for kind in ("npy", "png")}
     assert names == {"manifest.json", "figure.png", *maps}
@@ -88,15 +93,15 @@ def test_the_files_are_those_of_the_maps(analysis, tmp_path):
     assert picture.size == (224, 224)
 
 
-def test_replay_gives_the_same_bits(analysis, tmp_path):
-    folder = save(bundle(analysis), tmp_path / "out")
+def test_replay_gives_the_same_bits(files, tmp_path):
+    folder = save(files, tmp_path / "out")
     _, comparison = replay(folder / "manifest.json", device="cpu")
     assert comparison.identical
     assert set(comparison) == {f"{side}_{slug}" for side in ("dense", "spade") for slug in METHODS}
 
 
-def test_replay_notices_differences(analysis, tmp_path):
-    folder = save(bundle(analysis), tmp_path / "out")
+def test_replay_notices_differences(files, tmp_path):
+    folder = save(files, tmp_path / "out")
     described = json.loads((folder / "manifest.json").read_text())
     described["config"]["seed"] = 4
     (folder / "manifest.json").write_text(json.dumps(described))
@@ -106,8 +111,8 @@ def test_replay_notices_differences(analysis, tmp_path):
     assert comparison["spade_saliency"] > 0
 
 
-def test_replay_refuses_other_pictures_weights_and_files(analysis, tmp_path):
-    folder = save(bundle(analysis), tmp_path / "out")
+def test_replay_refuses_other_pictures_weights_and_files(files, tmp_path):
+    folder = save(files, tmp_path / "out")
     with pytest.raises(ConfigError, match="not the one of the manifest"):
         replay(folder, image="bundled:cat", device="cpu")
     described = json.loads((folder / "manifest.json").read_text())
@@ -156,8 +161,8 @@ def test_colours_span_the_limits():
     assert sc.__version__
 
 
-def test_a_manifest_of_version_0_1_is_replayed_by_the_table_that_was_its_default(analysis, tmp_path):
-    folder = save(bundle(analysis), tmp_path / "out")
+def test_a_manifest_of_version_0_1_is_replayed_by_the_table_that_was_its_default(files, tmp_path):
+    folder = save(files, tmp_path / "out")
     described = json.loads((folder / "manifest.json").read_text())
     described["config"]["trace"] = {}
     described["trace"] = {"preset": "default"}

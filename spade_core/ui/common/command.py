@@ -25,6 +25,8 @@ def neuron_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str
         words += _target(choice)
     words += ["--steps", str(choice.steps)]
     words += ["--images", str(choice.images)] if choice.images > 1 else []
+    words += ["--parametrization", choice.parametrization] if choice.parametrization != "fourier" else []
+    words += ["--start", choice.start] if choice.start != "noise" else []
     return _command("visualize", choice, spec, picture, words)
 
 

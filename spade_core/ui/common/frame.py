@@ -16,12 +16,12 @@ import streamlit as st
 
 from spade_core.config import Settings
 from spade_core.errors import SpadeError
-from spade_core.jobs.manager import JobManager
 from spade_core.versions import code_version
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
+    from spade_core.jobs.manager import JobManager
     from spade_core.study.data.store import Store
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ PAGES = (
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
     ("pages/neurons.py", "Neurons", ":material/hub:"),
     ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
+    ("pages/evidence.py", "Evidence", ":material/verified:"),
     ("pages/study.py", "Studies", ":material/group:"),
 )
 
@@ -46,11 +47,11 @@ def jobs() -> JobManager:
     return _manager(found, repr(found), code_version())
 
 
-@st.cache_resource(show_spinner=False, max_entries=1, on_release=JobManager.close)
+@st.cache_resource(show_spinner=False, max_entries=1, on_release=lambda made: made.close())
 def _manager(_settings: Settings, where: str, code: str) -> JobManager:  # noqa: ARG001 - the cache's key
     # Streamlit imports sources that have changed anew in the same process; what it caches stays, and would work on with
     # the old code, but for this key: the manager of other code gives way, and its workers end with it.
-    made = JobManager(_settings)
+    made: JobManager = resolve_name("spade_core.jobs.manager:JobManager")(_settings)  # it need not be there to paint
     atexit.register(made.close)
     return made
 

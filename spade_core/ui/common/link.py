@@ -8,6 +8,7 @@ from typing import Any
 
 from spade_core.errors import ConfigError
 from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
+from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.kinds import Kind, OneOf, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
@@ -27,8 +28,8 @@ class Choice(TraceOptions):
         picture: ``bundled:NAME``; uploads are not part of a link.
         target: class index, or None for the dense model's top-1.
         trigger: what is pasted into the picture, or None.
-        methods: of the saliency page; layer, channel, steps, images: of the neuron page; position: ``(row, column)`` of
-            a single neuron; other, other_trigger: the trace page's second picture.
+        methods: of the saliency page; layer, channel, steps, images, parametrization, start: of the neuron page;
+            position: ``(row, column)`` of a single neuron; other, other_trigger: the trace page's second picture.
     """
 
     preset: str = "default"
@@ -42,6 +43,8 @@ class Choice(TraceOptions):
     position: tuple[int, int] | None = None
     steps: int = DEFAULT_STEPS
     images: int = 1
+    parametrization: str = "fourier"
+    start: str = "noise"
     other: str | None = None
     other_trigger: Paste | None = None
 
@@ -143,6 +146,8 @@ _KINDS: dict[str, Kind[Any]] = {
     "position": _Position(),
     "steps": Whole("number of steps", 1, MOST_STEPS),
     "images": Whole("number of images", 1, MOST_IMAGES),
+    "parametrization": OneOf("parametrization", PARAMETRIZATIONS),
+    "start": OneOf("start", STARTS),
     "other": _Picture(),
     "other_trigger": _Trigger(),
 }

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from spade_core.evaluation.evidence import Claim
+from spade_core.evaluation.processing import PROCESSING
 from spade_core.pruning.report import Fidelity, LayerReport
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_array, read_json
@@ -65,9 +67,13 @@ def show_summary(data: bytes) -> None:
 
 
 def show_pairs(
-    files: Mapping[str, bytes], methods: Sequence[str], opacity: float, described: Mapping[str, Maps] | None = None
+    files: Mapping[str, bytes],
+    methods: Sequence[str],
+    opacity: float,
+    described: Mapping[str, Maps] | None = None,
+    claims: Mapping[str, Sequence[Claim]] | None = None,
 ) -> None:
-    """Draw the panels of every method whose two maps are there."""
+    """Draw the panels of every method whose two maps are there, and what is claimed of each."""
     for slug in methods:
         names = ("crop.npy", f"dense_{slug}.npy", f"spade_{slug}.npy")
         if not all(name in files for name in names):
@@ -76,6 +82,8 @@ def show_pairs(
         st.markdown(f"**{method.title}**  :gray[{method.help}]")
         if described is not None:
             _show_scores(described[slug])
+        if claims and slug in claims:
+            show_claims(claims[slug])
         figure = _figure(*(files[name] for name in names), slug, opacity)
         st.plotly_chart(figure, width="stretch", key=f"pair_{slug}", config={"displaylogo": False})
 
@@ -95,6 +103,18 @@ def _show_scores(maps: Maps) -> None:
     change = f":{'green' if spade > dense else 'red'}[{spade - dense:+.1f}]"
     auc = f"Trojan AUC: dense **{dense:.1f}**, SPADE **{spade:.1f}** ({change})"
     st.markdown(f"{auc} · Pointing Game: dense {hits[0]}, SPADE {hits[1]}")
+
+
+def show_claims(claims: Sequence[Claim]) -> None:
+    """Show how much of the dense error such maps removed over many pictures; green where the interval excludes 0."""
+    badges = []
+    for claim in claims:
+        colour = "green" if claim.holds else "red" if claim.refuted else "gray"
+        removed = claim.removed
+        text = f"{removed.mean:.0f} % ({removed.low:.0f} to {removed.high:.0f})"
+        badges.append(f":{colour}-badge[{PROCESSING[claim.processing].title}: {text}]")
+    said = f"Removed of the dense error on {claims[0].removed.n} triggered pictures, both maps processed alike"
+    st.caption(f"{said}: {' '.join(badges)} [Evidence](evidence)")
 
 
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import streamlit as st
 
-from spade_core.neurons import LOGITS, RANKINGS, LayerShape
+from spade_core.neurons import LOGITS, PARAMETRIZATIONS, RANKINGS, STARTS, LayerShape
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
@@ -51,6 +51,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     several = sorted({*IMAGES, start.images})
     images = columns[3].selectbox("Images", several, several.index(start.images), key="images", help=SEVERAL)
     choice = replace(choice, layer=layer, channel=channel, steps=steps, images=images)
+    choice = _pick_drawing(choice, start)
     if layer == LOGITS:
         return choice
     with st.sidebar:
@@ -58,6 +59,17 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     choice = replace(choice, target=target, position=_pick_position(start, layer, shapes[layer]))
     _offer_ranked(choice, subject)
     return choice
+
+
+def _pick_drawing(choice: Choice, start: Choice) -> Choice:
+    """Draw the choice of what is free in the images, and of where they begin."""
+    with st.sidebar, st.expander("Drawing", icon=":material/brush:"):
+        free = {slug: entry.title for slug, entry in PARAMETRIZATIONS.items()}
+        hint = " ".join(f"**{entry.title}**: {entry.help}" for entry in PARAMETRIZATIONS.values())
+        parametrization = pickers.select("Parametrization", free, start.parametrization, "parametrization", hint)
+        begin = pickers.select("Start", {slug: entry.title for slug, entry in STARTS.items()}, start.start, "start")
+        st.caption(STARTS[begin].help)
+    return replace(choice, parametrization=parametrization, start=begin)
 
 
 def _link_problem(start: Choice, subject: Subject, shapes: Mapping[str, LayerShape]) -> str | None:

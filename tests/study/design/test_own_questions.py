@@ -159,6 +159,7 @@ def bots_answers(store, stimuli, policy, **changes):
     return sorted((row.index, *(row.extra or {}).values()) for row in rows), [row.choice for row in rows]
 
 
+@pytest.mark.one_engine
 def test_bots_reply_alike_whatever_their_policy(store, stimuli):
     replies, random_choices = bots_answers(store, stimuli, "random", questions=EXTRA)
     others, left_choices = bots_answers(store, stimuli, "always-left", questions=EXTRA)
@@ -329,6 +330,7 @@ def test_the_methods_the_tables_and_the_preregistration_list_the_ratings():
     assert "rating_" not in preregistration(real_design())
 
 
+@pytest.mark.one_engine
 def test_a_simulated_study_is_analysed_with_its_ratings(store, key):
     simulate(store, key, 4, "rater", seed=0)
     found = evaluate(store, key)

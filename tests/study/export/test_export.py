@@ -115,6 +115,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula():
     assert lines == ["policy,is_bot", "'=1+1,1", "'@x,0", "two lines,1", ",0"]
 
 
+@pytest.mark.one_engine
 def test_every_policy_goes_its_way_and_shows_what_it_is(store, key):
     for policy in POLICIES:
         simulate(store, key, 2, policy, seed=3)
@@ -142,6 +143,7 @@ def test_every_policy_goes_its_way_and_shows_what_it_is(store, key):
     assert status_of(store, key)["people"] == {}
 
 
+@pytest.mark.one_engine
 def test_a_simulation_repeats_from_its_seed_and_refuses_nonsense(store, key):
     simulate(store, key, 3, "random", seed=5)
     simulate(store, key, 3, "random", seed=6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
@@ -16,6 +17,7 @@ from spade_core.study.export.export import bundle, trial_table
 from spade_core.study.monitoring.free_texts import free_texts
 from spade_core.study.monitoring.people import exclude, monitor, payments
 from spade_core.study.monitoring.status import status_of
+from spade_core.study.running import bots
 from spade_core.study.running.bots import simulate
 from tests.study.conftest import FEW, real_design
 
@@ -29,6 +31,12 @@ def as_people(store):
 def key(store, stimuli):
     """Return the key of a study that takes few answers."""
     return publish(store, real_design(**FEW), stimuli)
+
+
+@pytest.fixture
+def fickle(monkeypatch):
+    """Let every second drop-out leave, so that a few are enough for some to stay and some to go."""
+    monkeypatch.setitem(bots.POLICIES, "drop-out", replace(bots.POLICIES["drop-out"], leaves=0.06))
 
 
 @pytest.fixture
@@ -56,10 +64,8 @@ def test_the_monitor_counts_and_tells_nothing_of_conditions(store, running):
     assert monitor(store, running, bots=True).rows == []
 
 
-def test_cells_are_counted_by_who_completed_and_who_is_active(store, key):
-    for seed in range(4):
-        simulate(store, key, 4, "drop-out", seed)
-    simulate(store, key, 2, "rater", 0)
+def test_cells_are_counted_by_who_completed_and_who_is_active(store, key, fickle):
+    simulate(store, key, 6, "drop-out", 0)
     as_people(store)
     query = select(Participant.status, Participant.cell)
     rows = store.read(lambda session: session.execute(query).all())
@@ -98,9 +104,8 @@ def test_the_monitor_shows_bots_where_there_is_nobody_else(store, key):
     assert not monitor(store, key).bots
 
 
-def test_who_is_idle_has_left(store, key):
-    for seed in range(4):
-        simulate(store, key, 4, "drop-out", seed)
+def test_who_is_idle_has_left(store, key, fickle):
+    simulate(store, key, 6, "drop-out", 0)
     as_people(store)
     active = monitor(store, key).summary["active"]
     assert active > 0
@@ -111,7 +116,7 @@ def test_who_is_idle_has_left(store, key):
         assert row["idle_minutes"] is None or row["idle_minutes"] > 60
     assert found.summary["left"] == active
     assert found.summary["active"] == 0
-    assert found.summary["drop_out"] == active / 16
+    assert found.summary["drop_out"] == active / 6
     assert sum(found.left_at.values()) == active
 
 

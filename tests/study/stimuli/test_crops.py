@@ -303,6 +303,7 @@ def test_a_set_without_crops_is_refused_and_one_with_them_is_shown_and_analysed(
     assert len({len(found.pictures["picture"]) for _, found in seen.values()} | {len(view.pictures["second"])}) == 1
 
 
+@pytest.mark.one_engine
 def test_all_four_conditions_reach_the_analysis(store, tmp_path):
     key = publish(store, real_design(conditions=CONDITIONS), tiny_set(tmp_path / "set", references=True))
     assert simulate(store, key, 8, "ideal", 0) == {"complete": 8}

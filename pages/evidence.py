@@ -1,0 +1,57 @@
+"""Evidence: what traces do to maps, measured over many pictures, and the pictures behind the numbers."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from spade_core.evaluation.benchmarks import BENCHMARKS
+from spade_core.evaluation.evidence import Evidence, shipped
+from spade_core.ui.common import pickers
+from spade_core.ui.common.frame import frame
+from spade_core.ui.evidence import tables
+from spade_core.ui.evidence.pictures import show_pictures
+
+OWN = ""
+INTRODUCTION = (
+    "Do the maps of a trace show more than those of the dense model? Every number is a mean over pictures with its "
+    "95 % bootstrap interval; in the shipped runs nothing was tuned on these pictures. Both sides are processed alike, "
+    "as a blur alone makes a map look better."
+)
+UPLOAD_MIB = 64
+
+
+def _render() -> None:
+    st.title("Evidence")
+    st.markdown(INTRODUCTION)
+    evidence = _pick()
+    if evidence is None:
+        return
+    view = tables.pick_view(evidence)
+    tables.show_summary(view)
+    by_method, by_picture = st.tabs(["By method", "By picture"])
+    with by_method:
+        tables.show_figure(view)
+        tables.show_table(view)
+    with by_picture:
+        show_pictures(view)
+
+
+def _pick() -> Evidence | None:
+    """Draw the choice of a run; return None while there is none."""
+    known = shipped()
+    titles = {name: _title(one) for name, one in known.items()} | {OWN: "Open your own results.parquet …"}
+    name = pickers.select("Run", titles, next(iter(titles)), "evidence_run")
+    if name != OWN:
+        return known[name]
+    file = st.file_uploader("results.parquet of a benchmark", key="evidence_file", max_upload_size=UPLOAD_MIB)
+    st.caption("`python -m spade_core benchmark trojan --images DIR --out RESULTS` writes it.")
+    return None if file is None else Evidence.of(file)
+
+
+def _title(evidence: Evidence) -> str:
+    chosen = evidence.results.configuration
+    count = evidence.statistics.pictures
+    return f"{BENCHMARKS[chosen.benchmark].title} · {evidence.model} · {count:,} pictures, {len(chosen.arms)} arms"
+
+
+frame("Evidence", _render)

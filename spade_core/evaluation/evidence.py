@@ -1,0 +1,122 @@
+"""Finished runs as evidence: those that are shipped, one's own, and the paper's tables beside them.
+
+Shipped are the ``results.parquet`` of runs on the reporting split, in ``assets/evidence``; their commands are in
+``benchmarks/README.md``. Nothing here imports torch: pages show evidence beside maps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO, TypedDict
+
+from spade_core.config import ASSETS
+from spade_core.evaluation.configuration import seed_of
+from spade_core.evaluation.records import Results, read_results
+from spade_core.evaluation.statistics import DENSE, Statistics
+from spade_core.pruning.options import TraceOptions
+from spade_core.saliency.metrics import Interval
+from spade_core.trojan.triggers import Paste
+
+FOLDER = ASSETS / "evidence"
+DEFAULT = "default"  # the arm that a page's own traces belong to
+
+
+class Published(TypedDict):
+    """A table of the paper; ``rows``: method slug -> a number a column."""
+
+    title: str
+    shown: str
+    columns: list[str]
+    rows: dict[str, list[float]]
+
+
+@cache
+def published(benchmark: str) -> Published | None:
+    """Return the paper's table of a benchmark, or None where it has none."""
+    return json.loads((FOLDER / "paper.json").read_text(encoding="utf-8")).get(benchmark)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A finished run."""
+
+    results: Results
+    statistics: Statistics
+
+    @classmethod
+    def of(cls, source: Path | BinaryIO) -> Evidence:
+        """Open a ``results.parquet``.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        found = read_results(source)
+        return cls(found, Statistics(found.configuration, found.scores, found.outcomes))
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self.results.header["model"])
+
+    def paste(self, picture: int) -> Paste | None:
+        """Return the trigger that was pasted into a picture."""
+        _, sha256, trigger = self.results.pictures[picture]
+        return Paste(trigger, seed=seed_of(self.results.configuration.seed, sha256)) if trigger else None
+
+
+@cache
+def shipped() -> dict[str, Evidence]:
+    """Return the shipped runs by name."""
+    return {file.stem: Evidence.of(file) for file in sorted(FOLDER.glob("*.parquet"))}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """How much of the dense error a method's maps of default traces removed, percent, under one processing."""
+
+    processing: str
+    removed: Interval
+
+    @property
+    def holds(self) -> bool:
+        """Whether the interval lies above 0."""
+        return self.removed.low > 0
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the interval lies below 0."""
+        return self.removed.high < 0
+
+
+def claims(weights: str, trace: Mapping[str, object]) -> Mapping[str, tuple[Claim, ...]]:
+    """Return method -> what shipped runs say of its maps, where they are of the same weights and the same trace.
+
+    Args:
+        weights: sha256 of the model; trace: options of the trace that is shown.
+    """
+    return _claims(weights) if _is_default(trace) else {}
+
+
+def _is_default(trace: Mapping[str, object]) -> bool:
+    """Whether options of a trace are the default's, whatever its seed."""
+    plain = {**TraceOptions().given(), "preset": DEFAULT}
+    return plain == {**plain, **{name: value for name, value in trace.items() if name != "seed"}}
+
+
+@cache
+def _claims(weights: str) -> Mapping[str, tuple[Claim, ...]]:
+    found: dict[str, tuple[Claim, ...]] = {}
+    for evidence in shipped().values():
+        chosen = evidence.results.configuration
+        told = evidence.results.header["weights"] == weights and {DENSE, DEFAULT} <= set(chosen.arms)
+        if told and chosen.metrics[0].has_error and _is_default(chosen.trace):
+            for at, slug in enumerate(chosen.methods):
+                found[slug] = tuple(
+                    Claim(processing, evidence.statistics.removed(DEFAULT, slice(at, at + 1), number, 0))
+                    for number, processing in enumerate(chosen.processing)
+                )
+    return found

@@ -1,0 +1,1 @@
+"""What the page of the evidence shows: tables, and the pictures behind them."""
