@@ -32,12 +32,13 @@ def _render() -> None:
     with st.sidebar:
         target = pickers.pick_target(start, described.labels, described.probabilities)
         methods = pickers.pick_methods(start, described.unsupported)
-        choice = replace(subject.choice(), target=target, methods=methods)
+        options = pickers.pick_method_options(start, methods)
+        choice = replace(subject.choice(), target=target, methods=methods, options=options)
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
         run = st.button("Run SPADE", type="primary", width="stretch", disabled=not choice.methods, key="run")
     if run or asked_by_link(PAGE):
-        config = AnalysisConfig(choice.methods, choice.target, choice.trace_options(), seed=choice.seed)
+        config = AnalysisConfig(choice.methods, choice.target, choice.trace_options(), choice.options, choice.seed)
         ask(PAGE, "analysis", choice, subject, config=config.to_dict())
         show_link(choice, subject, methods=True)
     _render_result(subject)

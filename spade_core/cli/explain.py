@@ -13,6 +13,7 @@ from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, save
+from spade_core.saliency import METHOD_OPTIONS
 
 SAID = "model picture target prediction trace_prediction fidelity sparsity trace seconds refused"
 """Of the manifest, what ``explain --json`` prints; docs/command-line.md documents these keys."""
@@ -20,7 +21,8 @@ SAID = "model picture target prediction trace_prediction fidelity sparsity trace
 
 def run_explain(options: argparse.Namespace) -> int:
     methods = tuple(dict.fromkeys(options.method))
-    config = AnalysisConfig(methods, options.target, trace_options(options), seed=options.seed)
+    own = METHOD_OPTIONS.said(options.option)
+    config = AnalysisConfig(methods, options.target, trace_options(options), own, options.seed)
     given = open_picture(options)
     analysis = analyse(given.model, given.picture, config, progress=Meter())
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None

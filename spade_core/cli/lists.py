@@ -22,5 +22,17 @@ def run_pictures(options: argparse.Namespace) -> int:
 
 
 def run_methods(options: argparse.Namespace) -> int:
-    rows = [(slug, method.title, method.cost, method.help) for slug, method in METHODS.items()]
-    return emit_table(options, ("slug", "title", "cost", "help"), rows)
+    found = [
+        {
+            **{key: getattr(method, key) for key in ("slug", "title", "cost", "help")},
+            "options": {name: {"default": one.default, "help": one.help} for name, one in method.options.items()},
+        }
+        for method in METHODS.values()
+    ]
+    rows = [(method.slug, method.title, method.cost, method.help) for method in METHODS.values()]
+    own = [
+        (f"{method.slug}.{name}", "" if one.default is None else one.kind.write(one.default), one.help)
+        for method in METHODS.values()
+        for name, one in method.options.items()
+    ]
+    return emit(options, found, [*table(rows), "", "--option METHOD.NAME=VALUE, with its default:", *table(own)])

@@ -25,7 +25,7 @@ def any_of(slugs: Collection[str]) -> str:
 def _number(value: object) -> float:
     """Return a number; NaN, which lies between no bounds, for what is none."""
     try:
-        return float(value) if isinstance(value, str | SupportsFloat) else math.nan
+        return float(value) if isinstance(value, str | SupportsFloat) and not isinstance(value, bool) else math.nan
     except ValueError:
         return math.nan
 
@@ -97,8 +97,8 @@ class Number(Kind[float]):
     """A number from ``low`` to ``high``; ``rule`` says so in a sentence."""
 
     what: str
-    low: int
-    high: int
+    low: float
+    high: float
     rule: str
     argument: ClassVar[Mapping[str, object]] = {"type": float, "metavar": "F"}
 
@@ -135,7 +135,7 @@ class Whole(Kind[int]):
 
     def check(self, value: object) -> int:
         number = _number(value)
-        if math.isfinite(number) and (not self.rule or self.low <= number <= self.high):
+        if math.isfinite(number) and number == int(number) and (not self.rule or self.low <= number <= self.high):
             return value if isinstance(value, int) else int(number)  # a large one as a float would lose digits
         raise ConfigError(f"The {self.what} {self.rule or 'must be a whole number'}, not {value}.")
 
@@ -144,6 +144,21 @@ class Whole(Kind[int]):
             bounds = f"a whole number from {self.low} to {self.high:,}"
             raise ConfigError(f"The link's {self.what} must be {bounds}, not {text!r}.")
         return int(text)
+
+
+@dataclass(frozen=True)
+class Text(Kind[str]):
+    """Any text that is not empty."""
+
+    what: str
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"The {self.what} must be a name, not {value!r}.")
+        return value
+
+    def read(self, text: str) -> str:
+        return self.check(text)
 
 
 class Switch(Kind[bool]):

@@ -11,6 +11,7 @@ from spade_core.neurons import Neuron
 from spade_core.pruning.kinds import OneOf
 from spade_core.saliency import METHODS
 
+_OF_EXPLAIN = ("batch_size", "seed")
 MOST_IMAGES = 8
 DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only
 
@@ -23,7 +24,7 @@ class AnalysisConfig:
         methods: slugs of ``METHODS``, in the order of computation.
         target: class index, label, or None for the dense model's top-1.
         trace: keyword arguments of ``spade_core.trace``.
-        options: method slug -> keyword arguments of ``explain``.
+        options: method slug -> options of the method, and ``batch_size`` or ``seed`` of ``explain``.
         seed: of the views and of every method that draws.
     """
 
@@ -38,6 +39,10 @@ class AnalysisConfig:
             raise ConfigError("Choose at least one saliency method.")
         for slug in self.methods:
             OneOf("method", METHODS).check(slug)
+        for slug, given in self.options.items():
+            if slug not in self.methods:
+                raise ConfigError(f"Options are given for {slug!r}, which is none of the chosen methods.")
+            METHODS[slug].checked({name: value for name, value in given.items() if name not in _OF_EXPLAIN})
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""

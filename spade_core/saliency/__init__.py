@@ -5,85 +5,16 @@ Here is what there is to choose from; a method's formula, and torch with it, is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from numbers import Real
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
-from spade_core.errors import ConfigError
+from spade_core.pruning.kinds import Number, Text, Whole
+from spade_core.saliency.method import Method, MethodOption, MethodOptions
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from spade_core.models.loaded import LoadedModel
-    from spade_core.saliency.base import Task
-
-__all__ = ["METHODS", "Method", "colour_limits", "top_of"]
+__all__ = ["METHODS", "METHOD_OPTIONS", "Method", "MethodOption", "colour_limits", "top_of"]
 
 SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the rest of the map pale
-
-
-@dataclass(frozen=True)
-class Method:
-    """An attribution method as people choose it; its formula is the function of its slug's name in ``module``.
-
-    Attributes:
-        slug, title: how it is chosen and shown.
-        cost: ``fast`` (a few passes), ``medium`` (tens) or ``slow`` (hundreds).
-        module: of this package.
-        signed: whether its map has negative evidence; reads_layer: whether ``layer`` can be chosen.
-        relu_only: whether it has a rule for ReLU and ReLU6 alone, and applies to no other network.
-        options: name -> default and largest value of what can be set; whole numbers stay whole.
-    """
-
-    slug: str
-    title: str
-    cost: str
-    module: str
-    signed: bool = True
-    reads_layer: bool = False
-    relu_only: bool = False
-    options: Mapping[str, tuple[int | float, int | float]] = field(default_factory=dict)
-
-    @property
-    def help(self) -> str:
-        """One line with the method's paper, for people."""
-        return _HELP[self.slug]
-
-    def attribute(self, task: Task) -> Tensor:
-        """Return the attribution ``(1, channels, height, width)``; its sum over the channels is the map."""
-        return resolve_name(f"{__name__}.{self.module}:{self.slug}")(task)
-
-    def unsupported(self, model: LoadedModel) -> str | None:
-        """Return one sentence why the method cannot be applied to ``model``, or None."""
-        return resolve_name(f"{__name__}.base:relu_only")(model, self.title) if self.relu_only else None
-
-    def complete(self, given: Mapping[str, object]) -> dict[str, int | float]:
-        """Return all options, ``given`` over the defaults.
-
-        Raises:
-            ConfigError: an option is unknown or out of its range.
-        """
-        for name in given:
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
-        defaults = {name: default for name, (default, _) in self.options.items()}
-        return {**defaults, **{name: self._checked(name, value) for name, value in given.items()}}
-
-    def _checked(self, name: str, value: object) -> int | float:
-        default, most = self.options[name]
-        whole = isinstance(default, int)
-        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
-        if not 0 < number <= most or (whole and number != int(number)):
-            kind = "whole number" if whole else "number"
-            raise ConfigError(
-                f"The option {name} of {self.title} must be a positive {kind} up to {most}, not {value!r}."
-            )
-        return int(number) if whole else number
 
 
 _HELP = {
@@ -101,27 +32,70 @@ _HELP = {
     "gradient_shap": "Expected gradients at random points between noise and picture (Lundberg & Lee 2017).",
     "lime": "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016).",
 }
-_SQUARE = {"window": (1 / 7, 1.0), "stride": (1 / 14, 1.0)}  # shares of the side: 32 and 16 of 224 px
-_NOISY = {"samples": (16, 100_000), "noise": (0.15, 10.0)}
-_SAMPLES = {"samples": (16, 100_000), "noise": (0.1, 10.0)}
-_COVERINGS = {"samples": (400, 100_000), "segments": (60, 10_000), "ridge": (1.0, 1e6)}
 
+
+def _count(what: str, most: int, default: int, text: str) -> MethodOption:
+    rule = f"must be a whole number from 1 to {most:,}"
+    return MethodOption(Whole(f"number of {what}", 1, most, rule), default, what.capitalize(), text)
+
+
+def _number(what: str, low: float, high: float, default: float, text: str) -> MethodOption:
+    return MethodOption(
+        Number(what, low, high, f"must lie between {low:g} and {high:g}"), default, what.capitalize(), text
+    )
+
+
+_SAMPLES = _count("samples", 100_000, 16, "More are smoother and take longer.")
+_NOISE = "Standard deviation, as a share of the picture's range."
+_STEPS = _count("steps", 2000, 32, "Points on the way from the baseline to the picture.")
+_SIDE = "As a share of the picture's side; 1/7 is 32 of 224 pixels."
+_LAYER = MethodOption(
+    Text("layer"), None, "Layer", "Name of the layer that is read; empty: the last whose map the class depends on."
+)
+_ON_SQUARES = {
+    "window": _number("window", 1e-3, 1, 1 / 7, _SIDE),
+    "stride": _number("stride", 1e-3, 1, 1 / 14, _SIDE),
+}
+_ON_COVERINGS = {
+    "samples": _count("samples", 100_000, 400, "Random coverings of the picture."),
+    "segments": _count("segments", 10_000, 60, "Superpixels, about."),
+    "ridge": _number("ridge", 1e-6, 1e6, 1.0, "Penalty on the squares of the linear model's weights."),
+}
+
+_RELUS = "base:relu_only"
 _ALL = (
     Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
-    Method("smoothgrad", "SmoothGrad", "medium", "gradients", signed=False, options=_NOISY),
+    Method(
+        "smoothgrad",
+        "SmoothGrad",
+        "medium",
+        "gradients",
+        signed=False,
+        options={"samples": _SAMPLES, "noise": _number("noise", 0, 10, 0.15, _NOISE)},
+    ),
     Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
-    Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": (32, 2000)}),
-    Method("deeplift", "DeepLift", "fast", "rules", relu_only=True),
+    Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": _STEPS}),
+    Method("deeplift", "DeepLift", "fast", "rules", needs=_RELUS),
     Method("lrp", "LRP", "fast", "lrp"),
-    Method("guided_backprop", "Guided backprop", "fast", "rules", relu_only=True),
-    Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", reads_layer=True, relu_only=True),
-    Method("gradcam", "Grad-CAM", "fast", "cam", reads_layer=True),
-    Method("scorecam", "Score-CAM", "slow", "cam", signed=False, reads_layer=True),
-    Method("occlusion", "Occlusion", "slow", "perturbation", options=_SQUARE),
-    Method("gradient_shap", "Gradient SHAP", "medium", "gradients", options=_SAMPLES),
-    Method("lime", "LIME", "slow", "perturbation", options=_COVERINGS),
+    Method("guided_backprop", "Guided backprop", "fast", "rules", needs=_RELUS),
+    Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", needs=_RELUS, options={"layer": _LAYER}),
+    Method("gradcam", "Grad-CAM", "fast", "cam", options={"layer": _LAYER}),
+    Method("scorecam", "Score-CAM", "slow", "cam", signed=False, options={"layer": _LAYER}),
+    Method("occlusion", "Occlusion", "slow", "perturbation", options=_ON_SQUARES),
+    Method(
+        "gradient_shap",
+        "Gradient SHAP",
+        "medium",
+        "gradients",
+        options={
+            "samples": _SAMPLES,
+            "noise": _number("noise", 0, 10, 0.1, "Standard deviation, in normalised space."),
+        },
+    ),
+    Method("lime", "LIME", "slow", "perturbation", options=_ON_COVERINGS),
 )
-METHODS: dict[str, Method] = {method.slug: method for method in _ALL}
+METHODS: dict[str, Method] = {method.slug: replace(method, help=_HELP[method.slug]) for method in _ALL}
+METHOD_OPTIONS = MethodOptions(METHODS)
 
 
 def top_of(values: np.ndarray) -> float:

@@ -39,7 +39,6 @@ class Task:
         title: of the method, for people; options: its options, complete.
         seed: of whatever is drawn.
         batch_size: at most how many inputs go through the network at once.
-        layer: name of the layer to read, for methods that read one; None: chosen by the method.
         progress: called at every forward pass and within long ones.
         notes: sentences for the explanation, added by the method.
         record: settings that the method chose itself.
@@ -51,10 +50,9 @@ class Task:
     pixels: np.ndarray
     target: int
     title: str
-    options: Mapping[str, int | float]
+    options: Mapping[str, Any]
     seed: int
     batch_size: int
-    layer: str | None
     progress: Progress
     notes: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)

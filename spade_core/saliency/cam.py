@@ -104,7 +104,7 @@ def _chosen(task: Task, share: float) -> tuple[nn.Module, Layout]:
     """Return the layer of the private copy that is read, and its layout; the choice is ``share`` of the progress."""
     dense = share_copy(task.dense.module)
     counted(dense, 1, span(task.progress, 0.0, share), task.title)
-    name, layout = choose_layer(dense, task.x, task.target, task.layer)
+    name, layout = choose_layer(dense, task.x, task.target, task.options["layer"])
     task.record["layer"] = name
     return task.module.get_submodule(name), layout
 

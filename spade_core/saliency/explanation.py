@@ -17,7 +17,7 @@ from spade_core.models.loaded import Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.kinds import OneOf
-from spade_core.saliency import METHODS, Method
+from spade_core.saliency import METHODS
 from spade_core.saliency.base import Task
 
 
@@ -51,9 +51,8 @@ def explain(
     target: int | str | None = None,
     seed: int = 0,
     batch_size: int = 16,
-    layer: str | None = None,
     progress: Progress = silent,
-    **options: float,
+    **options: float | str | None,
 ) -> Explanation:
     """Attribute one logit to the pixels of ``picture``.
 
@@ -62,19 +61,17 @@ def explain(
         target: class index or label; None: the *dense* model's top-1, also for a trace.
         seed: of methods that draw; the global generators are restored afterwards.
         batch_size: at most how many inputs go through the network at once; halved where memory does not suffice.
-        layer: for the CAM methods, which layer to read; None: the last spatial map that the dense
-            model's target depends on.
         progress: called at every forward pass and within long ones; may raise ``Cancelled``.
-        options: of the method, see its ``options``.
+        options: of the method, see its ``options`` in ``METHODS``; None leaves one at its default.
 
     Raises:
         ConfigError: unknown method or option, or a value out of its range.
-        LayerError: the method cannot be applied to this architecture, or the layer to this method.
+        LayerError: the method cannot be applied to this architecture, or reads no such layer.
         ModelError: unknown target.
     """
     chosen = METHODS[OneOf("method", METHODS).check(method)]
     settings = chosen.complete(options)
-    _check(chosen, seed, batch_size, layer)
+    _check(seed, batch_size)
     dense = model.dense
     if reason := chosen.unsupported(dense):
         raise LayerError(reason)
@@ -83,28 +80,23 @@ def explain(
     with torch.no_grad():
         index = int(dense.module(x).argmax()) if target is None else resolve_target(dense, target)
     twin, pixels = share_copy(model.module), dense.preprocessing.crop(picture)
-    task = Task(
-        twin, dense, x.requires_grad_(), pixels, index, chosen.title, settings, seed, batch_size, layer, progress
-    )
+    task = Task(twin, dense, x.requires_grad_(), pixels, index, chosen.title, settings, seed, batch_size, progress)
     with alone(seed, progress), torch.enable_grad():
         attribution = chosen.attribute(task).detach()
     values, notes = _finite(_pixels(attribution), chosen.title)
     absolute, _ = _finite(_pixels(attribution.abs()), chosen.title)
     progress(1.0, 1.0, chosen.title)
     seconds = time.perf_counter() - start
-    recorded = {**settings, "seed": seed, "batch_size": batch_size, "layer": layer, **task.record}
+    recorded = {**settings, "seed": seed, "batch_size": batch_size, **task.record}
     notes = (*task.notes, *notes)
     return Explanation(values, absolute, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
 
 
-def _check(method: Method, seed: int, batch_size: int, layer: str | None) -> None:
+def _check(seed: int, batch_size: int) -> None:
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError(f"The seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
-    if layer is not None and not method.reads_layer:
-        readers = ", ".join(other.title for other in METHODS.values() if other.reads_layer)
-        raise ConfigError(f"{method.title} reads no layer: leave it out, only {readers} do.")
 
 
 def _pixels(attribution: torch.Tensor) -> np.ndarray:

@@ -481,11 +481,13 @@ def test_bad_options_are_named(small, noise):
         explain(small, noise, method="shap")
     with pytest.raises(ConfigError, match=r"no option 'step'.*steps"):
         explain(small, noise, method="integrated_gradients", step=3)
-    for bad in (0, -1, "many", True, 2.5, 10**9, float("nan"), None):
-        with pytest.raises(ConfigError, match="positive whole number up to 2000"):
+    for bad in (0, -1, "many", True, 2.5, 10**9, float("nan")):
+        with pytest.raises(
+            ConfigError, match="Integrated gradients: the number of steps must be a whole number from 1 to"
+        ):
             explain(small, noise, method="integrated_gradients", steps=bad)
     for bad in (0, 1.5, float("inf"), float("nan")):
-        with pytest.raises(ConfigError, match=r"positive number up to 1\.0"):
+        with pytest.raises(ConfigError, match=r"Occlusion: the window must lie between 0\.001 and 1, not"):
             explain(small, noise, method="occlusion", window=bad)
     for bad in (0, -1, 1.5):
         with pytest.raises(ConfigError, match="batch size"):
@@ -493,7 +495,7 @@ def test_bad_options_are_named(small, noise):
     for bad in (-1, 2**63, "one"):
         with pytest.raises(ConfigError, match="seed"):
             explain(small, noise, method="lime", seed=bad)
-    with pytest.raises(ConfigError, match="only Guided Grad-CAM, Grad-CAM, Score-CAM do"):
+    with pytest.raises(ConfigError, match="has no option 'layer'"):
         explain(small, noise, method="saliency", layer="act2")
 
 

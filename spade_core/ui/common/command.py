@@ -6,13 +6,15 @@ import shlex
 from collections.abc import Mapping
 
 from spade_core.pruning.options import TRACE_OPTIONS
+from spade_core.saliency import METHOD_OPTIONS
 from spade_core.ui.common.link import Choice
 
 
 def explain_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
     """Return the command that computes the same analysis; ``picture`` is its name, ``spec`` the model's."""
     methods = [word for slug in choice.methods for word in ("--method", slug)]
-    return _command("explain", choice, spec, picture, [*methods, *_target(choice)])
+    options = METHOD_OPTIONS.words("--option", choice.options)
+    return _command("explain", choice, spec, picture, [*methods, *options, *_target(choice)])
 
 
 def neuron_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spade_core.errors import ConfigError
 from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pictures.picture import bundled
-from spade_core.pruning.kinds import Kind, OneOf, Whole
+from spade_core.pruning.kinds import Kind, OneOf, Text, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
-from spade_core.saliency import METHODS
+from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
@@ -28,8 +28,10 @@ class Choice(TraceOptions):
         picture: ``bundled:NAME``; uploads are not part of a link.
         target: class index, or None for the dense model's top-1.
         trigger: what is pasted into the picture, or None.
-        methods: of the saliency page; layer, channel, steps, images, parametrization, start: of the neuron page;
-            position: ``(row, column)`` of a single neuron; other, other_trigger: the trace page's second picture.
+        methods: of the saliency page; options: theirs, by method and name.
+        layer, channel, steps, images, parametrization, start: of the neuron page; position: ``(row, column)`` of a
+            single neuron.
+        other, other_trigger: the trace page's second picture.
     """
 
     preset: str = "default"
@@ -37,6 +39,7 @@ class Choice(TraceOptions):
     picture: str = "bundled:dog"
     target: int | None = None
     methods: tuple[str, ...] = DEFAULT_METHODS
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     trigger: Paste | None = None
     layer: str | None = None
     channel: int | None = None
@@ -75,11 +78,6 @@ class Choice(TraceOptions):
     def trace_arguments(self) -> dict[str, object]:
         """Return the keyword arguments of ``spade_core.trace``."""
         return {**self.trace_options(), "seed": self.seed}
-
-
-class _Text(Kind[str]):
-    def read(self, text: str) -> str:
-        return text
 
 
 class _Model(Kind[str]):
@@ -140,8 +138,9 @@ _KINDS: dict[str, Kind[Any]] = {
     "target": Whole("target", 0, 10**6),
     **{name: option.kind for name, option in TRACE_OPTIONS.items()},
     "methods": _Methods(),
+    "options": METHOD_OPTIONS,
     "trigger": _Trigger(),
-    "layer": _Text(),
+    "layer": Text("layer"),
     "channel": Whole("channel", 0, 10**6),
     "position": _Position(),
     "steps": Whole("number of steps", 1, MOST_STEPS),

@@ -16,7 +16,7 @@ from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
-from spade_core.saliency import METHODS
+from spade_core.saliency import METHOD_OPTIONS, METHODS, MethodOption
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings, show_notes
 from spade_core.ui.common.link import Choice
@@ -213,3 +213,33 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     for slug, reason in unsupported.items():
         st.caption(f":material/block: {METHODS[slug].title}: {reason}")
     return tuple(chosen)
+
+
+def pick_method_options(start: Choice, methods: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
+    """Draw a field for each option of the chosen methods, and return those that are not at their defaults."""
+    asked = [METHODS[slug] for slug in methods if METHODS[slug].options]
+    found: dict[str, dict[str, object]] = {}
+    if not asked:
+        return found
+    with st.expander("Options of the methods", icon=":material/instant_mix:"):
+        for method in asked:
+            begin = method.complete(start.options.get(method.slug, {}))
+            st.markdown(f"**{method.title}**")
+            found[method.slug] = {
+                name: _pick_option(option, begin[name], f"option_{method.slug}_{name}")
+                for name, option in method.options.items()
+            }
+    return METHOD_OPTIONS.check(found)
+
+
+def _pick_option(option: MethodOption, begin: Any, key: str) -> object:
+    """Draw the field of an option; an empty one leaves it at its default."""
+    kind, label, hint = option.kind, option.label, option.help
+    if isinstance(kind, OneOf):
+        return select(label, {slug: slug for slug in kind.table}, begin, key, hint)
+    if isinstance(kind, Whole):
+        return st.number_input(label, kind.low, kind.high, begin, key=key, help=hint)
+    if isinstance(kind, Number):
+        low, high = float(kind.low), float(kind.high)
+        return st.number_input(label, low, high, begin, step=0.01, format="%.4g", key=key, help=hint)
+    return st.text_input(label, begin or "", key=key, help=hint) or None
