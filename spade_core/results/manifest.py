@@ -184,6 +184,7 @@ def read_manifest(path: str | Path) -> Manifest:
         described["config"], described["model"]["spec"], described["picture"]["source"]
         described["methods"] if described.get("kind") is None else described["images"]
         described["config"]["trace"] |= _renamed(described)
+        _keep_steps(described)
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -207,6 +208,14 @@ def _renamed(described: Manifest) -> dict[str, object]:
     if tuned is None:
         return {"preset": "unweighted"}
     return {"preset": "custom", "stages": dict.fromkeys([*tuned["stages"], "depthwise"], 0.5)}
+
+
+def _keep_steps(described: Manifest) -> None:
+    """Let integrated gradients take the steps that it took before it chose their number itself."""
+    found = described["methods"].get("integrated_gradients") if "methods" in described else None
+    if found is not None and "most_steps" not in found["settings"]:
+        options = described["config"].setdefault("options", {}).setdefault("integrated_gradients", {})
+        options["most_steps"] = 1
 
 
 @contextlib.contextmanager

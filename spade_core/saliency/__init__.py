@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from spade_core.pruning.kinds import Number, Text, Whole
-from spade_core.saliency.method import Method, MethodOption, MethodOptions
+from spade_core.saliency.method import Method, MethodOptions
+from spade_core.saliency.options import OPTIONS
 
-__all__ = ["METHODS", "METHOD_OPTIONS", "Method", "MethodOption", "colour_limits", "top_of"]
+__all__ = ["METHODS", "METHOD_OPTIONS", "Method", "colour_limits", "top_of"]
 
 SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the rest of the map pale
 
@@ -34,67 +34,25 @@ _HELP = {
 }
 
 
-def _count(what: str, most: int, default: int, text: str) -> MethodOption:
-    rule = f"must be a whole number from 1 to {most:,}"
-    return MethodOption(Whole(f"number of {what}", 1, most, rule), default, what.capitalize(), text)
-
-
-def _number(what: str, low: float, high: float, default: float, text: str) -> MethodOption:
-    return MethodOption(
-        Number(what, low, high, f"must lie between {low:g} and {high:g}"), default, what.capitalize(), text
-    )
-
-
-_SAMPLES = _count("samples", 100_000, 16, "More are smoother and take longer.")
-_NOISE = "Standard deviation, as a share of the picture's range."
-_STEPS = _count("steps", 2000, 32, "Points on the way from the baseline to the picture.")
-_SIDE = "As a share of the picture's side; 1/7 is 32 of 224 pixels."
-_LAYER = MethodOption(
-    Text("layer"), None, "Layer", "Name of the layer that is read; empty: the last whose map the class depends on."
-)
-_ON_SQUARES = {
-    "window": _number("window", 1e-3, 1, 1 / 7, _SIDE),
-    "stride": _number("stride", 1e-3, 1, 1 / 14, _SIDE),
-}
-_ON_COVERINGS = {
-    "samples": _count("samples", 100_000, 400, "Random coverings of the picture."),
-    "segments": _count("segments", 10_000, 60, "Superpixels, about."),
-    "ridge": _number("ridge", 1e-6, 1e6, 1.0, "Penalty on the squares of the linear model's weights."),
-}
-
 _RELUS = "base:relu_only"
 _ALL = (
     Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
-    Method(
-        "smoothgrad",
-        "SmoothGrad",
-        "medium",
-        "gradients",
-        signed=False,
-        options={"samples": _SAMPLES, "noise": _number("noise", 0, 10, 0.15, _NOISE)},
-    ),
+    Method("smoothgrad", "SmoothGrad", "medium", "gradients", signed=False),
     Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
-    Method("integrated_gradients", "Integrated gradients", "medium", "gradients", options={"steps": _STEPS}),
+    Method("integrated_gradients", "Integrated gradients", "medium", "gradients"),
     Method("deeplift", "DeepLift", "fast", "rules", needs=_RELUS),
     Method("lrp", "LRP", "fast", "lrp"),
     Method("guided_backprop", "Guided backprop", "fast", "rules", needs=_RELUS),
-    Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", needs=_RELUS, options={"layer": _LAYER}),
-    Method("gradcam", "Grad-CAM", "fast", "cam", options={"layer": _LAYER}),
-    Method("scorecam", "Score-CAM", "slow", "cam", signed=False, options={"layer": _LAYER}),
-    Method("occlusion", "Occlusion", "slow", "perturbation", options=_ON_SQUARES),
-    Method(
-        "gradient_shap",
-        "Gradient SHAP",
-        "medium",
-        "gradients",
-        options={
-            "samples": _SAMPLES,
-            "noise": _number("noise", 0, 10, 0.1, "Standard deviation, in normalised space."),
-        },
-    ),
-    Method("lime", "LIME", "slow", "perturbation", options=_ON_COVERINGS),
+    Method("guided_gradcam", "Guided Grad-CAM", "fast", "cam", needs=_RELUS),
+    Method("gradcam", "Grad-CAM", "fast", "cam"),
+    Method("scorecam", "Score-CAM", "slow", "cam", signed=False),
+    Method("occlusion", "Occlusion", "slow", "perturbation"),
+    Method("gradient_shap", "Gradient SHAP", "medium", "gradients"),
+    Method("lime", "LIME", "slow", "perturbation"),
 )
-METHODS: dict[str, Method] = {method.slug: replace(method, help=_HELP[method.slug]) for method in _ALL}
+METHODS: dict[str, Method] = {
+    method.slug: replace(method, help=_HELP[method.slug], options=OPTIONS.get(method.slug, {})) for method in _ALL
+}
 METHOD_OPTIONS = MethodOptions(METHODS)
 
 

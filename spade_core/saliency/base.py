@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
 
 from spade_core.isolation import TICK, seed_all
 from spade_core.models.canonical.activations import find_shared_activations, is_activation
@@ -116,16 +117,53 @@ def with_batches(task: Task, compute: Callable[[int], Tensor]) -> Tensor:
         seed_all(task.seed)
 
 
-def note_gap(task: Task, attribution: Tensor, remedy: str) -> None:
-    """Add a note where an attribution that should sum to f(x) - f(grey picture) misses it by more than 5 %."""
-    with torch.no_grad():
-        logits = task.module(torch.cat([task.x, torch.zeros_like(task.x)]))[:, task.target].double()
-    gap, total = float(logits[0] - logits[1]), float(attribution.detach().double().sum())
-    missed = abs(total - gap)
-    if missed > TOLERATED_GAP * max(abs(gap), 1e-3 * float(logits.abs().max())):
-        task.notes.append(
-            f"The map adds up to {total:.3g}, the logit differs from a grey picture's by {gap:.3g}: {remedy}."
-        )
+def baseline(task: Task) -> Tensor:
+    """Return what stands for nothing, ``(1, 3, height, width)`` in normalised space, as the option ``baseline`` says.
+
+    ``grey`` is the mean of the pictures that the model was trained on, zero in normalised space; ``blurred`` is the
+    picture itself, blurred by a standard deviation of a tenth of its side.
+    """
+    x, name = task.x.detach(), task.options["baseline"]
+    if name == "blurred":
+        return blur(x, 0.1)
+    if name == "grey":
+        return torch.zeros_like(x)
+    even = torch.full((1, 3, 1, 1), 1.0 if name == "white" else 0.0)
+    return task.dense.preprocessing.normalize(even).to(x).expand_as(x).contiguous()
+
+
+def blur(x: Tensor, spread: float) -> Tensor:
+    """Return ``x`` under a Gaussian blur; its standard deviation is ``spread`` of the side, the border is mirrored."""
+    side = x.shape[-1]
+    width = 2 * min(round(3 * spread * side), side - 1) + 1
+    return gaussian_blur(x, [width, width], [max(spread * side, 1e-3)] * 2)
+
+
+class Completeness:
+    """How near an attribution comes to what it should add up to: f(x) - f(baseline)."""
+
+    def __init__(self, task: Task, start: Tensor) -> None:
+        with torch.no_grad():
+            logits = task.module(torch.cat([task.x, start]))[:, task.target].double()
+        self._task, self._gap = task, float(logits[0] - logits[1])
+        self._tolerated = TOLERATED_GAP * max(abs(self._gap), 1e-3 * float(logits.abs().max()))
+
+    def holds(self, attribution: Tensor) -> bool:
+        """Whether it misses at most 5 %."""
+        return abs(_total(attribution) - self._gap) <= self._tolerated
+
+    def note(self, attribution: Tensor, remedy: str) -> None:
+        """Add a note to the map where it misses more."""
+        if not self.holds(attribution):
+            nothing = self._task.options["baseline"]
+            self._task.notes.append(
+                f"The map adds up to {_total(attribution):.3g}, the logit differs from a {nothing} picture's by "
+                f"{self._gap:.3g}: {remedy}."
+            )
+
+
+def _total(attribution: Tensor) -> float:
+    return float(attribution.detach().double().sum())
 
 
 def clip_relus(module: nn.Module) -> None:

@@ -134,7 +134,7 @@ def scorecam(task: Task) -> Tensor:
 
     As in the authors' code: a map is scaled to 0..1 and multiplies the normalised picture, its weight is the softmax
     probability of the class, constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
-    baseline's score instead.
+    baseline's score instead. With ``channels`` only the maps of largest variance are taken, as in Faster Score-CAM.
     """
     layer, layout = _chosen(task, 0.05)
     x, seen = task.x.detach(), []
@@ -144,6 +144,9 @@ def scorecam(task: Task) -> Tensor:
     spread = maps.amax((2, 3), keepdim=True) - maps.amin((2, 3), keepdim=True)
     alive = (spread > 0).flatten()
     maps, spread = maps[alive], spread[alive]
+    if task.options["channels"]:
+        most = maps.flatten(1).var(1).topk(min(task.options["channels"], len(maps))).indices
+        maps, spread = maps[most], spread[most]
     shown = (maps - maps.amin((2, 3), keepdim=True)) / spread
     counted(task.module, len(maps) // task.batch_size + 1, span(task.progress, 0.05, 1.0), task.title)
     weights = with_batches(task, lambda batch_size: _scores(task, x, shown, batch_size))

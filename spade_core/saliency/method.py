@@ -1,7 +1,7 @@
-"""What a method is to those who choose it: its title, its cost, and its options, each declared once.
+"""What a method is to those who choose it: its title, its cost, and how its options are said.
 
-Library, command line, links, the pages' fields, the command that a page shows, and the manifest's configuration derive
-from the declarations. Nothing heavy is imported: a method's formula, and torch with it, comes when it is computed.
+Command line, links, the pages' fields, the command that a page shows, and the manifest's configuration derive from the
+declarations in ``options.py``. Nothing heavy is imported: a formula, and torch with it, comes when it is computed.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import Kind, OneOf
+from spade_core.saliency.options import MethodOption
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _PACKAGE = __name__.rpartition(".")[0]
-
-
-@dataclass(frozen=True)
-class MethodOption:
-    """One option of a method.
-
-    Attributes:
-        kind: of its value; default: the value where nobody says one, None where the method finds its own.
-        label, help: of the page's field.
-    """
-
-    kind: Kind[Any]
-    default: object
-    label: str
-    help: str
 
 
 @dataclass(frozen=True)

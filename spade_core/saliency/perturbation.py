@@ -10,18 +10,22 @@ from captum.attr import Lime, Occlusion
 from skimage.segmentation import slic
 from torch import Tensor
 
-from spade_core.saliency.base import Task, counted, with_batches
+from spade_core.saliency.base import Task, baseline, counted, with_batches
 
 
 def occlusion(task: Task) -> Tensor:
-    """Return what the logit loses when a grey square covers a place, the mean over the squares that cover a pixel."""
+    """Return what the logit loses when a square of the baseline covers a place.
+
+    A pixel gets the mean over the squares that cover it.
+    """
     side = task.x.shape[-1]
     window, stride = (max(1, round(side * task.options[name])) for name in ("window", "stride"))
     stride = min(stride, window)
     evaluations = (-(-(side - window) // stride) + 1) ** 2
     counted(task.module, evaluations // task.batch_size + 1, task.progress, task.title)
     squares = {"sliding_window_shapes": (3, window, window), "strides": (3, stride, stride)}
-    attribute = partial(Occlusion(task.module).attribute, task.x, target=task.target, baselines=0, **squares)
+    cover = Occlusion(task.module).attribute
+    attribute = partial(cover, task.x, target=task.target, baselines=baseline(task), **squares)
     with torch.no_grad():
         return with_batches(task, lambda size: attribute(perturbations_per_eval=size))
 
@@ -32,7 +36,7 @@ def lime(task: Task) -> Tensor:
     regions = slic(task.pixels, n_segments=segments, compactness=10, start_label=0)
     mask = torch.from_numpy(regions).long().to(task.x.device).expand(1, 1, -1, -1)
     counted(task.module, samples // task.batch_size + 1, task.progress, task.title)
-    options = {"target": task.target, "baselines": 0, "feature_mask": mask, "n_samples": samples}
+    options = {"target": task.target, "baselines": baseline(task), "feature_mask": mask, "n_samples": samples}
     model = Lime(task.module, interpretable_model=SkLearnRidge(alpha=task.options["ridge"]))
     with torch.no_grad():
         return with_batches(task, lambda size: model.attribute(task.x, perturbations_per_eval=size, **options))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from captum.attr import DeepLift, GuidedBackprop
 from torch import Tensor, nn
 
-from spade_core.saliency.base import Task, clip_relus, counted, note_gap
+from spade_core.saliency.base import Completeness, Task, baseline, clip_relus, counted
 
 PADDING = -1e4  # below any activation; minus infinity would turn differences into NaN
 # Captum divides by input differences; below this one the quotient is rounding noise and the gradient is taken.
@@ -47,16 +46,17 @@ class MaxOfRelus(nn.Module):
 
 
 def deeplift(task: Task) -> Tensor:
-    """Return DeepLift's (x - baseline) times multiplier, with the rescale rule against the mean-grey picture."""
+    """Return DeepLift's (x - baseline) times multiplier, with the rescale rule."""
     counted(task.module, 2, task.progress, task.title)
+    start = baseline(task)
     clip_relus(task.module)
     for parent in list(task.module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.MaxPool2d) and not child.ceil_mode:
                 setattr(parent, name, MaxOfRelus(child))
     lift = DeepLift(task.module, eps=EPSILON)
-    attribution = lift.attribute(task.x, baselines=torch.zeros_like(task.x), target=task.target)
-    note_gap(task, attribution, "this network has operations for which DeepLift has no rule")
+    attribution = lift.attribute(task.x, baselines=start, target=task.target)
+    Completeness(task, start).note(attribution, "this network has operations for which DeepLift has no rule")
     return attribution
 
 

@@ -171,3 +171,14 @@ def test_a_manifest_of_version_0_1_is_replayed_by_the_table_that_was_its_default
     described["trace"]["weighting"] = "target"
     (folder / "manifest.json").write_text(json.dumps(described))
     assert read_manifest(folder)["config"]["trace"] == {}
+
+
+def test_an_old_manifest_keeps_the_steps_of_integrated_gradients(small, noise, tmp_path):
+    config = AnalysisConfig(("integrated_gradients",), trace={"views": 2, "sparsity": 0.4})
+    described = json.loads(json.dumps(describe(analyse(small, noise, config))))
+    for old in (False, True):
+        if old:
+            del described["methods"]["integrated_gradients"]["settings"]["most_steps"]
+        (tmp_path / "manifest.json").write_text(json.dumps(described))
+        options = {"integrated_gradients": {"most_steps": 1}} if old else {}
+        assert read_manifest(tmp_path)["config"]["options"] == options

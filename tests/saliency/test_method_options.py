@@ -45,14 +45,15 @@ import json, sys, types
 from importlib.util import find_spec
 from pathlib import Path
 
-name, mark = "spade_core.saliency", 'Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False'
-spec = find_spec(name)
-source = Path(spec.origin).read_text(encoding="utf-8")
+name, mark = "spade_core.saliency.options", "OPTIONS: dict[str, Mapping[str, MethodOption]] = {"
+source = Path(find_spec(name).origin).read_text(encoding="utf-8")
 assert source.count(mark) == 1
-declaration = """, options={"toys": MethodOption(
-    Whole("number of toys", 1, 9, "must lie between 1 and 9"), 3, "Toys", "How many toys.")}"""
+declaration = """
+    "saliency": {"toys": MethodOption(Whole("toys", 1, 9, "must lie between 1 and 9"), 3, "Toys", "How many toys.")},
+"""
+for other in [one for one in sys.modules if one.startswith("spade_core")]:
+    del sys.modules[other]  # finding the module has imported its package
 module = sys.modules[name] = types.ModuleType(name)
-module.__path__ = list(spec.submodule_search_locations)
 exec(compile(source.replace(mark, mark + declaration), name, "exec"), module.__dict__)
 
 from streamlit.testing.v1 import AppTest
@@ -112,10 +113,8 @@ def test_a_new_declaration_alone_reaches_library_command_link_page_shown_command
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["command"] == {"saliency": {"toys": 5}}
     assert found["link"] == "saliency.toys:5"
-    assert found["bad link"] == (
-        "Saliency (gradient): the link's number of toys must be a whole number from 1 to 9, not '10'."
-    )
-    assert found["bad value"] == "Saliency (gradient): the number of toys must lie between 1 and 9, not 10."
+    assert found["bad link"] == ("Saliency (gradient): the link's toys must be a whole number from 1 to 9, not '10'.")
+    assert found["bad value"] == "Saliency (gradient): the toys must lie between 1 and 9, not 10."
     assert found["library"] == [3, 5]
     assert found["field"] == 2
     assert "--option saliency.toys=4" in found["shown"][0]

@@ -18,6 +18,7 @@ from spade_core.models.loading import wrap_model
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Cancelled
 from spade_core.saliency import METHODS, base, colour_limits, perturbation, top_of
+from spade_core.saliency.base import blur
 from spade_core.saliency.cam import choose_layer
 from spade_core.saliency.explanation import explain
 from spade_core.saliency.rules import MaxOfRelus
@@ -408,10 +409,65 @@ def test_an_incomplete_sum_is_reported(exact, noise):
     model = wrap_model(Product(), size=8, name="product", device="cpu")
     (note,) = explain(model, noise, method="deeplift", target=0).notes
     assert "no rule" in note
-    (note,) = explain(model, noise, method="integrated_gradients", target=0, steps=1).notes
+    (note,) = explain(model, noise, method="integrated_gradients", target=0, steps=1, most_steps=1).notes
     assert "more steps" in note
     assert not explain(exact, noise, method="integrated_gradients", target=2, steps=200).notes
     assert not explain(exact, noise, method="deeplift", target=2).notes
+
+
+def test_integrated_gradients_double_their_steps_until_the_map_adds_up(small, noise, untouched):
+    x = small.preprocessing(noise)
+    gap = logit(small, x, 1) - logit(small, torch.zeros_like(x), 1)
+    with untouched(small):
+        few, enough = (
+            explain(small, noise, method="integrated_gradients", target=1, steps=1, most_steps=most)
+            for most in (1, 512)
+        )
+    taken = enough.settings["steps_taken"]
+    assert taken in (2, 4, 8, 16, 32, 64, 128, 256, 512)
+    assert few.settings["steps_taken"] == 1
+    assert abs(few.map.sum() - gap) > 0.05 * abs(gap)
+    assert few.notes
+    assert abs(enough.map.sum() - gap) <= 0.05 * abs(gap)
+    assert not enough.notes
+    alone = explain(small, noise, method="integrated_gradients", target=1, steps=taken, most_steps=1)
+    assert np.array_equal(alone.map, enough.map)
+    half = explain(small, noise, method="integrated_gradients", target=1, steps=taken // 2, most_steps=1)
+    assert half.notes, "no more steps than are needed"
+
+
+def test_progress_of_doubled_steps_rises(small, noise):
+    found = []
+    explain(
+        small,
+        noise,
+        method="integrated_gradients",
+        target=1,
+        steps=1,
+        progress=lambda done, total, _: found.append(done / total),
+    )
+    assert found == sorted(found)
+    assert found[-1] == 1
+
+
+@pytest.mark.parametrize("baseline", ["black", "white", "blurred"])
+def test_another_baseline_is_what_the_map_is_told_against(exact, noise, baseline):
+    x = exact.preprocessing(noise, dtype=torch.float64)
+    value = {"black": 0.0, "white": 1.0}.get(baseline)
+    start = blur(x, 0.1) if value is None else exact.preprocessing.normalize(torch.full_like(x, value))
+    gap = logit(exact, x, 2) - logit(exact, start, 2)
+    for slug in ("integrated_gradients", "deeplift"):
+        found = explain(exact, noise, method=slug, target=2, baseline=baseline).map
+        assert found.sum() == pytest.approx(gap, rel=0.05), slug
+    covered = explain(exact, noise, method="occlusion", target=2, baseline=baseline, window=1.0, stride=1.0).map
+    assert covered[0, 0] == pytest.approx(3 * gap, rel=1e-5)
+
+
+def test_blur_keeps_what_is_even_and_evens_out_the_rest():
+    even = torch.full((1, 3, 16, 16), 0.7)
+    torch.testing.assert_close(blur(even, 0.1), even)
+    x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert blur(x, 0.5).var() < blur(x, 0.1).var() < 0.1 * x.var()
 
 
 def test_a_zero_map_is_reported(noise):

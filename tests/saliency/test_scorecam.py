@@ -50,3 +50,24 @@ def test_scorecam_finds_a_layer_everywhere(name, noise):
     assert np.isfinite(found.map).all()
     assert found.map.any()
     assert METHODS["scorecam"].unsupported(model) is None
+
+
+def test_fewer_channels_are_those_that_vary_most(small, noise):
+    whole, most, all_of_them = (
+        explain(small, noise, method="scorecam", layer="act2", target=3, channels=count) for count in (0, 3, 12)
+    )
+    assert np.array_equal(whole.map, all_of_them.map) or np.allclose(whole.map, all_of_them.map, rtol=1e-5, atol=1e-8)
+    assert not np.allclose(whole.map, most.map)
+    seen = []
+    twin = share_copy(small.module)
+    twin.act2.register_forward_hook(lambda _m, _a, y: seen.append(y))
+    x = small.preprocessing(noise)
+    total = 0
+    with torch.no_grad():
+        twin(x)
+        for channel in sorted(seen[0][0], key=lambda one: -one.var())[:3]:
+            scaled = (channel - channel.min()) / (channel.max() - channel.min())
+            window = F.interpolate(scaled[None, None], x.shape[-2:], mode="bilinear", align_corners=False)
+            total = total + small.module(x * window).softmax(1)[0, 3] * channel
+    expected = F.interpolate(total.clamp(min=0)[None, None], x.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    np.testing.assert_allclose(most.map, expected, rtol=1e-4, atol=1e-6)

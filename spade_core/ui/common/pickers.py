@@ -16,7 +16,8 @@ from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
-from spade_core.saliency import METHOD_OPTIONS, METHODS, MethodOption
+from spade_core.saliency import METHOD_OPTIONS, METHODS
+from spade_core.saliency.options import MethodOption
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings, show_notes
 from spade_core.ui.common.link import Choice
