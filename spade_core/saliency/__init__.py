@@ -20,6 +20,8 @@ SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the re
 _HELP = {
     "saliency": "How strongly each pixel moves the logit: |gradient| (Simonyan et al. 2014).",
     "smoothgrad": "Mean of the gradient's magnitude at noisy copies of the picture (Smilkov et al. 2017).",
+    "noisegrad": "Mean of the gradient's magnitude over copies of the network with noisy weights (Bykov et al. 2022).",
+    "forgrad": "The gradient's magnitude without its high spatial frequencies (Muzellec et al. 2024).",
     "input_x_gradient": "Gradient times input: each pixel's share of the linearized logit (Shrikumar et al. 2016).",
     "integrated_gradients": "Gradients summed on the way from a grey picture to this one (Sundararajan et al. 2017).",
     "deeplift": "Differences from a grey picture, shared out activation by activation (Shrikumar et al. 2017).",
@@ -30,6 +32,7 @@ _HELP = {
     "scorecam": "Late feature maps weighted by the class's score when only they show the picture (Wang et al. 2020).",
     "occlusion": "What the logit loses when a grey square covers a place (Zeiler & Fergus 2014).",
     "gradient_shap": "Expected gradients at random points between noise and picture (Lundberg & Lee 2017).",
+    "expected_gradients": "Gradients between the picture and random references, blurred or noise (Erion et al. 2021).",
     "lime": "A linear model of which superpixels matter, fitted to random coverings (Ribeiro et al. 2016).",
 }
 
@@ -37,7 +40,9 @@ _HELP = {
 _RELUS = "base:relu_only"
 _ALL = (
     Method("saliency", "Saliency (gradient)", "fast", "gradients", signed=False),
-    Method("smoothgrad", "SmoothGrad", "medium", "gradients", signed=False),
+    Method("smoothgrad", "SmoothGrad", "medium", "sampled", signed=False),
+    Method("noisegrad", "NoiseGrad", "medium", "sampled", signed=False),
+    Method("forgrad", "FORGrad", "fast", "gradients", signed=False),
     Method("input_x_gradient", "Input x gradient", "fast", "gradients"),
     Method("integrated_gradients", "Integrated gradients", "medium", "gradients"),
     Method("deeplift", "DeepLift", "fast", "rules", needs=_RELUS),
@@ -47,7 +52,8 @@ _ALL = (
     Method("gradcam", "Grad-CAM", "fast", "cam"),
     Method("scorecam", "Score-CAM", "slow", "cam", signed=False),
     Method("occlusion", "Occlusion", "slow", "perturbation"),
-    Method("gradient_shap", "Gradient SHAP", "medium", "gradients"),
+    Method("gradient_shap", "Gradient SHAP", "medium", "sampled"),
+    Method("expected_gradients", "Expected gradients", "medium", "sampled"),
     Method("lime", "LIME", "slow", "perturbation"),
 )
 METHODS: dict[str, Method] = {

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
-from torchvision.transforms.functional import gaussian_blur
 
 from spade_core.isolation import TICK, seed_all
 from spade_core.models.canonical.activations import find_shared_activations, is_activation
@@ -134,9 +134,8 @@ def baseline(task: Task) -> Tensor:
 
 def blur(x: Tensor, spread: float) -> Tensor:
     """Return ``x`` under a Gaussian blur; its standard deviation is ``spread`` of the side, the border is mirrored."""
-    side = x.shape[-1]
-    width = 2 * min(round(3 * spread * side), side - 1) + 1
-    return gaussian_blur(x, [width, width], [max(spread * side, 1e-3)] * 2)
+    found = gaussian_filter(x.cpu().numpy(), spread * x.shape[-1], axes=(-2, -1), mode="mirror")
+    return torch.from_numpy(found).to(x)
 
 
 class Completeness:

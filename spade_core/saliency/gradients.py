@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from captum.attr import GradientShap, InputXGradient, IntegratedGradients, Saliency
+from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor
 
 from spade_core.saliency.base import Completeness, Task, baseline, counted, with_batches
@@ -15,29 +15,6 @@ def saliency(task: Task) -> Tensor:
     """Return |d logit / d x|, the largest over the channels."""
     counted(task.module, 1, task.progress, task.title)
     return Saliency(task.module).attribute(task.x, target=task.target, abs=True).amax(1, keepdim=True)
-
-
-def smoothgrad(task: Task) -> Tensor:
-    """Return the mean of :func:`saliency` at noisy copies of the picture (Smilkov et al. 2017).
-
-    Unlike theirs the mean is of magnitudes. The noise's standard deviation is a share of the picture's range in
-    normalised space; copies are drawn in chunks of the batch size.
-    """
-    samples, x = int(task.options["samples"]), task.x.detach()
-    counted(task.module, -(-samples // task.batch_size), task.progress, task.title)
-    gradient, spread = Saliency(task.module), task.options["noise"] * (x.max() - x.min())
-
-    def compute(batch_size: int) -> Tensor:
-        total = torch.zeros_like(x[:, :1])
-        for start in range(0, samples, batch_size):
-            copies = x.expand(min(batch_size, samples - start), -1, -1, -1)
-            drawn = torch.randn(copies.shape, dtype=x.dtype, device=x.device)
-            noisy = (copies + spread * drawn).requires_grad_()
-            part = gradient.attribute(noisy, target=task.target, abs=True).detach()
-            total += part.amax(1, keepdim=True).sum(0, keepdim=True) / samples
-        return total
-
-    return with_batches(task, compute)
 
 
 def input_x_gradient(task: Task) -> Tensor:
@@ -71,21 +48,15 @@ def _integrated(task: Task, start: Tensor, steps: int) -> Tensor:
     return with_batches(task, lambda size: attribute(internal_batch_size=size, method="gausslegendre"))
 
 
-def gradient_shap(task: Task) -> Tensor:
-    """Return the mean gradient at random points between noisy copies of the picture and the baseline.
+def forgrad(task: Task) -> Tensor:
+    """Return :func:`saliency` without its frequencies above ``cut`` cycles a picture (FORGrad, Muzellec et al. 2024).
 
-    It is taken in chunks of the batch size, on which the draws therefore depend.
+    The paper chooses the cut for each architecture by the faithfulness of the maps on 1,280 pictures; 15 is what its
+    authors' library takes for ImageNet. What the filter's ringing leaves below zero is cut, as it is no evidence.
     """
-    samples, noise = int(task.options["samples"]), task.options["noise"]
-    counted(task.module, -(-samples // task.batch_size), task.progress, task.title)
-    shap, nothing = GradientShap(task.module), baseline(task)
-
-    def compute(batch_size: int) -> Tensor:
-        total = torch.zeros_like(task.x)
-        for start in range(0, samples, batch_size):
-            count = min(batch_size, samples - start)
-            part = shap.attribute(task.x, baselines=nothing, target=task.target, n_samples=count, stdevs=noise)
-            total += part.detach() * (count / samples)
-        return total
-
-    return with_batches(task, compute)
+    values = saliency(task)
+    height, width = values.shape[-2:]
+    rows = torch.fft.fftfreq(height, 1 / height, device=values.device)
+    columns = torch.fft.rfftfreq(width, 1 / width, device=values.device)
+    low = rows[:, None].square() + columns.square() <= task.options["cut"] ** 2
+    return torch.fft.irfft2(torch.fft.rfft2(values) * low, s=(height, width)).clamp(min=0)

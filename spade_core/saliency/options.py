@@ -55,6 +55,11 @@ OPTIONS: dict[str, Mapping[str, MethodOption]] = {
         "samples": _SAMPLES,
         "noise": _number("noise", 0, 10, 0.15, "Standard deviation, as a share of the picture's range."),
     },
+    "noisegrad": {
+        "samples": _count("samples", 100_000, 10, "Noisy copies of the network."),
+        "noise": _number("noise", 0, 1, 0.2, "Standard deviation of the factor by which each weight is multiplied."),
+    },
+    "forgrad": {"cut": _count("cycles", 512, 15, "Frequencies of more cycles a picture are cut.")},
     "integrated_gradients": {
         "steps": _count("steps", 2000, 32, "Points on the way from the baseline to the picture."),
         "most_steps": _count(
@@ -78,6 +83,15 @@ OPTIONS: dict[str, Mapping[str, MethodOption]] = {
         "samples": _SAMPLES,
         "noise": _number("noise", 0, 10, 0.1, "Standard deviation, in normalised space."),
         "baseline": _BASELINE,
+    },
+    "expected_gradients": {
+        "samples": _count("samples", 100_000, 64, "More are smoother and take longer."),
+        "references": MethodOption(
+            OneOf("references", ("blurred", "uniform")),
+            "blurred",
+            "References",
+            "Where the ways to the picture begin: the picture under random blurs, or uniform noise.",
+        ),
     },
     "lime": {
         "samples": _count("samples", 100_000, 400, "Random coverings of the picture."),

@@ -116,6 +116,20 @@ def grad_cam(activations: Tensor, gradients: Tensor, size: int) -> Tensor:
     return F.interpolate(cam[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0]
 
 
+def low_pass(values: Tensor, cut: int) -> Tensor:
+    """``values`` (square) as a sum of the waves of at most ``cut`` cycles, each fitted by its scalar product."""
+    side = len(values)
+    places = torch.arange(side, dtype=values.dtype)
+    total = torch.zeros_like(values)
+    for row in range(-(side // 2), (side + 1) // 2):
+        for column in range(-(side // 2), (side + 1) // 2):
+            if row**2 + column**2 <= cut**2:
+                phase = 2 * torch.pi * (row * places[:, None] + column * places) / side
+                cosine, sine = phase.cos(), phase.sin()
+                total += (values * cosine).mean() * cosine + (values * sine).mean() * sine
+    return total
+
+
 def matrix_of(linear, x: Tensor) -> Tensor:
     """``(outputs, inputs)`` of a linear map without bias, column by column."""
     columns = []

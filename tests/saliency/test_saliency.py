@@ -28,18 +28,23 @@ from tests.reference import saliency as reference
 EVERYWHERE = [
     "saliency",
     "smoothgrad",
+    "noisegrad",
+    "forgrad",
     "input_x_gradient",
     "integrated_gradients",
     "gradient_shap",
+    "expected_gradients",
     "occlusion",
     "lime",
     "gradcam",
 ]
 RELU_ONLY = ["deeplift", "guided_backprop", "guided_gradcam"]
 QUICK = {
-    "integrated_gradients": {"steps": 2},
+    "integrated_gradients": {"steps": 2, "most_steps": 2},
     "gradient_shap": {"samples": 2},
     "smoothgrad": {"samples": 2},
+    "noisegrad": {"samples": 2},
+    "expected_gradients": {"samples": 2},
     "occlusion": {"window": 0.5, "stride": 0.5},
     "lime": {"samples": 8, "segments": 6},
 }
@@ -350,14 +355,14 @@ def test_smoothgrad_is_the_mean_over_noisy_copies(exact, noise):
     np.testing.assert_allclose(still.map, explain(exact, noise, method="saliency", target=2).map, rtol=1e-4)
 
 
-@pytest.mark.parametrize("slug", ["gradient_shap", "lime"])
+@pytest.mark.parametrize("slug", ["gradient_shap", "expected_gradients", "noisegrad", "lime"])
 def test_the_seed_decides(small, coffee, slug):
     first, again, other = (explain(small, coffee, method=slug, seed=seed, **QUICK[slug]).map for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("slug", ["integrated_gradients", "occlusion"])
+@pytest.mark.parametrize("slug", ["integrated_gradients", "expected_gradients", "occlusion"])
 def test_batches_do_not_change_the_map(small, noise, slug):
     one, many = (explain(small, noise, method=slug, batch_size=size).map for size in (1, 64))
     np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-6)
