@@ -10,7 +10,6 @@ they show the picture.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,10 +23,10 @@ from spade_core.errors import LayerError
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import Layout, layout_of
 from spade_core.progress import span
+from spade_core.saliency.attention import ATTENTION
 from spade_core.saliency.base import Task, counted, with_batches
 from spade_core.saliency.rules import guided_backprop
 
-_ATTENTION = re.compile("atte?n", re.IGNORECASE)  # in class names: Attention, ClassAttn, WindowAttention
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
@@ -70,7 +69,7 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
     pooled: list[Tensor] = []
     names = {child: name for name, child in module.named_modules() if name}
     # What lies within attention is no map: queries, keys and weights only have the shape of one.
-    heads = [child for child in module.modules() if child is not module and _ATTENTION.search(type(child).__name__)]
+    heads = [child for child in module.modules() if child is not module and ATTENTION.search(type(child).__name__)]
     inside = {inner for head in heads for inner in head.modules() if inner is not head}
 
     def note(child: nn.Module, _args: tuple, output: object) -> None:

@@ -4,20 +4,26 @@ Every rule is written as a forward that has the network's value and, as its grad
 by the activation (Montavon et al. 2019, section 10.3): activation times gradient is then the relevance everywhere, sums
 and residual connections share it rightly by themselves, and one backward pass does it for any architecture.
 
-Each kind of layer has its rule:
+Each kind of layer has its rule (``sharing.py``):
 
 - convolutions: alpha1-beta0 (Bach et al. 2015), with a batch normalization right behind them folded in: the positive
   contributions share what an output receives, a positive bias among them (without it the few weights that a trace keeps
-  would share what was never theirs);
+  would share what was never theirs). The option ``rule`` takes others: ``epsilon`` for convolutions and linear layers;
+  ``gamma``, the composite of Montavon et al. 2019 (section 10.3): LRP-gamma in the first half of the convolutions,
+  LRP-epsilon in the second, LRP-0 in linear layers;
 - the convolution that reads the pixels: zB (Montavon et al. 2017), between the darkest and the brightest input;
 - linear layers: plain contributions ``x w``; their bias absorbs its own share;
 - activations and other normalizations hand on what they get; gates (sigmoids) and softmax weights, which only say how
   much of something passes, count as constants, and so does a layer normalization's scale (Ali et al. 2022).
+
+On a transformer LRP-0 in every layer is the product of the input and the balanced gradient of LibraGrad.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +32,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from spade_core.models.canonical.activations import FUNCTIONS, METHODS
+from spade_core.saliency import sharing
 from spade_core.saliency.base import Task, counted
+from spade_core.saliency.sharing import Affine, Rule
 
 _GATES = {"sigmoid", "hardsigmoid"}
 _SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
@@ -39,17 +47,52 @@ TOLERATED = 0.01  # of the logit: what may be missing in the sum without a note
 
 
 def lrp(task: Task) -> Tensor:
-    """Return the relevance of every channel of every pixel for the target's logit."""
-    counted(task.module, 1, task.progress, task.title)
+    """Return the relevance of every channel of every pixel for the target's logit.
+
+    ``logit`` and ``absorbed_by_biases``, what biases and LRP-epsilon's constants take, are recorded.
+    """
     preprocessing = task.dense.preprocessing
     ends = [preprocessing.normalize(torch.full((1, 3, 1, 1), value)) for value in (0.0, 1.0)]
     low, high = (end.to(task.x).expand_as(task.x).clone().requires_grad_() for end in ends)
-    one = torch.ones((), dtype=task.x.dtype, device=task.x.device, requires_grad=True)
-    with _Rules(task.x, low, high, one):
+    convolution, linear = _rules_of(task)
+    return _relevance(task, _Rules(convolution, linear, _one(task.x), (task.x, low, high)))
+
+
+def libragrad(task: Task) -> Tensor:
+    """Return the input times the balanced gradient (LibraGrad, Mehri et al. 2024).
+
+    With what biases and learned tokens take it adds up to the logit.
+
+    Backwards, attention's weights and what normalizes or gates count as constants, and an activation passes on its
+    quotient instead of its slope; the gradient is then FullGrad-complete. Theirs balances other methods as well; this
+    is their input x gradient.
+    """
+    return _relevance(task, _Rules(lambda _: sharing.plain, None, _one(task.x), (task.x,)))
+
+
+def _rules_of(task: Task) -> tuple[Callable[[int], Rule], Rule | None]:
+    """Return the rule of each convolution by its place in the network, and the one of linear layers; None: LRP-0."""
+    epsilon = partial(sharing.epsilon, share=task.options["epsilon"])
+    if task.options["rule"] == "alpha1-beta0":
+        return lambda _: sharing.alpha1_beta0, None
+    if task.options["rule"] == "epsilon":
+        return lambda _: epsilon, epsilon
+    half = sum(weight.ndim == 4 for weight in task.module.parameters()) / 2
+    gamma = partial(sharing.gamma, favour=task.options["gamma"])
+    return lambda place: gamma if place < half else epsilon, None
+
+
+def _one(x: Tensor) -> Tensor:
+    return torch.ones((), dtype=x.dtype, device=x.device, requires_grad=True)
+
+
+def _relevance(task: Task, rules: _Rules) -> Tensor:
+    """Return what the pixels get by the rules; what the rest is, and where it went, is recorded."""
+    counted(task.module, 1, task.progress, task.title)
+    with rules:
         logit = task.module(task.x)[0, task.target]
-    leaves = (task.x, low, high, one)
-    slopes = torch.autograd.grad(logit, leaves, materialize_grads=True)
-    *parts, absorbed = (leaf.detach() * slope for leaf, slope in zip(leaves, slopes, strict=True))
+    slopes = torch.autograd.grad(logit, rules.leaves, materialize_grads=True)
+    *parts, absorbed = (leaf.detach() * slope for leaf, slope in zip(rules.leaves, slopes, strict=True))
     relevance = sum(parts, torch.zeros_like(task.x))
     whole, shown, kept = float(logit.detach()), float(relevance.double().sum()), float(absorbed)
     task.record.update(logit=whole, absorbed_by_biases=kept)
@@ -62,13 +105,22 @@ def lrp(task: Task) -> Tensor:
 
 
 class _Rules(TorchFunctionMode):
-    """Replace the calls that have a rule; what a bias takes is the gradient of ``one``, which is 1."""
+    """Replace the calls that have a rule; what a bias takes is the gradient of ``one``, which is 1.
 
-    def __init__(self, x: Tensor, low: Tensor, high: Tensor, one: Tensor) -> None:
+    Args:
+        convolution: from a convolution's place in the network to its rule; linear: the rule of linear layers.
+        pixels: the input, and the darkest and the brightest one where zB reads them.
+    """
+
+    def __init__(
+        self, convolution: Callable[[int], Rule], linear: Rule | None, one: Tensor, pixels: tuple[Tensor, ...]
+    ) -> None:
         super().__init__()
-        self._one = one
-        self._pixels = {id(x): (x, low, high)}  # also once padded; the tensors are kept, so that no id is used twice
-        self._convolved: dict[int, tuple[Tensor, Callable[..., Tensor], Mapping[str, Any]]] = {}
+        self._convolution_rule, self._linear_rule, self._one = convolution, linear, one
+        self.leaves = (*pixels, one)
+        # The pixels also once padded; the tensors are kept, so that no id is used twice.
+        self._pixels = {id(pixels[0]): pixels} if len(pixels) > 1 else {}
+        self._convolved: dict[int, tuple[Tensor, Rule, Affine]] = {}
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -83,7 +135,7 @@ class _Rules(TorchFunctionMode):
         if func in (F.batch_norm, torch.batch_norm):
             return self._batch_norm(dict(zip(_BATCH_NORM, args, strict=False)) | kwargs)
         if func is F.linear:
-            return self._linear(**dict(zip(_LINEAR, args, strict=False)) | kwargs)
+            return self._linear(dict(zip(_LINEAR, args, strict=False)) | kwargs)
         if func in (F.layer_norm, torch.layer_norm):
             return self._layer_norm(**dict(zip(_LAYER_NORM, args, strict=False)) | kwargs)
         if func is F.scaled_dot_product_attention:
@@ -95,8 +147,9 @@ class _Rules(TorchFunctionMode):
         return result
 
     def _convolution(self, func: Callable[..., Tensor], given: Mapping[str, Any]) -> Tensor:
-        result = self._rule(func, given)
-        self._convolved[id(result)] = (result, func, given)
+        layer, rule = Affine(func, given, self._one), self._convolution_rule(len(self._convolved))
+        result = self._by_rule(layer, rule)
+        self._convolved[id(result)] = (result, rule, layer)
         return result
 
     def _batch_norm(self, given: Mapping[str, Any]) -> Tensor:
@@ -108,28 +161,19 @@ class _Rules(TorchFunctionMode):
         shift = (0 if given.get("bias") is None else given["bias"]) - mean * scale
         if id(x) not in self._convolved:
             return self._handed_on(x, F.batch_norm(**given))
-        _, func, before = self._convolved[id(x)]
+        _, rule, layer = self._convolved[id(x)]
+        before = layer.given
         bias = shift if before.get("bias") is None else shift + before["bias"] * scale
-        return self._rule(func, {**before, "weight": before["weight"] * scale.view(-1, 1, 1, 1), "bias": bias})
+        folded = {**before, "weight": before["weight"] * scale.view(-1, 1, 1, 1), "bias": bias}
+        return self._by_rule(replace(layer, given=folded), rule)
 
-    def _rule(self, func: Callable[..., Tensor], given: Mapping[str, Any]) -> Tensor:
-        """Return the convolution's output, with the gradient of zB where it reads the pixels, else of alpha1-beta0."""
-        x, weight = given["input"], given["weight"]
-
-        def part(values: Tensor, sign: int) -> Tensor:
-            chosen = weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
-            return func(**{**given, "input": values, "weight": chosen, "bias": None})
-
-        with torch.no_grad():
-            value = func(**given)
+    def _by_rule(self, layer: Affine, rule: Rule) -> Tensor:
+        """Return the layer's output, with the gradient of zB where it reads the pixels, else of its rule."""
+        x, value = layer.given["input"], layer.value()
         if id(x) in self._pixels:
             _, low, high = self._pixels[id(x)]
-            contributions = func(**{**given, "bias": None}) - part(low, 1) - part(high, -1)
-        else:
-            contributions = part(x.clamp(min=0), 1) + part(x.clamp(max=0), -1)
-            if given.get("bias") is not None:
-                contributions = contributions + given["bias"].clamp(min=0).view(-1, 1, 1) * self._one
-        return self._shared(contributions, value)
+            return self._shared(sharing.z_beta(layer, low, high), value)
+        return self._shared(rule(layer, value), value)
 
     def _shared(self, contributions: Tensor, value: Tensor) -> Tensor:
         """Return ``value`` with the gradient of ``contributions``, so scaled that they share all of its relevance."""
@@ -141,9 +185,9 @@ class _Rules(TorchFunctionMode):
         """Return ``y`` with the gradient by which ``x`` takes over its relevance."""
         return self._shared(x, y.detach())
 
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002 - as PyTorch's
-        found = F.linear(input, weight)
-        return found if bias is None else found + bias * self._one
+    def _linear(self, given: Mapping[str, Any]) -> Tensor:
+        layer = Affine(F.linear, given, self._one)
+        return layer.plain() if self._linear_rule is None else self._by_rule(layer, self._linear_rule)
 
     def _layer_norm(
         self,

@@ -68,6 +68,20 @@ OPTIONS: dict[str, Mapping[str, MethodOption]] = {
         "baseline": _BASELINE,
     },
     "deeplift": {"baseline": _BASELINE},
+    "lrp": {
+        "rule": MethodOption(
+            OneOf("rule", ("alpha1-beta0", "epsilon", "gamma")),
+            "alpha1-beta0",
+            "Rule",
+            "How layers share out relevance: the positive contributions alone; all of them, but for the weak; or a "
+            "composite, gamma in the first half of the convolutions and epsilon in the second.",
+        ),
+        "epsilon": _number("epsilon", 0, 10, 0.25, "What absorbs weak relevance, as a share of a layer's output."),
+        "gamma": _number("gamma", 0, 100, 0.25, "How much more the contributions count that speak for an output."),
+    },
+    "attention_rollout": {
+        "heads": MethodOption(OneOf("heads", ("mean", "max")), "mean", "Heads", "How the heads of a layer are joined.")
+    },
     "guided_gradcam": {"layer": _LAYER},
     "gradcam": {"layer": _LAYER},
     "scorecam": {

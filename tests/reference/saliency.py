@@ -150,6 +150,28 @@ def alpha1_beta0(matrix: Tensor, bias: Tensor, x: Tensor, relevance: Tensor) -> 
     return given[:-1].view_as(x), lost + given[-1]
 
 
+def epsilon(matrix: Tensor, bias: Tensor, x: Tensor, relevance: Tensor, share: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Share by the contributions, of which a constant of ``share`` times the outputs' root mean square takes a part."""
+    outputs = matrix @ x.flatten() + bias
+    size = share * outputs.square().mean().sqrt()
+    given, lost = torch.zeros_like(x.flatten()), torch.zeros((), dtype=x.dtype)
+    for row, z, value in zip(matrix, outputs, relevance.flatten(), strict=True):
+        part = row * x.flatten() / (z + size if z >= 0 else z - size) * value
+        given, lost = given + part, lost + value - part.sum()
+    return given.view_as(x), lost
+
+
+def gamma(matrix: Tensor, bias: Tensor, x: Tensor, relevance: Tensor, favour: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Share by the contributions, those of the output's own sign counting ``1 + favour`` times."""
+    given, lost = torch.zeros_like(x.flatten()), torch.zeros((), dtype=x.dtype)
+    for row, b, value in zip(matrix, bias, relevance.flatten(), strict=True):
+        parts = torch.cat([row * x.flatten(), b.view(1)])
+        same = (parts > 0) == (parts.sum() >= 0)
+        parts = torch.where(same, (1 + favour) * parts, parts)
+        given, lost = given + parts[:-1] / parts.sum() * value, lost + parts[-1] / parts.sum() * value
+    return given.view_as(x), lost
+
+
 def z_beta(matrix: Tensor, x: Tensor, low: Tensor, high: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share by ``x w - low w+ - high w-``."""
     contributions = matrix * x.flatten() - matrix.clamp(min=0) * low.flatten() - matrix.clamp(max=0) * high.flatten()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -47,8 +49,16 @@ def folded(conv, norm):
     return conv.weight * scale.view(-1, 1, 1, 1), norm.bias + (bias - norm.running_mean) * scale
 
 
-def by_hand(net, x, low, high, target):
-    """Return the pixels' relevance, and what biases take."""
+RULES = {  # of the depthwise convolution, of the last one, and whether the linear layer has an epsilon
+    "alpha1-beta0": (reference.alpha1_beta0, reference.alpha1_beta0, False),
+    "epsilon": (reference.epsilon, reference.epsilon, True),
+    "gamma": (reference.gamma, reference.epsilon, False),
+}
+
+
+def by_hand(net, x, low, high, target, rule):
+    """Return the pixels' relevance, and what biases and epsilons take."""
+    of_deep, of_mix, damped = RULES[rule]
     stem, stem_bias = folded(net.stem, net.stem_bn)
     deep, deep_bias = folded(net.deep, net.deep_bn)
 
@@ -66,28 +76,34 @@ def by_hand(net, x, low, high, target):
     pooled, places = F.max_pool2d(total, 2, return_indices=True)
     weights = net.last.weight[target].view(1, -1, 1, 1) / (pooled.shape[2] * pooled.shape[3])
     lost = net.last.bias[target].clone()
+    if damped:
+        logits = net.last(pooled.mean((2, 3)))[0]
+        size = 0.25 * logits.square().mean().sqrt()
+        weights = weights * logits[target] / (logits[target] + size * logits[target].sign())
+        lost = logits[target] - (pooled * weights).sum()
     back = F.max_unpool2d(pooled * weights, places, 2, output_size=total.shape)  # relevance of the sum
     share = torch.where(total == 0, 0, back / total)
     to_mix, to_y = mixed * share, y * share
     bias = net.mix.bias.view(-1, 1, 1).expand_as(mixed[0]).flatten()
     matrix = reference.matrix_of(lambda values: F.conv2d(values, net.mix.weight), gated)
-    to_z, more = reference.alpha1_beta0(matrix, bias, gated, to_mix)
+    to_z, more = of_mix(matrix, bias, gated, to_mix)
     lost = lost + more
     bias = deep_bias.view(-1, 1, 1).expand_as(z[0]).flatten()
-    from_z, more = reference.alpha1_beta0(reference.matrix_of(deepen, y), bias, y, to_z)
+    from_z, more = of_deep(reference.matrix_of(deepen, y), bias, y, to_z)
     lost = lost + more
     pixels, more = reference.z_beta(reference.matrix_of(read, x), x, low, high, to_y + from_z)
     return pixels, lost + more
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("target", [0, 2])
-def test_relevance_is_what_explicit_matrices_hand_back(model, noise, target):
+def test_relevance_is_what_explicit_matrices_hand_back(model, noise, target, rule):
     x = model.input(noise)
     ends = (model.preprocessing.normalize(torch.full((1, 3, 1, 1), value)) for value in (0.0, 1.0))
     low, high = (end.double().expand_as(x) for end in ends)
     with torch.no_grad():
-        expected, lost = by_hand(model.module, x, low, high, target)
-    found = explain(model, noise, method="lrp", target=target)
+        expected, lost = by_hand(model.module, x, low, high, target, rule)
+    found = explain(model, noise, method="lrp", target=target, rule=rule)
     np.testing.assert_allclose(
         found.map, expected.sum(1)[0].float(), rtol=1e-4, atol=1e-6 * float(expected.abs().max())
     )
@@ -97,13 +113,31 @@ def test_relevance_is_what_explicit_matrices_hand_back(model, noise, target):
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_relevance_and_what_biases_take_are_the_logit(name, noise):
     model = nets.loaded(name, 32)
-    found = explain(model, noise, method="lrp", target=1)
     with torch.no_grad():
         logit = float(model.module(model.input(noise))[0, 1])
-    assert found.settings["logit"] == pytest.approx(logit, rel=1e-3, abs=1e-4)
-    total = float(found.map.astype(np.float64).sum()) + found.settings["absorbed_by_biases"]
-    assert total == pytest.approx(logit, rel=0.01, abs=1e-3)
-    assert not found.notes
+    maps = []
+    for rule in RULES:
+        found = explain(model, noise, method="lrp", target=1, rule=rule)
+        assert found.settings["logit"] == pytest.approx(logit, rel=1e-3, abs=1e-4)
+        total = float(found.map.astype(np.float64).sum()) + found.settings["absorbed_by_biases"]
+        assert total == pytest.approx(logit, rel=0.01, abs=1e-3), rule
+        assert not found.notes
+        maps.append(found.map)
+    assert not any(np.allclose(one, other) for one, other in itertools.combinations(maps, 2))
+
+
+def test_epsilon_and_gamma_can_be_set(model, noise):
+    def found(rule, **more):
+        return explain(model, noise, method="lrp", target=0, rule=rule, **more)
+
+    much, none = found("epsilon", epsilon=10), found("epsilon", epsilon=0)
+    assert np.abs(much.map).sum() < 0.05 * np.abs(none.map).sum(), "a large epsilon absorbs nearly all"
+    assert much.settings["absorbed_by_biases"] == pytest.approx(much.settings["logit"], rel=0.1)
+    assert not np.allclose(found("gamma").map, found("gamma", gamma=100).map)
+    much, positive = found("gamma", gamma=100, epsilon=0).map, found("alpha1-beta0").map
+    few = found("gamma", gamma=0, epsilon=0).map
+    likeness = [np.corrcoef(one.ravel(), positive.ravel())[0, 1] for one in (few, much)]
+    assert likeness[1] > likeness[0], "a large gamma leaves out what contradicts"
 
 
 def test_activations_may_be_called_by_keywords(noise):
