@@ -68,8 +68,8 @@ def main() -> None:
         f"one dense pass over {count} views": (lambda: _dense_pass(model, views), count * forward),
         "one trace (both streams, moments, solving)": (lambda: sc.trace(model, picture), 2 * count * forward),
         "saliency of one network": (lambda: sc.explain(model, picture, method="saliency"), 3 * forward),
-        "integrated gradients of one network": (
-            lambda: sc.explain(model, picture, method="integrated_gradients"),
+        "32 steps of integrated gradients of one network": (
+            lambda: sc.explain(model, picture, method="integrated_gradients", most_steps=1),
             32 * 3 * forward,
         ),
     }
