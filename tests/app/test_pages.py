@@ -77,7 +77,8 @@ def test_the_page_waits_for_a_click_and_shows_the_prediction():
 def test_a_click_gives_maps_fidelity_link_and_command():
     app = page()
     app.selectbox(key="picture").select("coffee").run()
-    app.multiselect(key="methods").set_value(["saliency"]).run()
+    app.multiselect(key="methods").set_value(["smoothgrad"]).run()
+    app.number_input(key="option_smoothgrad_samples").set_value(2).run()
     app.selectbox(key="preset").select("uniform").run()
     app.slider(key="sparsity").set_value(0.3).run()
     app.selectbox(key="solver").select("magnitude").run()
@@ -88,7 +89,9 @@ def test_a_click_gives_maps_fidelity_link_and_command():
     metrics = {item.label: item.value for item in app.metric}
     assert metrics["Explained class"] == "espresso"
     assert float(metrics["Weights removed"].rstrip("%")) == pytest.approx(30, abs=0.1)
-    assert "Saliency (gradient)" in texts(app)
+    assert "SmoothGrad" in texts(app)
+    assert app.query_params["options"] == "smoothgrad.samples:2"
+    assert "--option smoothgrad.samples=2" in app.code[0].value
     assert "0.3" in app.query_params["sparsity"]
     assert "--sparsity 0.3" in app.code[0].value
     assert "--image bundled:coffee" in app.code[0].value
