@@ -1,4 +1,4 @@
-"""The options of a trace and of methods on the command line, as they are declared."""
+"""The options of a trace on the command line, as ``pruning.options`` declares them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import Ratios
 from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
-from spade_core.saliency.method import MethodOptions
 
 
 def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
@@ -21,13 +20,6 @@ def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> No
         if option.named:
             details["default"] = getattr(TraceOptions(), name)
         group.add_argument(option.flag, **details)
-
-
-def add_option(parser: argparse.ArgumentParser) -> None:
-    """Add the options of methods."""
-    text = "an option of a method, as integrated_gradients.steps=64 ('methods --json' lists them); again for more"
-    details: dict[str, Any] = {"help": text, **MethodOptions.argument}
-    parser.add_argument("--option", **details)
 
 
 def trace_options(options: argparse.Namespace) -> dict[str, object]:

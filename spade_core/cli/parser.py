@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, TypeAlias
 
-from spade_core.cli.options import add_option, add_trace
+from spade_core.cli.options import add_trace
 from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.processing import PROCESSING
@@ -78,7 +78,8 @@ def _add_explain(commands: Commands) -> None:
     add_picture(parser)
     method = "a slug of 'methods'; give it again for more"
     parser.add_argument("--method", required=True, action="append", metavar="X", help=method)
-    add_option(parser)
+    own = "an option of a method, as integrated_gradients.steps=64 ('methods' lists them); give it again for more"
+    parser.add_argument("--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help=own)
     parser.add_argument("--out", help="folder of the results; made if absent", **FOLDER)
     parser.add_argument("--target", metavar="CLASS", help=TARGET)
     add_model(parser)

@@ -98,8 +98,8 @@ def _relevance(task: Task, rules: _Rules) -> Tensor:
     task.record.update(logit=whole, absorbed_by_biases=kept)
     if abs(shown + kept - whole) > TOLERATED * abs(whole):
         task.notes.append(
-            f"The map adds up to {shown:.3g} and biases take {kept:.3g} of a logit of {whole:.3g}: the rest is lost in "
-            "operations without a rule."
+            f"The map adds up to {shown:.3g} and biases take {kept:.3g} of a logit of {whole:.3g}: the rest lies in "
+            "learned tokens or is lost in operations without a rule."
         )
     return relevance
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import Kind, OneOf
@@ -110,7 +110,6 @@ class MethodOptions(Kind[Mapping[str, Mapping[str, object]]]):
     """
 
     table: Mapping[str, Method]
-    argument: ClassVar[Mapping[str, object]] = {"action": "append", "default": [], "metavar": "METHOD.NAME=VALUE"}
 
     def check(self, value: object) -> Mapping[str, Mapping[str, object]]:
         pairs = value.items() if isinstance(value, Mapping) else [(value, {})]

@@ -57,7 +57,7 @@ OPTIONS: dict[str, Mapping[str, MethodOption]] = {
     },
     "noisegrad": {
         "samples": _count("samples", 100_000, 10, "Noisy copies of the network."),
-        "noise": _number("noise", 0, 1, 0.2, "Standard deviation of the factor by which each weight is multiplied."),
+        "noise": _number("noise", 0, 1, 0.01, "Standard deviation of the factor by which each weight is multiplied."),
     },
     "forgrad": {"cut": _count("cycles", 512, 15, "Frequencies of more cycles a picture are cut.")},
     "integrated_gradients": {
