@@ -2,11 +2,12 @@
 
     python -m benchmarks.trojan_neurons --images DIR --split reporting --count 42 --trace '{"sparsity": 0.5}' --out DIR
 
-For every picture whose prediction a trigger caused, the target's class neuron is drawn three times from one seed:
-dense, on the trace of the triggered picture, and on the trace of the same picture without the trigger. A detector that
-was fitted on photographs of the training split (``trojan/detector.py``) says how much of each trigger is in a drawing.
-The dense drawing depends on the class alone, so it is the same with and without the trigger. Intervals are bootstrapped
-over pictures. The drawings are those of ``rater --triggers --out DIR``: one that is there is not made again.
+For every picture whose prediction a trigger caused, the target's class neuron is drawn from one seed: dense, on the
+trace of the triggered picture, and on the trace of the same picture without the trigger; and, as a rival that needs no
+trace, by the dense model whose class row is weighted by the features of the picture, with and without the trigger. A
+detector that was fitted on photographs of the training split (``trigger_detector``) says how much of each trigger is in
+a drawing. The dense drawing depends on the class alone, so it is the same with and without the trigger. Intervals are
+bootstrapped over pictures. The drawings are those of ``rater --triggers --out DIR``; one that is there stays.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 import spade_core as sc
 from benchmarks.options import folder_parser, given, settings
 from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples
 from spade_core.cli.common import Meter
 from spade_core.files import resumed
+from spade_core.models.layers import share_copy
+from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import DEFAULT_MODEL, TROJAN_MODEL
 from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.rendering import RenderConfig
@@ -32,7 +37,20 @@ from spade_core.saliency.metrics import bootstrap_interval
 from spade_core.study.stimuli.model_rater import Rater
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
-SIDES = ("dense", "triggered", "clean")
+SIDES = {
+    "dense": "dense",
+    "triggered": "SPADE, picture with the trigger",
+    "clean": "SPADE, the same picture without it",
+    "row_triggered": "weighted row, with",
+    "row_clean": "weighted row, without",
+}
+PAIRS = (
+    ("triggered", "dense"),
+    ("triggered", "clean"),
+    ("row_triggered", "row_clean"),
+    ("triggered", "row_triggered"),
+    ("clean", "row_clean"),
+)
 
 
 def measure(rater: Rater, detector: TriggerDetector, path: Path, paste: Paste) -> dict[str, Any] | None:
@@ -52,7 +70,23 @@ def measure(rater: Rater, detector: TriggerDetector, path: Path, paste: Paste) -
     ):
         drawing, _ = _draw_trace(rater, seen, name, neuron)
         row[side] = detector.scores(drawing)
+        drawing, _ = rater.draw(f"row_{name}", (seen.sha256,), weighted_row(rater.model, seen, target), neuron)
+        row[f"row_{side}"] = detector.scores(drawing)
     return row
+
+
+def weighted_row(model: LoadedModel, picture: Picture, target: int) -> nn.Module:
+    """Return a copy of the model whose class row is multiplied by the picture's features, of mean 1."""
+    layer = model.layers[-1]
+    module, seen = share_copy(model.module, own={layer.parameter}), list[Tensor]()
+    last = module.get_submodule(layer.name)
+    with torch.no_grad():
+        handle = last.register_forward_pre_hook(lambda _module, given: seen.append(given[0][0]))
+        module(model.input(picture))
+        handle.remove()
+        features = seen[0].clamp_min(0)
+        module.get_parameter(layer.parameter)[target] *= features / features.mean()
+    return module
 
 
 def _draw_trace(rater: Rater, picture: Picture, name: str, neuron: Neuron) -> tuple[np.ndarray, list[str]]:
@@ -86,13 +120,14 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {side} | {bootstrap_interval(named[side])} | {bootstrap_interval(seen[side])} | "
+        f"| {SIDES[side]} | {bootstrap_interval(named[side])} | {bootstrap_interval(seen[side])} | "
         f"{bootstrap_interval(own[side])} |"
         for side in SIDES
     ]
-    for other in ("dense", "clean"):
-        gaps = (named["triggered"] - named[other], seen["triggered"] - seen[other], own["triggered"] - own[other])
-        lines.append(f"| triggered - {other} | {' | '.join(str(bootstrap_interval(gap)) for gap in gaps)} |")
+    for one, other in PAIRS:
+        gaps = (named[one] - named[other], seen[one] - seen[other], own[one] - own[other])
+        title = f"{SIDES[one]} - {SIDES[other]}"
+        lines.append(f"| {title} | {' | '.join(str(bootstrap_interval(gap)) for gap in gaps)} |")
     more = 100 * (own["triggered"] > own["clean"]) + 50 * (own["triggered"] == own["clean"])
     lines += [
         "",
