@@ -129,29 +129,36 @@ class Factor:
 def factorize(second_moment: Tensor, damping: float) -> Factor:
     """Make ``second_moment`` invertible and factorize it, climbing a damping ladder where it is singular.
 
-    Dead inputs (zero diagonal) get a diagonal of the mean nonzero entry first: they stand alone, so this changes no
-    other input. Then ``damping`` times the mean nonzero diagonal of each group is added; while any group is singular to
-    working precision the damping is raised tenfold, for all groups alike.
+    It is damped first, see :func:`damped`; while any group is singular to working precision the damping is raised
+    tenfold, for all groups alike.
 
     Args:
         second_moment: ``(groups, cols, cols)``, symmetric, positive semidefinite up to rounding.
         damping: fraction of the mean nonzero diagonal, at least 0.
     """
-    if damping < 0:
-        raise ValueError(f"damping must not be negative, but is {damping}")
-    diagonal = second_moment.diagonal(dim1=1, dim2=2)
-    alive = diagonal != 0
-    mean = (diagonal.sum(1) / alive.sum(1).clamp(min=1)).where(alive.any(1), torch.ones_like(diagonal[:, 0]))
-    base = torch.where(alive, diagonal, mean.unsqueeze(1))
     while True:
-        moment = second_moment.clone()
-        moment.diagonal(dim1=1, dim2=2).copy_(base + damping * mean.unsqueeze(1))
+        moment, _ = damped(second_moment, damping)
         cholesky, info = torch.linalg.cholesky_ex(moment)
         if not bool(info.any()) and _well_conditioned(cholesky, moment):
             return Factor(moment, cholesky, damping)
         damping = max(damping * LADDER_STEP, LADDER_START)
         if damping > LADDER_STOP:
             raise ValueError("second_moment is not positive semidefinite")
+
+
+def damped(second_moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    """Return a copy with ``damping`` times each group's mean nonzero diagonal on it, and what was added, ``(groups,)``.
+
+    Dead inputs (zero diagonal) get a diagonal of that mean first: they stand alone, so this changes no other input.
+    """
+    if damping < 0:
+        raise ValueError(f"damping must not be negative, but is {damping}")
+    diagonal = second_moment.diagonal(dim1=1, dim2=2)
+    alive = diagonal != 0
+    mean = (diagonal.sum(1) / alive.sum(1).clamp(min=1)).where(alive.any(1), torch.ones_like(diagonal[:, 0]))
+    moment = second_moment.clone()
+    moment.diagonal(dim1=1, dim2=2).copy_(diagonal.where(alive, mean.unsqueeze(1)) + damping * mean.unsqueeze(1))
+    return moment, damping * mean
 
 
 def _well_conditioned(cholesky: Tensor, moment: Tensor) -> bool:
