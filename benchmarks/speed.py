@@ -1,14 +1,17 @@
 """Where the time of one analysis goes, in a warm process.
 
     python -m benchmarks.speed --runs 5
+    python -m benchmarks.speed --model resnet50 --random --trace '{"preset": "paper", "views": 32}'
 
 Floors are counted, not guessed: the floating-point operations of the forward passes that each part cannot do without,
-over the speed of a plain float32 matrix product measured in the same run. Medians with minimum and maximum.
+over the speed of a plain float32 matrix product measured in the same run. Medians with minimum and maximum, and the
+median processor seconds, which other work on the same cores disturbs less.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -19,18 +22,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import spade_core as sc
 from spade_core.models.loaded import LoadedModel
+from spade_core.models.registry import find_entry
 from spade_core.pruning.spade import views_of
 
 
-def timed(compute: Callable[[], object], runs: int) -> tuple[float, float, float]:
-    """Return median, minimum and maximum of the seconds of ``runs`` calls after one warm-up."""
+def timed(compute: Callable[[], object], runs: int) -> tuple[float, float, float, float]:
+    """Return median, minimum and maximum of the seconds of ``runs`` calls after a warm-up; and processor seconds."""
     compute()
-    found = []
+    found, used = [], []
     for _ in range(runs):
-        start = now()
+        start, begun = now(), time.process_time()
         compute()
         found.append(now() - start)
-    return float(np.median(found)), min(found), max(found)
+        used.append(time.process_time() - begun)
+    return float(np.median(found)), min(found), max(found), float(np.median(used))
 
 
 def now() -> float:
@@ -54,10 +59,13 @@ def main() -> None:
     parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--random", action="store_true", help="random weights, so that nothing is downloaded")
+    parser.add_argument("--trace", type=json.loads, default={}, help="options of spade_core.trace as JSON")
     options = parser.parse_args()
-    model, picture = sc.load_model(options.model, device=options.device), sc.load_picture(options.image)
+    load = random_model if options.random else sc.load_model
+    model, picture = load(options.model, device=options.device), sc.load_picture(options.image)
     speed = matmul_speed(options.runs, model.device)
-    trace = sc.trace(model, picture)
+    trace = sc.trace(model, picture, **options.trace)
     views = torch.cat(views_of(model, picture, trace.config))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(views[:1])
@@ -66,7 +74,10 @@ def main() -> None:
     parts: dict[str, tuple[Callable[[], object], float]] = {
         f"drawing {count} views": (lambda: views_of(model, picture, trace.config), 0.0),
         f"one dense pass over {count} views": (lambda: _dense_pass(model, views), count * forward),
-        "one trace (both streams, moments, solving)": (lambda: sc.trace(model, picture), 2 * count * forward),
+        f"one trace, {trace.config.calibration} (passes, moments, solving)": (
+            lambda: sc.trace(model, picture, **options.trace),
+            (2 if trace.config.calibration == "sequential" else 1) * count * forward,
+        ),
         "saliency of one network": (lambda: sc.explain(model, picture, method="saliency"), 3 * forward),
         "32 steps of integrated gradients of one network": (
             lambda: sc.explain(model, picture, method="integrated_gradients", most_steps=1),
@@ -78,10 +89,16 @@ def main() -> None:
         f"{forward / 1e9:.2f} GFLOP a forward pass, {options.runs} runs\n"
     )
     for name, (compute, flops) in parts.items():
-        median, low, high = timed(compute, options.runs)
+        median, low, high, used = timed(compute, options.runs)
         floor = flops / speed
         times = f"{median / floor:5.1f} x its floor of {floor:.2f} s" if floor else ""
-        sys.stdout.write(f"{name:<45} {median:6.2f} s [{low:.2f}, {high:.2f}]  {times}\n")
+        sys.stdout.write(f"{name:<55} {median:6.2f} s [{low:.2f}, {high:.2f}]  {used:6.2f} CPU s  {times}\n")
+
+
+def random_model(name: str, *, device: str) -> LoadedModel:
+    """Return a registered architecture with random weights, at 224 px."""
+    torch.manual_seed(0)
+    return sc.wrap_model(find_entry(name).build(1000).eval(), size=224, name=name, device=device)
 
 
 def _dense_pass(model: LoadedModel, views: torch.Tensor) -> None:

@@ -9,16 +9,20 @@ one pass over the views. The inputs of a convolution are the receptive fields of
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spade_core.models.weight_calls import Call, WeightCalls
+from spade_core.models.weight_calls import Call, Pair, WeightCalls
 from spade_core.progress import Progress, silent
 from spade_core.pruning.relevance import Relevance
 
 _CHUNK = 2**22  # numbers gathered at once
+_STRIPE = 256  # columns from which on half of a symmetric product is copied from the other half
 
 
 def input_columns(x: Tensor, call: Call, chosen: Tensor | None = None) -> Tensor:
@@ -57,14 +61,19 @@ def _unfolding(x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
     x = F.pad(x, call.padding) if any(call.padding) else x
     views, channels, height, width = x.shape
     planes = x.transpose(0, 1).reshape(call.groups, channels // call.groups, -1)
-    sides = zip(x.shape[2:], call.dilation, call.kernel, call.stride, strict=True)
-    rows, columns = ((side - dilation * (kernel - 1) - 1) // stride + 1 for side, dilation, kernel, stride in sides)
+    rows, columns = _output_size(x, call)
     first = torch.arange(views).view(-1, 1, 1) * (height * width)  # pixel of each view
     line = torch.arange(rows).view(-1, 1) * (call.stride[0] * width)
     corner = first + line + torch.arange(columns) * call.stride[1]
     line = torch.arange(call.kernel[0]).view(-1, 1) * (call.dilation[0] * width)
     taps = line + torch.arange(call.kernel[1]) * call.dilation[1]
     return planes, (taps.reshape(-1, 1) + corner.reshape(1, -1)).to(x.device)
+
+
+def _output_size(padded: Tensor, call: Call) -> Pair:
+    sides = zip(padded.shape[2:], call.dilation, call.kernel, call.stride, strict=True)
+    rows, columns = ((side - dilation * (kernel - 1) - 1) // stride + 1 for side, dilation, kernel, stride in sides)
+    return rows, columns
 
 
 def _gather(planes: Tensor, index: Tensor) -> Tensor:
@@ -98,8 +107,27 @@ def cross_moment(
             weights = None if weights is None else weights[chosen]
         if weights is not None:
             left = left * (weights * (len(weights) / weights.sum())).unsqueeze(1)
+        elif other is x:
+            return _gram(left) / left.shape[1]
         return left.transpose(1, 2) @ right / left.shape[1]
+    if other is x and weights is None and call.groups == 1 and call.dilation == (1, 1):
+        padded = F.pad(x, call.padding)
+        if positions is None or positions >= _multiplied(call) * len(x) * prod(_output_size(padded, call)):
+            return _moment_by_shifts(padded, call)
     return _spatial_moment(x, other, call, positions, weights)
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """Return ``rows^T rows`` of ``(groups, positions, cols)``, half of it multiplied out and half copied."""
+    cols, middle = rows.shape[2], rows.shape[2] // 2
+    if cols <= _STRIPE:
+        return rows.transpose(1, 2) @ rows
+    left, right = rows[..., :middle], rows[..., middle:]
+    total = rows.new_empty(len(rows), cols, cols)
+    total[:, :middle, :middle], total[:, middle:, middle:] = _gram(left), _gram(right)
+    total[:, middle:, :middle] = right.transpose(1, 2) @ left
+    total[:, :middle, middle:] = total[:, middle:, :middle].transpose(1, 2)
+    return total
 
 
 def _spatial_moment(x: Tensor, other: Tensor, call: Call, positions: int | None, weights: Tensor | None) -> Tensor:
@@ -121,8 +149,72 @@ def _spatial_moment(x: Tensor, other: Tensor, call: Call, positions: int | None,
             left = _gather(planes[part], taps)
             right = left if partner is planes else _gather(partner[part], taps)
             left = left if shares is None else left * shares[begin : begin + stretch]
-            total[part] += left @ right.transpose(1, 2)
+            total[part] += _gram(left.transpose(1, 2)) if left is right else left @ right.transpose(1, 2)
     return total / index.shape[1]
+
+
+def _multiplied(call: Call) -> float:
+    """Return which share of a kernel's pairs of taps :func:`_moment_by_shifts` multiplies out."""
+    sides = zip(call.kernel, call.stride, strict=True)
+    return prod(1 - (max(0, side - stride) / side) ** 2 for side, stride in sides) / 2
+
+
+def _moment_by_shifts(padded: Tensor, call: Call) -> Tensor:
+    """Return the mean of ``x x^T`` over all receptive fields of an ungrouped, undilated kernel, ``(1, cols, cols)``.
+
+    Two taps meet the same pairs of pixels as the two taps a stride before them, but for those at the edges. So of the
+    45 pairs of a 3x3 kernel's taps 13 are multiplied out; the others follow from a pair before, less its first line and
+    with a last line of their own.
+
+    Args:
+        padded: input of one call with its padding, ``(n, channels, height, width)``.
+    """
+    taps = [(row, column) for row in range(call.kernel[0]) for column in range(call.kernel[1])]
+    pixels = _Pixels(padded.permute(0, 2, 3, 1), call.stride, _output_size(padded, call))
+    whole = [pixels.met(tap) for tap in taps]
+    channels = padded.shape[1]
+    total = padded.new_empty(len(taps), len(taps), channels, channels)
+    for one, other in combinations_with_replacement(range(len(taps)), 2):
+        pair = taps[one], taps[other]
+        axis = next((axis for axis in (0, 1) if min(tap[axis] for tap in pair) >= call.stride[axis]), None)
+        if axis is None:
+            total[one, other] = whole[one].T @ whole[other]
+        else:
+            before = _before(pair[0], axis, call.stride), _before(pair[1], axis, call.stride)
+            last, first = pixels.line(pair, axis, -1), pixels.line(before, axis, 0)
+            total[one, other] = total[taps.index(before[0]), taps.index(before[1])] + last - first
+        if one != other:
+            total[other, one] = total[one, other].T
+    cols = channels * len(taps)
+    return total.permute(2, 0, 3, 1).reshape(1, cols, cols) / len(whole[0])
+
+
+def _before(tap: Pair, axis: int, stride: Pair) -> Pair:
+    return (tap[0] - stride[0], tap[1]) if axis == 0 else (tap[0], tap[1] - stride[1])
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """A padded input, ``(n, height, width, channels)``, as a kernel's taps meet it at ``sides`` positions."""
+
+    x: Tensor
+    stride: Pair
+    sides: Pair
+
+    def met(self, tap: Pair, axis: int = 0, line: int | None = None) -> Tensor:
+        """Return the pixels that a tap meets, ``(positions, channels)``; of one line of positions along ``axis``."""
+        parts = [
+            slice(at, at + step * (side - 1) + 1, step)
+            for at, step, side in zip(tap, self.stride, self.sides, strict=True)
+        ]
+        met = self.x[:, parts[0], parts[1]]
+        met = met if line is None else met.select(1 + axis, line)
+        return met.reshape(-1, met.shape[-1])
+
+    def line(self, pair: tuple[Pair, Pair], axis: int, line: int) -> Tensor:
+        """Return the product of what two taps meet on one line of positions, ``(channels, channels)``."""
+        one, other = (self.met(tap, axis, line) for tap in pair)
+        return one.T @ other
 
 
 def _draw_positions(available: int, wanted: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 LADDER_START = 1e-8
 LADDER_STEP = 10.0
 LADDER_STOP = 100.0
+STRIPE = 512  # columns at once where a symmetric matrix is multiplied by halves
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,6 @@ class Factor:
     cholesky: Tensor
     damping: float
 
-    def inverse_upper(self) -> Tensor:
-        """Return the upper Cholesky factor of the inverse, ``(groups, cols, cols)``."""
-        # With H = P L L^T P for the reversing permutation P, H^-1 = U^T U with U = P L^-1 P, which saves
-        # forming the inverse and factorizing it again.
-        flipped = torch.linalg.cholesky(self.moment.flip(1, 2))
-        eye = torch.eye(flipped.shape[-1], dtype=flipped.dtype, device=flipped.device).expand_as(flipped)
-        return torch.linalg.solve_triangular(flipped, eye, upper=False).flip(1, 2)
-
 
 def factorize(second_moment: Tensor, damping: float) -> Factor:
     """Make ``second_moment`` invertible and factorize it, climbing a damping ladder where it is singular.
@@ -175,7 +168,16 @@ def relative_error(before: Tensor, after: Tensor, second_moment: Tensor) -> floa
         before, after: ``(rows, cols)`` or ``(groups, rows, cols)``.
         second_moment: ``(cols, cols)`` or ``(groups, cols, cols)``.
     """
-    moment = second_moment
-    delta, reference = (before - after).to(moment.dtype), before.to(moment.dtype)
-    energy = float(((reference @ moment) * reference).sum())
-    return max(0.0, float(((delta @ moment) * delta).sum())) / energy if energy > 0 else 0.0
+    delta, reference = (before - after).to(second_moment.dtype), before.to(second_moment.dtype)
+    energy = _energy(reference, second_moment)
+    return max(0.0, _energy(delta, second_moment)) / energy if energy > 0 else 0.0
+
+
+def _energy(weight: Tensor, moment: Tensor) -> float:
+    """Return ``trace(W H W^T)``, half of it multiplied out, as ``H`` is symmetric."""
+    total = weight.new_zeros(())
+    for start in range(0, weight.shape[-1], STRIPE):
+        part = slice(start, start + STRIPE)
+        left = 2 * (weight[..., :start] @ moment[..., :start, part]) if start else 0
+        total += ((left + weight[..., part] @ moment[..., part, part]) * weight[..., part]).sum()
+    return float(total)

@@ -4,6 +4,9 @@ With ``U`` the upper Cholesky factor of ``H^-1``, row ``j`` of ``U`` holds what 
 when column ``j`` is changed, and ``U_jj`` the price: removing ``w_j`` costs ``(w_j / U_jj)^2``. For each block of
 ``block_size`` columns the cheapest weights are chosen, then the block's columns are fixed from left to right.
 
+``U`` is never formed. It is the inverse of ``V``, upper triangular with ``H = V V^T``; what the columns ``B`` absorb of
+all changes ``D`` left of them is ``D V_:B V_BB^-1``, so only small diagonal blocks are inverted.
+
 Differences from the authors' code: the number of zeros is exact (the rounding is carried from block to block), existing
 zeros and dead inputs go first, and the groups of a grouped convolution are solved at once and compete for the zeros.
 """
@@ -15,8 +18,7 @@ from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned, factorize
 
-LAZY = 128  # columns whose updates of all columns to their right are applied in one product
-FEW = 16  # the same within them: small enough for one thread and the processor's cache
+LAZY = 128  # columns that absorb at once what all columns to their left gave up
 
 
 def prune(
@@ -43,34 +45,34 @@ def prune(
     problem = Problem.build(weight, second_moment, sparsity)
     if (settled := problem.settled()) is not None:
         return settled
-    factor = factorize(problem.second_moment, damping)
-    return problem.finish(_sweep(problem, factor.inverse_upper(), block_size), factor.damping)
+    # The factor of the reversed matrix is that of H from its lower right corner.
+    factor = factorize(problem.second_moment.flip(1, 2), damping)
+    return problem.finish(_sweep(problem, factor.cholesky.flip(1, 2), block_size), factor.damping)
 
 
 def _sweep(problem: Problem, upper: Tensor, block_size: int) -> Tensor:
-    """Fix all columns from left to right, a block at a time; return the weight.
+    """Fix all columns from left to right; return the weight.
 
-    The work is done on the transposed weight, so that a column is contiguous, and with the factor's rows divided by
-    their diagonal: then a removed weight is passed on as it is, and a column costs one product and one rank-one update.
+    The work is done on the transposed weight, so that a column is contiguous.
+
+    Args:
+        upper: ``V``, ``(groups, cols, cols)``.
     """
-    columns = problem.weight.transpose(1, 2).contiguous()
-    price = upper.diagonal(dim1=1, dim2=2)
-    share = upper / price.unsqueeze(2)
-    quota = _quotas(problem, block_size)
-    cols = columns.shape[1]
+    columns, forced = problem.weight.transpose(1, 2).contiguous(), problem.forced.permute(2, 0, 1).contiguous()
+    changed = torch.empty_like(columns)
+    quota, cols = _quotas(problem, block_size), columns.shape[1]
     span = max(block_size, LAZY // block_size * block_size)
+    eye = torch.eye(min(span, cols), dtype=columns.dtype, device=columns.device).expand(len(columns), -1, -1)
     for start in range(0, cols, span):
-        stop = min(start + span, cols)
-        removed = torch.empty_like(columns[:, start:stop])
-        for left in range(start, stop, block_size):
-            right = min(left + block_size, stop)
-            block, forced = columns[:, left:right], problem.forced[..., left:right].transpose(1, 2)
-            mask = _choose(block, price[:, left:right], forced, quota[left // block_size])
-            _fix_block(
-                columns[:, left:stop], share[:, left:right, left:stop], mask, removed[:, left - start : right - start]
-            )
-            block.masked_fill_(mask, 0)
-        columns[:, stop:].baddbmm_(share[:, start:stop, stop:].transpose(1, 2), removed, alpha=-1)
+        part = slice(start, min(start + span, cols))
+        few, size = columns[:, part], part.stop - start
+        changed[:, part] = few
+        inverse = torch.linalg.solve_triangular(upper[:, part, part], eye[:, :size, :size], upper=True)
+        if start:
+            few.baddbmm_(inverse.transpose(1, 2), upper[:, :start, part].transpose(1, 2) @ changed[:, :start])
+        counts = quota[start // block_size : -(-part.stop // block_size)]
+        _Stretch(few, inverse, forced[part], block_size, counts).choose(0, size)
+        changed[:, part] -= few
     return columns.transpose(1, 2).contiguous()
 
 
@@ -84,39 +86,54 @@ def _quotas(problem: Problem, block_size: int) -> list[int]:
     return [after - before for before, after in zip([0, *reached], reached, strict=False)]
 
 
-def _choose(block: Tensor, price: Tensor, forced: Tensor, count: int) -> Tensor:
-    """Return the block's mask, ``(groups, columns, rows)``: the forced weights and the ``count`` cheapest."""
-    mask = forced.contiguous().clone()
-    if count:
-        score = (block / price.unsqueeze(2)).square().masked_fill_(mask, torch.inf)
-        mask.view(-1)[score.flatten().topk(count, largest=False, sorted=False).indices] = True
-    return mask
+class _Stretch:
+    """Neighbouring columns, fixed by halves: the left half, what the right half absorbs of it, the right half.
 
-
-def _fix_block(columns: Tensor, share: Tensor, mask: Tensor, removed: Tensor) -> None:
-    """Fix the first columns of ``columns``, one for each row of ``share``, and note in ``removed`` what each gave up.
-
-    A few columns at a time are fixed one by one, and all later ones take their updates in one product.
+    With the factor's rows divided by their diagonal a removed weight is passed on as it is.
 
     Args:
-        columns: ``(groups, n, rows)``, changed in place; share: ``(groups, fixed, n)``.
-        mask, removed: ``(groups, fixed, rows)``; ``removed`` is written.
+        columns: ``(groups, n, rows)``, changed in place.
+        inverse: the stretch's part of ``U``, ``(groups, n, n)``.
+        forced: bool ``(n, groups, rows)``, what goes in any case.
+        counts: how many weights beside the forced ones go in each block of ``block_size`` columns.
     """
-    fixed = share.shape[1]
-    for start in range(0, fixed, FEW):
-        stop = min(start + FEW, fixed)
-        few, given = columns[:, start:stop], removed[:, start:stop]
-        _fix_few(few, share[:, start:stop, start:stop], mask[:, start:stop], given)
-        columns[:, stop:].baddbmm_(share[:, start:stop, stop:].transpose(1, 2), given, alpha=-1)
 
+    def __init__(self, columns: Tensor, inverse: Tensor, forced: Tensor, block_size: int, counts: list[int]) -> None:
+        price = inverse.diagonal(dim1=1, dim2=2).unsqueeze(2)
+        self.columns, self.block, self.counts = columns, block_size, counts
+        self.forced, self.mask = forced if bool(forced.any()) else None, forced.to(columns.dtype)
+        self.worth, self.share = price.reciprocal(), (inverse / price).transpose(1, 2).contiguous()
+        self.removed = torch.empty_like(columns)
 
-def _fix_few(columns: Tensor, share: Tensor, mask: Tensor, removed: Tensor) -> None:
-    """Fix all columns, each by one product and one rank-one update of those to its right."""
-    single = columns.shape[0] == 1
-    for column in range(columns.shape[1]):
-        torch.mul(columns[:, column], mask[:, column], out=removed[:, column])
-        later = slice(column + 1, None)
-        if single:
-            columns[0, later].addr_(share[0, column, later], removed[0, column], alpha=-1)
+    def choose(self, left: int, right: int) -> None:
+        """Choose what goes, block by block, and fix the columns from ``left`` to before ``right``."""
+        if right - left > self.block:
+            middle = left + -(-(right - left) // (2 * self.block)) * self.block
+            self.choose(left, middle)
+            self._absorb(left, middle, right)
+            self.choose(middle, right)
+            return
+        if count := self.counts[left // self.block]:
+            score = self.columns[:, left:right].abs().mul_(self.worth[:, left:right]).transpose(0, 1)
+            score = score if self.forced is None else score.masked_fill_(self.forced[left:right], torch.inf)
+            cheapest = score.flatten().topk(count, largest=False, sorted=False).indices
+            self.mask[left:right].view(-1).index_fill_(0, cheapest, 1)
+        self._fix(left, right)
+        self.columns[:, left:right] -= self.removed[:, left:right]
+
+    def _fix(self, left: int, right: int) -> None:
+        if right - left == 1:
+            torch.mul(self.columns[:, left], self.mask[left], out=self.removed[:, left])
+            return
+        middle = (left + right + 1) // 2
+        self._fix(left, middle)
+        self._absorb(left, middle, right)
+        self._fix(middle, right)
+
+    def _absorb(self, left: int, middle: int, right: int) -> None:
+        """Let the columns from ``middle`` on absorb what those before gave up."""
+        share, removed = self.share[:, middle:right, left:middle], self.removed[:, left:middle]
+        if len(share) == 1:  # one matrix: less overhead
+            self.columns[0, middle:right].addmm_(share[0], removed[0], alpha=-1)
         else:
-            columns[:, later].baddbmm_(share[:, column, later].unsqueeze(2), removed[:, column].unsqueeze(1), alpha=-1)
+            self.columns[:, middle:right].baddbmm_(share, removed, alpha=-1)
