@@ -26,8 +26,8 @@ from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.moments import capture, cross_moment
 from spade_core.pruning.relevance import Relevance
-from spade_core.pruning.solvers import Solver
-from spade_core.pruning.solvers.common import factorize, relative_error
+from spade_core.pruning.solvers import SOLVERS, Solver
+from spade_core.pruning.solvers.common import Pruned, factorize, relative_error
 from spade_core.pruning.solvers.refit import refit
 
 ERROR_VIEWS = 4
@@ -43,12 +43,14 @@ class Recipe:
         sparsity: fraction of zeros.
         block_size: columns per mask choice.
         positions: at most how many receptive fields the second moment is taken over; None: all.
+        rows: which rows the solver solves, while FastSPADE solves the others; none: all of them.
     """
 
     layer: Layer
     sparsity: float
     block_size: int = 1
     positions: int | None = None
+    rows: tuple[int, ...] = ()
 
 
 Recipes: TypeAlias = Mapping[str, Recipe]  # by the parameter's name
@@ -93,9 +95,24 @@ class Pruner:
         target = grouped(weight, recipe.layer.groups).to(moment.dtype)
         if cross is not None:
             target = fit_to_dense(target, moment, cross, self.fit_damping)
-        pruned = self.solver.prune(target, moment, recipe.sparsity, block_size=recipe.block_size, damping=self.damping)
+        pruned = self._prune(recipe, target, moment)
         solved = refit(pruned.weight, target, moment, self.ridge) if self.ridge else pruned.weight
         return solved.reshape(weight.shape).to(weight.dtype), pruned.damping
+
+    def _prune(self, recipe: Recipe, target: Tensor, moment: Tensor) -> Pruned:
+        block, damping = recipe.block_size, self.damping
+        if not recipe.rows:
+            return self.solver.prune(target, moment, recipe.sparsity, block_size=block, damping=damping)
+        chosen = torch.zeros(target.shape[1], dtype=torch.bool, device=target.device)
+        chosen[list(recipe.rows)] = True
+        part = self.solver.prune(target[:, chosen], moment, recipe.sparsity, block_size=block, damping=damping)
+        fast, others = SOLVERS["fastspade"], target[:, ~chosen]
+        left = round(recipe.sparsity * target.numel()) - int((part.weight == 0).sum())
+        ratio = min(1.0, max(0.0, left / others.numel()))
+        rest = fast.prune(others, moment, ratio, block_size=block, damping=damping or fast.damping)
+        whole = torch.empty_like(target)
+        whole[:, chosen], whole[:, ~chosen] = part.weight, rest.weight
+        return Pruned(whole, max(part.damping, rest.damping))
 
 
 def grouped(weight: Tensor, groups: int) -> Tensor:

@@ -13,7 +13,8 @@ class LayerReport:
     """One weight of the trace.
 
     Attributes:
-        status: ``pruned``, ``dense`` or ``not captured``; ``reason`` says why it is not pruned.
+        status: ``pruned``, ``dense`` or ``not captured``; ``reason`` says why it is not pruned, or what
+            was special.
         requested, realised: fraction of zeros asked for and found.
         error: squared output error over the views relative to the dense output, see ``calibration.Solved``.
         damping: fraction of the mean diagonal that was added; seconds: for fitting and solving.

@@ -34,6 +34,8 @@ from spade_core.pruning.views import random_views
 AUTO_RATIOS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 POSITIONS_PER_COLUMN = 16
 BATCH = 32  # views in one pass of independent calibration
+CUBIC_LIMIT = 2e11  # multiply-adds for which an output layer may be solved exactly, some ten seconds
+TOP = 5  # classes whose rows are solved exactly beside the target's where not all are
 
 
 @takes_options
@@ -100,6 +102,7 @@ def _trace_once(
     if not calls.lockstep:  # the sequential calibration could not tell the views apart
         config = replace(config, calibration="independent")
     recipes, reasons = _recipes(model, plan, config, calls, settings)
+    recipes |= _output_rows(model, picture, config, recipes, target)
     calibrate = independent
     if config.calibration == "sequential":
         _check_memory(calls, config.views, settings)
@@ -175,6 +178,21 @@ def _recipes(
     return recipes, reasons
 
 
+def _output_rows(
+    model: LoadedModel, picture: Picture, config: TraceConfig, recipes: Recipes, target: int | None
+) -> dict[str, Recipe]:
+    """Return the output layer's recipe anew where a solver of cubic cost cannot solve all its classes in time."""
+    last = recipes.get(model.layers[-1].parameter)
+    if last is None or not SOLVERS[config.solver].cubic:
+        return {}
+    rows, columns = last.layer.shape[0], last.layer.numel // last.layer.shape[0]
+    if rows != len(model.labels) or rows * columns**3 / 3 < CUBIC_LIMIT:
+        return {}
+    top = predict(model, picture).argsort()[::-1][:TOP].tolist()
+    chosen = tuple(sorted({*top, top[0] if target is None else target}))
+    return {last.layer.parameter: replace(last, rows=chosen)}
+
+
 def _positions(layer: Layer, config: TraceConfig) -> int | None:
     """Return how many receptive fields a spatial kernel's second moment is taken over.
 
@@ -204,6 +222,8 @@ def _report(
             result, status, requested = solved[layer.parameter], "pruned", recipes[layer.parameter].sparsity
             uses = calls.uses[layer.parameter]
             reason = f"used {uses} times, calibrated over all or on its first use" if uses > 1 else ""
+            if exact := len(recipes[layer.parameter].rows):
+                reason = f"exact for {exact} rows, the target's and the {TOP} likeliest classes'; FastSPADE for others"
         else:
             result, requested = Solved(model.module.get_parameter(layer.parameter), 0.0, 0.0, 0.0), 0.0
             reason = reasons.get(layer.name, "not captured: the pass over the views never used it")

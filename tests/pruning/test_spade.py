@@ -13,7 +13,7 @@ import spade_core as sc
 from spade_core.errors import ConfigError, ModelError
 from spade_core.models.layers import prunable_layers, share_copy
 from spade_core.progress import Cancelled
-from spade_core.pruning import sparsity
+from spade_core.pruning import spade, sparsity
 from spade_core.pruning.calibration import Pruner, Recipe, fit_to_dense, sequential
 from spade_core.pruning.moments import capture
 from spade_core.pruning.solvers import SOLVERS
@@ -51,6 +51,22 @@ def test_every_layer_has_its_exact_zeros_and_is_reported(small, noise, solver, c
         float(sc.predict(trace, noise)[trace.fidelity.target]), abs=1e-6
     )
     assert trace.fidelity.kl >= 0
+
+
+def test_a_large_output_layer_is_exact_for_the_targets_rows_and_says_so(small, noise, monkeypatch):
+    whole, fast = (sc.trace(small, noise, solver=solver, sparsity=0.5, views=6) for solver in ("spade", "fastspade"))
+    monkeypatch.setattr(spade, "CUBIC_LIMIT", 0)
+    trace = sc.trace(small, noise, solver="spade", sparsity=0.5, views=6, target=3)
+    row = trace.report.layers[-1]
+    rows = {3, *np.argsort(sc.predict(small, noise))[-5:].tolist()}
+    assert row.reason == f"exact for {len(rows)} rows, the target's and the 5 likeliest classes'; FastSPADE for others"
+    assert whole.report.layers[-1].reason == ""
+    assert all(other.reason == "" for other in trace.report.layers[1:-1])
+    head = trace.module.get_parameter("head.weight")
+    assert zeros(head) == round(0.5 * head.numel())
+    errors = [made.report.layers[-1].error for made in (whole, fast)]
+    assert min(errors) < row.error < 2 * max(errors)
+    assert fast.report.layers[-1].reason == ""
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(small, noise):

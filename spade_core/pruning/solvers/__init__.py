@@ -20,28 +20,41 @@ __all__ = ["SOLVERS", "Solver"]
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver as people choose it: its slug, title, one line of help, module of this package, and default damping."""
+    """A solver as people choose it.
+
+    Attributes:
+        slug, title, help: its name in commands, its name for people, and one line.
+        module: of this package.
+        damping: by default, a fraction of the mean diagonal.
+        function: of the module.
+        cubic: whether each row costs the cube of its columns; then an output layer with many classes is solved so for
+            the rows that matter to the target alone.
+    """
 
     slug: str
     title: str
     help: str
     module: str
     damping: float
+    function: str = "prune"
+    cubic: bool = False
 
     def prune(
         self, weight: Tensor, second_moment: Tensor, sparsity: float, *, block_size: int, damping: float
     ) -> Pruned:
         """Solve one layer, see the module."""
-        solve = resolve_name(f"{__name__}.{self.module}:prune")
+        solve = resolve_name(f"{__name__}.{self.module}:{self.function}")
         return solve(weight, second_moment, sparsity, block_size=block_size, damping=damping)
 
 
 _FAST = "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture."
-_EXACT = "Optimal brain surgeon: weights removed one at a time, the cheapest first; minutes a picture."
+_EXACT = "Optimal brain surgeon: weights removed one at a time, the cheapest of a layer first; a minute a picture."
+_EXACT_ROWS = "The same, but as many weights from each row of a layer."
 _BASELINE = "Smallest weights removed, whatever the picture: the baseline."
 _SOLVERS = (
     Solver("fastspade", "FastSPADE", _FAST, "sparsegpt", 0.01),
-    Solver("spade", "SPADE (exact)", _EXACT, "obs", 0.0),
+    Solver("spade", "SPADE (exact)", _EXACT, "obs", 0.0, cubic=True),
+    Solver("spade-rows", "SPADE (exact, by row)", _EXACT_ROWS, "obs", 0.0, "prune_rows", cubic=True),
     Solver("magnitude", "Magnitude", _BASELINE, "magnitude", 0.0),
 )
 SOLVERS: dict[str, Solver] = {solver.slug: solver for solver in _SOLVERS}

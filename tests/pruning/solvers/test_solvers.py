@@ -118,35 +118,31 @@ def test_weights_on_dead_inputs_go_first_but_only_up_to_the_request(solver):
     assert zeros(many) == 18
 
 
-@pytest.mark.parametrize("block_size", [2, 3, 4])
-def test_obs_blocks_go_together_and_the_count_is_exact_to_a_block(block_size):
-    weight, moment = problem((2, 3, 12), "correlated")
-    found = obs.prune(weight, moment, 0.5, block_size=block_size).weight
-    gone = (found == 0).view(2, 3, -1, block_size)
-    assert (gone.all(-1) == gone.any(-1)).all()
-    assert abs(zeros(found) - 36) <= block_size
-
-
-def test_obs_block_prices_a_whole_block():
-    weight, moment = problem((1, 1, 4), "correlated")
-    found = obs.prune(weight, moment, 0.5, block_size=2).weight
-    errors = []
-    for gone, kept in (([0, 1], [2, 3]), ([2, 3], [0, 1])):
-        h = moment[0]
-        solved = torch.zeros(1, 1, 4, dtype=torch.float64)
-        moved = torch.linalg.solve(h[kept][:, kept], h[kept][:, gone] @ weight[0, 0, gone])
-        solved[0, 0, kept] = weight[0, 0, kept] + moved
-        errors.append(relative_error(weight, solved, moment))
-    assert relative_error(weight, found, moment) == pytest.approx(min(errors))
-
-
-def test_obs_selection_sorted_cuts_each_row_at_its_count_of_cheap_losses():
-    weight, moment = problem((1, 5, 8), "correlated", seed=3)
-    greedy = obs.prune(weight, moment, 0.6).weight
-    ranked = obs.prune(weight, moment, 0.6, selection="sorted").weight
-    assert zeros(greedy) == zeros(ranked) == 24
+def test_obs_selects_across_rows_or_row_by_row():
+    weight, moment = problem((2, 5, 8), "correlated", seed=3)
+    weight[:, 0] *= 0.01
+    everywhere = obs.prune(weight, moment, 0.6).weight
+    by_row = obs.prune_rows(weight, moment, 0.6).weight
+    assert zeros(everywhere) == zeros(by_row) == 48
+    assert set((by_row == 0).sum(2).flatten().tolist()) == {4, 5}
+    assert (everywhere[:, 0] == 0).sum() > 12
+    for row in range(5):  # a row alone is eliminated the same way
+        count = zeros(by_row[0, row])
+        alone = brute_force_obs(weight[:1, row : row + 1], moment[:1], count, 0.0)
+        torch.testing.assert_close(by_row[:1, row : row + 1], alone, rtol=1e-7, atol=1e-8)
     with pytest.raises(ValueError, match="selection"):
         obs.prune(weight, moment, 0.5, selection="best")
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 7])
+@pytest.mark.parametrize("inputs", ["full", "correlated", "zeros"])
+def test_obs_is_the_same_however_often_the_inverse_shrinks(rank, inputs, monkeypatch):
+    weight, moment = problem((2, 4, 11), inputs)
+    monkeypatch.setattr(obs, "RANK", rank)
+    for sparsity in (0.3, 0.8):
+        found = obs.prune(weight, moment, sparsity)
+        expected = brute_force_obs(weight, moment, round(sparsity * weight.numel()), found.damping)
+        torch.testing.assert_close(found.weight, expected, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("inputs", ["full", "correlated"])
@@ -220,6 +216,6 @@ def test_damping_is_a_fraction_of_the_mean_nonzero_diagonal():
 
 
 def test_registry_names_every_solver():
-    assert set(SOLVERS) == {"fastspade", "spade", "magnitude"}
+    assert set(SOLVERS) == {"fastspade", "spade", "spade-rows", "magnitude"}
     assert SOLVERS["fastspade"].damping == 0.01
     assert SOLVERS["spade"].damping == 0
