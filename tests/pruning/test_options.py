@@ -195,7 +195,10 @@ def test_what_is_open_is_filled_by_the_preset_and_then_as_declared():
         ({"seed": "x"}, "The seed must be a whole number, not x."),
         ({"untouched": -1}, "The number of untouched views must be 0 or more, not -1."),
         ({"damping": float("nan")}, "The damping is a fraction of the mean diagonal, 0 to 10, not nan."),
-        ({"solver": ["spade"]}, "There is no solver ['spade']: take one of fastspade, spade, spade-rows, magnitude."),
+        (
+            {"solver": ["spade"]},
+            "There is no solver ['spade']: take one of fastspade, spade, spade-rows, admm, magnitude, random.",
+        ),
         ({"stages": 0.5}, "The sparsity of 0.5 must be a fraction"),
     ],
 )

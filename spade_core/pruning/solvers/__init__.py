@@ -50,11 +50,15 @@ class Solver:
 _FAST = "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture."
 _EXACT = "Optimal brain surgeon: weights removed one at a time, the cheapest of a layer first; a minute a picture."
 _EXACT_ROWS = "The same, but as many weights from each row of a layer."
+_ADMM = "A relaxed least squares that hardens step by step (ALPS), then solved for its mask."
+_RANDOM = "Weights removed at random, whatever the picture: the baseline of baselines."
 _BASELINE = "Smallest weights removed, whatever the picture: the baseline."
 _SOLVERS = (
     Solver("fastspade", "FastSPADE", _FAST, "sparsegpt", 0.01),
     Solver("spade", "SPADE (exact)", _EXACT, "obs", 0.0, cubic=True),
     Solver("spade-rows", "SPADE (exact, by row)", _EXACT_ROWS, "obs", 0.0, "prune_rows", cubic=True),
+    Solver("admm", "ADMM", _ADMM, "admm", 0.01),
     Solver("magnitude", "Magnitude", _BASELINE, "magnitude", 0.0),
+    Solver("random", "Random", _RANDOM, "random", 0.0),
 )
 SOLVERS: dict[str, Solver] = {solver.slug: solver for solver in _SOLVERS}

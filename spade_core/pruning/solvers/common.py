@@ -73,6 +73,22 @@ class Problem:
         """Return the layer bit for bit as it was given."""
         return Pruned(self.original.detach().clone(), 0.0)
 
+    def without_smallest(self, score: Tensor) -> Pruned:
+        """Return the layer without the weights of the smallest score, the others as they are.
+
+        Args:
+            score: ``(groups, rows, cols)``, at least 0; the forced weights go first whatever theirs is.
+        """
+        if self.zeros <= self.existing:
+            return self.unchanged()
+        # Among the forced ones existing zeros come first, so that the count is exact.
+        score = torch.where(self.weight == 0, -2, torch.where(self.forced, -1, score)).flatten()
+        # The smallest go, the first ones among equals: the same as by a stable sort, but faster.
+        limit = score.kthvalue(self.zeros).values
+        gone = score < limit
+        gone[(score == limit).nonzero().flatten()[: self.zeros - int(gone.sum())]] = True
+        return self.finish(self.weight.flatten().masked_fill(gone, 0), 0.0)
+
     def settled(self) -> Pruned | None:
         """Return the layer where nothing has to be compensated, else None.
 

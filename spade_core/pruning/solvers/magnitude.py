@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned
@@ -27,13 +26,4 @@ def prune(
     """
     del block_size, damping
     problem = Problem.build(weight, second_moment, sparsity)
-    if problem.zeros <= problem.existing:
-        return problem.unchanged()
-    # Among the forced ones existing zeros come first, so that the count is exact.
-    score = torch.where(problem.forced, -1, problem.weight.abs())
-    score = torch.where(problem.weight == 0, -2, score).flatten()
-    # The smallest go, the first ones among equals: the same as by a stable sort, but faster.
-    limit = score.kthvalue(problem.zeros).values
-    gone = score < limit
-    gone[(score == limit).nonzero().flatten()[: problem.zeros - int(gone.sum())]] = True
-    return problem.finish(problem.weight.flatten().masked_fill(gone, 0), 0.0)
+    return problem.without_smallest(problem.weight.abs())

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned, factorize
+from spade_core.pruning.solvers.refit import least_squares
 
 CHUNK_BYTES = 128 * 2**20  # of the inverses that are held at once
 RANK = 48
@@ -66,7 +67,7 @@ def prune(
     ]
     order, losses = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     mask = torch.zeros_like(forced).scatter_(1, order, _taken(losses, problem.zeros, selection))
-    return problem.finish(_refit(weight_rows, factor.moment, owner, mask, chunk), factor.damping)
+    return problem.finish(least_squares(weight_rows, factor.moment, owner, mask, chunk), factor.damping)
 
 
 def prune_rows(
@@ -155,26 +156,3 @@ def _taken(losses: Tensor, zeros: int, selection: str) -> Tensor:
         key = torch.arange(steps, device=losses.device).expand(rows, -1) + key / (1 + key.max()) / 2
     counts = torch.bincount(key.flatten().argsort(stable=True)[:zeros] // steps, minlength=rows)
     return torch.arange(steps, device=losses.device) < counts.unsqueeze(1)
-
-
-def _refit(weight: Tensor, moment: Tensor, owner: Tensor, mask: Tensor, chunk: int) -> Tensor:
-    """Solve each row for its mask: the kept weights are ``w_K + H_KK^-1 H_KS w_S``."""
-    solved = torch.zeros_like(weight)
-    kept = (~mask).sum(1)
-    for rows in kept.argsort(descending=True, stable=True).split(chunk):
-        width = int(kept[rows].max())
-        if width == 0:
-            break
-        columns = mask[rows].int().argsort(dim=1, stable=True)[:, :width]  # the kept ones first
-        real = torch.arange(width, device=weight.device) < kept[rows].unsqueeze(1)
-        group = owner[rows]
-        square = moment[group[:, None, None], columns.unsqueeze(2), columns.unsqueeze(1)]
-        eye = torch.eye(width, dtype=weight.dtype, device=weight.device)
-        square = torch.where(real.unsqueeze(1) & real.unsqueeze(2), square, eye)
-        gone = weight[rows] * mask[rows]
-        moved = torch.einsum("rc,rcd->rd", gone, moment[group]) if moment.shape[0] > 1 else gone @ moment[0]
-        right = torch.where(real, moved.gather(1, columns), 0).unsqueeze(-1)
-        change = torch.cholesky_solve(right, torch.linalg.cholesky(square)).squeeze(-1)
-        adapted = weight[rows].gather(1, columns) + change
-        solved[rows] = solved[rows].scatter(1, columns, torch.where(real, adapted, 0))
-    return solved

@@ -55,3 +55,34 @@ def refit(pruned: Tensor, target: Tensor, second_moment: Tensor, ridge: float) -
 def _ratio(above: Tensor, below: Tensor) -> Tensor:
     """Return ``above / below`` as ``(groups, rows, 1)``, 0 where ``below`` is: that row is solved."""
     return torch.where(below > 0, above / below, 0).unsqueeze(2)
+
+
+def least_squares(weight: Tensor, moment: Tensor, owner: Tensor, mask: Tensor, chunk: int) -> Tensor:
+    """Return each row's exact least squares on its support: the kept weights are ``w_K + H_KK^-1 H_KS w_S``.
+
+    Args:
+        weight: ``(rows, cols)``, of all groups.
+        moment: ``(groups, cols, cols)``, positive definite.
+        owner: int64 ``(rows,)``, each row's group.
+        mask: bool ``(rows, cols)``, what is gone.
+        chunk: how many rows are solved at once.
+    """
+    solved = torch.zeros_like(weight)
+    kept = (~mask).sum(1)
+    for rows in kept.argsort(descending=True, stable=True).split(chunk):
+        width = int(kept[rows].max())
+        if width == 0:
+            break
+        columns = mask[rows].int().argsort(dim=1, stable=True)[:, :width]  # the kept ones first
+        real = torch.arange(width, device=weight.device) < kept[rows].unsqueeze(1)
+        group = owner[rows]
+        square = moment[group[:, None, None], columns.unsqueeze(2), columns.unsqueeze(1)]
+        eye = torch.eye(width, dtype=weight.dtype, device=weight.device)
+        square = torch.where(real.unsqueeze(1) & real.unsqueeze(2), square, eye)
+        gone = weight[rows] * mask[rows]
+        moved = torch.einsum("rc,rcd->rd", gone, moment[group]) if moment.shape[0] > 1 else gone @ moment[0]
+        right = torch.where(real, moved.gather(1, columns), 0).unsqueeze(-1)
+        change = torch.cholesky_solve(right, torch.linalg.cholesky(square)).squeeze(-1)
+        adapted = weight[rows].gather(1, columns) + change
+        solved[rows] = solved[rows].scatter(1, columns, torch.where(real, adapted, 0))
+    return solved

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from spade_core.pruning.solvers import SOLVERS, magnitude, obs, sparsegpt
+from spade_core.pruning.solvers import SOLVERS, admm, magnitude, obs, random, sparsegpt
 from spade_core.pruning.solvers.common import relative_error
 from tests.reference.solvers import brute_force_obs, damped, naive_sparsegpt
 
@@ -86,7 +86,7 @@ def test_sparsegpt_crosses_its_lazy_blocks():
         torch.testing.assert_close(found.weight, expected, rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [sparsegpt, obs, magnitude])
+@pytest.mark.parametrize("solver", [sparsegpt, obs, admm, magnitude, random])
 @pytest.mark.parametrize("inputs", INPUTS)
 def test_common_contract(solver, inputs):
     weight, moment = problem((2, 3, 8), inputs)
@@ -106,7 +106,7 @@ def test_common_contract(solver, inputs):
     assert flat.weight.shape == weight[0].shape
 
 
-@pytest.mark.parametrize("solver", [sparsegpt, obs, magnitude])
+@pytest.mark.parametrize("solver", [sparsegpt, obs, admm, magnitude, random])
 def test_weights_on_dead_inputs_go_first_but_only_up_to_the_request(solver):
     weight, moment = problem((1, 4, 9), "dead")
     dead = (moment[0].diagonal() == 0).expand(4, 9)
@@ -155,6 +155,31 @@ def test_obs_is_never_worse_than_sparsegpt(inputs):
             assert relative_error(weight, exact, moment) <= relative_error(weight, fast, moment) * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("sparsity", [0.8, 0.95])
+def test_admm_fits_strongly_correlated_inputs_better_than_sparsegpt(sparsity):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(400, 12, generator=generator, dtype=torch.float64)
+    x = hidden @ torch.randn(12, 96, generator=generator, dtype=torch.float64)
+    x = x + 0.5 * torch.randn(400, 96, generator=generator, dtype=torch.float64)
+    moment, weight = x.T @ x / 400, torch.randn(24, 96, generator=generator, dtype=torch.float64)
+    made = {solver: solver.prune(weight, moment, sparsity, damping=0.01).weight for solver in (admm, sparsegpt)}
+    errors = {solver: float((((weight - found) @ x.T) ** 2).sum()) for solver, found in made.items()}
+    assert errors[admm] < 0.8 * errors[sparsegpt]
+    explicit = damped(moment, 0.01)
+    for row, found in zip(weight, made[admm], strict=True):  # the least squares on the support, written out
+        kept = found.nonzero().flatten()
+        solved = torch.linalg.solve(explicit[kept][:, kept], (explicit @ row)[kept])
+        torch.testing.assert_close(found[kept], solved, rtol=1e-8, atol=1e-10)
+
+
+def test_random_masks_are_the_same_every_time_and_keep_the_weights():
+    weight, moment = problem((1, 20, 30), "full")
+    one, other = (random.prune(weight, moment * factor, 0.7).weight for factor in (1, 2))
+    assert torch.equal(one, other)
+    assert torch.equal(one[one != 0], weight[one != 0])
+    assert 0.6 < float((one[:, :10] == 0).double().mean()) < 0.8
+
+
 def test_obs_chunks_do_not_change_the_result(monkeypatch):
     weight, moment = problem((2, 7, 10), "correlated")
     whole = obs.prune(weight, moment, 0.6).weight
@@ -189,7 +214,7 @@ def test_an_indefinite_matrix_and_bad_arguments_are_refused():
 def test_a_wholly_dead_layer_is_pruned_without_error():
     weight = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     moment = torch.zeros(2, 4, 4)
-    for solver in (sparsegpt, obs, magnitude):
+    for solver in (sparsegpt, obs, admm, magnitude, random):
         for sparsity in (0.0, 0.5, 1.0):
             assert zeros(solver.prune(weight, moment, sparsity).weight) == round(24 * sparsity)
 
@@ -216,6 +241,6 @@ def test_damping_is_a_fraction_of_the_mean_nonzero_diagonal():
 
 
 def test_registry_names_every_solver():
-    assert set(SOLVERS) == {"fastspade", "spade", "spade-rows", "magnitude"}
+    assert set(SOLVERS) == {"fastspade", "spade", "spade-rows", "admm", "magnitude", "random"}
     assert SOLVERS["fastspade"].damping == 0.01
     assert SOLVERS["spade"].damping == 0

@@ -90,5 +90,6 @@ def test_the_order_and_the_words_of_the_page():
     assert app.selectbox(key="calibration").options == ["the preset's", "sequential", "independent"]
     assert app.selectbox(key="views").options[:3] == ["the preset's (16)", "8", "16"]
     assert app.selectbox(key="views").options[-1] == "1,024"
-    assert app.selectbox(key="solver").options == ["FastSPADE", "SPADE (exact)", "Magnitude"]
+    titles = ["FastSPADE", "SPADE (exact)", "SPADE (exact, by row)", "ADMM", "Magnitude", "Random"]
+    assert app.selectbox(key="solver").options == titles
     assert [item.value for item in app.caption] == ["Ratios tuned for this model; 'auto' where no table exists."]
