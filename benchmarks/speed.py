@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import spade_core as sc
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import find_entry
-from spade_core.pruning.spade import views_of
+from spade_core.pruning.spade import Wanted, views_of
 
 
 def timed(compute: Callable[[], object], runs: int) -> tuple[float, float, float, float]:
@@ -66,13 +66,14 @@ def main() -> None:
     model, picture = load(options.model, device=options.device), sc.load_picture(options.image)
     speed = matmul_speed(options.runs, model.device)
     trace = sc.trace(model, picture, **options.trace)
-    views = torch.cat(views_of(model, picture, trace.config))
+    wanted = [Wanted(picture, None, trace.config)]
+    views = views_of(model, wanted).images
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(views[:1])
     forward = counter.get_total_flops()
     count = trace.config.views
     parts: dict[str, tuple[Callable[[], object], float]] = {
-        f"drawing {count} views": (lambda: views_of(model, picture, trace.config), 0.0),
+        f"drawing {count} views": (lambda: views_of(model, wanted), 0.0),
         f"one dense pass over {count} views": (lambda: _dense_pass(model, views), count * forward),
         f"one trace, {trace.config.calibration} (passes, moments, solving)": (
             lambda: sc.trace(model, picture, **options.trace),

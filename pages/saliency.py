@@ -36,9 +36,12 @@ def _render() -> None:
         choice = replace(subject.choice(), target=target, methods=methods, options=options)
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
+            choice = pickers.pick_bundle(choice, start)
         run = st.button("Run SPADE", type="primary", width="stretch", disabled=not choice.methods, key="run")
     if run or asked_by_link(PAGE):
-        config = AnalysisConfig(choice.methods, choice.target, choice.trace_options(), choice.options, choice.seed)
+        config = AnalysisConfig(
+            choice.methods, choice.target, choice.trace_options(), choice.options, choice.seed, choice.bundle()
+        )
         ask(PAGE, "analysis", choice, subject, config=config.to_dict())
         show_link(choice, subject, methods=True)
     _render_result(subject)
@@ -52,7 +55,7 @@ def _render_result(subject: Subject) -> None:
         st.markdown(f"**What {subject.described.name} predicts for this picture**")
         panels.show_top(subject.described.labels, subject.described.probabilities)
         return
-    live, stopped = partial(_render_live, before.choice.methods), "Cancelled. Change what you like and run again."
+    live, stopped = partial(_render_live, before.choice), "Cancelled. Change what you like and run again."
     files = outcome(before.ticket, PAGE, live=live, cancelled=stopped)
     if files is not None:
         if not before.subject.same(subject):
@@ -61,20 +64,23 @@ def _render_result(subject: Subject) -> None:
         _render_done(files, before.choice, before.subject)
 
 
-def _render_live(methods: tuple[str, ...], partials: Mapping[str, bytes]) -> None:
+def _render_live(choice: Choice, partials: Mapping[str, bytes]) -> None:
     if "trace.json" in partials:
         panels.show_summary(partials["trace.json"])
-    panels.show_pairs(partials, methods, LIVE_OPACITY)
+    panels.show_pairs(partials, choice.methods, LIVE_OPACITY, magnitudes=choice.bundle().magnitudes)
 
 
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
     show_notes(described["picture"]["notes"])
     panels.show_fidelity(described, described["seconds"]["trace"])
+    bundle = choice.bundle()
+    panels.show_bundle(described["traces"], bundle)
     opacity = st.slider("Overlay", 0.0, 1.0, 0.85, 0.05, key="opacity", help="Opacity of the maps over the picture.")
     st.caption("Each map is coloured in a unit of its own: 1 is the top half percent of its magnitudes.")
-    known = claims(described["model"]["sha256"], described["config"]["trace"])
-    panels.show_pairs(files, tuple(described["methods"]), opacity, described["methods"], known)
+    shown, known = tuple(described["methods"]), claims(described["model"]["sha256"], described["config"]["trace"])
+    known = {} if bundle.traces > 1 else known
+    panels.show_pairs(files, shown, opacity, described["methods"], known, magnitudes=bundle.magnitudes)
     for method in described["methods"].values():
         show_notes({*method["dense"]["notes"], *method["spade"]["notes"]})
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):

@@ -7,29 +7,33 @@ import json
 import time
 
 from spade_core.cli.common import Meter, emit, warn
-from spade_core.cli.options import trace_options
+from spade_core.cli.options import bundle_options, trace_options
 from spade_core.cli.subject import open_picture
+from spade_core.pruning.options import AVERAGES
 from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, save
-from spade_core.saliency import METHOD_OPTIONS
+from spade_core.saliency import METHOD_OPTIONS, METHODS
 
-SAID = "model picture target prediction trace_prediction fidelity sparsity trace seconds refused"
+SAID = "model picture target prediction trace_prediction fidelity sparsity trace traces seconds refused"
 """Of the manifest, what ``explain --json`` prints; docs/command-line.md documents these keys."""
 
 
 def run_explain(options: argparse.Namespace) -> int:
     methods = tuple(dict.fromkeys(options.method))
-    own = METHOD_OPTIONS.said(options.option)
-    config = AnalysisConfig(methods, options.target, trace_options(options), own, options.seed)
+    own, bundled = METHOD_OPTIONS.said(options.option), bundle_options(options)
+    config = AnalysisConfig(methods, options.target, trace_options(options), own, options.seed, bundled)
     given = open_picture(options)
     analysis = analyse(given.model, given.picture, config, progress=Meter())
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None
     files = bundle(analysis, given.source, trigger)
     folder = save(files, options.out)
     seconds, fidelity = time.perf_counter() - options.started, analysis.trace.fidelity
-    warn(fidelity.warning, *analysis.refused.values())
+    disagreements = (
+        f"{METHODS[slug].title}: {text}" for slug, pair in analysis.pairs.items() if (text := pair.spade.warning)
+    )
+    warn(fidelity.warning, *disagreements, *analysis.refused.values())
     described = json.loads(files["manifest.json"])
     described["seconds"]["command"] = seconds
     found = {**{key: described[key] for key in SAID.split()}, "methods": list(analysis.pairs), "out": str(folder)}
@@ -37,6 +41,11 @@ def run_explain(options: argparse.Namespace) -> int:
         f"explained class   {fidelity.label} ({fidelity.target})",
         f"probability       dense {fidelity.dense_probability:.3f}, trace {fidelity.trace_probability:.3f}",
         f"sparsity          {analysis.trace.report.sparsity:.1%} of all weights",
+        *(
+            [f"traces            {bundled.traces}, mean of their maps ({AVERAGES[bundled.average].title.lower()})"]
+            if bundled.traces > 1
+            else []
+        ),
         f"seconds           {seconds:.1f}",
         f"written to        {folder}",
     ]

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 
 from spade_core.cli.common import emit, emit_table, table
-from spade_core.models.registry import MODELS
+from spade_core.models.registry import MODELS, Entry
 from spade_core.pictures.picture import bundled
 from spade_core.saliency import METHODS
 
 
 def run_models(options: argparse.Namespace) -> int:
     rows = [{"name": name, "title": entry.title, "offline": entry.offline} for name, entry in MODELS.items()]
-    lines = [(name, one.title, "offline" if one.offline else "fetched on first use") for name, one in MODELS.items()]
+    lines = [(name, one.title, _origin(one)) for name, one in MODELS.items()]
     return emit(options, rows, [*table(lines), "timm:NAME  any model of timm, fetched on first use"])
+
+
+def _origin(entry: Entry) -> str:
+    if entry.missing:
+        return f"after: pip install {entry.missing}"
+    return "offline" if entry.offline else "fetched on first use"
 
 
 def run_pictures(options: argparse.Namespace) -> int:

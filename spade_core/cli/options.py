@@ -8,7 +8,14 @@ from typing import Any
 
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import Ratios
-from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
+from spade_core.pruning.options import (
+    BUNDLE_OPTIONS,
+    TRACE_OPTIONS,
+    BundleOptions,
+    Option,
+    TraceOptions,
+    checked_bundle,
+)
 
 
 def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
@@ -22,11 +29,28 @@ def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> No
         group.add_argument(option.flag, **details)
 
 
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a bundle of traces."""
+    group = parser.add_argument_group("bundle")
+    for option in BUNDLE_OPTIONS.values():
+        group.add_argument(option.flag, help=option.help, **dict[str, Any](option.kind.argument))
+
+
+def bundle_options(options: argparse.Namespace) -> BundleOptions:
+    """Return how many traces a map is made of, and how."""
+    said = {name: _said(options, option) for name, option in BUNDLE_OPTIONS.items()}
+    return checked_bundle({name: value for name, value in said.items() if value is not None})
+
+
+def _said(options: argparse.Namespace, option: Option) -> Any:
+    return getattr(options, option.flag.lstrip("-").replace("-", "_"))
+
+
 def trace_options(options: argparse.Namespace) -> dict[str, object]:
     """Return keyword arguments of ``spade_core.trace`` but for the seed."""
     said: dict[str, Any] = {}
     for name, option in TRACE_OPTIONS.items():
-        value = getattr(options, option.flag.lstrip("-").replace("-", "_"))
+        value = _said(options, option)
         if value is not None:
             said[name] = _ratios(value) if isinstance(option.kind, Ratios) else value
     found = TraceOptions(**said).given()

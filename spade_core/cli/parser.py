@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, TypeAlias
 
-from spade_core.cli.options import add_trace
+from spade_core.cli.options import add_bundle, add_trace
 from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.processing import PROCESSING
@@ -84,6 +84,7 @@ def _add_explain(commands: Commands) -> None:
     parser.add_argument("--target", metavar="CLASS", help=TARGET)
     add_model(parser)
     add_trace(parser)
+    add_bundle(parser)
     text = "compute a result again from its manifest and compare the bits"
     again = add_command(commands, "replay", "explain:run_replay", text)
     again.add_argument("manifest", metavar="MANIFEST", help="manifest.json, or the folder that holds it")

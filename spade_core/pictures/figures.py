@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -26,34 +28,51 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def figure_png(
-    picture: np.ndarray,
-    rows: list[tuple[str, np.ndarray, np.ndarray, tuple[float, float], bool]],
-    title: str,
-) -> bytes:
-    """Draw picture, dense map, SPADE map and their difference, a row a method.
+@dataclass(frozen=True, eq=False)
+class FigureRow:
+    """One method's row of a figure, each map in its own unit.
+
+    Attributes:
+        title: of the method; dense, spade: maps ``(height, width)``.
+        spread: of a bundle of traces, at each pixel, or None.
+        limits: of the maps' colours; signed: whether these are zero-centred.
+    """
+
+    title: str
+    dense: np.ndarray
+    spade: np.ndarray
+    spread: np.ndarray | None
+    limits: tuple[float, float]
+    signed: bool
+
+
+def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> bytes:
+    """Draw picture, dense map, SPADE map and their difference, and the spread of a bundle, a row a method.
 
     Args:
         picture: uint8 ``(height, width, 3)``, what the model sees.
-        rows: (method title, dense map, SPADE map, limits of their colours, signed).
+        rows: at least one; all or none with a spread.
 
     Returns:
         PNG bytes.
     """
-    figure = Figure(figsize=(11, 2.9 * len(rows) + 0.5), layout="constrained", dpi=110)
+    names = ["picture", "dense", "SPADE", "SPADE - dense", *(["spread"] if rows[0].spread is not None else [])]
+    figure = Figure(figsize=(2.75 * len(names), 2.9 * len(rows) + 0.5), layout="constrained", dpi=110)
     figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(len(rows), 4, squeeze=False)
-    for row, (name, dense, spade, limits, signed) in zip(axes, rows, strict=True):
-        gap = np.abs(spade - dense)
-        spread = float(np.percentile(gap, 99.5)) or float(gap.max()) or 1.0
-        row[0].imshow(picture)
-        row[0].set_ylabel(name, fontsize=10)
-        for axis, values in zip(row[1:3], (dense, spade), strict=True):
-            axis.imshow(values, cmap=DIVERGING if signed else SEQUENTIAL, vmin=limits[0], vmax=limits[1])
-        figure.colorbar(row[2].images[0], ax=list(row[1:3]), fraction=0.05)
-        difference = row[3].imshow(spade - dense, cmap=DIVERGING, vmin=-spread, vmax=spread)
-        figure.colorbar(difference, ax=row[3], fraction=0.05)
-    for axis, name in zip(axes[0], ("picture", "dense", "SPADE", "SPADE - dense"), strict=True):
+    axes = figure.subplots(len(rows), len(names), squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        gap = np.abs(row.spade - row.dense)
+        most = float(np.percentile(gap, 99.5)) or float(gap.max()) or 1.0
+        line[0].imshow(picture)
+        line[0].set_ylabel(row.title, fontsize=10)
+        for axis, values in zip(line[1:3], (row.dense, row.spade), strict=True):
+            axis.imshow(values, cmap=DIVERGING if row.signed else SEQUENTIAL, vmin=row.limits[0], vmax=row.limits[1])
+        figure.colorbar(line[2].images[0], ax=list(line[1:3]), fraction=0.05)
+        difference = line[3].imshow(row.spade - row.dense, cmap=DIVERGING, vmin=-most, vmax=most)
+        figure.colorbar(difference, ax=line[3], fraction=0.05)
+        if row.spread is not None:
+            figure.colorbar(line[4].imshow(row.spread, cmap=SEQUENTIAL, vmin=0), ax=line[4], fraction=0.05)
+    for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=10)
     for axis in axes.flat:
         axis.set_xticks([])

@@ -9,12 +9,16 @@ model and ``X'`` of the partly pruned one. The layer is first fitted to the dens
 pass goes on with the pruned weight. So the whole calibration costs one forward pass of a doubled batch, however
 deep the network is. The fit is a least squares towards the dense weight, damped like the solver:
 ``W* = argmin ||W X' - W0 X||^2 + damping ||W - W0||^2``.
+
+Several traces are calibrated side by side: the dense model's part of the pass, and the views that traces share, are
+computed once, and a layer's problems are solved together. Each trace is what it would be alone, up to rounding.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,8 +33,10 @@ from spade_core.pruning.relevance import Relevance
 from spade_core.pruning.solvers import SOLVERS, Solver
 from spade_core.pruning.solvers.common import Pruned, factorize, relative_error
 from spade_core.pruning.solvers.refit import refit
+from spade_core.pruning.views import Views
 
 ERROR_VIEWS = 4
+BATCH = 32  # views in one pass of independent calibration
 FIT_DAMPING = 0.3  # chosen on the tuning split: 0.01 fits the views too closely and costs faithfulness of the maps
 
 
@@ -65,7 +71,7 @@ class Solved:
         error: ``||W X' - W0 X||^2 / ||W0 X||^2``; independent: ``X' = X``; sequential: measured
             on the first ``ERROR_VIEWS`` views.
         damping: fraction of the mean diagonal that the solver needed.
-        seconds: for moments, fit and solving.
+        seconds: for moments, fit and solving; of traces side by side, each one's share.
     """
 
     weight: Tensor
@@ -84,25 +90,33 @@ class Pruner:
     ridge: float = 0.0  # of the refit on the support; 0: none
 
     def solve(
-        self, recipe: Recipe, weight: Tensor, moment: Tensor, cross: Tensor | None = None
-    ) -> tuple[Tensor, float]:
-        """Fit (where ``cross`` is given) and prune one weight; return it and the damping that was used.
+        self, recipe: Recipe, weight: Tensor, moments: Sequence[Tensor], crosses: Sequence[Tensor] | None = None
+    ) -> list[tuple[Tensor, float]]:
+        """Fit (where ``crosses`` are given) and prune one weight for each trace; return it and the damping used.
 
         Args:
-            moment: ``E[x' x'^T]``, ``(groups, cols, cols)``.
-            cross: ``E[x x'^T]`` of dense and trace inputs, or None where both are the same.
+            moments: of each trace ``E[x' x'^T]``, ``(groups, cols, cols)``.
+            crosses: of each trace ``E[x x'^T]`` of dense and trace inputs, or None where both are the same.
         """
-        target = grouped(weight, recipe.layer.groups).to(moment.dtype)
-        if cross is not None:
-            target = fit_to_dense(target, moment, cross, self.fit_damping)
-        pruned = self._prune(recipe, target, moment)
-        solved = refit(pruned.weight, target, moment, self.ridge) if self.ridge else pruned.weight
-        return solved.reshape(weight.shape).to(weight.dtype), pruned.damping
+        dense = grouped(weight, recipe.layer.groups).to(moments[0].dtype)
+        targets = [dense] * len(moments)
+        if crosses is not None:
+            targets = [fit_to_dense(dense, *both, self.fit_damping) for both in zip(moments, crosses, strict=True)]
+        solved = []
+        for pruned, target, moment in zip(self._prune(recipe, targets, moments), targets, moments, strict=True):
+            last = refit(pruned.weight, target, moment, self.ridge) if self.ridge else pruned.weight
+            solved.append((last.reshape(weight.shape).to(weight.dtype), pruned.damping))
+        return solved
 
-    def _prune(self, recipe: Recipe, target: Tensor, moment: Tensor) -> Pruned:
+    def _prune(self, recipe: Recipe, targets: Sequence[Tensor], moments: Sequence[Tensor]) -> list[Pruned]:
+        if recipe.rows:
+            return [self._prune_rows(recipe, *both) for both in zip(targets, moments, strict=True)]
         block, damping = recipe.block_size, self.damping
-        if not recipe.rows:
-            return self.solver.prune(target, moment, recipe.sparsity, block_size=block, damping=damping)
+        return self.solver.prune_many(targets, moments, recipe.sparsity, block_size=block, damping=damping)
+
+    def _prune_rows(self, recipe: Recipe, target: Tensor, moment: Tensor) -> Pruned:
+        """Prune the recipe's rows by the solver, and the others by FastSPADE, to the layer's ratio."""
+        block, damping = recipe.block_size, self.damping
         chosen = torch.zeros(target.shape[1], dtype=torch.bool, device=target.device)
         chosen[list(recipe.rows)] = True
         part = self.solver.prune(target[:, chosen], moment, recipe.sparsity, block_size=block, damping=damping)
@@ -136,78 +150,117 @@ def fit_to_dense(weight: Tensor, moment: Tensor, cross: Tensor, damping: float) 
 
 def independent(
     module: nn.Module,
-    batches: list[Tensor],
+    views: Views,
     recipes: Recipes,
     pruner: Pruner,
     *,
-    relevant: Relevance | None = None,
+    relevant: Sequence[Relevance] | None = None,
     progress: Progress = silent,
-) -> dict[str, Solved]:
+) -> list[dict[str, Solved]]:
     """Solve every layer on the dense model's inputs (SPADE, Algorithm 1).
 
     Args:
         module: the dense model in eval mode; not changed.
-        batches: normalised views.
+        views: of one or several traces.
         recipes: parameter name -> what to do.
-        relevant: what each position of these batches counts in the moments; None: all alike.
+        relevant: of each trace, what each position of its views counts in the moments, in batches of ``BATCH``; None:
+            all alike.
 
     Returns:
-        parameter name -> solved layer; a weight that the pass never used is missing.
+        of each trace, parameter name -> solved layer; a weight that the pass never used is missing.
     """
     weights = {name: module.get_parameter(name) for name in recipes}
     limits = {name: recipe.positions for name, recipe in recipes.items() if recipe.positions is not None}
-    moments = capture(module, batches, weights, positions=limits, relevant=relevant, progress=span(progress, 0, 0.5))
-    solved = {}
-    for index, (name, moment) in enumerate(moments.items()):
-        progress(0.5 + 0.5 * index / len(moments), 1.0, f"solving {recipes[name].layer.name}")
+    count = len(views.rows)
+    captured = []
+    for trace in range(count):
+        counts, part = (
+            None if relevant is None else relevant[trace],
+            span(progress, 0.5 * trace / count, 0.5 * (trace + 1) / count),
+        )
+        batches = views.of_trace(trace, BATCH)
+        captured.append(capture(module, batches, weights, positions=limits, relevant=counts, progress=part))
+    solved: list[dict[str, Solved]] = [{} for _ in range(count)]
+    for index, name in enumerate(captured[0]):
+        progress(0.5 + 0.5 * index / len(captured[0]), 1.0, f"solving {recipes[name].layer.name}")
         start = time.perf_counter()
-        weight, damping = pruner.solve(recipes[name], weights[name], moment)
-        groups = recipes[name].layer.groups
-        error = relative_error(grouped(weights[name], groups), grouped(weight, groups), moment)
-        solved[name] = Solved(weight, error, damping, time.perf_counter() - start)
+        moments = [found[name] for found in captured]
+        layers = pruner.solve(recipes[name], weights[name], moments)
+        seconds, dense = (time.perf_counter() - start) / count, grouped(weights[name], recipes[name].layer.groups)
+        for own, moment, (weight, damping) in zip(solved, moments, layers, strict=True):
+            error = relative_error(dense, weight.reshape(dense.shape), moment)
+            own[name] = Solved(weight, error, damping, seconds)
     return solved
 
 
 def sequential(
     module: nn.Module,
-    batches: list[Tensor],
+    views: Views,
     recipes: Recipes,
     pruner: Pruner,
     *,
-    relevant: Relevance | None = None,
+    relevant: Sequence[Relevance] | None = None,
     progress: Progress = silent,
-) -> dict[str, Solved]:
+) -> list[dict[str, Solved]]:
     """Solve layer by layer on the inputs that the partly pruned trace sees, in one pass of a doubled batch.
 
     A weight that is used several times is solved at its first use. Arguments and result as :func:`independent`, but
     all views are held at once.
     """
-    views = torch.cat(batches)
     weights = {name: module.get_parameter(name) for name in recipes}
-    solved: dict[str, Solved] = {}
-    # A weight's first call in each batch: they are batch by batch.
-    counts = {name: torch.cat(calls[:: len(calls) // len(batches)]) for name, calls in (relevant or {}).items()}
+    solved: list[dict[str, Solved]] = [{} for _ in views.rows]
+    counts = None if relevant is None else [_first_calls(*pair) for pair in zip(relevant, views.rows, strict=True)]
+    sizes = [len(views.images), *map(len, views.rows)]
 
     def carry(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
-        dense_x, trace_x = x.chunk(2)
+        dense_x, *trace_x = x.split([size * len(x) // sum(sizes) for size in sizes])
         dense_y = call.output(dense_x, weight)
-        if name in solved:
-            return torch.cat([dense_y, call.output(trace_x, solved[name].weight)])
-        recipe = recipes[name]
-        progress(len(solved), len(recipes), f"solving {recipe.layer.name}")
+        if name in solved[0]:
+            again = [call.output(own, found[name].weight) for own, found in zip(trace_x, solved, strict=True)]
+            return torch.cat([dense_y, *again])
+        progress(len(solved[0]), len(recipes), f"solving {recipes[name].layer.name}")
         start = time.perf_counter()
-        moment = cross_moment(trace_x, None, call, recipe.positions, counts.get(name))
-        # As long as nothing is pruned, both halves are the same.
-        cross = cross_moment(dense_x, trace_x, call, recipe.positions, counts.get(name)) if solved else None
-        pruned, damping = pruner.solve(recipe, weight, moment, cross)
-        seconds = time.perf_counter() - start
-        trace_y = call.output(trace_x, pruned)
-        solved[name] = Solved(pruned, _output_error(dense_y, trace_y, call), damping, seconds)
-        return torch.cat([dense_y, trace_y])
+        weighed = [None] * len(trace_x) if counts is None else [found[name] for found in counts]
+        # As long as nothing is pruned, both parts are the same.
+        same = [_of_views(dense_x, rows, sizes[0]) for rows in views.rows] if solved[0] else None
+        moments, crosses = _moments(same, trace_x, call, recipes[name].positions, weighed)
+        layers = pruner.solve(recipes[name], weight, moments, crosses)
+        seconds = (time.perf_counter() - start) / len(layers)
+        trace_y = [call.output(own, pruned) for own, (pruned, _) in zip(trace_x, layers, strict=True)]
+        for found, rows, y, (pruned, damping) in zip(solved, views.rows, trace_y, layers, strict=True):
+            error = _output_error(_of_views(dense_y, rows, sizes[0]), y, call)
+            found[name] = Solved(pruned, error, damping, seconds)
+        return torch.cat([dense_y, *trace_y])
 
     with torch.no_grad(), WeightCalls(weights, carry):
-        module(torch.cat([views, views]))
+        module(torch.cat([views.images, *(views.images[rows] for rows in views.rows)]))
     return solved
+
+
+def _first_calls(found: Relevance, rows: Tensor) -> dict[str, Tensor]:
+    """Return what the positions of each weight's first call count, of all views of a trace."""
+    batches = math.ceil(len(rows) / BATCH)
+    return {name: torch.cat(calls[:: len(calls) // batches]) for name, calls in found.items()}
+
+
+def _of_views(x: Tensor, rows: Tensor, views: int) -> Tensor:
+    """Return the part of a call's input or output that belongs to ``rows`` of all ``views``."""
+    return x if len(rows) == views else x.unflatten(0, (views, -1))[rows].flatten(0, 1)
+
+
+def _moments(
+    dense: Sequence[Tensor] | None,
+    traces: Sequence[Tensor],
+    call: Call,
+    positions: int | None,
+    counts: Sequence[Tensor | None],
+) -> tuple[list[Tensor], list[Tensor] | None]:
+    """Return each trace's ``E[x' x'^T]``, and ``E[x x'^T]`` with what the dense model reads, if that is given."""
+    moments = [cross_moment(x, None, call, positions, count) for x, count in zip(traces, counts, strict=True)]
+    if dense is None:
+        return moments, None
+    triples = zip(dense, traces, counts, strict=True)
+    return moments, [cross_moment(x, other, call, positions, count) for x, other, count in triples]
 
 
 def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:

@@ -23,6 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 CALIBRATIONS = ("independent", "sequential")  # functions of pruning.calibration
 WEIGHTINGS = ("none", "target")
 MAX_VIEWS = 16_384
+MAX_TRACES = 64
 SOLVER = "fastspade"
 
 
@@ -197,10 +198,56 @@ class TraceConfig(TraceOptions):
         return {**asdict(self), "stages": dict(self.stages)}
 
 
-_declared: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(TraceOptions)}
-TRACE_OPTIONS = {
-    name: replace(option, flag=option.flag or "--" + name.replace("_", "-")) for name, option in _declared.items()
+@dataclass(frozen=True)
+class Average:
+    """A way to make one map of several traces': its title and a line of help."""
+
+    title: str
+    help: str
+
+
+AVERAGES = {
+    "magnitude": Average("Magnitude", "How strongly a pixel counts in the mean, whichever way."),
+    "signed": Average("Signed", "What speaks for and against the class cancels out between the traces."),
 }
+_TRACES = "Several traces of the picture, which differ by their random views, make one map, and show where they agree."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleOptions:
+    """How many traces a map is made of, and how.
+
+    Attributes:
+        traces: number of traces of the picture; their seeds follow each other. The paper takes one.
+        average: a slug of ``AVERAGES``: the mean of the maps' magnitudes or of the maps; of a single trace nothing.
+    """
+
+    traces: int = _option(
+        1,
+        Whole("number of traces", 1, MAX_TRACES, f"must lie between 1 and {MAX_TRACES}"),
+        "number of traces that a map is the mean of (the paper and the default: 1)",
+        widget=Widget("Traces", _TRACES),
+    )
+    average: str = _option(
+        "magnitude",
+        OneOf("average", AVERAGES),
+        f"{any_of(AVERAGES)}: what the mean of several traces is of (default: magnitude)",
+        widget=Widget("Mean of several traces"),
+    )
+
+    @property
+    def magnitudes(self) -> bool:
+        """Whether the maps are means of magnitudes, which have no sign."""
+        return self.traces > 1 and self.average == "magnitude"
+
+
+def _options_of(declared: type) -> dict[str, Option]:
+    found: dict[str, Option] = {one.name: one.metadata["option"] for one in fields(declared)}
+    return {name: replace(option, flag=option.flag or "--" + name.replace("_", "-")) for name, option in found.items()}
+
+
+TRACE_OPTIONS = _options_of(TraceOptions)
+BUNDLE_OPTIONS = _options_of(BundleOptions)
 _DEFAULTS = TraceOptions()
 
 
@@ -220,6 +267,15 @@ def checked(options: Mapping[str, object]) -> TraceOptions:
     if found.sparsity is not None and found.preset not in ("uniform", "paper", "weighted"):
         raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave the sparsity out or take 'uniform'.")
     return found
+
+
+def checked_bundle(options: Mapping[str, object]) -> BundleOptions:
+    """Return the options of a bundle of these names.
+
+    Raises:
+        ConfigError: one cannot be used; the sentence names it.
+    """
+    return BundleOptions(**{name: BUNDLE_OPTIONS[name].kind.check(value) for name, value in options.items()})
 
 
 def takes_options(function: Function) -> Function:

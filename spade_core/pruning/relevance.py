@@ -9,7 +9,7 @@ what the layer's output there says for the target: ``s = (sum_c g_c y_c)^2``, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -18,55 +18,89 @@ from torch import Tensor, nn
 from spade_core.errors import ModelError
 from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent
+from spade_core.pruning.views import Views
 
 FLOOR = 0.01  # what each field weighs at least, as a fraction of the mean
 
 Relevance: TypeAlias = Mapping[str, list[Tensor]]
 """Parameter's name -> what each position of each of its calls weighs, in the order of the calls, batch by batch."""
+Scores: TypeAlias = list[tuple[str, Tensor]]
+"""Of one pass: each call's name, and the squared relevance of its positions, view by view."""
 
 
 def relevance(
     module: nn.Module,
-    batches: list[Tensor],
+    views: Views,
     weights: Mapping[str, Tensor],
-    target: int,
+    targets: Sequence[int],
     *,
     untouched: int = 1,
+    batch: int = 32,
     progress: Progress = silent,
-) -> Relevance:
-    """Weigh the positions of all calls of ``weights`` by what they say for ``target``, with one backward pass a batch.
+) -> list[Relevance]:
+    """Weigh the positions of all calls of ``weights`` by what they say for each trace's target, in one backward pass.
 
     Args:
         module: the dense model in eval mode; neither it nor any gradient that it holds is changed.
-        batches: views, each ``(n, 3, height, width)``, normalised.
+        views: of all traces; traces that share a view share its target.
         weights: name -> parameter of ``module``.
-        target: class index.
-        untouched: as how many views the first one counts.
+        targets: class index of each trace.
+        untouched: as how many views the first one of each trace counts.
+        batch: at most how many views a pass takes, here and where the result is used.
 
     Returns:
-        name -> one ``(positions,)`` a call, ordered as :func:`spade_core.pruning.moments.input_columns` orders them; at
-        least 0, of mean ``1 + FLOOR`` over all calls of a weight (``FLOOR`` alone where nothing speaks for the target).
+        for each trace, name -> one ``(positions,)`` a call, ordered as :func:`spade_core.pruning.moments.input_columns`
+        orders them; at least 0, of mean ``1 + FLOOR`` over all calls of a weight (``FLOOR`` alone where nothing speaks
+        for the target).
 
     Raises:
         ModelError: the output cannot be differentiated, or a gradient is not finite.
     """
-    found: dict[str, list[Tensor]] = {}
-    for index, batch in enumerate(batches):
+    asked = torch.zeros(len(views.images), dtype=torch.int64, device=views.images.device)
+    for rows, target in zip(views.rows, targets, strict=True):
+        asked[rows] = target
+    passes: list[Scores] = []
+    batches = list(zip(views.images.split(batch), asked.split(batch), strict=True))
+    for index, (images, wanted) in enumerate(batches):
         progress(index, len(batches), "asking where the target is")
-        for name, scores in _scores(module, batch, weights, target):
+        passes.append(_scores(module, images, weights, wanted))
+    if len(views.rows) == 1:  # of a single trace the views need not be told apart
+        return [_counted(passes, untouched, min(batch, len(views.images)))]
+    return [_counted(_own(passes, rows, len(asked), batch), untouched, min(batch, len(rows))) for rows in views.rows]
+
+
+def _own(passes: list[Scores], rows: Tensor, views: int, batch: int) -> list[Scores]:
+    """Return the scores of one trace's views in batches, of those of all ``views``."""
+    calls = [torch.cat([scores for _, scores in parts]).view(views, -1) for parts in zip(*passes, strict=True)]
+    names = [name for name, _ in passes[0]]
+    return [
+        [(name, call[part].flatten()) for name, call in zip(names, calls, strict=True)] for part in rows.split(batch)
+    ]
+
+
+def _counted(passes: list[Scores], untouched: int, first: int) -> Relevance:
+    """Return what each position counts; ``first``: number of views of the first pass."""
+    found: dict[str, list[Tensor]] = {}
+    for index, calls in enumerate(passes):
+        for name, scores in calls:
             if index == 0 and untouched > 1:
-                scores[: len(scores) // len(batch)] *= untouched
+                scores[: len(scores) // first] *= untouched
             found.setdefault(name, []).append(scores)
-    return {name: _normalised(calls) for name, calls in found.items()}
+    return {name: _normalised(scores) for name, scores in found.items()}
 
 
-def contrast(logits: Tensor, target: int) -> Tensor:
-    """Return the target's logit minus the mean of the others, ``(n,)`` of ``(n, classes)``; a single class's alone."""
+def contrast(logits: Tensor, target: int | Tensor) -> Tensor:
+    """Return the target's logit minus the mean of the others, ``(n,)`` of ``(n, classes)``; a single class's alone.
+
+    Args:
+        target: class index, or one for each row, int64 ``(n,)``.
+    """
     others = max(1, logits.shape[1] - 1)
-    return logits[:, target] - (logits.sum(1) - logits[:, target]) / others
+    own = logits[torch.arange(len(logits), device=logits.device), target]
+    return own - (logits.sum(1) - own) / others
 
 
-def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], target: int) -> list[tuple[str, Tensor]]:
+def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], targets: Tensor) -> Scores:
     calls: list[tuple[str, Tensor, int]] = []
 
     def keep(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
@@ -84,7 +118,7 @@ def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], tar
                 "weighting 'none'."
             )
         wanted = [y for y in outputs if y.requires_grad]
-        slopes = iter(torch.autograd.grad(contrast(logits, target).sum(), wanted, allow_unused=True))
+        slopes = iter(torch.autograd.grad(contrast(logits, targets).sum(), wanted, allow_unused=True))
     found = []
     for name, y, channels in calls:
         slope = next(slopes) if y.requires_grad else None

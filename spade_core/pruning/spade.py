@@ -1,17 +1,19 @@
 """SPADE's Algorithm 1: from a dense model and one picture to its trace.
 
 ``trace`` draws random views of the picture, reads every layer's inputs, prunes each layer to what these inputs need,
-and returns the pruned copy with a report per layer and its fidelity. The dense model is never changed.
+and returns the pruned copy with a report per layer and its fidelity. The dense model is never changed. ``trace_many``
+makes several at once, of one picture or of many, and is what ``trace`` is for a single one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError
@@ -21,21 +23,31 @@ from spade_core.models.layers import Layer, share_copy
 from spade_core.models.loaded import LoadedModel, predict
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
-from spade_core.pruning.calibration import Pruner, Recipe, Recipes, Solved, independent, sequential
-from spade_core.pruning.options import TraceConfig, checked, takes_options
+from spade_core.pruning.calibration import BATCH, Pruner, Recipe, Recipes, Solved, independent, sequential
+from spade_core.pruning.options import TraceConfig, checked, checked_bundle, takes_options
 from spade_core.pruning.relevance import Relevance, relevance
 from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import Plan, Request, even, resolve, stage_of
-from spade_core.pruning.trace import Trace, measure_fidelity
+from spade_core.pruning.trace import Bundle, Trace, log_probabilities, measure_fidelity
 from spade_core.pruning.usage import Survey, survey
-from spade_core.pruning.views import random_views
+from spade_core.pruning.views import Views, random_views
 
 AUTO_RATIOS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 POSITIONS_PER_COLUMN = 16
-BATCH = 32  # views in one pass of independent calibration
 CUBIC_LIMIT = 2e11  # multiply-adds for which an output layer may be solved exactly, some ten seconds
 TOP = 5  # classes whose rows are solved exactly beside the target's where not all are
+Target: TypeAlias = int | str | None
+SIDE_BY_SIDE = {"cpu": 8, "cuda": 32}  # traces in one pass; more gain nothing and need memory
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A trace to make: of a picture, for a class (None: the dense top-1), with these options."""
+
+    picture: Picture
+    target: int | None
+    config: TraceConfig
 
 
 @takes_options
@@ -59,17 +71,107 @@ def trace(
         ConfigError: an option cannot be used.
         ModelError: no layer's input could be captured.
     """
+    return _make(model, [picture], [target], [0], options, progress)[0]
+
+
+@overload
+def trace_many(
+    model: LoadedModel,
+    pictures: Picture,
+    *,
+    traces: int = 1,
+    target: Target = None,
+    progress: Progress = silent,
+    **options: object,
+) -> Bundle: ...
+
+
+@overload
+def trace_many(
+    model: LoadedModel,
+    pictures: Sequence[Picture],
+    *,
+    traces: int = 1,
+    target: Target | Sequence[Target] = None,
+    progress: Progress = silent,
+    **options: object,
+) -> tuple[Trace, ...]: ...
+
+
+@takes_options
+def trace_many(
+    model: LoadedModel,
+    pictures: Picture | Sequence[Picture],
+    *,
+    traces: int = 1,
+    target: Target | Sequence[Target] = None,
+    progress: Progress = silent,
+    **options: object,
+) -> Bundle | tuple[Trace, ...]:
+    """Make several traces at once: of one picture with different seeds, or of several pictures.
+
+    Each is what :func:`trace` makes alone, up to rounding; what they share is computed once: the dense model's pass,
+    untouched views and their relevance, and the steps of a solver that works on several problems side by side.
+
+    Args:
+        model: read-only; the traces share its unpruned tensors.
+        pictures: one, or several.
+        traces: how many of a single picture; their seeds are ``seed``, ``seed + 1``, ... Several have one each.
+        target: the explained class, index or label; None: the dense model's top-1; of several pictures one for all,
+            or as many as there are pictures.
+        progress: called with (done, 1, note); may raise ``Cancelled``.
+        options: see ``TraceOptions``.
+
+    Returns:
+        a :class:`Bundle` of one picture's traces, or a trace for each picture.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        ModelError: no layer's input could be captured.
+    """
+    count = checked_bundle({"traces": traces}).traces
+    if isinstance(pictures, Picture):
+        targets = _targets(target, 1) * count
+        return Bundle(tuple(_make(model, [pictures] * count, targets, range(count), options, progress)))
+    if count > 1:
+        raise ConfigError("Several pictures have one trace each: leave the number of traces out, or give one picture.")
+    later = [0] * len(pictures)
+    return tuple(_make(model, pictures, _targets(target, len(pictures)), later, options, progress))
+
+
+def _targets(given: Target | Sequence[Target], count: int) -> list[Target]:
+    if given is None or isinstance(given, int | str):
+        return [given] * count
+    if len(given) != count:
+        raise ConfigError(f"There are {count} pictures, but {len(given)} targets: give one for each.")
+    return list(given)
+
+
+def _make(
+    model: LoadedModel,
+    pictures: Sequence[Picture],
+    targets: Sequence[Target],
+    later: Sequence[int],
+    options: Mapping[str, object],
+    progress: Progress,
+) -> list[Trace]:
+    """Make a trace of each picture, whose seed is so much ``later`` than the one that is asked for."""
     asked = checked(options)
     solvers = {"damping": SOLVERS[asked.solver].damping}
-    chosen = resolve_target(model, target) if target is not None else None
+    chosen = [None if target is None else resolve_target(model, target) for target in targets]
     config = asked.filled(solvers)
     plan = resolve(config.preset, Request(model.name, model.family, model.layers, config.sparsity, config.stages))
-    if plan is None:  # its traces never see the untouched picture, unless asked to: keeping the class means something
-        return _search(model, picture, asked.filled({**solvers, "untouched": 0}), chosen, progress)
-    return _trace_once(model, picture, asked.filled({**solvers, **plan.options}), plan, chosen, progress)
+    # A search's traces never see the untouched picture, unless asked to: keeping the class means something.
+    config = asked.filled({**solvers, **({"untouched": 0} if plan is None else plan.options)})
+    seeds = [replace(config, seed=config.seed + offset) for offset in later]
+    wanted = [Wanted(*one) for one in zip(pictures, chosen, seeds, strict=True)]
+    if plan is not None:
+        return _traces(model, wanted, plan, progress)
+    edges = [index / max(1, len(wanted)) for index in range(len(wanted) + 1)]
+    return [_search(model, one, span(progress, *edges[at : at + 2])) for at, one in enumerate(wanted)]
 
 
-def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: int | None, progress: Progress) -> Trace:
+def _search(model: LoadedModel, wanted: Wanted, progress: Progress) -> Trace:
     """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class."""
     low, high, best, tried = 0, len(AUTO_RATIOS), None, 0
     steps = len(AUTO_RATIOS).bit_length()
@@ -78,7 +180,7 @@ def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: i
         ratio = AUTO_RATIOS[middle]
         plan = even(Request(model.name, model.family, model.layers), ratio)
         part = span(progress, min(tried / steps, 0.95), min((tried + 1) / steps, 1.0))
-        found = _trace_once(model, picture, replace(config, sparsity=ratio), plan, target, part)
+        (found,) = _traces(model, [replace(wanted, config=replace(wanted.config, sparsity=ratio))], plan, part)
         tried += 1
         if found.fidelity.keeps_class:
             best, high = found, middle
@@ -93,61 +195,117 @@ def _search(model: LoadedModel, picture: Picture, config: TraceConfig, target: i
 
 
 @full_precision()
-def _trace_once(
-    model: LoadedModel, picture: Picture, config: TraceConfig, plan: Plan, target: int | None, progress: Progress
-) -> Trace:
-    start = time.perf_counter()
+def _traces(model: LoadedModel, wanted: Sequence[Wanted], plan: Plan, progress: Progress) -> list[Trace]:
+    """Make traces whose options differ by their seeds alone, as many at once as fit into the memory."""
+    if not wanted:
+        return []
     settings = Settings.from_environment()
     calls = survey(model.module, model.preprocessing.size, model.device)
     if not calls.lockstep:  # the sequential calibration could not tell the views apart
-        config = replace(config, calibration="independent")
-    recipes, reasons = _recipes(model, plan, config, calls, settings)
-    recipes |= _output_rows(model, picture, config, recipes, target)
-    calibrate = independent
-    if config.calibration == "sequential":
-        _check_memory(calls, config.views, settings)
-        calibrate = sequential
+        wanted = [replace(one, config=replace(one.config, calibration="independent")) for one in wanted]
+    recipes, reasons = _recipes(model, plan, wanted[0].config, calls, settings)
+    alone = SOLVERS[wanted[0].config.solver].cubic or not calls.lockstep
+    most = 1 if alone else _at_once(model, wanted[0].config, recipes, calls, settings)
+    made: list[Trace] = []
+    while len(made) < len(wanted):
+        part = wanted[len(made) : len(made) + most]
+        edges = [done / len(wanted) for done in (len(made), len(made) + len(part))]
+        own = {**recipes, **_output_rows(model, part[0], recipes)}
+        made += _side_by_side(model, part, own, reasons, calls, span(progress, *edges))
+    return made
+
+
+def _side_by_side(
+    model: LoadedModel,
+    wanted: Sequence[Wanted],
+    recipes: Recipes,
+    reasons: Mapping[str, str],
+    calls: Survey,
+    progress: Progress,
+) -> list[Trace]:
+    start, config = time.perf_counter(), wanted[0].config
     progress(0.0, 1.0, "drawing random views")
+    views, relevant = views_of(model, wanted), None
+    dense = {one.picture: log_probabilities(model, model.module, one.picture) for one in wanted}
+    begun = 0.05
     if config.weighting == "target":
-        batches, relevant = _weighted(model, picture, config, recipes, target, span(progress, 0.0, 0.3))
-    else:
-        batches, relevant = views_of(model, picture, config), None
+        begun = 0.3
+        targets = [int(dense[one.picture].argmax()) if one.target is None else one.target for one in wanted]
+        relevant = _relevant(model, views, config, recipes, targets, span(progress, 0.0, begun))
+    calibrate = sequential if config.calibration == "sequential" else independent
     pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
-    begun = 0.3 if relevant else 0.05
-    solved = calibrate(model.module, batches, recipes, pruner, relevant=relevant, progress=span(progress, begun, 0.95))
+    solved = calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=span(progress, begun, 0.95))
+    progress(0.95, 1.0, "comparing the predictions")
+    found = []
+    for one, layers in zip(wanted, solved, strict=True):
+        module = _pruned(model, layers)
+        fidelity = measure_fidelity(model, module, one.picture, one.target, dense[one.picture])
+        found.append(
+            (module, one.config, _report(model, recipes, layers, reasons, calls), fidelity, one.picture.sha256)
+        )
+    progress(1.0, 1.0, "trace ready" if len(found) == 1 else "traces ready")
+    seconds = (time.perf_counter() - start) / len(found)
+    return [Trace(model, *parts, seconds) for parts in found]
+
+
+def _relevant(
+    model: LoadedModel, views: Views, config: TraceConfig, recipes: Recipes, targets: list[int], progress: Progress
+) -> list[Relevance]:
+    """Return what the positions of each trace's views count."""
+    weights = {name: model.module.get_parameter(name) for name in recipes}
+    untouched = min(config.untouched, config.views)
+    # On a CPU a larger batch is no faster, and rounds otherwise: a trace's bits would depend on what is made beside it.
+    together = model.device.type != "cpu"
+    passes = [(views, targets)] if together else [(one, [t]) for one, t in zip(views.singly(), targets, strict=True)]
+    found: list[Relevance] = []
+    for index, (part, asked) in enumerate(passes):
+        share = span(progress, index / len(passes), (index + 1) / len(passes))
+        found += relevance(model.module, part, weights, asked, untouched=untouched, batch=BATCH, progress=share)
+    return found
+
+
+def _pruned(model: LoadedModel, solved: Mapping[str, Solved]) -> nn.Module:
+    """Return a copy of the network that owns the solved weights."""
     module = share_copy(model.module, own=solved)
     with torch.no_grad():
         for name, layer in solved.items():
             module.get_parameter(name).copy_(layer.weight)
-    progress(0.95, 1.0, "comparing the predictions")
-    fidelity = measure_fidelity(model, module, picture, target)
-    report = _report(model, recipes, solved, reasons, calls)
-    progress(1.0, 1.0, "trace ready")
-    return Trace(model, module, config, report, fidelity, picture.sha256, time.perf_counter() - start)
+    return module
 
 
-def _weighted(
-    model: LoadedModel, picture: Picture, config: TraceConfig, recipes: Recipes, target: int | None, progress: Progress
-) -> tuple[list[Tensor], Relevance]:
-    """Return the views, equal ones once, and what each of their positions counts."""
-    untouched = min(config.untouched, config.views)
-    distinct = replace(config, views=config.views - max(0, untouched - 1), untouched=min(1, untouched))
-    batches = views_of(model, picture, distinct)
-    explained = int(predict(model, picture).argmax()) if target is None else target
-    weights = {name: model.module.get_parameter(name) for name in recipes}
-    return batches, relevance(model.module, batches, weights, explained, untouched=untouched, progress=progress)
+def views_of(model: LoadedModel, wanted: Sequence[Wanted]) -> Views:
+    """Return the views of each trace, normalised: the untouched ones, which a picture's traces share, and the random
+    ones.
+
+    Where relevance weighs them, equal views stand once: one then counts as several.
+    """
+    held: list[Tensor] = []
+    shared: dict[tuple[Picture, int | None], range] = {}
+    rows: list[Tensor] = []
+
+    def place(images: Tensor) -> range:
+        start = sum(map(len, held))
+        held.append(images)
+        return range(start, start + len(images))
+
+    for one in wanted:
+        untouched = min(one.config.untouched, one.config.views)
+        subject = one.picture, one.target
+        if subject not in shared:
+            copies = min(1, untouched) if one.config.weighting == "target" else untouched
+            shared[subject] = place(model.input(one.picture).expand(copies, -1, -1, -1))
+        own = place(_drawn(model, one.picture, one.config.views - untouched, one.config.seed))
+        rows.append(torch.tensor([*shared[subject], *own], device=model.device))
+    return Views(torch.cat(held).contiguous(memory_format=torch.channels_last), tuple(rows))
 
 
-def views_of(model: LoadedModel, picture: Picture, config: TraceConfig) -> list[Tensor]:
-    """Return the untouched views and the random ones, normalised, in batches."""
-    untouched = min(config.untouched, config.views)
-    views = [model.input(picture)] * untouched
-    if config.views > untouched:
-        pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
-        count, size = config.views - untouched, model.preprocessing.size
-        drawn = random_views(pixels, count, size, seed=config.seed, device=model.device)
-        views.append(model.preprocessing.normalize(drawn).to(model.dtype))
-    return list(torch.cat(views).contiguous(memory_format=torch.channels_last).split(BATCH))
+def _drawn(model: LoadedModel, picture: Picture, count: int, seed: int) -> Tensor:
+    size = model.preprocessing.size
+    if not count:
+        return torch.empty(0, 3, size, size, device=model.device, dtype=model.dtype)
+    pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
+    drawn = random_views(pixels, count, size, seed=seed, device=model.device)
+    return model.preprocessing.normalize(drawn).to(model.dtype)
 
 
 def _recipes(
@@ -160,7 +318,7 @@ def _recipes(
     for layer in model.layers:
         ratio = plan.ratios.get(layer.name, 0.0)
         weight = model.module.get_parameter(layer.parameter)
-        h_bytes = layer.groups * weight[0].numel() ** 2 * weight.element_size()
+        h_bytes = _moment_bytes(layer, weight)
         if layer.parameter not in calls.uses:
             reasons[layer.name] = calls.missing_reason(layer)
         elif layer.parameter == first and not config.first_layer:
@@ -178,18 +336,16 @@ def _recipes(
     return recipes, reasons
 
 
-def _output_rows(
-    model: LoadedModel, picture: Picture, config: TraceConfig, recipes: Recipes, target: int | None
-) -> dict[str, Recipe]:
+def _output_rows(model: LoadedModel, wanted: Wanted, recipes: Recipes) -> dict[str, Recipe]:
     """Return the output layer's recipe anew where a solver of cubic cost cannot solve all its classes in time."""
     last = recipes.get(model.layers[-1].parameter)
-    if last is None or not SOLVERS[config.solver].cubic:
+    if last is None or not SOLVERS[wanted.config.solver].cubic:
         return {}
     rows, columns = last.layer.shape[0], last.layer.numel // last.layer.shape[0]
     if rows != len(model.labels) or rows * columns**3 / 3 < CUBIC_LIMIT:
         return {}
-    top = predict(model, picture).argsort()[::-1][:TOP].tolist()
-    chosen = tuple(sorted({*top, top[0] if target is None else target}))
+    top = predict(model, wanted.picture).argsort()[::-1][:TOP].tolist()
+    chosen = tuple(sorted({*top, top[0] if wanted.target is None else wanted.target}))
     return {last.layer.parameter: replace(last, rows=chosen)}
 
 
@@ -203,14 +359,32 @@ def _positions(layer: Layer, config: TraceConfig) -> int | None:
     return max(config.positions, POSITIONS_PER_COLUMN * (layer.numel // layer.shape[0]))
 
 
-def _check_memory(calls: Survey, views: int, settings: Settings) -> None:
-    needed = 2 * views * calls.bytes_per_view
-    if needed > settings.max_calibration_bytes:
-        most = settings.max_calibration_bytes // (2 * calls.bytes_per_view)
-        raise ConfigError(
-            f"Sequential calibration with {views:,} views needs about {needed / 2**30:.0f} GiB: take at most {most:,} "
-            "views, the independent calibration, or raise SPADE_MAX_CALIBRATION_BYTES."
+def _at_once(model: LoadedModel, config: TraceConfig, recipes: Recipes, calls: Survey, settings: Settings) -> int:
+    """Return how many traces are made side by side: at most as many as fit into the memory for a calibration.
+
+    Raises:
+        ConfigError: not even one does.
+    """
+    room, most = settings.max_calibration_bytes, SIDE_BY_SIDE.get(model.device.type, 1)
+    if config.calibration == "independent":  # all second moments of all traces are held at once
+        weights = (model.module.get_parameter(name) for name in recipes)
+        needed = sum(
+            _moment_bytes(recipe.layer, weight) for recipe, weight in zip(recipes.values(), weights, strict=True)
         )
+        return max(1, min(most, room // max(1, needed)))
+    needed = 2 * config.views * calls.bytes_per_view
+    if needed > room:
+        fitting = room // (2 * calls.bytes_per_view)
+        raise ConfigError(
+            f"Sequential calibration with {config.views:,} views needs about {needed / 2**30:.0f} GiB: take at most "
+            f"{fitting:,} views, the independent calibration, or raise SPADE_MAX_CALIBRATION_BYTES."
+        )
+    return max(1, min(most, room // max(1, needed)))
+
+
+def _moment_bytes(layer: Layer, weight: Tensor) -> int:
+    """Return the size of a layer's second moment."""
+    return layer.groups * weight[0].numel() ** 2 * weight.element_size()
 
 
 def _report(

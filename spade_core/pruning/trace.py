@@ -22,7 +22,8 @@ class Trace(Network):
         model: the dense model, unchanged.
         module: owns its pruned weights and shares all other tensors with ``model.module``.
         config: all options, filled in.
-        report: every prunable weight; fidelity: predictions compared; seconds: of the whole trace.
+        report: every prunable weight; fidelity: predictions compared; seconds: of the whole trace, or its share of
+            those that were made together.
         picture_sha256: of the picture it was made for.
     """
 
@@ -35,11 +36,38 @@ class Trace(Network):
     seconds: float
 
 
-def measure_fidelity(model: LoadedModel, module: nn.Module, picture: Picture, target: int | None) -> Fidelity:
-    """Compare the predictions of the dense model and of ``module`` on ``picture``; target None: dense top-1."""
-    x = model.input(picture)
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Traces of one picture that differ by their seeds: what they agree on is the picture's, the rest is the draw's.
+
+    Attributes:
+        traces: at least one, of one model, picture and class.
+    """
+
+    traces: tuple[Trace, ...]
+
+    @property
+    def weakest(self) -> Trace:
+        """The trace that gives the explained class the lowest probability: what is told where there is room for one."""
+        return min(self.traces, key=lambda one: one.fidelity.trace_probability)
+
+
+def log_probabilities(model: LoadedModel, module: nn.Module, picture: Picture) -> Tensor:
+    """Return what ``module``, the model's or a trace's, predicts for ``picture``: float64 ``(classes,)``."""
     with torch.no_grad():
-        dense, pruned = (F.log_softmax(net(x).double(), 1)[0].cpu() for net in (model.module, module))
+        return F.log_softmax(module(model.input(picture)).double(), 1)[0].cpu()
+
+
+def measure_fidelity(
+    model: LoadedModel, module: nn.Module, picture: Picture, target: int | None, dense: Tensor | None = None
+) -> Fidelity:
+    """Compare the predictions of the dense model and of ``module`` on ``picture``; target None: dense top-1.
+
+    Args:
+        dense: :func:`log_probabilities` of the dense model, where they are known.
+    """
+    dense = log_probabilities(model, model.module, picture) if dense is None else dense
+    pruned = log_probabilities(model, module, picture)
     target = int(dense.argmax()) if target is None else target
     before, after = (float(one[target].exp()) for one in (dense, pruned))
     kl = float(F.kl_div(pruned, dense, reduction="sum", log_target=True))

@@ -25,6 +25,32 @@ OVERSIZE = 3
 
 
 @dataclass(frozen=True)
+class Views:
+    """The views of several traces of one network; those that traces share stand once.
+
+    Attributes:
+        images: ``(n, 3, size, size)``, normalised.
+        rows: for each trace, which of ``images`` are its views, int64 ``(views,)``; equally many for all.
+    """
+
+    images: Tensor
+    rows: tuple[Tensor, ...]
+
+    @classmethod
+    def of_one(cls, images: Tensor) -> Views:
+        """Return the views of a single trace."""
+        return cls(images, (torch.arange(len(images), device=images.device),))
+
+    def singly(self) -> list[Views]:
+        """Return the views of each trace by themselves."""
+        return [self.of_one(self.images[rows]) for rows in self.rows]
+
+    def of_trace(self, number: int, size: int) -> list[Tensor]:
+        """Return the views of a trace in batches of at most ``size``."""
+        return [self.images[rows] for rows in self.rows[number].split(size)]
+
+
+@dataclass(frozen=True)
 class View:
     """One draw: the crop in pixels, whether it is flipped, and the colour changes in their order."""
 

@@ -1,4 +1,4 @@
-"""One analysis: a picture, its trace, and the maps of several methods on the dense model and on the trace.
+"""One analysis: a picture, its trace or a bundle of them, and the maps of several methods on the dense model and there.
 
 The command line, the worker and the library all come through :func:`analyse`, so that the same configuration gives the
 same bits wherever it runs.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,12 +17,12 @@ import numpy as np
 
 from spade_core.errors import ConfigError
 from spade_core.models.labels import resolve_target
-from spade_core.models.loaded import LoadedModel
-from spade_core.pictures.figures import colorize, figure_png, png_bytes
+from spade_core.models.loaded import LoadedModel, Network
+from spade_core.pictures.figures import FigureRow, colorize, figure_png, png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
-from spade_core.pruning.spade import trace
-from spade_core.pruning.trace import Trace
+from spade_core.pruning.spade import trace_many
+from spade_core.pruning.trace import Bundle, Trace
 from spade_core.results import manifest
 from spade_core.results.config import AnalysisConfig
 from spade_core.saliency import METHODS, colour_limits, top_of
@@ -34,7 +34,7 @@ TRACE_SHARE = 0.6  # of the progress bar; the methods share the rest
 
 @dataclass(frozen=True)
 class Pair:
-    """The maps of one method: of the dense model and of its trace."""
+    """The maps of one method: of the dense model and of its trace, or of a bundle of them."""
 
     dense: Explanation
     spade: Explanation
@@ -49,23 +49,39 @@ class Pair:
         """Either map in its own unit, see ``top_of``."""
         return {side: item.map / top_of(item.map) for side, item in self.sides.items()}
 
+    @property
+    def spread(self) -> np.ndarray | None:
+        """A bundle's spread in the unit of its map."""
+        return None if self.spade.spread is None else self.spade.spread / top_of(self.spade.map)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is kept of it, by the name of its network; ``spread`` of a bundle."""
+        spread = {} if self.spade.spread is None else {"spread": self.spade.spread}
+        return {side: item.map for side, item in self.sides.items()} | spread
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
     """The result of :func:`analyse`.
 
     Attributes:
-        trace: with its report and fidelity.
+        traces: one, or as many as were asked for, each with its report and fidelity.
         pairs: method slug -> maps; a method that this model does not support is in ``refused`` with the reason.
         seconds: of the whole analysis, without loading the model.
     """
 
     picture: Picture
     config: AnalysisConfig
-    trace: Trace
+    traces: Bundle
     pairs: Mapping[str, Pair]
     refused: Mapping[str, str]
     seconds: float
+
+    @property
+    def trace(self) -> Trace:
+        """The trace; of several the one that gives the explained class the lowest probability."""
+        return self.traces.weakest
 
 
 def analyse(
@@ -73,15 +89,17 @@ def analyse(
     picture: Picture,
     config: AnalysisConfig,
     *,
-    make_trace: Callable[..., Trace] = trace,
+    make_traces: Callable[..., Bundle] = trace_many,
     progress: Progress = silent,
     on_trace: Callable[[Trace], None] = lambda _: None,
     on_pair: Callable[[str, Pair], None] = lambda *_: None,
 ) -> Analysis:
-    """Make the trace of ``picture`` and explain dense model and trace with every method.
+    """Make the trace of ``picture``, or several, and explain dense model and trace with every method.
+
+    Where the map of several traces is the mean of their magnitudes, the dense map is its magnitude, too.
 
     Args:
-        make_trace: called like ``spade_core.trace``; another one may keep traces.
+        make_traces: called like ``spade_core.trace_many``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         on_trace, on_pair: called as soon as the trace and each method's two maps are there.
 
@@ -96,18 +114,23 @@ def analyse(
         raise ConfigError(next(iter(refused.values())))
     target = None if config.target is None else resolve_target(model, config.target)
     part = span(progress, 0, TRACE_SHARE)
-    pruned = make_trace(model, picture, **config.trace, target=target, seed=config.seed, progress=part)
-    on_trace(pruned)
+    count, average = config.bundle.traces, config.bundle.average
+    made = make_traces(model, picture, traces=count, **config.trace, target=target, seed=config.seed, progress=part)
+    on_trace(made.weakest)
+    network: Network | Bundle = made if count > 1 else made.traces[0]
     pairs = {}
     for index, slug in enumerate(methods):
-        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + half) / len(methods) for half in (0, 0.5, 1)]
-        options = {"target": pruned.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
+        halves = (0, 1 / (1 + count), 1)
+        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + half) / len(methods) for half in halves]
+        options = {"target": made.weakest.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
         dense = explain(model, picture, method=slug, progress=span(progress, *edges[:2]), **options)
-        spade = explain(pruned, picture, method=slug, progress=span(progress, *edges[1:]), **options)
+        spade = explain(network, picture, method=slug, average=average, progress=span(progress, *edges[1:]), **options)
+        if config.bundle.magnitudes:
+            dense = replace(dense, map=np.abs(dense.map), signed=False)
         pairs[slug] = Pair(dense, spade)
         on_pair(slug, pairs[slug])
     progress(1.0, 1.0, "done")
-    return Analysis(picture, config, pruned, pairs, refused, time.perf_counter() - start)
+    return Analysis(picture, config, made, pairs, refused, time.perf_counter() - start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,23 +159,30 @@ def describe(analysis: Analysis, source: str | None = None, trigger: TriggerReco
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
         **manifest.outcome(trace),
+        "traces": [
+            {"seed": one.config.seed, "sparsity": one.report.sparsity, "fidelity": one.fidelity.to_dict()}
+            for one in analysis.traces.traces
+        ],
         "layers": trace.report.to_rows(),
         "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
         "refused": dict(analysis.refused),
-        "seconds": {"trace": trace.seconds, "total": analysis.seconds},
+        "seconds": {"trace": sum(one.seconds for one in analysis.traces.traces), "total": analysis.seconds},
     }
     return manifest.manifest(trace.model, own)
 
 
 def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str, object]:
+    files = {
+        side: {"file": f"{side}_{slug}.npy", "sha256": manifest.digest(values)} for side, values in pair.arrays.items()
+    }
     return {
         "title": METHODS[slug].title,
-        "signed": pair.dense.signed,
-        "settings": dict(pair.dense.settings),
+        "signed": pair.spade.signed,
+        "settings": dict(pair.spade.settings),
+        **({"spread": files["spread"], "agreement": pair.spade.agreement} if "spread" in files else {}),
         **{
             side: {
-                "file": f"{side}_{slug}.npy",
-                "sha256": manifest.digest(item.map),
+                **files[side],
                 "top": top_of(item.map),
                 "seconds": item.seconds,
                 "notes": list(item.notes),
@@ -168,11 +198,15 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
     files = {} if trigger is None else {"mask.npy": manifest.npy_bytes(trigger.mask)}
     rows = []
     for slug, pair in analysis.pairs.items():
-        for side, item in pair.sides.items():
-            files[f"{side}_{slug}.npy"] = manifest.npy_bytes(item.map)
-            files[f"{side}_{slug}.png"] = png_bytes(colorize(pair.shown[side], colour_limits(item.signed), item.signed))
-        signed, shown = pair.dense.signed, pair.shown
-        rows.append((METHODS[slug].title, shown["dense"], shown["spade"], colour_limits(signed), signed))
+        for side, values in pair.arrays.items():
+            files[f"{side}_{slug}.npy"] = manifest.npy_bytes(values)
+        signed, shown = pair.spade.signed, pair.shown
+        for side, values in shown.items():
+            files[f"{side}_{slug}.png"] = png_bytes(colorize(values, colour_limits(signed), signed))
+        if pair.spread is not None:
+            files[f"spread_{slug}.png"] = png_bytes(colorize(pair.spread, colour_limits(False), False))
+        sides = shown["dense"], shown["spade"], pair.spread
+        rows.append(FigureRow(METHODS[slug].title, *sides, colour_limits(signed), signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
     fidelity = analysis.trace.fidelity
     probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
@@ -200,12 +234,12 @@ def replay(
         analysis = analyse(model, picture, AnalysisConfig.from_dict(described["config"]), progress=progress)
     folder, found = Path(path) if Path(path).is_dir() else Path(path).parent, manifest.Comparison()
     for slug, pair in analysis.pairs.items():
-        for side, item in pair.sides.items():
+        for side, values in pair.arrays.items():
             entry = described["methods"][slug][side]
-            if manifest.digest(item.map) == entry["sha256"]:
+            if manifest.digest(values) == entry["sha256"]:
                 found[f"{side}_{slug}"] = 0.0
             else:
                 file = folder / entry["file"]
-                before = np.load(file, allow_pickle=False) if file.is_file() else np.full_like(item.map, np.nan)
-                found[f"{side}_{slug}"] = float(np.abs(before - item.map).max()) or float("nan")
+                before = np.load(file, allow_pickle=False) if file.is_file() else np.full_like(values, np.nan)
+                found[f"{side}_{slug}"] = float(np.abs(before - values).max()) or float("nan")
     return analysis, found

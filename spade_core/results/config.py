@@ -9,6 +9,7 @@ from typing import Any
 from spade_core.errors import ConfigError
 from spade_core.neurons import Neuron
 from spade_core.pruning.kinds import OneOf
+from spade_core.pruning.options import BundleOptions, checked_bundle
 from spade_core.saliency import METHODS
 
 _OF_EXPLAIN = ("batch_size", "seed")
@@ -26,6 +27,7 @@ class AnalysisConfig:
         trace: keyword arguments of ``spade_core.trace``.
         options: method slug -> options of the method, and ``batch_size`` or ``seed`` of ``explain``.
         seed: of the views and of every method that draws.
+        bundle: how many traces a map is made of, and how.
     """
 
     methods: tuple[str, ...]
@@ -33,6 +35,7 @@ class AnalysisConfig:
     trace: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seed: int = 0
+    bundle: BundleOptions = field(default_factory=BundleOptions)
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -51,7 +54,8 @@ class AnalysisConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AnalysisConfig:
         """Rebuild what :meth:`to_dict` gave."""
-        return cls(**{**values, "methods": tuple(values["methods"])})
+        bundle = checked_bundle(values.get("bundle", {}))
+        return cls(**{**values, "methods": tuple(values["methods"]), "bundle": bundle})
 
 
 @dataclass(frozen=True)

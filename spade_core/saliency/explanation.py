@@ -1,13 +1,18 @@
-"""The map of one method: what it computes for a class, with everything that it depended on."""
+"""The map of one method: what it computes for a class, with everything that it depended on.
+
+The map of a bundle of traces is the mean of theirs, and what they disagree on is said beside it.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from spade_core.errors import ConfigError, LayerError
 from spade_core.isolation import alone
@@ -15,10 +20,14 @@ from spade_core.models.labels import resolve_target
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import Network
 from spade_core.pictures.picture import Picture
-from spade_core.progress import Progress, silent
+from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
-from spade_core.saliency import METHODS
+from spade_core.pruning.options import checked_bundle
+from spade_core.pruning.trace import Bundle
+from spade_core.saliency import METHODS, Method
 from spade_core.saliency.base import Task
+
+AGREEING = 0.5  # rank correlation of two traces' maps, below which their mean is read with caution
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +39,8 @@ class Explanation:
         absolute: the same, the sum of the channels' magnitudes.
         method: slug; target: class index; label: its name; signed: whether negative values mean evidence against.
         seconds: of the computation; settings: options, seed, batch size; notes: sentences about oddities.
+        spread: of a bundle of several traces, the standard deviation of their maps (or magnitudes) at each pixel.
+        agreement: of such a bundle, the lowest rank correlation of two traces' maps (or magnitudes).
     """
 
     map: np.ndarray
@@ -41,26 +52,39 @@ class Explanation:
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    spread: np.ndarray | None = None
+    agreement: float | None = None
+
+    @property
+    def warning(self) -> str | None:
+        """One sentence where two traces of a bundle disagree, else None."""
+        if self.agreement is None or self.agreement >= AGREEING:
+            return None
+        found = f"Two of the traces disagree on this map (rank correlation {self.agreement:.2f}, below {AGREEING})"
+        return f"{found}: trust only what stands out from its spread, or take more traces or views."
 
 
 def explain(
-    model: Network,
+    model: Network | Bundle,
     picture: Picture,
     *,
     method: str,
     target: int | str | None = None,
     seed: int = 0,
     batch_size: int = 16,
+    average: str = "magnitude",
     progress: Progress = silent,
     **options: float | str | None,
 ) -> Explanation:
     """Attribute one logit to the pixels of ``picture``.
 
     Args:
+        model: a dense model, a trace, or a bundle of traces, whose map is the mean of theirs.
         method: a slug of ``METHODS``.
         target: class index or label; None: the *dense* model's top-1, also for a trace.
         seed: of methods that draw; the global generators are restored afterwards.
         batch_size: at most how many inputs go through the network at once; halved where memory does not suffice.
+        average: a slug of ``AVERAGES``, of a bundle: the mean of the maps' magnitudes, or of the maps as they are.
         progress: called at every forward pass and within long ones; may raise ``Cancelled``.
         options: of the method, see its ``options`` in ``METHODS``; None leaves one at its default.
 
@@ -72,6 +96,25 @@ def explain(
     chosen = METHODS[OneOf("method", METHODS).check(method)]
     settings = chosen.complete(options)
     _check(seed, batch_size)
+    how, several = checked_bundle({"average": average}).average, isinstance(model, Bundle)
+    networks: tuple[Network, ...] = model.traces if isinstance(model, Bundle) else (model,)
+    found = []
+    for index, network in enumerate(networks):
+        part = span(progress, index / len(networks), (index + 1) / len(networks))
+        found.append(_explain(network, picture, chosen, target, settings, seed, batch_size, part))
+    return averaged(found, how) if several else found[0]
+
+
+def _explain(
+    model: Network,
+    picture: Picture,
+    chosen: Method,
+    target: int | str | None,
+    settings: dict[str, Any],
+    seed: int,
+    batch_size: int,
+    progress: Progress,
+) -> Explanation:
     dense = model.dense
     if reason := chosen.unsupported(dense):
         raise LayerError(reason)
@@ -89,7 +132,41 @@ def explain(
     seconds = time.perf_counter() - start
     recorded = {**settings, "seed": seed, "batch_size": batch_size, **task.record}
     notes = (*task.notes, *notes)
-    return Explanation(values, absolute, method, index, dense.labels[index], chosen.signed, seconds, recorded, notes)
+    return Explanation(
+        values, absolute, chosen.slug, index, dense.labels[index], chosen.signed, seconds, recorded, notes
+    )
+
+
+def averaged(found: Sequence[Explanation], average: str) -> Explanation:
+    """Return the mean of maps of several traces by one method, with its spread and how far two of them agree.
+
+    Args:
+        found: at least one; average: a slug of ``AVERAGES``.
+    """
+    maps = np.stack([one.map for one in found]).astype(np.float64)
+    maps = np.abs(maps) if average == "magnitude" else maps
+    mean = replace(
+        found[0],
+        map=maps.mean(0).astype(np.float32),
+        absolute=np.stack([one.absolute for one in found]).mean(0, dtype=np.float64).astype(np.float32),
+        signed=found[0].signed and average == "signed",
+        seconds=sum(one.seconds for one in found),
+        settings={**found[0].settings, "traces": len(found), "average": average},
+        notes=tuple(dict.fromkeys(note for one in found for note in one.notes)),
+    )
+    if len(found) == 1:
+        return mean
+    mean = replace(mean, spread=maps.std(0, ddof=1).astype(np.float32), agreement=_agreement(maps))
+    return replace(mean, notes=(*mean.notes, *filter(None, [mean.warning])))
+
+
+def _agreement(maps: np.ndarray) -> float:
+    """Return the lowest rank correlation of two of ``maps`` ``(n, height, width)``; of a constant one 0."""
+    ranks = rankdata(maps.reshape(len(maps), -1), axis=1)
+    ranks -= ranks.mean(1, keepdims=True)
+    lengths = np.sqrt((ranks**2).sum(1))
+    products = (ranks @ ranks.T) / np.maximum(np.outer(lengths, lengths), 1e-30)
+    return float(products.min())
 
 
 def _check(seed: int, batch_size: int) -> None:

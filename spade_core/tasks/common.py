@@ -14,8 +14,8 @@ from spade_core.models.loaded import LoadedModel, Spec, predict
 from spade_core.models.loading import load_spec
 from spade_core.pictures.picture import Picture, Source, load_picture
 from spade_core.progress import Progress, silent
-from spade_core.pruning.spade import trace
-from spade_core.pruning.trace import Trace
+from spade_core.pruning.spade import trace_many
+from spade_core.pruning.trace import Bundle, Trace
 from spade_core.results.manifest import npy_bytes
 from spade_core.trojan.triggers import Paste
 
@@ -43,7 +43,7 @@ class TracePayload(PicturePayload):
 
 KEPT_MODELS, KEPT_TRACES = 2, 4
 
-_TRACES: OrderedDict[str, Trace] = OrderedDict()
+_TRACES: OrderedDict[str, Bundle] = OrderedDict()
 
 
 @lru_cache(maxsize=KEPT_MODELS)
@@ -71,16 +71,29 @@ def given(payload: PicturePayload, device: str) -> tuple[LoadedModel, Picture]:
 def kept_trace(
     model: LoadedModel, picture: Picture, *, target: Target = None, progress: Progress = silent, **options: Any
 ) -> Trace:
-    """Return the trace of ``picture``, like ``spade_core.trace``; the last few are kept.
+    """Return the trace of ``picture``, like ``spade_core.trace``; the last few are kept."""
+    return kept_traces(model, picture, target=target, progress=progress, **options).traces[0]
 
-    Several jobs ask for the same one: other methods, another neuron of the same picture, or another page.
+
+def kept_traces(
+    model: LoadedModel,
+    picture: Picture,
+    *,
+    traces: int = 1,
+    target: Target = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Bundle:
+    """Return traces of ``picture``, like ``spade_core.trace_many``; the last few are kept.
+
+    Several jobs ask for the same ones: other methods, another neuron of the same picture, or another page.
     """
     index = int(predict(model, picture).argmax()) if target is None else resolve_target(model, target)
-    key = json.dumps([model.sha256, picture.sha256, {"seed": 0, **options}, index], sort_keys=True)
+    key = json.dumps([model.sha256, picture.sha256, {"seed": 0, **options}, index, traces], sort_keys=True)
     if key not in _TRACES:
-        _TRACES[key] = trace(model, picture, **options, target=index, progress=progress)
+        _TRACES[key] = trace_many(model, picture, traces=traces, **options, target=index, progress=progress)
     _TRACES.move_to_end(key)
-    if len(_TRACES) > KEPT_TRACES:
+    while len(_TRACES) > 1 and sum(len(one.traces) for one in _TRACES.values()) > KEPT_TRACES:
         _TRACES.popitem(last=False)
     return _TRACES[key]
 

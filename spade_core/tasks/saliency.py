@@ -66,10 +66,10 @@ def analysis(payload: AnalysisPayload, *, emit: Emit, progress: Progress, device
         emit({**common.trace_file(trace), **crop})
 
     def paired(slug: str, pair: Pair) -> None:
-        emit({f"{side}_{slug}.npy": npy_bytes(item.map) for side, item in pair.sides.items()})
+        emit({f"{side}_{slug}.npy": npy_bytes(values) for side, values in pair.arrays.items()})
 
     made = analyse(
-        model, picture, config, make_trace=common.kept_trace, progress=progress, on_trace=traced, on_pair=paired
+        model, picture, config, make_traces=common.kept_traces, progress=progress, on_trace=traced, on_pair=paired
     )
     progress(1, 1, "writing the files")
     trigger = None if mask is None else TriggerRecord(source.get("trigger") or {}, mask)

@@ -184,6 +184,8 @@ def test_links_round_trip():
         positions=0,
         seed=7,
         methods=("lime",),
+        traces=3,
+        average="signed",
     )
     assert Choice.from_query(json.loads(json.dumps(choice.to_query()))) == choice
     assert Choice.from_query(Choice().to_query()) == Choice()
@@ -229,6 +231,31 @@ def test_panels_share_the_colours_centred_on_zero_and_each_map_fills_them():
     np.testing.assert_allclose(np.array(heat[2].z), cells, rtol=1e-5)
     assert (heat[2].x0, heat[2].dx) == (0.5, 2), "a cell's number stands in its middle"
     assert {axis.matches for axis in figure.select_xaxes()} == {"x"}
+
+
+def test_the_spread_of_a_bundle_is_a_panel_of_its_own():
+    dense, spade, spread = np.random.default_rng(0).random((3, 8, 8))
+    plain = {"signed": False, "opacity": 0.5, "title": "t"}
+    figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, spread=spread, **plain)
+    assert [note.text for note in figure.layout.annotations][-2:] == ["SPADE minus dense", "Spread of the traces"]
+    unit = np.percentile(spade, 99.5)
+    assert figure.data[3].z[0][0] == pytest.approx(spread[:2, :2].mean() / unit, rel=1e-5)
+    assert len(pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, **plain).data) == 3
+
+
+def test_a_page_shows_the_mean_of_several_traces_and_its_spread():
+    app = page(**{**QUICK, "methods": "input_x_gradient", "traces": "2"})
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert app.number_input(key="traces").value == 2
+    assert app.selectbox(key="average").value == "magnitude"
+    assert "mean of the magnitudes of the maps of 2 traces, seeds 0 to 1" in texts(app)
+    assert "Rank correlation of the two traces that agree least" in texts(app)
+    assert "--traces 2" in app.code[0].value
+    figure = json.loads(next(item.proto.spec for item in app.get("plotly_chart") if "Spread" in item.proto.spec))
+    assert figure["layout"]["coloraxis"]["cmin"] == 0, "magnitudes have no signs"
+    app.number_input(key="traces").set_value(1).run()
+    assert not [box for box in app.selectbox if box.key == "average"], "of a single trace nothing is averaged"
 
 
 PRUNED = {**QUICK, "run": "1", "picture": "bundled:koala"}

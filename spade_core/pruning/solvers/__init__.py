@@ -1,11 +1,13 @@
 """Pruning solvers: given a layer's weight and the second moment of its inputs, choose zeros and adapt the rest.
 
-All share one signature, ``prune(weight, second_moment, sparsity, *, block_size=1, damping=...) -> Pruned``. Here is
-what there is to choose from; a solver, and torch with it, is imported when it is first used.
+All share one signature, ``prune(weight, second_moment, sparsity, *, block_size=1, damping=...) -> Pruned``; one that
+solves several problems at once has ``prune_many`` too, which takes and returns lists. Here is what there is to choose
+from; a solver, and torch with it, is imported when it is first used.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ class Solver:
         function: of the module.
         cubic: whether each row costs the cube of its columns; then an output layer with many classes is solved so for
             the rows that matter to the target alone.
+        side_by_side: whether the module has ``prune_many``.
     """
 
     slug: str
@@ -38,6 +41,7 @@ class Solver:
     damping: float
     function: str = "prune"
     cubic: bool = False
+    side_by_side: bool = False
 
     def prune(
         self, weight: Tensor, second_moment: Tensor, sparsity: float, *, block_size: int, damping: float
@@ -45,6 +49,22 @@ class Solver:
         """Solve one layer, see the module."""
         solve = resolve_name(f"{__name__}.{self.module}:{self.function}")
         return solve(weight, second_moment, sparsity, block_size=block_size, damping=damping)
+
+    def prune_many(
+        self,
+        weights: Sequence[Tensor],
+        second_moments: Sequence[Tensor],
+        sparsity: float,
+        *,
+        block_size: int,
+        damping: float,
+    ) -> list[Pruned]:
+        """Solve several problems of one shape, side by side where the solver can; the same up to rounding."""
+        if self.side_by_side and len(weights) > 1:
+            solve = resolve_name(f"{__name__}.{self.module}:prune_many")
+            return solve(weights, second_moments, sparsity, block_size=block_size, damping=damping)
+        pairs = zip(weights, second_moments, strict=True)
+        return [self.prune(*pair, sparsity, block_size=block_size, damping=damping) for pair in pairs]
 
 
 _FAST = "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture."
@@ -54,7 +74,7 @@ _ADMM = "A relaxed least squares that hardens step by step (ALPS), then solved f
 _RANDOM = "Weights removed at random, whatever the picture: the baseline of baselines."
 _BASELINE = "Smallest weights removed, whatever the picture: the baseline."
 _SOLVERS = (
-    Solver("fastspade", "FastSPADE", _FAST, "sparsegpt", 0.01),
+    Solver("fastspade", "FastSPADE", _FAST, "sparsegpt", 0.01, side_by_side=True),
     Solver("spade", "SPADE (exact)", _EXACT, "obs", 0.0, cubic=True),
     Solver("spade-rows", "SPADE (exact, by row)", _EXACT_ROWS, "obs", 0.0, "prune_rows", cubic=True),
     Solver("admm", "ADMM", _ADMM, "admm", 0.01),

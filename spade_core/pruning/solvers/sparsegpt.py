@@ -9,9 +9,12 @@ all changes ``D`` left of them is ``D V_:B V_BB^-1``, so only small diagonal blo
 
 Differences from the authors' code: the number of zeros is exact (the rounding is carried from block to block), existing
 zeros and dead inputs go first, and the groups of a grouped convolution are solved at once and compete for the zeros.
+One weight under several second moments, as the traces of a bundle ask for it, is swept in one go.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -40,27 +43,48 @@ def prune(
     Raises:
         ValueError: shapes, dtypes or values that cannot be solved.
     """
+    return prune_many([weight], [second_moment], sparsity, block_size=block_size, damping=damping)[0]
+
+
+def prune_many(
+    weights: Sequence[Tensor],
+    second_moments: Sequence[Tensor],
+    sparsity: float,
+    *,
+    block_size: int = 1,
+    damping: float = 0.01,
+) -> list[Pruned]:
+    """Prune several problems of one shape; what each gets is what :func:`prune` gives, up to rounding.
+
+    They are swept side by side: the columns are walked through once, and a step works on all problems.
+    """
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, not {block_size}")
-    problem = Problem.build(weight, second_moment, sparsity)
-    if (settled := problem.settled()) is not None:
-        return settled
-    # The factor of the reversed matrix is that of H from its lower right corner.
-    factor = factorize(problem.second_moment.flip(1, 2), damping)
-    return problem.finish(_sweep(problem, factor.cholesky.flip(1, 2), block_size), factor.damping)
+    problems = [Problem.build(*given, sparsity) for given in zip(weights, second_moments, strict=True)]
+    found = [one.settled() for one in problems]
+    unsettled = [one for one, settled in zip(problems, found, strict=True) if settled is None]
+    if unsettled:
+        # The factor of the reversed matrix is that of H from its lower right corner.
+        factors = [factorize(one.second_moment.flip(1, 2), damping) for one in unsettled]
+        swept = _sweep(unsettled, torch.cat([factor.cholesky.flip(1, 2) for factor in factors]), block_size)
+        pairs = zip(unsettled, factors, swept, strict=True)
+        solved = iter([one.finish(weight, factor.damping) for one, factor, weight in pairs])
+        return [next(solved) if settled is None else settled for settled in found]
+    return [settled for settled in found if settled is not None]
 
 
-def _sweep(problem: Problem, upper: Tensor, block_size: int) -> Tensor:
-    """Fix all columns from left to right; return the weight.
+def _sweep(problems: Sequence[Problem], upper: Tensor, block_size: int) -> tuple[Tensor, ...]:
+    """Fix all columns from left to right; return the problems' weights.
 
-    The work is done on the transposed weight, so that a column is contiguous.
+    The work is done on the transposed weights, so that a column is contiguous.
 
     Args:
-        upper: ``V``, ``(groups, cols, cols)``.
+        upper: ``V``, ``(problems * groups, cols, cols)``.
     """
-    columns, forced = problem.weight.transpose(1, 2).contiguous(), problem.forced.permute(2, 0, 1).contiguous()
+    columns = torch.cat([one.weight for one in problems]).transpose(1, 2).contiguous()
+    forced = torch.cat([one.forced for one in problems]).permute(2, 0, 1).contiguous()
     changed = torch.empty_like(columns)
-    quota, cols = _quotas(problem, block_size), columns.shape[1]
+    quotas, cols = list(zip(*(_quotas(one, block_size) for one in problems), strict=True)), columns.shape[1]
     span = max(block_size, LAZY // block_size * block_size)
     eye = torch.eye(min(span, cols), dtype=columns.dtype, device=columns.device).expand(len(columns), -1, -1)
     for start in range(0, cols, span):
@@ -70,10 +94,10 @@ def _sweep(problem: Problem, upper: Tensor, block_size: int) -> Tensor:
         inverse = torch.linalg.solve_triangular(upper[:, part, part], eye[:, :size, :size], upper=True)
         if start:
             few.baddbmm_(inverse.transpose(1, 2), upper[:, :start, part].transpose(1, 2) @ changed[:, :start])
-        counts = quota[start // block_size : -(-part.stop // block_size)]
+        counts = quotas[start // block_size : -(-part.stop // block_size)]
         _Stretch(few, inverse, forced[part], block_size, counts).choose(0, size)
         changed[:, part] -= few
-    return columns.transpose(1, 2).contiguous()
+    return columns.transpose(1, 2).contiguous().chunk(len(problems))
 
 
 def _quotas(problem: Problem, block_size: int) -> list[int]:
@@ -92,15 +116,17 @@ class _Stretch:
     With the factor's rows divided by their diagonal a removed weight is passed on as it is.
 
     Args:
-        columns: ``(groups, n, rows)``, changed in place.
-        inverse: the stretch's part of ``U``, ``(groups, n, n)``.
-        forced: bool ``(n, groups, rows)``, what goes in any case.
-        counts: how many weights beside the forced ones go in each block of ``block_size`` columns.
+        columns: ``(problems * groups, n, rows)``, changed in place.
+        inverse: the stretch's part of ``U``, ``(problems * groups, n, n)``.
+        forced: bool ``(n, problems * groups, rows)``, what goes in any case.
+        counts: how many weights of each problem, beside the forced ones, go in each block of ``block_size`` columns.
     """
 
-    def __init__(self, columns: Tensor, inverse: Tensor, forced: Tensor, block_size: int, counts: list[int]) -> None:
+    def __init__(
+        self, columns: Tensor, inverse: Tensor, forced: Tensor, block_size: int, counts: list[tuple[int, ...]]
+    ) -> None:
         price = inverse.diagonal(dim1=1, dim2=2).unsqueeze(2)
-        self.columns, self.block, self.counts = columns, block_size, counts
+        self.columns, self.block, self.counts, self.problems = columns, block_size, counts, len(counts[0])
         self.forced, self.mask = forced if bool(forced.any()) else None, forced.to(columns.dtype)
         self.worth, self.share = price.reciprocal(), (inverse / price).transpose(1, 2).contiguous()
         self.removed = torch.empty_like(columns)
@@ -113,11 +139,10 @@ class _Stretch:
             self._absorb(left, middle, right)
             self.choose(middle, right)
             return
-        if count := self.counts[left // self.block]:
+        if max(counts := self.counts[left // self.block]):
             score = self.columns[:, left:right].abs().mul_(self.worth[:, left:right]).transpose(0, 1)
             score = score if self.forced is None else score.masked_fill_(self.forced[left:right], torch.inf)
-            cheapest = score.flatten().topk(count, largest=False, sorted=False).indices
-            self.mask[left:right].view(-1).index_fill_(0, cheapest, 1)
+            _mark(self.mask[left:right], score, counts)
         self._fix(left, right)
         self.columns[:, left:right] -= self.removed[:, left:right]
 
@@ -133,7 +158,30 @@ class _Stretch:
     def _absorb(self, left: int, middle: int, right: int) -> None:
         """Let the columns from ``middle`` on absorb what those before gave up."""
         share, removed = self.share[:, middle:right, left:middle], self.removed[:, left:middle]
-        if len(share) == 1:  # one matrix: less overhead
-            self.columns[0, middle:right].addmm_(share[0], removed[0], alpha=-1)
+        if len(share) == 1 or (len(share) == self.problems and share.device.type == "cpu"):
+            # One matrix a problem: less overhead, and the same bits alone and beside others.
+            for own, given, gone in zip(self.columns, share, removed, strict=True):
+                own[middle:right].addmm_(given, gone, alpha=-1)
         else:
             self.columns[:, middle:right].baddbmm_(share, removed, alpha=-1)
+
+
+def _mark(mask: Tensor, score: Tensor, counts: Sequence[int]) -> None:
+    """Set ``mask`` to 1 at each problem's lowest scores, as many as it ``counts``.
+
+    Args:
+        mask, score: ``(columns, problems * groups, rows)``.
+    """
+    if len(counts) == 1:
+        mask.view(-1).index_fill_(0, score.flatten().topk(counts[0], largest=False, sorted=False).indices, 1)
+        return
+    score, own = (one.unflatten(1, (len(counts), -1)).transpose(0, 1) for one in (score, mask))
+    even, apart = min(counts) == max(counts), score.flatten(1)
+    lowest = apart.topk(max(counts), largest=False, sorted=not even).indices
+    marked = torch.zeros_like(apart, dtype=torch.bool)
+    if even:
+        marked.scatter_(1, lowest, True)
+    else:
+        for flat, order, count in zip(marked, lowest, counts, strict=True):
+            flat[order[:count]] = True
+    own.masked_fill_(marked.view_as(own), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from spade_core.pruning.options import TRACE_OPTIONS
+from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions
 from spade_core.saliency import METHOD_OPTIONS
 from spade_core.ui.common.link import Choice
 
@@ -14,7 +14,8 @@ def explain_command(choice: Choice, spec: Mapping[str, str], picture: str) -> st
     """Return the command that computes the same analysis; ``picture`` is its name, ``spec`` the model's."""
     methods = [word for slug in choice.methods for word in ("--method", slug)]
     options = METHOD_OPTIONS.words("--option", choice.options)
-    return _command("explain", choice, spec, picture, [*methods, *options, *_target(choice)])
+    own = [*methods, *options, *_target(choice), *_bundle(choice.bundle())]
+    return _command("explain", choice, spec, picture, own)
 
 
 def neuron_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
@@ -52,6 +53,14 @@ def _command(
     for option, value in choice.trace_arguments().items():
         words += TRACE_OPTIONS[option].kind.words(TRACE_OPTIONS[option].flag, value)
     return shlex.join([*words, "--out", out])
+
+
+def _bundle(options: BundleOptions) -> list[str]:
+    """Return the words of what is not at its default; of a single trace none."""
+    plain = BundleOptions()
+    changed = [name for name in BUNDLE_OPTIONS if getattr(options, name) != getattr(plain, name) and options.traces > 1]
+    given = ((BUNDLE_OPTIONS[name], getattr(options, name)) for name in changed)
+    return [word for option, value in given for word in option.kind.words(option.flag, value)]
 
 
 def _target(choice: Choice) -> list[str]:

@@ -11,7 +11,7 @@ from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.kinds import Kind, OneOf, Text, Whole
-from spade_core.pruning.options import TRACE_OPTIONS, TraceOptions
+from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions, TraceOptions
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
@@ -21,8 +21,8 @@ DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice(TraceOptions):
-    """What a person has chosen on a page, the options of the trace included; its defaults are the pages'.
+class Choice(BundleOptions, TraceOptions):
+    """What a person has chosen on a page, the options of traces included; its defaults are the pages'.
 
     Attributes:
         picture: ``bundled:NAME``; uploads are not part of a link.
@@ -74,6 +74,10 @@ class Choice(TraceOptions):
         """Return the keyword arguments of ``spade_core.trace`` but for the seed; ratios only as the preset has them."""
         given = self.given().items()
         return {name: value for name, value in given if TRACE_OPTIONS[name].preset in (None, self.preset)}
+
+    def bundle(self) -> BundleOptions:
+        """Return how many traces a map is made of, and how."""
+        return BundleOptions(**{name: getattr(self, name) for name in BUNDLE_OPTIONS})
 
     def trace_arguments(self) -> dict[str, object]:
         """Return the keyword arguments of ``spade_core.trace``."""
@@ -136,7 +140,7 @@ _KINDS: dict[str, Kind[Any]] = {
     "model": _Model(),
     "picture": _Picture(),
     "target": Whole("target", 0, 10**6),
-    **{name: option.kind for name, option in TRACE_OPTIONS.items()},
+    **{name: option.kind for name, option in (TRACE_OPTIONS | BUNDLE_OPTIONS).items()},
     "methods": _Methods(),
     "options": METHOD_OPTIONS,
     "trigger": _Trigger(),

@@ -12,6 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from spade_core.evaluation.evidence import Claim
 from spade_core.evaluation.processing import PROCESSING
+from spade_core.pruning.options import BundleOptions
 from spade_core.pruning.report import Fidelity, LayerReport
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_array, read_json
@@ -30,10 +31,18 @@ class Side(TypedDict):
 
 
 class Maps(TypedDict):
-    """A manifest's entry of one method."""
+    """A manifest's entry of one method; of a bundle it has the lowest rank correlation of two traces' maps."""
 
     dense: Side
     spade: Side
+    agreement: NotRequired[float]
+
+
+class Seed(TypedDict):
+    """A manifest's entry of one trace."""
+
+    seed: int
+    fidelity: dict[str, Any]
 
 
 class Class(TypedDict):
@@ -60,6 +69,15 @@ def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
         st.warning(fidelity.warning, icon=":material/warning:")
 
 
+def show_bundle(traces: Sequence[Seed], bundle: BundleOptions) -> None:
+    """Say how many traces the maps are means of, and how many of them keep the class."""
+    if len(traces) > 1:
+        kept = sum(Fidelity.from_dict(one["fidelity"]).keeps_class for one in traces)
+        how = "the magnitudes of the maps" if bundle.magnitudes else "the maps"
+        mean = f"Each SPADE map is the mean of {how} of {len(traces)} traces, seeds {traces[0]['seed']}"
+        st.caption(f"{mean} to {traces[-1]['seed']}; {kept} of them keep the class. Above is the weakest of them.")
+
+
 def show_summary(data: bytes) -> None:
     """Show the same of ``trace.json``."""
     found = read_json(data)
@@ -72,8 +90,14 @@ def show_pairs(
     opacity: float,
     described: Mapping[str, Maps] | None = None,
     claims: Mapping[str, Sequence[Claim]] | None = None,
+    *,
+    magnitudes: bool = False,
 ) -> None:
-    """Draw the panels of every method whose two maps are there, and what is claimed of each."""
+    """Draw the panels of every method whose two maps are there, and what is claimed of each.
+
+    Args:
+        magnitudes: whether the maps have lost their signs.
+    """
     for slug in methods:
         names = ("crop.npy", f"dense_{slug}.npy", f"spade_{slug}.npy")
         if not all(name in files for name in names):
@@ -82,17 +106,22 @@ def show_pairs(
         st.markdown(f"**{method.title}**  :gray[{method.help}]")
         if described is not None:
             _show_scores(described[slug])
+            _show_agreement(described[slug])
         if claims and slug in claims:
             show_claims(claims[slug])
-        figure = _figure(*(files[name] for name in names), slug, opacity)
+        signed = method.signed and not magnitudes
+        figure = _figure(*(files[name] for name in names), files.get(f"spread_{slug}.npy"), slug, signed, opacity)
         st.plotly_chart(figure, width="stretch", key=f"pair_{slug}", config={"displaylogo": False})
 
 
 @lru_cache(maxsize=FIGURES)
-def _figure(crop: bytes, dense: bytes, spade: bytes, slug: str, opacity: float) -> go.Figure:
+def _figure(
+    crop: bytes, dense: bytes, spade: bytes, spread: bytes | None, slug: str, signed: bool, opacity: float
+) -> go.Figure:
     """Return a pair's figure; the page is drawn more often than its maps change."""
     arrays = [read_array(data) for data in (crop, dense, spade)]
-    return pair_figure(*arrays, signed=METHODS[slug].signed, opacity=opacity, title=METHODS[slug].title)
+    apart = None if spread is None else read_array(spread)
+    return pair_figure(*arrays, spread=apart, signed=signed, opacity=opacity, title=METHODS[slug].title)
 
 
 def _show_scores(maps: Maps) -> None:
@@ -115,6 +144,11 @@ def show_claims(claims: Sequence[Claim]) -> None:
         badges.append(f":{colour}-badge[{PROCESSING[claim.processing].title}: {text}]")
     said = f"Removed of the dense error on {claims[0].removed.n} triggered pictures, both maps processed alike"
     st.caption(f"{said}: {' '.join(badges)} [Evidence](evidence)")
+
+
+def _show_agreement(maps: Maps) -> None:
+    if "agreement" in maps:
+        st.markdown(f"Rank correlation of the two traces that agree least: **{maps['agreement']:.2f}**")
 
 
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:

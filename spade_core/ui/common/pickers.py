@@ -14,7 +14,7 @@ from spade_core.files import keep_file
 from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
-from spade_core.pruning.options import TRACE_OPTIONS, Option, Widget
+from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.saliency.options import MethodOption
@@ -39,9 +39,11 @@ class Chosen:
 
 def pick_model(start: Choice) -> dict[str, str] | None:
     """Return the spec of the chosen model, or None while own weights are incomplete."""
-    names = [*MODELS, *([start.model] if start.model not in MODELS else [])]
+    packages = {name: entry.missing for name, entry in MODELS.items() if entry.missing and name != start.model}
+    names = [*(name for name in MODELS if name not in packages), *([start.model] if start.model not in MODELS else [])]
     offered = [*names, f"{TIMM}…", *([OWN] if settings().allow_weights_upload else [])]
     hint = "Models marked ↓ fetch their weights on first use."
+    hint += "".join(f" {MODELS[name].title} needs `pip install {missing}`." for name, missing in packages.items())
     name = st.selectbox("Model", offered, names.index(start.model), format_func=model_title, key="model", help=hint)
     if name == OWN:
         return _upload_weights()
@@ -55,7 +57,7 @@ def model_title(name: str) -> str:
     """Return what people call a model, with a mark if its weights must be fetched."""
     if name not in MODELS:
         return name
-    return MODELS[name].title + ("" if MODELS[name].offline else " ↓")
+    return MODELS[name].title + ("" if MODELS[name].package else " ↓")
 
 
 def _upload_weights() -> dict[str, str] | None:
@@ -172,6 +174,20 @@ def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tune
         else:
             preferred = tuned["options"].get(name) if tuned else None
             found[name] = _pick_number(name, option, option.widget, begin, preferred or option.otherwise)
+    return replace(choice, **found)
+
+
+def pick_bundle(choice: Choice, start: Choice) -> Choice:
+    """Draw how many traces a map is made of, and how; return ``choice`` with what is chosen."""
+    found: dict[str, Any] = {}
+    for name, option in BUNDLE_OPTIONS.items():
+        begin = getattr(start, name)
+        if option.widget is None or found.get("traces") == 1:
+            found[name] = begin
+        elif isinstance(option.kind, OneOf):
+            found[name] = _pick_slug(name, option.kind, option.widget, begin)
+        else:
+            found[name] = _pick_number(name, option, option.widget, begin, option.otherwise)
     return replace(choice, **found)
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
@@ -21,13 +22,22 @@ DIVERGING, DIFFERENCE = "RdBu_r", "PuOr_r"
 SEQUENTIAL = ["#020109", *sequential.Magma[1:]]
 HEIGHT = 262
 APART = 1e-6  # pixels; Plotly.js draws one of two images that lie in exactly the same place
+Part: TypeAlias = tuple[str, np.ndarray, str | list[str], tuple[float, float], str]
+"""A panel with a map: its title, values, colours, what these span, and the colour axis that numbers it."""
 HOVER = 2  # pixels a side of the cells whose mean the pointer reads
 
 
 def pair_figure(
-    crop: np.ndarray, dense: np.ndarray, spade: np.ndarray, *, signed: bool, opacity: float, title: str
+    crop: np.ndarray,
+    dense: np.ndarray,
+    spade: np.ndarray,
+    *,
+    spread: np.ndarray | None = None,
+    signed: bool,
+    opacity: float,
+    title: str,
 ) -> go.Figure:
-    """Return picture, dense map, SPADE map and difference side by side.
+    """Return picture, dense map, SPADE map and difference side by side, and the spread of a bundle.
 
     The colours travel as images of 256 levels, the numbers under the pointer as means of ``HOVER`` x ``HOVER``
     pixels: a fifth of the bytes of the maps themselves, which the page's downloads hold in full.
@@ -35,40 +45,50 @@ def pair_figure(
     Args:
         crop: what the model sees, uint8 ``(height, width, 3)``.
         dense, spade: maps ``(height, width)``; each is shown in a unit of its own, see ``top_of``.
+        spread: of a bundle of traces at each pixel, shown in the SPADE map's unit and on the scale of a map that has
+            no signs; None: there is one trace.
         signed: zero-centred colours.
         opacity: of the maps over the grey picture, 0 to 1.
         title: of the method, for screen readers and the file name of Plotly's camera button.
     """
-    dense, spade = (values / top_of(values) for values in (dense, spade))
+    unit = top_of(spade)
+    dense, spade = dense / top_of(dense), spade / unit
     limits = colour_limits(signed)
-    spread = float(np.percentile(np.abs(spade - dense), 99.5)) or float(np.abs(spade - dense).max()) or 1.0
+    most = float(np.percentile(np.abs(spade - dense), 99.5)) or float(np.abs(spade - dense).max()) or 1.0
     colours = DIVERGING if signed else SEQUENTIAL
-    figure = _panels(*dense.shape)
+    parts: list[Part] = [
+        ("Dense", dense, colours, limits, "coloraxis"),
+        ("SPADE", spade, colours, limits, "coloraxis"),
+        ("SPADE minus dense", spade - dense, DIFFERENCE, (-most, most), "coloraxis2"),
+    ]
+    if spread is not None:
+        parts.append(("Spread of the traces", spread / unit, SEQUENTIAL, (0.0, 1.0), "coloraxis3"))
+    figure = _panels(dense.shape, ["Picture", *(name for name, *_ in parts)])
     figure.add_layout_image(_laid(_photograph(Image.fromarray(crop)), dense.shape, 1))
     grey = _photograph(Image.fromarray(crop).convert("L"))
-    parts = ((dense, colours, limits), (spade, colours, limits), (spade - dense, DIFFERENCE, (-spread, spread)))
-    for column, (values, scale, bounds) in enumerate(parts, 2):
+    for column, (_, values, scale, bounds, axis) in enumerate(parts, 2):
         figure.add_layout_image(_laid(grey, dense.shape, column))
         figure.add_layout_image(_laid(_coloured(values, scale, *bounds), dense.shape, column, opacity))
-        figure.add_trace(_numbers(values, "coloraxis2" if column == 4 else "coloraxis"), 1, column)
-    bar = {"thickness": 9, "len": 0.82, "tickfont": {"size": 10}}
-    figure.update_layout(
-        coloraxis={"colorscale": colours, "cmin": limits[0], "cmax": limits[1], "colorbar": {**bar, "x": 1.0}},
-        coloraxis2={"colorscale": DIFFERENCE, "cmin": -spread, "cmax": spread, "colorbar": {**bar, "x": 1.065}},
-        meta={"title": title},
-    )
-    return figure
+        figure.add_trace(_numbers(values, axis), 1, column)
+    for name, scale, bounds, place in (
+        ("coloraxis", colours, limits, 1.0),
+        ("coloraxis2", DIFFERENCE, (-most, most), 1.065),
+    ):
+        bar = {"thickness": 9, "len": 0.82, "tickfont": {"size": 10}, "x": place}
+        figure.update_layout({name: {"colorscale": scale, "cmin": bounds[0], "cmax": bounds[1], "colorbar": bar}})
+    figure.update_layout(coloraxis3={"colorscale": SEQUENTIAL, "cmin": 0, "cmax": 1, "showscale": False})
+    return figure.update_layout(meta={"title": title})
 
 
-def _panels(height: int, width: int) -> go.Figure:
-    """Return four empty panels whose axes are the pixels of one picture and zoom together."""
-    titles = ("Picture", "Dense", "SPADE", "SPADE minus dense")
-    figure = make_subplots(rows=1, cols=4, subplot_titles=titles, horizontal_spacing=0.012)
+def _panels(shape: tuple[int, ...], titles: Sequence[str]) -> go.Figure:
+    """Return empty panels whose axes are the pixels of one picture and zoom together."""
+    height, width = shape
+    figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.012)
     figure.update_layout(height=HEIGHT, margin={"l": 4, "r": 4, "t": 24, "b": 2}, font={"size": 12})
     figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     figure.update_xaxes(visible=False, matches="x", range=[-0.5, width - 0.5], constrain="domain")
     figure.update_yaxes(visible=False, matches="y", range=[height - 0.5, -0.5], constrain="domain")
-    for column in range(1, 5):
+    for column in range(1, len(titles) + 1):
         suffix = "" if column == 1 else str(column)
         figure.update_yaxes(scaleanchor=f"x{suffix}", row=1, col=column)
     return figure

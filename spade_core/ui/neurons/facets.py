@@ -65,7 +65,7 @@ def _title(subject: Subject) -> str:
 def pick_judge(subject: Subject) -> dict[str, str]:
     """Return the spec of the model whose embedding compares the images: another one, unless the drawn one is chosen."""
     own = subject.spec.get("name")
-    others = [name for name in (DEFAULT_MODEL, TROJAN_MODEL, *MODELS) if name != own]
+    others = [name for name in (DEFAULT_MODEL, TROJAN_MODEL, *MODELS) if name != own and not MODELS[name].missing]
     titles: dict[str | None, str] = {name: model_title(name) for name in others} | {None: "the drawn model itself"}
     hint = "Another model is the fairer judge. Models marked ↓ fetch their weights on first use."
     name = select("Compare in the embedding of", titles, others[0], f"judge_{own}", hint)

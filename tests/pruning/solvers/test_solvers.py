@@ -244,3 +244,17 @@ def test_registry_names_every_solver():
     assert set(SOLVERS) == {"fastspade", "spade", "spade-rows", "admm", "magnitude", "random"}
     assert SOLVERS["fastspade"].damping == 0.01
     assert SOLVERS["spade"].damping == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 9), (3, 4, 6)])
+@pytest.mark.parametrize("block_size", [1, 3])
+@pytest.mark.parametrize("sparsity", [0, 0.3, 0.77, 1])
+def test_problems_side_by_side_are_solved_as_each_alone(shape, block_size, sparsity):
+    """Singular ones and ones with dead inputs or zeros, which give up other weights in a block, stand beside others."""
+    given = [problem(shape, inputs, seed) for seed, inputs in enumerate([*INPUTS, "full"])]
+    options = {"block_size": block_size, "damping": 0.0}
+    found = SOLVERS["fastspade"].prune_many(*zip(*given, strict=True), sparsity, **options)
+    for together, one in zip(found, given, strict=True):
+        alone = sparsegpt.prune(*one, sparsity, **options)
+        assert together.damping == alone.damping
+        torch.testing.assert_close(together.weight, alone.weight, rtol=1e-9, atol=1e-11)
