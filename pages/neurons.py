@@ -15,7 +15,7 @@ from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.subject import Asked, Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.neurons import facets as facet_panels
 from spade_core.ui.neurons import panels as neuron_panels
 from spade_core.ui.neurons.pickers import asked_by_ranking, pick_neuron
@@ -47,11 +47,12 @@ def _render() -> None:
     one, several = st.tabs(["This picture", "Several pictures: facets of one neuron"])
     with one:
         run = st.button("Draw the neuron", type="primary", key="draw")
-        if asked_by_ranking() or asked_by_link(PAGE) or run:
+        clicked = asked_by_ranking() or run
+        if asked_by_link(PAGE) or clicked:
             render = {**_drawn(choice), "diversity": DIVERSITY if choice.images > 1 else 0.0, "start": choice.start}
             options = choice.trace_arguments()
             config = VisualizeConfig(_neuron(choice), choice.target, choice.images, render, options)
-            ask(PAGE, "visualization", choice, subject, config=config.to_dict())
+            ask(PAGE, "visualization", choice, subject, clicked=clicked, config=config.to_dict())
             show_link(choice, subject)
         _render_result(subject)
     with several:
@@ -68,10 +69,11 @@ def _render_result(subject: Subject) -> None:
     if files is not None:
         if not before.subject.same(subject):
             st.info("These images are of your previous choice.", icon=":material/history:")
-        _render_done(files, before.choice, before.subject)
+        _render_done(files, before)
 
 
-def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
+def _render_done(files: Mapping[str, bytes], before: Asked) -> None:
+    choice, subject = before.choice, before.subject
     described = downloads.read_json(files["manifest.json"])
     st.subheader(described["neuron"]["label"])
     panels.show_fidelity(described, described["seconds"]["trace"])
@@ -85,7 +87,7 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
     made = command.neuron_command(choice, subject.spec, subject.source["name"])
     downloads.show_downloads(offers, made, key="get")
     with references:
-        render_references(choice, subject)
+        render_references(choice, subject, clicked=before.clicked)
 
 
 def _render_facets(choice: Choice, subject: Subject) -> None:

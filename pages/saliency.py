@@ -42,7 +42,7 @@ def _render() -> None:
         config = AnalysisConfig(
             choice.methods, choice.target, choice.trace_options(), choice.options, choice.seed, choice.bundle()
         )
-        ask(PAGE, "analysis", choice, subject, config=config.to_dict())
+        ask(PAGE, "analysis", choice, subject, clicked=run, config=config.to_dict())
         show_link(choice, subject, methods=True)
     _render_result(subject)
 

@@ -44,7 +44,7 @@ def _render() -> None:
     if linked and start.other:
         st.session_state[COMPARE] = True  # once the trace is there
     if run or linked:
-        ask(PAGE, "inspect", choice, subject, trace=choice.trace_arguments(), target=choice.target)
+        ask(PAGE, "inspect", choice, subject, clicked=run, trace=choice.trace_arguments(), target=choice.target)
         show_link(choice, subject)
     _render_trace(subject)
 
@@ -169,7 +169,7 @@ def _render_overlap(choice: Choice, subject: Subject) -> None:
     if (st.session_state.pop(COMPARE, False) or run) and second is not None and not same:
         both = replace(choice, other=second.link, other_trigger=second.paste if second.link else None)
         more = {"trace": choice.trace_arguments(), "target": choice.target, "other": second.source}
-        ask("overlap", "compare", both, subject, **more)
+        ask("overlap", "compare", both, subject, clicked=run, **more)
         st.session_state.overlap_title = second.title
         show_link(both, subject)
     files = _found("overlap", choice, subject)
@@ -185,7 +185,7 @@ def _render_curve(choice: Choice, subject: Subject) -> None:
     if st.button("Compute the curve", key="curve"):
         ratios = ("preset", "sparsity", "stages")
         options = {name: value for name, value in choice.trace_arguments().items() if name not in ratios}
-        ask("curve", "curve", choice, subject, trace=options, target=choice.target)
+        ask("curve", "curve", choice, subject, clicked=True, trace=options, target=choice.target)
     files = _found("curve", choice, subject, _show_partial)
     if files is not None:
         st.plotly_chart(_curve(files["curve.json"]), width="stretch", key="curve_plot")

@@ -68,6 +68,11 @@ def parse_emails(text: str) -> tuple[str, ...]:
     return found
 
 
+def _memory() -> int:
+    """Return three quarters of this computer's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 * 3
+
+
 def _setting(default: T, parse: Callable[[str], T], doc: str, *, variable: str = "", secret: bool = False) -> T:
     return field(default=default, repr=not secret, metadata={"variable": variable, "parse": parse, "doc": doc})
 
@@ -89,6 +94,9 @@ class Settings:
     )
     results_bytes: int = _setting(2 * 2**30, parse_bytes, "kept results are deleted, oldest use first, above this size")
     queue_length: int = _setting(32, parse_count, "jobs that may wait for one device")
+    session_jobs: int = _setting(4, parse_count, "jobs that one session may have waiting")
+    job_seconds: int = _setting(3600, parse_count, "seconds after which a job is stopped")
+    job_bytes: int = _setting(_memory(), parse_bytes, "a job whose process holds more memory is stopped")
     database_url: str = _setting(
         "", str, "SQLAlchemy address of the study database; default: a SQLite file in the data folder"
     )

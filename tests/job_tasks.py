@@ -92,3 +92,12 @@ def give_text(payload, *, emit, progress, device):
 
 def give_path(payload, *, emit, progress, device):
     return {"../out": b"outside"}
+
+
+def swell(payload, *, emit, progress, device):
+    """Take 2 MB more every 10 ms, until somebody ends it, and answer no cancel."""
+    held = []
+    while len(held) < 2000:
+        held.append(b"x" * 2**21)
+        time.sleep(0.01)
+    return {}

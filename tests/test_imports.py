@@ -26,8 +26,8 @@ import spade_core.jobs.manager as jobs
 from streamlit.testing.v1 import AppTest
 
 class Manager(jobs.JobManager):
-    def __init__(self, settings):
-        super().__init__(settings, tasks="tests.page_tasks")
+    def __init__(self, settings, *, sessions):
+        super().__init__(settings, tasks="tests.page_tasks", sessions=sessions)
 
 jobs.JobManager = Manager
 

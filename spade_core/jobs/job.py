@@ -44,8 +44,8 @@ class Status:
 class Job:
     """One computation and what is known of it; a lane writes, tickets read."""
 
-    def __init__(self, serial: int, key: str, kind: str, payload: Mapping[str, object]) -> None:
-        self.serial, self.key, self.kind, self.payload = serial, key, kind, payload
+    def __init__(self, serial: int, key: str, kind: str, payload: Mapping[str, object], owner: str = "") -> None:
+        self.serial, self.key, self.kind, self.payload, self.owner = serial, key, kind, payload, owner
         self.tickets: WeakSet[Ticket] = WeakSet()  # a closed session's tickets vanish and no longer count
         self.cancelling = False
         self.files: dict[str, bytes] = {}
@@ -112,14 +112,17 @@ class Ticket:
     Args:
         position: tells how many jobs come before this one.
         give_up: takes the ticket back, and sets ``given_up`` unless its job has ended.
+        owner: the session that holds it.
 
     Attributes:
         key: content key of the job.
         given_up: whether this ticket was cancelled before its job ended.
     """
 
-    def __init__(self, job: Job, position: Callable[[Job], int], give_up: Callable[[Ticket, Job], None]) -> None:
-        self.key, self.given_up = job.key, False
+    def __init__(
+        self, job: Job, position: Callable[[Job], int], give_up: Callable[[Ticket, Job], None], owner: str = ""
+    ) -> None:
+        self.key, self.owner, self.given_up = job.key, owner, False
         self._job, self._position, self._give_up = job, position, give_up
         job.tickets.add(self)
 

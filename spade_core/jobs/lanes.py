@@ -12,7 +12,6 @@ import logging
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -20,6 +19,7 @@ from multiprocessing.connection import wait
 
 from spade_core import errors
 from spade_core.errors import JobError
+from spade_core.jobs.fairness import FairQueue, Limits
 from spade_core.jobs.job import CANCELLED, Job
 from spade_core.jobs.worker import Runner, WorkerProcess
 
@@ -32,9 +32,14 @@ KILLED = "The computation was stopped: its process was killed, probably out of m
 KILLED += "take fewer views or a smaller model."
 CRASHED = "The computation was stopped: its process ended unexpectedly; run it again, and see the server's log."
 NOT_STARTED = "The computation could not begin: its process ended while starting; the server's log has the details."
+TOO_LONG = "The computation was stopped: it took longer than the {:.0f} s that this server gives to one; ask for less."
+TOO_LARGE = "The computation was stopped: it needed more memory than this server gives to one; "
+TOO_LARGE += "take fewer views or a smaller model."
+LOOK = 0.5  # seconds between two looks at whether a job keeps within its limits, and whether somebody waits for it
 STOPPING = "The server is stopping: run this again once it is back."
 
 Finish = Callable[..., None]  # finish(job, state, *, files=None, error=None)
+Watch = Callable[[], None]  # cancels what nobody waits for any more
 
 
 def deliver(job: Job, message: tuple, finish: Finish) -> bool:
@@ -94,23 +99,25 @@ class _Turn:
     started: bool = False
     repeats: int = 0  # times it was given again, because a worker died idle
     deadline: float | None = None  # when the worker is killed, once a cancel was sent
+    since: float = 0.0  # when it was sent
+    exceeded: str = ""  # what to say of a limit that it did not keep
 
 
 class WorkerLane:
-    """A bounded queue in front of one worker process.
+    """A bounded and fair queue in front of one worker process.
 
     ``admit`` is called under the manager's lock, ``start`` outside of it.
     """
 
-    def __init__(self, tasks: str, device: str, finish: Finish, *, capacity: int) -> None:
-        self._tasks, self._device, self._finish, self._capacity = tasks, device, finish, capacity
+    def __init__(self, tasks: str, device: str, finish: Finish, *, limits: Limits, watch: Watch) -> None:
+        self._tasks, self._device, self._finish, self._limits, self._watch = tasks, device, finish, limits, watch
         self.worker: WorkerProcess | None = None
         self.reserve: WorkerProcess | None = None
         self._wants_reserve = True
         self._idle_since = time.monotonic()
         self._turn: _Turn | None = None
         self._lock = threading.Lock()  # guards the queue, the bell and closed
-        self._queue: deque[Job] = deque()
+        self._queue = FairQueue(limits)
         self._closed = self._rung = False
         self._bell, self._button = Pipe(duplex=False)
         self._thread = threading.Thread(target=self._serve, name=f"spade-jobs-{device}", daemon=True)
@@ -120,14 +127,12 @@ class WorkerLane:
         """Queue the job.
 
         Raises:
-            JobError: the queue is full, or the server is stopping.
+            JobError: the queue or the session's share of it is full, or the server is stopping.
         """
         with self._lock:
             if self._closed:
                 raise JobError(STOPPING)
-            if len(self._queue) - (self._turn is None) >= self._capacity:
-                raise JobError(f"The queue is full, {len(self._queue)} jobs are waiting: try again in a few minutes.")
-            self._queue.append(job)
+            self._queue.add(job, spare=int(self._turn is None))
 
     def start(self, job: Job) -> None:  # noqa: ARG002 - the queue knows
         """Have the queue looked at."""
@@ -147,7 +152,7 @@ class WorkerLane:
     def position(self, job: Job) -> int:
         """Return how many jobs come first; 0 for one that is running or finished."""
         with self._lock:
-            return self._queue.index(job) + (self._turn is not None) if job in self._queue else 0
+            return self._queue.order().index(job) + (self._turn is not None) if job in self._queue else 0
 
     def close(self) -> None:
         """End the workers; jobs that run or wait fail with a sentence."""
@@ -175,8 +180,8 @@ class WorkerLane:
         finally:
             with self._lock:
                 self._closed = True
-                waiting = [*self._queue]
-                self._queue.clear()
+                waiting = self._queue.order()
+                self._queue = FairQueue(self._limits)
                 self._button.close()
             for process in (self.worker, self.reserve):
                 if process is not None:
@@ -192,21 +197,33 @@ class WorkerLane:
     def _advance(self) -> None:
         with self._lock:
             if self._turn is None and self._queue:
-                self._turn = _Turn(self._queue.popleft())
+                self._turn = _Turn(self._queue.take())
                 self._turn.job.begin()
         turn = self._turn
+        if turn is not None:
+            self._look(turn)
         if turn is None:
             due = time.monotonic() - self._idle_since >= RESERVE_AFTER
             if self._wants_reserve and due and self.worker is not None and self.worker.ready:
                 self._wants_reserve = False
                 self.reserve = self._new_process()
-        elif turn.job.cancelling:
+        elif turn.job.cancelling or turn.exceeded:
             self._cancel(turn)
         elif self.worker is None:
             self.worker = self._new_process()
         elif self.worker.ready and not turn.sent:
-            turn.sent = True
+            turn.sent, turn.since = True, time.monotonic()
             self.worker.send("run", turn.job.serial, turn.job.kind, turn.job.payload)
+
+    def _look(self, turn: _Turn) -> None:
+        """Note a limit that the running job does not keep; cancel what nobody waits for."""
+        self._watch()
+        if not turn.sent or turn.exceeded or self.worker is None:
+            return
+        if time.monotonic() - turn.since > self._limits.seconds:
+            turn.exceeded = TOO_LONG.format(self._limits.seconds)
+        elif self.worker.resident() > self._limits.resident:
+            turn.exceeded, turn.deadline = TOO_LARGE, time.monotonic()  # killed at once: it would go on to take memory
 
     def _cancel(self, turn: _Turn) -> None:
         if not turn.sent:  # a worker that is still starting keeps its head start
@@ -216,17 +233,17 @@ class WorkerLane:
             if self.worker is not None:
                 self.worker.send("cancel", turn.job.serial)
         elif time.monotonic() >= turn.deadline:
-            logger.info("a job did not answer its cancel; its worker is replaced")
+            logger.info("a job did not answer its cancel, or took too much memory; its worker is replaced")
             if self.worker is not None:
                 self.worker.kill()
             self._promote()
-            self._end_turn(CANCELLED)
+            self._end_turn(turn.exceeded)
 
     def _patience(self) -> float | None:
         """Return the seconds until there is something to do without being told."""
         now = time.monotonic()
         if self._turn is not None:
-            return None if self._turn.deadline is None else max(0.0, self._turn.deadline - now)
+            return LOOK if self._turn.deadline is None else min(LOOK, max(0.0, self._turn.deadline - now))
         if self._wants_reserve and self.worker is not None and self.worker.ready:
             return max(0.0, self._idle_since + RESERVE_AFTER - now)
         return None
@@ -256,7 +273,9 @@ class WorkerLane:
             logging.getLogger(message[2]).log(message[1], "worker %d: %s", process.process.pid, message[3])
         elif turn is not None and process is self.worker and message[1] == turn.job.serial:
             turn.started = True
-            if deliver(turn.job, message, self._finish):
+            if message[0] == "cancelled" and turn.exceeded:
+                self._end_turn(turn.exceeded)
+            elif deliver(turn.job, message, self._finish):
                 self._clear_turn()
 
     def _end_turn(self, sentence: str) -> None:
@@ -268,6 +287,9 @@ class WorkerLane:
             self._finish(turn.job, state, error=JobError(said))
 
     def _clear_turn(self) -> None:
+        if self._turn is not None and self._turn.started:
+            with self._lock:
+                self._queue.took(self._turn.job, time.monotonic() - self._turn.since)
         self._turn = None
         self._idle_since = time.monotonic()
         self._ring()

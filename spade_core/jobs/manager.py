@@ -11,11 +11,13 @@ import itertools
 import json
 import logging
 import threading
+import time
 from collections.abc import Mapping
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, SpadeError
 from spade_core.files import keep_file
+from spade_core.jobs.fairness import Limits, Nobody, Sessions
 from spade_core.jobs.job import Files, Job, Ticket
 from spade_core.jobs.lanes import InlineLane, WorkerLane
 from spade_core.jobs.store import ResultStore
@@ -26,6 +28,7 @@ from spade_core.versions import library_versions, task_version
 logger = logging.getLogger(__name__)
 
 PICTURE_BYTES = 2**29
+AWAY = 30.0  # seconds that a session may be gone, a page being loaded anew or a line being down, before its jobs end
 
 
 def job_key(kind: str, payload: Mapping[str, object]) -> str:
@@ -46,16 +49,20 @@ class JobManager:
     Args:
         settings: device, folder, limits, and whether jobs run in worker processes or in the calling thread.
         tasks: name of the module that has the tasks (see ``worker.py``).
+        sessions: tells who asks, and who is still there; jobs of those who left end after ``AWAY`` seconds.
     """
 
-    def __init__(self, settings: Settings, *, tasks: str = DEFAULT_TASKS) -> None:
+    def __init__(self, settings: Settings, *, tasks: str = DEFAULT_TASKS, sessions: Sessions | None = None) -> None:
         self.settings = settings
+        self._sessions = sessions or Nobody()
+        self._away: dict[str, float] = {}  # since when a session is gone
         self.store = ResultStore(settings.data_dir / "results", settings.results_bytes)
         self._lock = threading.Lock()  # guards the jobs that wait or run, and who is interested
         self._jobs: dict[str, Job] = {}
         self._serials = itertools.count(1)
         given, inline = (tasks, settings.device, self._finish), settings.jobs_mode == "inline"
-        self.lane = InlineLane(*given) if inline else WorkerLane(*given, capacity=settings.queue_length)
+        most = Limits(settings.queue_length, settings.session_jobs, settings.job_seconds, settings.job_bytes)
+        self.lane = InlineLane(*given) if inline else WorkerLane(*given, limits=most, watch=self._watch)
 
     def shelve(self, name: str, sha256: str, data: bytes | None) -> Source:
         """Return how a payload names a picture; uploaded ``data`` is kept in a file by its content.
@@ -91,10 +98,10 @@ class JobManager:
             job = self._known(key)
             fresh = job is None
             if job is None:
-                job = Job(next(self._serials), key, kind, plain)
+                job = Job(next(self._serials), key, kind, plain, self._sessions.current())
                 self.lane.admit(job)
                 self._jobs[key] = job
-            ticket = Ticket(job, self.lane.position, self._give_up)
+            ticket = self._ticket(job)
         if fresh:
             self.lane.start(job)
         return ticket
@@ -103,11 +110,34 @@ class JobManager:
         """Return a ticket of a job that waits, runs or is kept, or None."""
         with self._lock:
             job = self._known(key)
-            return None if job is None else Ticket(job, self.lane.position, self._give_up)
+            return None if job is None else self._ticket(job)
+
+    def known(self, kind: str, payload: Mapping[str, object]) -> Ticket | None:
+        """Return a ticket of a request that waits, runs or is kept already, or None; nothing is started."""
+        return self.find(job_key(kind, payload))
 
     def close(self) -> None:
         """Stop the workers; jobs that run or wait fail with a sentence."""
         self.lane.close()
+
+    def _ticket(self, job: Job) -> Ticket:
+        return Ticket(job, self.lane.position, self._give_up, self._sessions.current())
+
+    def _watch(self) -> None:
+        """Cancel the jobs that no session waits for any more."""
+        now = time.monotonic()
+        with self._lock:
+            held = {job: [ticket for ticket in job.tickets if not ticket.given_up] for job in self._jobs.values()}
+            owners = {ticket.owner for tickets in held.values() for ticket in tickets}
+            gone = {owner for owner in owners if owner and not self._sessions.alive(owner)}
+            self._away = {owner: self._away.get(owner, now) for owner in gone}
+            left = {owner for owner, since in self._away.items() if now - since >= AWAY}
+            ended = [job for job, tickets in held.items() if left.issuperset(ticket.owner for ticket in tickets)]
+            ended = [job for job in ended if not job.cancelling and not job.ended.is_set()]
+            for job in ended:
+                job.cancelling = True
+        for job in ended:
+            self.lane.cancel(job)
 
     def _give_up(self, ticket: Ticket, job: Job) -> None:
         """One ticket less; the job is cancelled if that was the last."""

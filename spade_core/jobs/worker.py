@@ -66,6 +66,14 @@ class WorkerProcess:
         except OSError:
             logger.debug("a message to worker %d was lost", self.process.pid)
 
+    def resident(self) -> int:
+        """Return the bytes of memory that the process holds; 0 where the system does not say."""
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def kill(self) -> int:
         """End the process, however deep in a computation, and return its exit code (negative: the signal)."""
         self.process.kill()

@@ -65,6 +65,12 @@ def open_saliency(page, server, query=""):
     page.get_by_role("button", name="Run SPADE").wait_for()
 
 
+def follow(page, link, button):
+    """Open a link and press the page's button."""
+    page.goto(link)
+    page.get_by_role("button", name=button).click()
+
+
 def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     page.goto(server)
     page.get_by_role("heading", name="See why a vision model decided").wait_for()
@@ -101,9 +107,10 @@ def test_cancel_leaves_a_page_that_works(page, server, held):
     open_saliency(page, server, "?picture=bundled:panda&seed=5")
     with held():
         open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
+        page.get_by_role("button", name="Run SPADE").click()
         page.get_by_role("button", name="Cancel").click()
         says(page, "Cancelled.")
-    page.goto(f"{server}/saliency?picture=bundled:panda&methods=saliency&{QUICK}")
+    follow(page, f"{server}/saliency?picture=bundled:panda&methods=saliency&{QUICK}", "Run SPADE")
     says(page, "Take it with you")
 
 
@@ -124,25 +131,26 @@ def test_hostile_uploads_get_a_sentence_and_the_app_lives(page, server, tmp_path
 
 
 def test_a_neuron_forms_and_can_be_cancelled(page, server):
-    page.goto(f"{server}/neurons?picture=bundled:koala&steps=2048&run=1&{QUICK}")
+    follow(page, f"{server}/neurons?picture=bundled:koala&steps=2048&run=1&{QUICK}", "Draw the neuron")
     says(page, "step ")  # an intermediate picture
     page.get_by_role("button", name="Cancel").click()
     says(page, "Cancelled.")
-    page.goto(f"{server}/neurons?picture=bundled:koala&steps=8&run=1&{QUICK}")
+    follow(page, f"{server}/neurons?picture=bundled:koala&steps=8&run=1&{QUICK}", "Draw the neuron")
     says(page, "Take it with you")
     assert page.get_by_role("heading", name="koala").is_visible()
     says(page, "Reference pictures")  # the folder is scanned after the rest is shown
 
 
 def test_the_field_shows_the_channel_of_a_link(page, server):
-    page.goto(f"{server}/neurons?picture=bundled:koala&steps=2&run=1&{QUICK}&layer=conv_head&channel=7")
+    link = f"{server}/neurons?picture=bundled:koala&steps=2&run=1&{QUICK}&layer=conv_head&channel=7"
+    follow(page, link, "Draw the neuron")
     says(page, "Take it with you")
     assert page.get_by_role("heading", name="conv_head, channel 7").is_visible()
     assert page.get_by_label("Channel (0 to 1279)").input_value() == "7"
 
 
 def test_the_trace_page_opens_from_a_link(page, server, tmp_path):
-    page.goto(f"{server}/trace?picture=bundled:koala&run=1&views=8")
+    follow(page, f"{server}/trace?picture=bundled:koala&run=1&views=8", "Make the trace")
     page.get_by_role("tab", name="Surviving weights").click()
     page.locator(".js-plotly-plot").nth(1).wait_for()
     page.get_by_role("tab", name="Export").click()

@@ -15,6 +15,7 @@ from plotly.colors import get_colorscale, sample_colorscale
 from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
+from spade_core.jobs.manager import JobManager
 from spade_core.pictures.picture import bundled
 from spade_core.ui.common import subject
 from spade_core.ui.common.command import explain_command
@@ -51,6 +52,13 @@ def page(path=SALIENCY, **query):
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()
+
+
+def pressed(key, path=SALIENCY, **query):
+    """Open a link and press the page's button: a link alone starts nothing."""
+    app = page(path, **query)
+    assert not app.error, app.error[0].value
+    return app.button(key=key).click().run()
 
 
 def texts(app):
@@ -97,7 +105,45 @@ def test_a_click_gives_maps_fidelity_link_and_command():
     assert "--image bundled:coffee" in app.code[0].value
 
 
-def test_a_link_opens_the_analysis():
+@pytest.fixture
+def submitted(monkeypatch):
+    """Return the kinds of jobs that pages start."""
+    found, submit = [], JobManager.submit
+    monkeypatch.setattr(
+        JobManager, "submit", lambda self, kind, payload: found.append(kind) or submit(self, kind, payload)
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (SALIENCY, {"methods": "saliency"}),
+        (SALIENCY, {"run": "1"}),
+        ("pages/neurons.py", {"run": "1", "steps": "1", "layer": "conv_head", "channel": "7"}),
+        ("pages/neurons.py", {"methods": "saliency"}),
+        ("pages/trace.py", {"run": "1", "other": "bundled:cat"}),
+        ("pages/evidence.py", {"run": "1", "methods": "saliency"}),
+        ("pages/study.py", {"run": "1", "study": "abcd"}),
+    ],
+)
+def test_a_link_that_was_never_computed_starts_nothing(submitted, path, more):
+    app = page(path, **{**QUICK, "seed": "987", "methods": "", **more})
+    assert not app.exception
+    assert set(submitted) <= {"describe", "layers"}, "what any page looks up when it is opened"
+    assert not app.metric
+
+
+def test_a_link_fetches_no_weights(submitted):
+    app = page(model="timm:resnet10t", run="1")
+    assert not app.exception
+    assert not submitted
+    assert "The link asks for timm:resnet10t" in texts(app)
+    assert app.button(key="load_model") is not None
+
+
+def test_a_link_opens_the_analysis_once_it_is_kept():
+    pressed("run", **QUICK)
     app = page(**QUICK)
     assert not app.exception
     assert not app.error, app.error[0].value
@@ -156,7 +202,7 @@ def test_weights_upload_is_off_unless_allowed(monkeypatch):
 def test_an_unreachable_model_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: (_ for _ in ()).throw(OSError("offline")))
-    app = page(model="resnet18")
+    app = pressed("load_model", model="resnet18")
     assert not app.exception
     assert "these work without one: efficientnet_lite0" in app.error[0].value
 
@@ -270,8 +316,8 @@ def test_the_neuron_page_waits_for_a_click():
     assert "conv_head · 1280 x 7 x 7" in app.selectbox(key="layer").options
 
 
-def test_a_link_draws_a_class_neuron():
-    app = page("pages/neurons.py", steps="1", **PRUNED)
+def test_a_link_and_a_click_draw_a_class_neuron():
+    app = pressed("draw", "pages/neurons.py", steps="1", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.subheader[0].value == "koala"
@@ -281,7 +327,7 @@ def test_a_link_draws_a_class_neuron():
 
 
 def test_a_layers_channels_can_be_ranked_and_picked():
-    app = page("pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
+    app = pressed("draw", "pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
     assert not app.error, app.error[0].value
     assert "--layer blocks.6.0.conv_pw --channel 7" in app.code[0].value
     app.toggle(key="rank").set_value(True).run()
@@ -299,8 +345,10 @@ def test_a_layers_channels_can_be_ranked_and_picked():
     assert f"--channel {best}" in app.code[0].value, "the field alone draws nothing"
 
 
-def test_a_link_draws_a_single_neuron():
-    app = page("pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", position="2x6", **PRUNED)
+def test_a_link_and_a_click_draw_a_single_neuron():
+    app = pressed(
+        "draw", "pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", position="2x6", **PRUNED
+    )
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.subheader[0].value == "blocks.6.0.conv_pw, channel 7 at (2, 6)"
@@ -310,7 +358,7 @@ def test_a_link_draws_a_single_neuron():
 
 
 def test_several_drawings_of_a_neuron_by_their_phases_from_the_picture():
-    app = page("pages/neurons.py", steps="1", images="2", parametrization="maco", start="picture", **PRUNED)
+    app = pressed("draw", "pages/neurons.py", steps="1", images="2", parametrization="maco", start="picture", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.selectbox(key="images").value == 2
@@ -328,7 +376,7 @@ def test_reference_folders_are_chosen_by_name_and_a_missing_one_costs_nothing_el
         Image.fromarray(np.full((30, 30, 3), 60 * index, np.uint8)).save(tmp_path / "one" / f"{index}.png")
     chosen = [tmp_path / name for name in ("one", "absent", "empty")]
     monkeypatch.setenv("SPADE_REFERENCES", os.pathsep.join(map(str, chosen)))
-    app = page("pages/neurons.py", steps="1", **PRUNED)
+    app = pressed("draw", "pages/neurons.py", steps="1", **PRUNED)
     assert not app.error, app.error[0].value
     assert app.selectbox(key="references_from").options == ["one", "absent", "empty", "bundled pictures"]
     assert "the crops of “one” that excite this channel most" in texts(app)
@@ -397,7 +445,7 @@ def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
 
 def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     monkeypatch.setattr("spade_core.inspection.survivors.CURVE_RATIOS", (0.2, 0.9))
-    app = page("pages/trace.py", **PRUNED)
+    app = pressed("make", "pages/trace.py", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert {item.label for item in app.metric} >= {"Explained class", "Weights removed"}
@@ -442,7 +490,11 @@ def test_paths_are_drawn_in_the_order_of_the_layers():
 
 def test_a_link_compares_the_same_picture_with_and_without_its_trigger():
     link = {**PRUNED, "picture": "bundled:coffee", "model": "efficientnet_lite0_trojan"}
-    app = page("pages/trace.py", trigger="heart:50:20x30:1", other="bundled:coffee", **link)
+    link |= {"trigger": "heart:50:20x30:1", "other": "bundled:coffee"}
+    app = pressed("make", "pages/trace.py", **link)
+    assert "**With: " not in texts(app), "it takes a click of its own"
+    app.button(key="compare").click().run()
+    app = page("pages/trace.py", **link)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert "**With: " in texts(app)
@@ -454,7 +506,7 @@ def test_a_link_compares_the_same_picture_with_and_without_its_trigger():
 
 def test_a_trigger_is_pasted_shown_and_scored():
     link = {**QUICK, "picture": "bundled:coffee", "model": "efficientnet_lite0_trojan", "methods": "saliency"}
-    app = page(trigger="heart:50:20x30:1", **link)
+    app = pressed("run", trigger="heart:50:20x30:1", **link)
     assert not app.exception
     assert not app.error, app.error[0].value
     assert app.slider(key="trigger_size").value == 50

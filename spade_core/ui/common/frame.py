@@ -13,6 +13,8 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from spade_core.config import Settings
 from spade_core.errors import SpadeError
@@ -51,9 +53,23 @@ def jobs() -> JobManager:
 def _manager(_settings: Settings, where: str, code: str) -> JobManager:  # noqa: ARG001 - the cache's key
     # Streamlit imports sources that have changed anew in the same process; what it caches stays, and would work on with
     # the old code, but for this key: the manager of other code gives way, and its workers end with it.
-    made: JobManager = resolve_name("spade_core.jobs.manager:JobManager")(_settings)  # it need not be there to paint
+    manager = resolve_name("spade_core.jobs.manager:JobManager")  # it need not be there to paint
+    made: JobManager = manager(_settings, sessions=_Tabs())
     atexit.register(made.close)
     return made
+
+
+class _Tabs:
+    """The open tabs, as sessions that ask for jobs."""
+
+    def current(self) -> str:
+        """Return the id of the tab whose page is being drawn."""
+        context = get_script_run_ctx()
+        return "" if context is None else context.session_id
+
+    def alive(self, session: str) -> bool:
+        """Return whether the tab is open and connected."""
+        return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
 def frame(title: str, render: Callable[[], None]) -> None:

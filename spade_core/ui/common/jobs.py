@@ -65,14 +65,22 @@ def outcome(
     return None
 
 
-def files_of(kind: str, payload: Mapping[str, object]) -> Files | None:
-    """Return the files of a job that needs no click, or None while it runs; the rest of the page goes on meanwhile.
+def files_of(kind: str, payload: Mapping[str, object], *, offer: str | None = None) -> Files | None:
+    """Return the files of a job that follows from a click, or None while it runs; the rest of the page goes on.
 
     A job that was cancelled or has failed is not started again by the page being drawn anew.
+
+    Args:
+        offer: the words of a button that starts it, where no click has asked for it yet; what is kept needs none.
     """
     ticket, asked = remembered(kind)
     if ticket is None or asked != payload:
-        ticket = jobs().submit(kind, payload)
+        found = jobs().known(kind, payload) if offer else jobs().submit(kind, payload)
+        if found is None and st.button(str(offer), key=f"{kind}_offer"):
+            found = jobs().submit(kind, payload)
+        if found is None:
+            return None
+        ticket = found
         remember(kind, ticket, payload)
     files = outcome(ticket, kind, cancelled="Cancelled.", wait=SHORT)
     if files is None and ticket.status().finished and st.button("Try again", key=f"{kind}_again"):

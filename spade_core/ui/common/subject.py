@@ -10,6 +10,7 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
+from spade_core.models.registry import MODELS
 from spade_core.pictures.picture import Source, load_picture
 from spade_core.pruning.sparsity import Tuned
 from spade_core.trojan.triggers import Paste
@@ -20,6 +21,7 @@ from spade_core.ui.common.jobs import Files, follow, remember, remembered
 from spade_core.ui.common.link import Choice
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
+LINKED_MODEL = "linked_model"  # the session's name for the model that a link asks for, until a click allows it
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
 
 
@@ -70,17 +72,28 @@ class Subject:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a click asked for: the job's ticket, the choice, and of what."""
+    """What was asked for: the job's ticket, the choice, of what, and whether by a click rather than by a link."""
 
     ticket: Ticket
     choice: Choice
     subject: Subject
+    clicked: bool
 
 
-def ask(slot: str, kind: str, choice: Choice, subject: Subject, **more: object) -> None:
-    """Submit a job of a page about model and picture; ``more`` is the rest of its payload."""
+def ask(slot: str, kind: str, choice: Choice, subject: Subject, *, clicked: bool, **more: object) -> None:
+    """Ask for a job of a page about model and picture.
+
+    Args:
+        clicked: submit it; else, for a link, take it only where it is kept or somebody's already: whoever opens a link,
+            or makes others open it, must not start work.
+        more: the rest of its payload.
+    """
     payload = {"model": subject.spec, "picture": subject.source, **more}
-    remember(slot, jobs().submit(kind, payload), (choice, subject))
+    ticket = jobs().submit(kind, payload) if clicked else jobs().known(kind, payload)
+    if ticket is None:
+        st.session_state.pop(f"{slot}_ticket", None)
+        return
+    remember(slot, ticket, (choice, subject, clicked))
 
 
 def asked(slot: str) -> Asked | None:
@@ -110,6 +123,7 @@ def start_of(page: str, *, preset: str = "default") -> Choice:
             state[f"{page}_start"] = Choice()
             try:
                 state[f"{page}_start"] = Choice.from_query(query)
+                state[LINKED_MODEL] = state[f"{page}_start"].model
             except ConfigError as error:
                 state[f"{page}_link_error"] = str(error)
         state[f"{page}_run"] = ("methods" in query or "run" in query) and state[f"{page}_link_error"] is None
@@ -119,7 +133,7 @@ def start_of(page: str, *, preset: str = "default") -> Choice:
 
 
 def asked_by_link(page: str) -> bool:
-    """Return, once, whether the link asks to run."""
+    """Return, once, whether the link names a result, which is shown where it is kept; a link starts nothing."""
     return bool(st.session_state.pop(f"{page}_run", False))
 
 
@@ -130,6 +144,8 @@ def pick_subject(start: Choice) -> Subject | None:
         chosen = pickers.pick_picture(start)
     if spec is None or chosen is None:
         st.info("Choose a model and a picture in the sidebar.")
+        return None
+    if not _may_load(spec):
         return None
     source = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
     with st.sidebar:
@@ -148,6 +164,16 @@ def pick_subject(start: Choice) -> Subject | None:
     picture = source["path"] if source["path"].startswith("bundled:") else start.picture
     st.session_state.last_choice = replace(named, picture=picture, target=None)
     return subject
+
+
+def _may_load(spec: Mapping[str, str]) -> bool:
+    """Return whether the model may be loaded: a link alone fetches no weights, it takes a click."""
+    name, state = spec.get("name"), st.session_state
+    here = name in MODELS and MODELS[name].offline
+    if here or name is None or name != state.get(LINKED_MODEL):
+        return True
+    st.info(f"The link asks for {name}, which this server would have to load first.", icon=":material/download:")
+    return bool(st.button("Load the model", key="load_model", on_click=state.pop, args=(LINKED_MODEL,)))
 
 
 def wait_for(kind: str, payload: Mapping[str, object], text: str) -> Files:

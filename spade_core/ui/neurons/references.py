@@ -39,8 +39,12 @@ def folders(configured: tuple[Path, ...]) -> dict[str, Path]:
     return {**found, BUNDLED: PICTURES}
 
 
-def render_references(choice: Choice, subject: Subject) -> None:
-    """Draw the choice of a folder, where there is one, and the crops, as soon as they are there."""
+def render_references(choice: Choice, subject: Subject, *, clicked: bool) -> None:
+    """Draw the choice of a folder, where there is one, and the crops, as soon as they are there.
+
+    Args:
+        clicked: whether a click asked for the neuron; else the pictures are looked for once another one does.
+    """
     known = folders(settings().references)
     heading, picker = st.columns([3, 1.4], vertical_alignment="bottom")
     name = next(iter(known))
@@ -55,7 +59,7 @@ def render_references(choice: Choice, subject: Subject) -> None:
         return
     payload = {"model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position}
     payload |= {"folder": str(known[name]), "state": state}
-    found = files_of("references", payload)
+    found = files_of("references", payload, offer=None if clicked else "Look for reference pictures")
     if found is not None:
         told = f"the crops of “{name}” that excite this channel most"
         if choice.position is not None:

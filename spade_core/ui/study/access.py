@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from spade_core.errors import ConfigError, SpadeError
-from spade_core.jobs.manager import JobManager, job_key
+from spade_core.jobs.manager import JobManager
 from spade_core.study.admission.access import CLOSED, MAKE_HASH, Evidence, check_password, decide, end_login, refusal
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.jobs import CHANGE_AND_START, SHORT, Draw, outcome, remember, remembered
@@ -121,7 +121,7 @@ def follow_asked(
         remember(slot, manager.submit(kind, payload()), None)
     ticket, _ = remembered(slot)
     if ticket is None:  # a tab that is new here: what it would ask for may be there already
-        ticket = manager.find(job_key(kind, payload()))
+        ticket = manager.known(kind, payload())
     if ticket is None:
         return
     if not ticket.wait(SHORT).finished:  # a running one becomes the slot's own, wherever the ticket comes from
