@@ -9,6 +9,7 @@ run of a page) after an import of 0.15 s more, which a list of the bundled pictu
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -68,6 +69,14 @@ def parse_emails(text: str) -> tuple[str, ...]:
     return found
 
 
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the origins, such as ``https://lab.example.org``, of a list separated by commas or spaces."""
+    found = tuple(text.replace(",", " ").split())
+    if not all(re.fullmatch(r"https?://[A-Za-z0-9.\-]+(:\d{1,5})?", origin) for origin in found):
+        raise ValueError(text)
+    return found
+
+
 def _memory() -> int:
     """Return three quarters of this computer's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 * 3
@@ -108,6 +117,9 @@ class Settings:
     )
     admin_emails: tuple[str, ...] = _setting(
         (), parse_emails, "addresses, separated by commas, that an OIDC login opens the study page to"
+    )
+    frame_ancestors: tuple[str, ...] = _setting(
+        (), parse_origins, "origins, separated by commas, whose pages may show this server's in a frame"
     )
     jobs_mode: str = _setting(
         "worker", str, "worker (a process per device) or inline (for tests)", variable="SPADE_JOBS"

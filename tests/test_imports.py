@@ -32,8 +32,8 @@ class Manager(jobs.JobManager):
 jobs.JobManager = Manager
 
 def run(page, **query):
-    app = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=60).run()
-    if page != "app.py":
+    app = AppTest.from_file({str(ROOT / "home.py")!r}, default_timeout=60).run()
+    if page != "home.py":
         app.switch_page(page)
         app.query_params.update(query)
         app.run()
@@ -93,7 +93,7 @@ def test_no_page_loads_a_network():
     """The workers of this test compute nothing, but answer as those do that load networks."""
     link = {"trigger": "heart:40:24x24:0", "preset": "custom", "stages": "blocks.0:0.5", "calibration": "sequential"}
     code = "".join(f"run('pages/{name}.py', **{link})\n" for name in ("saliency", "neurons", "trace"))
-    found, _ = imported("-c", PAGES + "run('app.py')\nrun('pages/study.py')\n" + code)
+    found, _ = imported("-c", PAGES + "run('home.py')\nrun('pages/study.py')\n" + code)
     assert "streamlit" in found
     assert found & NETWORKS == set()
 

@@ -68,7 +68,12 @@ def test_the_wheel_holds_all_that_is_needed_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         about = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
-    pages = {"app.py", ".streamlit/config.toml", *(name for name in names_in("pages") if name.endswith(".py"))}
+    pages = {
+        "app.py",
+        "home.py",
+        ".streamlit/config.toml",
+        *(name for name in names_in("pages") if name.endswith(".py")),
+    }
     code = {name for name in names_in("spade_core") if name.endswith(".py")}
     assert names == code | {f"spade_core/{name}" for name in names_in("assets")} | {
         f"spade_core/ui/app/{name}" for name in pages

@@ -57,10 +57,28 @@ def context(browser):
     shared.close()
 
 
+def strays(page):
+    """Return a list that fills with what a page asks of other origins, and with what its policy refuses."""
+    found = []
+
+    def note(request):
+        scheme, _, host, *_ = request.url.split("/")
+        own = "/".join(page.url.split("/")[:3])
+        if scheme.startswith("http") and f"{scheme}//{host}" != own and not request.is_navigation_request():
+            found.append(request.url)
+
+    page.on("request", note)
+    page.on("console", lambda said: "Content Security Policy" in said.text and found.append(said.text))
+    return found
+
+
 @pytest.fixture
 def page(context):
-    """Yield a page that finds no storage of an earlier one."""
-    yield context.new_page()
+    """Yield a page that finds no storage of an earlier one, and asks nobody but its own server for anything."""
+    found = context.new_page()
+    astray = strays(found)
+    yield found
+    assert astray == []
     for opened in context.pages[1:]:
         if opened.url.startswith("http"):
             opened.evaluate("localStorage.clear()")

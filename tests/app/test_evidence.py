@@ -27,7 +27,7 @@ def folder(request, tmp_path, monkeypatch):
 
 
 def test_the_page_shows_a_run_or_asks_for_one(folder):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=LONG / 1000).run()
+    app = AppTest.from_file(ROOT / "home.py", default_timeout=LONG / 1000).run()
     app.switch_page("pages/evidence.py").run()
     assert not app.exception
     assert not app.error

@@ -45,8 +45,8 @@ def inline(monkeypatch):
 
 
 def page(path=SALIENCY, **query):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=LONG / 1000).run()
-    if path == "app.py":
+    app = AppTest.from_file(ROOT / "home.py", default_timeout=LONG / 1000).run()
+    if path == "home.py":
         return app
     app.switch_page(path)
     for name, value in query.items():
@@ -68,7 +68,7 @@ def texts(app):
 
 
 def test_home_says_what_this_is():
-    app = page("app.py")
+    app = page("home.py")
     assert not app.exception
     assert "See why" in app.title[0].value
     assert "prunes a **copy**" in texts(app)

@@ -91,7 +91,7 @@ def with_people(store, key, count=3):
 
 
 def page(section=None):
-    app = AppTest.from_file(ROOT / "app.py", default_timeout=LONG / 1000).run()
+    app = AppTest.from_file(ROOT / "home.py", default_timeout=LONG / 1000).run()
     app.switch_page("pages/study.py").run()
     return go(app, section) if section else app
 

@@ -1,6 +1,6 @@
 """The frame around every page: title, menu, device. Each page calls :func:`frame` first.
 
-A deep link to a page runs that page alone, so nothing may depend on ``app.py`` having run before.
+A deep link to a page runs that page alone, so nothing may depend on ``home.py`` having run before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from spade_core.config import Settings
+from spade_core.config import ASSETS, Settings
 from spade_core.errors import SpadeError
 from spade_core.versions import code_version
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ICON = ASSETS / "home" / "icon.png"  # from here: Streamlit's icons of pages are fetched from a font host
 PAGES = (
-    ("app.py", "Home", ":material/home:"),
+    ("home.py", "Home", ":material/home:"),
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
     ("pages/neurons.py", "Neurons", ":material/hub:"),
     ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
@@ -74,7 +75,7 @@ class _Tabs:
 
 def frame(title: str, render: Callable[[], None]) -> None:
     """Draw the frame and then the page; bad input and wrong settings show as one sentence."""
-    st.set_page_config(page_title=f"{title} · SPADE Studio", page_icon=":material/blur_on:", layout="wide")
+    st.set_page_config(page_title=f"{title} · SPADE Studio", page_icon=ICON, layout="wide")
     with st.sidebar:
         st.markdown("### SPADE Studio")
         for target, label, icon in PAGES:

@@ -18,7 +18,7 @@ from spade_core.study.design.design import Design
 from spade_core.study.running import flow
 from spade_core.study.running.person import ID_LENGTH, enter, owns
 from spade_core.study.running.standing import Standing, look
-from spade_core.ui.common.frame import errors_as_sentences, settings
+from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
 READABLE = 760  # px, width of what is to be read
@@ -28,7 +28,7 @@ DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the
 
 def participant_frame(render: Callable[[], None]) -> None:
     """Draw a page that shows the study and nothing else of the app."""
-    st.set_page_config(page_title="Study", page_icon=":material/visibility:", layout="wide")
+    st.set_page_config(page_title="Study", page_icon=ICON, layout="wide")
     with errors_as_sentences():
         render()
 
