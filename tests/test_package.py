@@ -92,7 +92,7 @@ from streamlit.testing.v1 import AppTest
 import spade_core as sc
 from spade_core.config import APP
 
-app = AppTest.from_file(APP, default_timeout=60).run()
+app = AppTest.from_file(APP.with_name("home.py"), default_timeout=60).run()
 titles = [app.title[0].value, app.switch_page("pages/study.py").run().title[0].value]
 pictures = [str(one.path) for one in sc.bundled().values()]
 print(json.dumps({"place": sc.__file__, "pictures": pictures, "titles": titles}))

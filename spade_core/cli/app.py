@@ -10,6 +10,15 @@ import sys
 from spade_core.config import APP
 from spade_core.errors import ConfigError
 
+# The server ends by raising the signal that stopped it once more, which this turns into an ordinary end.
+SERVE = """
+import signal, sys
+from streamlit.web.cli import main
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: sys.exit(0))
+main()
+"""
+
 
 def run_app(options: argparse.Namespace) -> int:
     if options.port is not None and not 1 <= options.port <= 65535:
@@ -20,7 +29,7 @@ def run_app(options: argparse.Namespace) -> int:
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
     # -P: a file in the current folder must not shadow a library's module. The server takes this process's place, and
     # hears its signals.
-    command = [sys.executable, "-P", "-m", "streamlit", "run", str(APP), *words, *options.streamlit]
+    command = [sys.executable, "-P", "-c", SERVE, "run", str(APP), *words, *options.streamlit]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, no shell
 
 
