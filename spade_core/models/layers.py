@@ -47,7 +47,9 @@ def prunable_layers(module: nn.Module) -> tuple[Layer, ...]:
     layers: dict[str, Layer] = {}
     for child in module.modules():
         for weight, kind, groups in _weights_of(child):
-            parameter = names[id(weight)]
+            parameter = names.get(id(weight))
+            if parameter is None:  # computed at every call, or a buffer: there is nothing to prune
+                continue
             kernel = weight.shape[2:].numel() if kind == "conv2d" else 1
             name = parameter.removesuffix("_weight").removesuffix(".weight")
             layers.setdefault(parameter, Layer(name, parameter, kind, tuple(weight.shape), groups, kernel))

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spade_core.errors import ModelError
 from spade_core.isolation import full_precision
 from spade_core.models.layers import Layer
+from spade_core.models.output import log_probabilities
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.picture import Picture
 
@@ -27,6 +29,7 @@ class Spec(TypedDict, total=False):
     mean: Sequence[float] | None
     std: Sequence[float] | None
     size: int | None
+    output: str
 
 
 class ModelRecord(TypedDict):
@@ -67,7 +70,8 @@ class LoadedModel(Network):
         preprocessing: from picture to input; labels: of the classes, in the order of the logits.
         device: where the module lives; sha256: of its weights (names, dtypes, shapes, bytes).
         family: of architectures that share stages and feature layouts; spec: for :func:`load_spec`.
-        layers: prunable weights; notes: sentences about what could not be made canonical.
+        layers: prunable weights; notes: sentences about what was left behind, converted or not made canonical.
+        output: what the logits mean, a key of ``OUTPUTS``.
     """
 
     name: str
@@ -80,6 +84,7 @@ class LoadedModel(Network):
     spec: Spec
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
+    output: str = "logits"
 
     @property
     def dense(self) -> LoadedModel:
@@ -103,6 +108,27 @@ class LoadedModel(Network):
 
 @full_precision()
 def predict(model: Network, picture: Picture) -> np.ndarray:
-    """Return softmax probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network."""
+    """Return the probabilities of ``picture``, float32 ``(classes,)``; of a trace: by its pruned network.
+
+    They are the softmax of the logits; where labels do not exclude each other, the sigmoid of each.
+
+    Raises:
+        ModelError: the outputs are not finite.
+    """
     with torch.no_grad():
-        return model.module(model.input(picture))[0].double().softmax(0).float().cpu().numpy()
+        logits = finite(model.module(model.input(picture)), model.dense.name)
+        return log_probabilities(logits.double(), model.dense.output)[0].exp().float().cpu().numpy()
+
+
+def finite(logits: Tensor, name: str) -> Tensor:
+    """Return ``logits``.
+
+    Raises:
+        ModelError: some are not finite.
+    """
+    if not bool(logits.isfinite().all()):
+        raise ModelError(
+            f"{name} gives outputs that are not finite (NaN or infinite numbers) for this picture: take another "
+            "picture, or check its weights."
+        )
+    return logits

@@ -19,18 +19,23 @@ from torchvision.models import get_weight
 
 from spade_core.config import ASSETS, Settings
 from spade_core.errors import ModelError
+from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
+from spade_core.models.canonical.copying import unwrapped
 from spade_core.models.labels import imagenet_labels, read_labels
-from spade_core.models.layers import prunable_layers
+from spade_core.models.layers import prunable_layers, share_copy
 from spade_core.models.loaded import LoadedModel, Spec
+from spade_core.models.output import Form, answer_as, ends_in_sigmoid, log_probabilities, recognize, rows_of
 from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM, TROJAN_MODEL, Entry, find_entry
+from spade_core.models.reference import ROUNDING, Reference, answers_of, observe
+from spade_core.models.registry import DEFAULT_MODEL, MODELS, OUTPUTS, TIMM, TROJAN_MODEL, Entry, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
 
 TROJAN_WEIGHTS = ASSETS / "trojan" / f"{TROJAN_MODEL}.safetensors"
 Labels = Sequence[str] | None
 
+_FORWARD_ERRORS = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
 _MAX_CLASSES = 100_000  # a few bytes of a file may claim billions, which no memory holds
 
 
@@ -44,6 +49,7 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     size: int | None = None,
+    output: str | None = None,
 ) -> LoadedModel:
     """Load a registered model, any ``timm:NAME``, or own weights of a known architecture.
 
@@ -54,20 +60,22 @@ def load_model(
         arch: architecture of ``weights``, a key of ``MODELS`` or ``timm:NAME``.
         classes: file with one class name a line (or a JSON list), for own weights.
         mean, std, size: of the input, where they differ from the architecture's.
+        output: what the numbers that it gives mean, a key of ``OUTPUTS``; None: told from them.
 
     Raises:
         ModelError: unknown name, weights that are absent, unreachable or do not fit; one sentence says which.
     """
     place = resolve_device(device)
     if weights is None:
-        if arch or classes or mean or std or size:
-            raise ModelError("--arch, --classes, --mean, --std and --size describe own weights: give --weights too.")
+        if arch or classes or mean or std or size or output:
+            told = "--arch, --classes, --mean, --std, --size and --output"
+            raise ModelError(f"{told} describe own weights: give --weights too.")
         return _load_named(name, place)
     if arch is None:
         raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
     path, names = Path(weights), str(Path(classes).absolute()) if classes else None
     spec = Spec(weights=str(path.absolute()), arch=arch, classes=names, mean=mean, std=std, size=size)
-    return _load_own(path, spec, place)
+    return _load_own(path, _declared(spec, output), place)
 
 
 def load_spec(spec: Spec, device: str = "auto") -> LoadedModel:
@@ -93,6 +101,7 @@ def wrap_model(
     name: str = "custom",
     resize: int | None = None,
     device: str = "auto",
+    output: str | None = None,
 ) -> LoadedModel:
     """Wrap any classifier of RGB pictures; ``module`` itself is not changed.
 
@@ -101,12 +110,23 @@ def wrap_model(
         size: side of its input, px; resize: short side before the centre crop (default: ``size * 256 / 224``).
         mean, std: of the channels, for values in [0, 1].
         labels: class names; default ``class 0``, ``class 1`` ...
+        output: what the numbers that it gives mean, a key of ``OUTPUTS``; None: told from them.
 
     Raises:
-        ModelError: the module does not map such an input to logits, or the labels do not match their number.
+        ModelError: the module does not map such an input to numbers of classes, the labels do not match their number,
+            or a copy would not compute the same; one sentence says which.
     """
     preprocessing = Preprocessing(size, resize or round(size * (256 / 224)), tuple(mean), tuple(std))
-    return _finish(module, preprocessing, labels, resolve_device(device), "custom", Spec(name=name, memory=True))
+    spec = _declared(Spec(name=name, memory=True), output)
+    return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec)
+
+
+def _declared(spec: Spec, output: str | None) -> Spec:
+    if output is None:
+        return spec
+    if output not in OUTPUTS:
+        raise ModelError(f"The output {output!r} is not known: it may mean {', '.join(OUTPUTS)}.")
+    return {**spec, "output": output}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -214,28 +234,68 @@ def _count_classes(arch: str, state: Mapping[str, Tensor]) -> int:
 
 
 def _finish(
-    module: nn.Module, preprocessing: Preprocessing, labels: Labels, device: torch.device, family: str, spec: Spec
+    module: nn.Module,
+    preprocessing: Preprocessing,
+    labels: Labels,
+    device: torch.device,
+    family: str,
+    spec: Spec,
+    notes: tuple[str, ...] = (),
 ) -> LoadedModel:
+    """The one door: compare every form of ``module`` with its own answers, and give it the form that all else takes."""
     name = spec["name"] if "name" in spec else Path(spec["weights"]).stem
-    first = next(module.parameters(), None)
-    if first is None:
+    module, told = unwrapped(module)
+    if next(module.parameters(), None) is None:
         raise ModelError(f"{name} has no parameters: there is nothing to prune.")
-    generator = torch.Generator().manual_seed(0)
-    example = torch.randn(1, 3, preprocessing.size, preprocessing.size, generator=generator)
     try:
-        canonical, notes = canonize(module, example.to(first.device, first.dtype))
-        canonical = canonical.to(device)
-        with torch.no_grad():
-            logits = canonical(example.to(device, first.dtype))
-    except (RuntimeError, AssertionError, TypeError, ValueError, IndexError) as error:
+        canonical, form, seen = _canonical(module, preprocessing.size, name, spec)
+        canonical = answer_as(canonical, form).to(device)
+        logits = _checked(canonical, seen, form, name)
+    except _FORWARD_ERRORS as error:
         if isinstance(error, ModelError):
             raise
         size, reason = preprocessing.size, str(error).strip().split("\n")[0]
         raise ModelError(f"{name} cannot read pictures of {size} x {size} px with 3 channels: {reason}") from error
-    if logits.dim() != 2:
-        raise ModelError(f"{name} must return logits (n, classes), but returned the shape {tuple(logits.shape)}.")
-    names = tuple(labels) if labels else tuple(f"class {index}" for index in range(logits.shape[1]))
-    if len(names) != logits.shape[1]:
-        raise ModelError(f"{name} has {logits.shape[1]} classes, but there are {len(names)} class names.")
-    layers = prunable_layers(canonical)
-    return LoadedModel(name, canonical, preprocessing, names, device, digest(canonical), family, spec, layers, notes)
+    names = _class_names(name, labels, logits.shape[1], form)
+    notes = (*notes, *told, *form.notes)
+    layers, sha = prunable_layers(canonical), digest(canonical)
+    return LoadedModel(name, canonical, preprocessing, names, device, sha, family, spec, layers, notes, form.output)
+
+
+def _canonical(module: nn.Module, size: int, name: str, spec: Spec) -> tuple[nn.Module, Form, Reference]:
+    """Return the canonical copy, how it is to be called, and what the untouched module answers."""
+    with torch.compiler.set_stance("force_eager"):  # what is compiled inside computes the same
+        seen = observe(module, size, name, known=not spec.get("memory"))
+        canonical, notes = canonize(module, seen.pictures, seen)
+        answers = rows_of(seen.answers)
+        if answers.dim() != 2 or answers.shape[1] == 0:
+            shape = tuple(seen.answers.shape)
+            raise ModelError(f"{name} must return logits (n, classes), but returned the shape {shape}.")
+        within = float(answers.min()) >= 0 and float(answers.max()) <= 1
+        sigmoid = within and ends_in_sigmoid(canonical, seen.pictures[:1].to(next(canonical.parameters())), seen.path)
+    form = Form(path=seen.path, contiguous=seen.contiguous, writes=seen.writes, notes=(*notes, *seen.notes))
+    return canonical, recognize(answers, form, spec.get("output"), sigmoid=sigmoid), seen
+
+
+def _checked(canonical: nn.Module, seen: Reference, form: Form, name: str) -> Tensor:
+    """Return the logits of a pruned copy with nothing pruned, which must mean what the untouched module answered."""
+    twin = share_copy(canonical, own=[layer.parameter for layer in prunable_layers(canonical)])
+    with full_precision():
+        logits = answers_of(twin, seen.pictures.contiguous(memory_format=torch.channels_last))
+    expected = form.logits(seen.answers.float()).to(logits)
+    gaps = log_probabilities(logits, form.output).exp() - log_probabilities(expected, form.output).exp()
+    if not float(gaps.abs().max()) <= max(seen.tolerance, ROUNDING):
+        raise ModelError(
+            f"A copy of {name} whose weights are its own gives other probabilities (by {float(gaps.abs().max()):.2g}). "
+            "Let its forward use no tensors but its parameters and buffers."
+        )
+    return logits
+
+
+def _class_names(name: str, labels: Labels, count: int, form: Form) -> tuple[str, ...]:
+    if form.output == "binary" and (not labels or len(labels) == 1):
+        return (f"not {labels[0]}", labels[0]) if labels else ("no", "yes")
+    names = tuple(labels) if labels else tuple(f"class {index}" for index in range(count))
+    if len(names) != count:
+        raise ModelError(f"{name} has {count} classes, but there are {len(names)} class names.")
+    return names

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "efficientnet_lite0"
 TROJAN_MODEL = "efficientnet_lite0_trojan"
 TIMM = "timm:"
+OUTPUTS = {
+    "logits": "one number a class, whose softmax are the probabilities",
+    "probabilities": "of classes that exclude each other: they add up to 1",
+    "binary": "one number: how much speaks for a yes",
+    "multilabel": "of labels that do not exclude each other, each with a sigmoid",
+}
+"""What a network's output may mean; see :mod:`spade_core.models.output`."""
 
 
 @dataclass(frozen=True)

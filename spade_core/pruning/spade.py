@@ -21,6 +21,7 @@ from spade_core.isolation import full_precision
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy
 from spade_core.models.loaded import LoadedModel, predict
+from spade_core.models.output import log_probabilities
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.calibration import BATCH, Pruner, Recipe, Recipes, Solved, independent, sequential
@@ -29,7 +30,7 @@ from spade_core.pruning.relevance import Relevance, relevance
 from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import Plan, Request, even, resolve, stage_of
-from spade_core.pruning.trace import Bundle, Trace, log_probabilities, measure_fidelity
+from spade_core.pruning.trace import Bundle, Trace, measure_fidelity, outputs
 from spade_core.pruning.usage import Survey, survey
 from spade_core.pruning.views import Views, random_views
 
@@ -226,11 +227,12 @@ def _side_by_side(
     start, config = time.perf_counter(), wanted[0].config
     progress(0.0, 1.0, "drawing random views")
     views, relevant = views_of(model, wanted), None
-    dense = {one.picture: log_probabilities(model, model.module, one.picture) for one in wanted}
+    dense = {one.picture: outputs(model, model.module, one.picture) for one in wanted}
     begun = 0.05
     if config.weighting == "target":
         begun = 0.3
-        targets = [int(dense[one.picture].argmax()) if one.target is None else one.target for one in wanted]
+        likeliest = {picture: log_probabilities(one, model.output)[0].argmax() for picture, one in dense.items()}
+        targets = [int(likeliest[one.picture]) if one.target is None else one.target for one in wanted]
         relevant = _relevant(model, views, config, recipes, targets, span(progress, 0.0, begun))
     calibrate = sequential if config.calibration == "sequential" else independent
     pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spade_core.models.loaded import LoadedModel, Network
+from spade_core.models.loaded import LoadedModel, Network, finite
+from spade_core.models.output import divergence, log_probabilities
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.options import TraceConfig
 from spade_core.pruning.report import Fidelity, Report
@@ -52,10 +52,14 @@ class Bundle:
         return min(self.traces, key=lambda one: one.fidelity.trace_probability)
 
 
-def log_probabilities(model: LoadedModel, module: nn.Module, picture: Picture) -> Tensor:
-    """Return what ``module``, the model's or a trace's, predicts for ``picture``: float64 ``(classes,)``."""
+def outputs(model: LoadedModel, module: nn.Module, picture: Picture) -> Tensor:
+    """Return what ``module``, the model's or a trace's, answers to ``picture``: float64 ``(1, outputs)``.
+
+    Raises:
+        ModelError: it is not finite.
+    """
     with torch.no_grad():
-        return F.log_softmax(module(model.input(picture)).double(), 1)[0].cpu()
+        return finite(module(model.input(picture)), model.name).double().cpu()
 
 
 def measure_fidelity(
@@ -64,14 +68,14 @@ def measure_fidelity(
     """Compare the predictions of the dense model and of ``module`` on ``picture``; target None: dense top-1.
 
     Args:
-        dense: :func:`log_probabilities` of the dense model, where they are known.
+        dense: :func:`outputs` of the dense model, where they are known.
     """
-    dense = log_probabilities(model, model.module, picture) if dense is None else dense
-    pruned = log_probabilities(model, module, picture)
-    target = int(dense.argmax()) if target is None else target
-    before, after = (float(one[target].exp()) for one in (dense, pruned))
-    kl = float(F.kl_div(pruned, dense, reduction="sum", log_target=True))
-    return Fidelity(target, model.labels[target], before, after, _top5(dense), _top5(pruned), kl)
+    answers = outputs(model, model.module, picture) if dense is None else dense, outputs(model, module, picture)
+    before, after = (log_probabilities(one, model.output)[0] for one in answers)
+    target = int(before.argmax()) if target is None else target
+    probabilities = (float(one[target].exp()) for one in (before, after))
+    kl = divergence(*answers, model.output)
+    return Fidelity(target, model.labels[target], *probabilities, _top5(before), _top5(after), kl)
 
 
 def _top5(log_probabilities: Tensor) -> list[tuple[int, float]]:

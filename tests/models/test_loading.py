@@ -16,6 +16,7 @@ from spade_core.errors import ModelError
 from spade_core.models import loading as models
 from spade_core.models.labels import resolve_target
 from spade_core.models.loading import load_spec, resolve_device
+from spade_core.models.output import Form
 from spade_core.models.registry import MODELS
 from spade_core.models.weights import hub_file
 from tests import nets
@@ -105,7 +106,8 @@ def sparse_state(name):
 @pytest.mark.parametrize("name", FETCHED)
 def test_every_torchvision_entry_loads_from_the_usual_cache(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(models, "canonize", lambda module, example: (module.eval().requires_grad_(False), ()))
+    monkeypatch.setattr(models, "_canonical", lambda module, *_: (module.eval().requires_grad_(False), Form(), None))
+    monkeypatch.setattr(models, "_checked", lambda *_: torch.zeros(1, 1000))
     monkeypatch.setattr(torch.nn.init, "kaiming_normal_", lambda tensor, *_, **__: tensor)
     state = sparse_state(name)
     if name == "densenet121":  # its published file numbers norm and conv the old way

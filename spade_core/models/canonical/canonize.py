@@ -4,7 +4,8 @@ Attribution rules (DeepLift, GuidedBackprop, LRP) hook activation modules. They 
 activation works in place, is a function call, or is one module used several times; and the inputs of attention's
 projections are invisible. :func:`canonize` rewrites exactly these places, on a copy:
 
-1. weights that PyTorch recomputes at every call (weight and spectral normalization) become plain parameters;
+1. weights that PyTorch recomputes at every call (weight and spectral normalization, pruning masks) become plain
+   parameters, see :mod:`spade_core.models.canonical.copying`;
 2. a copy of an activation module registered in several places goes to each place; ``inplace`` flags are cleared;
    functions kept as attributes (``self.act = F.relu``) become modules;
 3. ``nn.MultiheadAttention`` becomes :class:`~spade_core.models.canonical.attention.ExplicitAttention`;
@@ -14,23 +15,24 @@ projections are invisible. :func:`canonize` rewrites exactly these places, on a 
 
 from __future__ import annotations
 
-import copy
 import logging
 import operator
 import threading
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import Argument
-from torch.nn.utils import parametrize
-from torch.nn.utils.spectral_norm import SpectralNorm
 
 from spade_core.errors import ModelError
 from spade_core.models.canonical.activations import FUNCTIONS, METHODS, Probe, activation_module, is_activation, probe
 from spade_core.models.canonical.attention import use_explicit_attention
+from spade_core.models.canonical.copying import own_copy
 from spade_core.models.layers import share_copy
+from spade_core.models.reference import Reference, answers_of
+from spade_core.models.weight_calls import WeightCalls
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +43,8 @@ _IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.
 Step = Callable[[nn.Module, Tensor], tuple[str, ...] | None]  # changes a copy, and may say what stays as it was
 
 
-def canonize(module: nn.Module, example: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return a canonical copy of ``module`` and sentences about what had to stay as it was.
+def canonize(module: nn.Module, example: Tensor, seen: Reference | None = None) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a canonical copy of ``module`` and sentences about what was left behind or had to stay as it was.
 
     The copy owns its tensors, is in eval mode, carries no hooks and needs no gradients; the names in its state dict
     are those of ``module``, but for recomputed weights. Each rewrite is kept only if the output for ``example`` is
@@ -51,65 +53,63 @@ def canonize(module: nn.Module, example: Tensor) -> tuple[nn.Module, tuple[str, 
     Args:
         example: an input, ``(n, 3, height, width)``, on the module's device and in its dtype. Two different pictures
             show more than one: a rewrite that would mix up the batch is then noticed.
+        seen: what the untouched ``module`` answers, with which the copy must agree; None: ``module`` is believed.
 
     Raises:
-        ModelError: the module cannot be copied, or has no tensor output for ``example``.
+        ModelError: the module cannot be copied, answers otherwise as a copy, or has no tensor output for ``example``.
     """
-    base = _own_copy(module)
-    with torch.no_grad():
-        reference = base(example)
-    if not isinstance(reference, Tensor):
-        raise ModelError(f"The model returns a {type(reference).__name__}; a tensor of logits (n, classes) is needed.")
-    whole, notes = _attempt(base, _STEPS, example, reference)
+    base, told = own_copy(module, example)
+    if seen is None:
+        seen = Reference(example, answers_of(base, example))
+    else:
+        answers = _checked_copy(module, base, seen)
+        seen = replace(seen, pictures=seen.pictures.to(next(base.parameters())), answers=answers)
+    whole, notes = _attempt(base, _STEPS, seen)
     if whole is not None:
-        return whole, notes
-    kept: tuple[str, ...] = ()
+        return whole, told + notes
     for step in _STEPS:
-        changed, notes = _attempt(base, (step,), example, reference)
+        changed, notes = _attempt(base, (step,), seen)
         base = base if changed is None else changed
-        kept += notes
-    return base, kept
+        told += notes
+    return base, told
 
 
-def _own_copy(module: nn.Module) -> nn.Module:
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ModelError("A TorchScript module cannot be rewritten: give the Python module that it was made from.")
-    try:
-        twin = copy.deepcopy(module).eval()
-    except (RuntimeError, TypeError) as error:
+def _checked_copy(module: nn.Module, base: nn.Module, seen: Reference) -> Tensor:
+    """Return a copy's answers; refuse one that answers otherwise than ``module``, or by means of it."""
+    reached: list[str] = []
+    with WeightCalls(dict(module.named_parameters()), lambda name, *_: reached.append(name)):
+        answers = seen.answers_of(base)
+    if reached:
         raise ModelError(
-            f"The model cannot be copied ({str(error).split('.')[0]}): remove weight normalization, pruning masks or "
-            "whatever else keeps computed tensors in its modules."
-        ) from error
-    for child in list(twin.modules()):  # weights that are computed at every call become parameters
-        if parametrize.is_parametrized(child):
-            # Not by remove_parametrizations: it takes properties off the class, which is also that of the original.
-            values = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
-            del child.parametrizations
-            child.__class__ = type(child).__mro__[1]
-            for name, value in values.items():
-                child.register_parameter(name, nn.Parameter(value, requires_grad=False))
-        for hook in list(child._forward_pre_hooks.values()):
-            if isinstance(hook, SpectralNorm):
-                torch.nn.utils.remove_spectral_norm(child, hook.name)
-    return share_copy(twin).requires_grad_(False)
+            f"Its forward uses {reached[0]} of the module itself, not of a copy, as a lambda or closure does: "
+            "let it reach its layers through self."
+        )
+    if (found := seen.gap(answers)) > seen.tolerance:
+        hooks = [name or "the model" for name, child in module.named_modules() if _hooked(child)]
+        reason = f"the hooks or pre-hooks on {', '.join(hooks[:3])} change them" if hooks else "it depends on its past"
+        raise ModelError(
+            f"A copy of the network gives other answers (by {found:.2g} of the largest): {reason}. "
+            "Write what they depend on into its forward."
+        )
+    return answers
 
 
-def _attempt(
-    base: nn.Module, steps: tuple[Step, ...], example: Tensor, reference: Tensor
-) -> tuple[nn.Module | None, tuple[str, ...]]:
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _attempt(base: nn.Module, steps: tuple[Step, ...], seen: Reference) -> tuple[nn.Module | None, tuple[str, ...]]:
     """Apply ``steps`` to a copy of ``base``; return it, or None where the output is no longer the same."""
     twin = share_copy(base)
     names = " and ".join((step.__doc__ or "").split("\n")[0].rstrip(".").lower() for step in steps)
     try:
-        notes = tuple(note for step in steps for note in step(twin, example) or ())
-        with torch.no_grad():
-            output = twin(example)
+        notes = tuple(note for step in steps for note in step(twin, seen.pictures[:1].clone()) or ())
+        output = seen.answers_of(twin)
     except _REWRITE_ERRORS as error:
         logger.info("could not %s: %s", names, error)
         return None, (f"It was not possible to {names}: {error}",)
-    tolerance = 1e-5 * float(reference.abs().max().clamp(min=1.0)) if _explicit_attention in steps else 0.0
-    if torch.allclose(output, reference, rtol=0.0, atol=tolerance, equal_nan=True):
+    tolerance = 1e-5 * float(seen.answers.abs().max().clamp(min=1.0)) if _explicit_attention in steps else 0.0
+    if torch.allclose(output, seen.answers, rtol=0.0, atol=tolerance, equal_nan=True):
         return twin, notes
     return None, (f"The model's output changed by the attempt to {names}; that was left as it was.",)
 
@@ -145,7 +145,7 @@ def _stateless(module: nn.Module) -> bool:
 
 def _split(module: nn.Module, example: Tensor) -> tuple[str, ...]:
     """Give every use of an activation its own module."""
-    seen = probe(module, example)
+    seen = probe(module, example.clone())
     owners = _owners(module, seen)
     notes = []
     # Inner ones first: a wrapper around an activation is rewritten before its copies are made.
@@ -155,7 +155,7 @@ def _split(module: nn.Module, example: Tensor) -> tuple[str, ...]:
         except _REWRITE_ERRORS as error:
             logger.info("cannot trace %s: %s", owner, error)
             notes.append(f"Activations inside {owner or 'the model'} stay as they are: its forward cannot be traced.")
-    shared = list(probe(module, example).reused()) if owners else []
+    shared = list(probe(module, example.clone()).reused()) if owners else []
     if shared and not notes:
         few = ", ".join(shared[:3]) + (" ..." if len(shared) > 3 else "")
         notes.append(f"{len(shared)} activations are used several times, because whole layers are: {few}.")

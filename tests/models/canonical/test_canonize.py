@@ -14,6 +14,7 @@ from spade_core.errors import ModelError
 from spade_core.models.canonical.activations import find_shared_activations
 from spade_core.models.canonical.attention import ExplicitAttention
 from spade_core.models.canonical.canonize import canonize
+from spade_core.models.canonical.copying import unwrapped
 from spade_core.models.layers import prunable_layers, share_copy
 from tests import nets
 
@@ -239,9 +240,11 @@ def test_the_callers_hooks_are_not_carried_over():
 
 def test_modules_that_cannot_be_rewritten_are_refused():
     with pytest.raises(ModelError, match="TorchScript"):
-        canonize(torch.jit.trace(nn.Conv2d(3, 2, 1), torch.ones(1, 3, 4, 4)), torch.ones(1, 3, 4, 4))
+        unwrapped(torch.jit.trace(nn.Conv2d(3, 2, 1), torch.ones(1, 3, 4, 4)))
+    with pytest.raises(ModelError, match=r"part 1 is a TorchScript"):
+        unwrapped(nn.Sequential(nn.Conv2d(3, 2, 1), torch.jit.script(nn.ReLU())))
     computed = nn.Conv2d(3, 2, 1)
-    computed.cache = computed.weight * 2
+    computed.lock = threading.Lock()
     with pytest.raises(ModelError, match=r"cannot be copied \(.*\): remove"):
         canonize(computed, torch.ones(1, 3, 4, 4))
     with pytest.raises(ModelError, match="returns a tuple"):
