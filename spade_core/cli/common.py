@@ -13,7 +13,8 @@ PROGRESS_INTERVAL = 0.2  # seconds between two progress lines
 
 def emit(options: argparse.Namespace, value: object, lines: Sequence[str]) -> int:
     """Print ``value`` as JSON where the command was asked for it, else ``lines``; return the exit code 0."""
-    sys.stdout.write((json.dumps(value, ensure_ascii=False) if options.json else "\n".join(lines)) + "\n")
+    readable = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"  # else escapes, which are JSON's own
+    sys.stdout.write((json.dumps(value, ensure_ascii=not readable) if options.json else "\n".join(lines)) + "\n")
     return 0
 
 

@@ -13,7 +13,7 @@ from spade_core.cli.options import add_bundle, add_trace
 from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.processing import PROCESSING
-from spade_core.models.registry import DEFAULT_MODEL
+from spade_core.models.registry import DEFAULT_MODEL, OUTPUTS
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pruning.kinds import any_of
 
@@ -222,6 +222,8 @@ def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="channel means of --weights")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="channel standard deviations of --weights")
     group.add_argument(size, dest="size", help="input side of --weights", **SIDE)
+    meaning = f"what the numbers of --weights mean: {any_of(OUTPUTS)} (default: told from them)"
+    group.add_argument("--output", metavar="MEANING", help=meaning)
     _add_device(group)
 
 

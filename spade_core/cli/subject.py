@@ -47,6 +47,9 @@ def open_picture(options: argparse.Namespace) -> Given:
 
 
 def load(options: argparse.Namespace) -> LoadedModel:
-    """Return the model that the options name."""
-    own = {key: getattr(options, key) for key in ("weights", "arch", "classes", "mean", "std", "size")}
-    return load_model(options.model, device=options.device, **own)
+    """Return the model that the options name; what is to be known of it goes to standard error."""
+    own = {key: getattr(options, key) for key in ("weights", "arch", "classes", "mean", "std", "size", "output")}
+    model = load_model(options.model, device=options.device, **own)
+    for note in model.notes:
+        sys.stderr.write(f"note: {note}\n")
+    return model

@@ -85,8 +85,8 @@ def rows_of(answer: Tensor) -> Tensor:
 def taken(output: object, path: tuple[str | int, ...]) -> Tensor:
     """Return the tensor of ``output`` at ``path``."""
     for key in path:
-        if isinstance(output, Mapping) or (isinstance(output, tuple | list) and isinstance(key, int)):
-            output = output[key]
+        output = dict(enumerate(output)) if isinstance(output, tuple | list) else output
+        output = output[key] if isinstance(output, Mapping) else output
     if not isinstance(output, Tensor):
         raise ModelError(f"The model returns a {type(output).__name__}: let it return a tensor of logits (n, classes).")
     return output

@@ -31,6 +31,7 @@ from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import Plan, Request, even, resolve, stage_of
 from spade_core.pruning.trace import Bundle, Trace, measure_fidelity, outputs
+from spade_core.pruning.untouched import Untouched
 from spade_core.pruning.usage import Survey, survey
 from spade_core.pruning.views import Views, random_views
 
@@ -235,12 +236,14 @@ def _side_by_side(
         targets = [int(likeliest[one.picture]) if one.target is None else one.target for one in wanted]
         relevant = _relevant(model, views, config, recipes, targets, span(progress, 0.0, begun))
     calibrate = sequential if config.calibration == "sequential" else independent
+    untouched = Untouched(model.module)
     pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
     solved = calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=span(progress, begun, 0.95))
     progress(0.95, 1.0, "comparing the predictions")
     found = []
     for one, layers in zip(wanted, solved, strict=True):
         module = _pruned(model, layers)
+        untouched.check(module, layers)
         fidelity = measure_fidelity(model, module, one.picture, one.target, dense[one.picture])
         found.append(
             (module, one.config, _report(model, recipes, layers, reasons, calls), fidelity, one.picture.sha256)

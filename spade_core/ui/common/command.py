@@ -44,6 +44,7 @@ def _command(
     """Return a command with the options of picture, trigger, model and trace beside its ``own``."""
     words = ["python", "-m", "spade_core", name, "--image", picture]
     words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
+    words += ["--output", spec["output"]] if "output" in spec else []
     trigger = choice.trigger
     if trigger is not None:
         words += ["--trigger", trigger.trigger, "--trigger-seed", str(trigger.seed)]

@@ -11,7 +11,7 @@ import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
-from spade_core.models.registry import MODELS, TIMM, TROJAN_MODEL
+from spade_core.models.registry import MODELS, OUTPUTS, TIMM, TROJAN_MODEL
 from spade_core.pictures.picture import Picture, bundled, load_picture
 from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, Option, Widget
@@ -66,6 +66,13 @@ def _upload_weights() -> dict[str, str] | None:
     file = st.file_uploader("Weights", key="weights_file", max_upload_size=max(1, limit // 2**20), help=hint)
     arch = st.text_input("Architecture", key="weights_arch", placeholder="resnet50 or timm:NAME").strip()
     names = st.text_area("Class names, one a line (optional)", key="weights_classes", height=80).strip()
+    output = st.selectbox(
+        "Output",
+        (None, *OUTPUTS),
+        key="weights_output",
+        format_func=lambda slug: "told from its numbers" if slug is None else slug,
+        help="; ".join(f"{slug}: {what}" for slug, what in OUTPUTS.items()),
+    )
     if file is None or not arch:
         st.caption("Give a file and its architecture.")
         return None
@@ -73,7 +80,7 @@ def _upload_weights() -> dict[str, str] | None:
     if len(data) > limit:
         raise ModelError(f"The weights have {len(data) / 2**20:.0f} MB, more than {limit // 2**20} MB allowed.")
     suffix = ".safetensors" if file.name.endswith(".safetensors") else ".pt"
-    spec = {"weights": _keep_weights(data, suffix), "arch": arch}
+    spec = {"weights": _keep_weights(data, suffix), "arch": arch} | ({"output": output} if output else {})
     return {**spec, "classes": _keep_weights(names.encode(), ".txt")} if names else spec
 
 

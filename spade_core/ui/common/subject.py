@@ -16,7 +16,7 @@ from spade_core.pruning.sparsity import Tuned
 from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
-from spade_core.ui.common.frame import jobs
+from spade_core.ui.common.frame import jobs, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
 from spade_core.ui.common.link import Choice
 
@@ -36,6 +36,7 @@ class Described:
     stages: list[str]
     table: Tuned | None
     unsupported: dict[str, str]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def pick_subject(start: Choice) -> Subject | None:
     found = downloads.read_json(described["model.json"])
     subject = Subject(spec, source, Described(**{one.name: found[one.name] for one in fields(Described)}))
     with st.sidebar:
+        show_notes(subject.described.notes)
         st.caption(f":material/memory: {subject.described.device} · {len(subject.described.labels):,} classes")
     named = replace(start, model=spec.get("name", start.model), trigger=paste)
     picture = source["path"] if source["path"].startswith("bundled:") else start.picture
