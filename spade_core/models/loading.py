@@ -30,7 +30,7 @@ from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preproc
 from spade_core.models.reference import ROUNDING, Reference, answers_of, observe
 from spade_core.models.registry import DEFAULT_MODEL, MODELS, OUTPUTS, TIMM, TROJAN_MODEL, Entry, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
-from spade_core.models.weights import digest, fit_state, load_hub_state, read_state
+from spade_core.models.weights import best_match, digest, fit_state, load_hub_state, read_state
 
 TROJAN_WEIGHTS = ASSETS / "trojan" / f"{TROJAN_MODEL}.safetensors"
 Labels = Sequence[str] | None
@@ -199,15 +199,17 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
 
 def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
     arch, size, mean, std = spec["arch"], spec["size"], spec["mean"], spec["std"]
-    state = read_state(weights)
-    count = _count_classes(arch, state)
+    with torch.device("meta"):
+        plan = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
+    found = best_match(read_state(weights), plan)
+    count = _count_classes(arch, plan, found.state, weights.name)
     if arch.startswith(TIMM):
         module = create(arch.removeprefix(TIMM), num_classes=count)
         preprocessing, family = preprocessing_of(module), "timm"
     else:
         entry = find_entry(arch)
         module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
-    fit_state(module, state, f"The weights in {weights.name}")
+    fit_state(module, found.state, f"The weights in {weights.name}")
     if size is not None:
         resize = round(size * preprocessing.resize / preprocessing.size)
         preprocessing = replace(preprocessing, size=size, resize=resize)
@@ -216,17 +218,19 @@ def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
     if std is not None:
         preprocessing = replace(preprocessing, std=tuple(std))
     labels = read_labels(spec["classes"]) if spec["classes"] else imagenet_labels() if count == 1000 else None
-    return _finish(module, preprocessing, labels, device, family, spec)
+    return _finish(module, preprocessing, labels, device, family, spec, found.notes)
 
 
-def _count_classes(arch: str, state: Mapping[str, Tensor]) -> int:
+def _count_classes(arch: str, plan: nn.Module, state: Mapping[str, Tensor], file: str) -> int:
     """Return the number of classes of ``state``: the rows of the architecture's classifier."""
-    with torch.device("meta"):
-        module = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
-    named = f"{classifier_of(module)}.weight" if arch.startswith(TIMM) else ""
-    last = named if named in state else prunable_layers(module)[-1].parameter
+    named = f"{classifier_of(plan)}.weight" if arch.startswith(TIMM) else ""
+    last = named if named in state else prunable_layers(plan)[-1].parameter
     if last not in state:
-        raise ModelError(f"The weights do not fit {arch}: its classifier {last} is not among them; check --arch.")
+        first = ", ".join(list(state)[:2]) or "nothing of it"
+        raise ModelError(
+            f"The weights in {file} do not fit {arch}: its classifier {last} is not among them, but {first}. "
+            "Give the architecture that they were trained with."
+        )
     count = state[last].shape[0] if state[last].dim() else 0
     if not 1 <= count <= _MAX_CLASSES:
         raise ModelError(f"The classifier {last} has {count} classes: between 1 and {_MAX_CLASSES:,} are supported.")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
-from spade_core.models.weights import check_reachable, load_hub_state, read_state
+from spade_core.models.weights import check_reachable, load_hub_state, published_state
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -71,7 +71,7 @@ def load_pretrained(name: str, offline: str) -> nn.Module:
     if cfg is None or not (cfg.hf_hub_id or cfg.url):
         raise ModelError(f"timm publishes no weights for {name}: use --weights FILE --arch timm:{name}.")
     if cfg.hf_hub_id:
-        state = read_state(_hub_file(name, cfg, offline))
+        state = published_state(_hub_file(name, cfg, offline))
     else:
         state = load_hub_state(str(cfg.url), f"timm:{name}", offline)
     try:

@@ -11,7 +11,9 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlparse
@@ -26,8 +28,9 @@ from spade_core.errors import ModelError
 
 logger = logging.getLogger(__name__)
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict", "state_dict_ema")
+_DEPTH = 4  # of dictionaries in dictionaries
+_AVERAGES = ("ema", "averag", "teacher", "swa")  # in prefixes of second copies of a network
 # What a damaged stream makes of torch's restricted unpickler.
 READING_ERRORS: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError, OSError)
 READING_ERRORS += (RuntimeError, TypeError, ValueError, pickle.UnpicklingError, struct.error)
@@ -36,7 +39,7 @@ READING_ERRORS += (RuntimeError, TypeError, ValueError, pickle.UnpicklingError, 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from a safetensors file or from a ``torch.save`` of tensors.
 
-    Dictionaries around it (``{"state_dict": ...}``) and prefixes of parallel or compiled wrappers are taken off.
+    Dictionaries in it (``{"state_dict": ...}``) become prefixes of their names: ``state_dict.conv.weight``.
 
     Raises:
         ModelError: the file is absent, damaged, or holds more than tensors; one sentence says which.
@@ -49,13 +52,13 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         head = file.read(9)
     if path.suffix != ".safetensors" and head[8:] != b"{":
-        return _unwrap(_read_torch(path, head), path.name)
+        return _flat(_read_torch(path, head), path.name)
     try:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         logger.info("safetensors refused %s: %s", path, error)
         raise ModelError(f"{path.name} is not a readable safetensors file: save or copy it again.") from None
-    return _unwrap(state, path.name)
+    return _flat(state, path.name)
 
 
 def _read_torch(path: Path, head: bytes) -> object:
@@ -74,30 +77,97 @@ def _read_torch(path: Path, head: bytes) -> object:
         raise ModelError(sentence) from None
 
 
-def _unwrap(state: object, name: str) -> dict[str, Tensor]:
-    for _ in range(3):
-        wrapped = state if isinstance(state, dict) else {}
-        state = next((wrapped[key] for key in _WRAPPERS if isinstance(wrapped.get(key), dict)), state)
-    plain = isinstance(state, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
-    if not isinstance(state, dict) or not state or not plain:
+def _flat(state: object, name: str) -> dict[str, Tensor]:
+    found = dict(_tensors(state)) if isinstance(state, Mapping) else {}
+    if not found:
         advice = "save it with torch.save(model.state_dict(), file)"
         raise ModelError(f"{name} holds no state dict (names to tensors): {advice}.")
-    for key, value in state.items():
+    for key, value in found.items():
         unusual = value.is_nested or value.is_quantized or value.is_complex()
         if unusual or value.layout != torch.strided or value.device.type != "cpu":
             kinds = f"quantized, sparse, complex or absent numbers (in {key})"
             raise ModelError(f"{name} holds {kinds}: save plain tensors.")
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return found
+
+
+def _tensors(state: Mapping[object, object], prefix: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a dictionary and of those in it, by dotted names; what else it holds is no weight."""
+    for key, value in state.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, Mapping) and depth:
+            yield from _tensors(value, f"{prefix}{key}.", depth - 1)
+
+
+def published_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict as :func:`read_state`, without the usual dictionaries around it; the rest is not looked at."""
+    state = read_state(path)
+    for _ in range(_DEPTH):
+        prefix = next((f"{one}." for one in _WRAPPERS if any(key.startswith(f"{one}.") for key in state)), "")
+        if prefix:
+            state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     return state
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The tensors of a file that have an architecture's names.
+
+    Attributes:
+        state: by the architecture's names, the ``prefix`` before them taken off.
+        left: the file's other names; those of ``state`` that the architecture does not have are not among them.
+    """
+
+    state: Mapping[str, Tensor]
+    prefix: str
+    left: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence about what was left over, if anything was."""
+        if not self.left:
+            return ()
+        more = f" and {len(self.left) - 3} more" if len(self.left) > 3 else ""
+        taken = f", those under {self.prefix.rstrip('.')} were taken" if self.prefix else ""
+        return (f"{len(self.left)} tensors of the file are not used ({', '.join(self.left[:3])}{more}){taken}.",)
+
+
+def best_match(state: Mapping[str, Tensor], module: nn.Module) -> Fitting:
+    """Return the part of ``state`` whose names, behind a common prefix, fit ``module`` best.
+
+    Wrappers (``module.``, ``_orig_mod.``, ``model.``, in any order and depth) put prefixes before the names of a
+    network; of equal matches the one comes first that is no average (``ema``), then the first of the file. Names that
+    are no part of a module of the network (``criterion.weight``) are left over.
+
+    Args:
+        module: may be on the meta device.
+    """
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    scores: Counter[str] = Counter()
+    for key, value in state.items():
+        parts = key.split(".")
+        for start in range(len(parts)):
+            name = ".".join(parts[start:])
+            if name in own:  # a shape may differ, as of a classifier with other classes
+                scores[key[: len(key) - len(name)]] += 2 if own[name] == value.shape else 1
+    order = {prefix: place for place, prefix in enumerate(scores)}
+    prefix = min(scores, key=lambda one: (-scores[one], _is_average(one), order[one]), default="")
+    tops = {name.split(".")[0] for name in own}
+    inside = {key: key.removeprefix(prefix) for key in state if key.startswith(prefix)}
+    fitting = {name: state[key] for key, name in inside.items() if not scores or name.split(".")[0] in tops}
+    left = tuple(key for key in state if inside.get(key) not in fitting)
+    return Fitting(fitting, prefix, left)
+
+
+def _is_average(prefix: str) -> bool:
+    return any(word in prefix.lower() for word in _AVERAGES)
 
 
 def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Load ``state`` into ``module``.
 
     Raises:
-        ModelError: names or shapes differ, with counts and up to three examples; or a value is not finite.
+        ModelError: names or shapes differ, with counts and the first of each kind; or a value is not finite.
     """
     own = module.state_dict()
     optional = {name for name in own if name.endswith("num_batches_tracked")}
@@ -105,15 +175,21 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
     surplus = [name for name in state if name not in own]
     shaped = [name for name in own if name in state and own[name].shape != state[name].shape]
     if missing or surplus or shaped:
-        kinds = ((missing, "missing"), (surplus, "unknown"), (shaped, "of another shape"))
-        counts = [f"{len(names)} {word}" for names, word in kinds if names]
-        examples = ", ".join((shaped + missing + surplus)[:3])
-        raise ModelError(f"{what} do not fit the architecture: {', '.join(counts)} (such as {examples}); check --arch.")
+        sizes = [f"{name}: {_shape(state[name])}, not {_shape(own[name])}" for name in shaped]
+        kinds = ((missing, "missing"), (surplus, "unknown"), (sizes, "of another shape"))
+        told = [f"{len(names)} {word} ({'; '.join(names[:2])})" for names, word in kinds if names]
+        raise ModelError(
+            f"{what} do not fit the architecture: {', '.join(told)}. Give the architecture that they were trained with."
+        )
     for name, value in state.items():
         wide = value.float() if value.is_floating_point() and value.element_size() == 1 else value
         if not wide.isfinite().all():
             raise ModelError(f"{what} hold values that are not finite (in {name}): take another checkpoint.")
     module.load_state_dict(dict(state), strict=not optional)
+
+
+def _shape(value: Tensor) -> str:
+    return " x ".join(map(str, value.shape)) or "a number"
 
 
 def hub_file(url: str) -> Path:
@@ -145,7 +221,7 @@ def load_hub_state(url: str, name: str, offline: str) -> dict[str, Tensor]:
                 f"{file}; these work without one: {offline}."
             ) from None
     try:
-        state = read_state(file)
+        state = published_state(file)
     except ModelError as error:
         logger.info("cached weights of %s: %s", name, error)
         sentence = f"The cached weights of {name} are damaged: delete {file}, and they are fetched anew."

@@ -6,7 +6,6 @@ same bits wherever it runs.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -212,7 +211,7 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
     probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
     title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
     files["figure.png"] = figure_png(crop, rows, title)
-    files["manifest.json"] = json.dumps(describe(analysis, source, trigger), indent=2, ensure_ascii=False).encode()
+    files["manifest.json"] = manifest.manifest_bytes(describe(analysis, source, trigger))
     return files
 
 

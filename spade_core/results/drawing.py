@@ -24,7 +24,16 @@ from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
-from spade_core.results.manifest import Comparison, digest, manifest, outcome, picture_record, read_manifest, reopened
+from spade_core.results.manifest import (
+    Comparison,
+    digest,
+    manifest,
+    manifest_bytes,
+    outcome,
+    picture_record,
+    read_manifest,
+    reopened,
+)
 
 TRACE_SHARE = 0.1  # of the progress bar
 
@@ -125,7 +134,7 @@ def visualization_files(
         **{f"{name}.png": png_bytes(item.image) for name, item in found.drawings.items()},
         "picture.png": png_bytes(found.trace.model.preprocessing.crop(found.picture)),
         "values.json": json.dumps(values).encode(),
-        "manifest.json": json.dumps(_manifest(found, source, trigger), indent=2, ensure_ascii=False).encode(),
+        "manifest.json": manifest_bytes(_manifest(found, source, trigger)),
     }
 
 

@@ -71,6 +71,11 @@ def manifest(model: LoadedModel, own: Mapping[str, object], kind: str | None = N
     return {**begin, "model": model.to_dict(), **own, "environment": environment(model.device)}
 
 
+def manifest_bytes(described: object) -> bytes:
+    """Return a manifest as the file has it; of a file name that is no text the odd bytes become JSON's escapes."""
+    return json.dumps(described, indent=2, ensure_ascii=False).encode(errors="backslashreplace")
+
+
 def picture_record(picture: Picture, source: str | None, trigger: Mapping[str, object] | None) -> PictureRecord:
     """Return what a manifest says of a picture; without a ``source`` that is its name."""
     return {

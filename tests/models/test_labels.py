@@ -24,6 +24,11 @@ def test_imagenet_has_a_thousand_names():
         '["cat", "dog"]\n',
         '{"0": "cat", "1": "dog"}',
         '{"1": ["n02", "dog"], "0": ["n01", "cat"]}',
+        '[["n01", "cat"], ["n02", "dog"]]',
+        '[{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]',
+        '{"dog": 1, "cat": 0}',
+        "0 cat\n1 dog",
+        "1: dog\n0: cat\n",
     ],
 )
 def test_every_usual_form_is_read(tmp_path, text):
@@ -32,7 +37,7 @@ def test_every_usual_form_is_read(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "data", [b"\xff\xfe\x00", b"[1, 2", b'{"cat": 0}', b'{"0": []}', b"[" * 100_000, b'{"1": "dog"}']
+    "data", [b"\xff\xfe\x00", b"[1, 2", b'{"cat": 1}', b'{"0": []}', b'[true, "dog"]', b"[" * 100_000, b'{"1": "dog"}']
 )
 def test_other_files_are_refused(tmp_path, data):
     (tmp_path / "names").write_bytes(data)
@@ -46,15 +51,43 @@ def test_other_files_are_refused(tmp_path, data):
 def test_targets_by_index_label_and_part():
     model = SimpleNamespace(name="toy", labels=("Crane", "crane", "7", "tiger cat", "cat"))
     assert resolve_target(model, 3) == resolve_target(model, " 3 ") == resolve_target(model, "TIGER") == 3
+    assert resolve_target(model, "7") == 2, "no class has the index 7"
     assert resolve_target(model, "cat") == 4, "an exact label comes before a part of another"
     for text, message in (
         ("crane", r"several classes: Crane \(0\), crane \(1\); give the index"),
-        ("7", "between 0 and 4, not 7"),
+        ("8", "between 0 and 4, not 8"),
         ("9" * 5000, "between 0 and 4"),
         ("-1", "between 0 and 4"),
         ("", "no class ''"),
         ("crain", "did you mean Crane"),
         ("submarine", "give its index"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            resolve_target(model, text)
+
+
+@pytest.mark.parametrize("text", ["cat\n\ndog", '["cat", null, "dog"]', '{"0": "cat", "1": ["n02", null]}'])
+def test_a_missing_name_is_told_with_its_index(tmp_path, text):
+    (tmp_path / "names").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match="lack that of class 1: give"):
+        read_labels(tmp_path / "names")
+
+
+def test_numbers_before_names_that_are_no_indices_belong_to_the_names(tmp_path):
+    (tmp_path / "names").write_text("2 wheels\n4 wheels\n8 wheels")
+    assert read_labels(tmp_path / "names") == ("2 wheels", "4 wheels", "8 wheels")
+
+
+def test_a_number_that_is_a_name_and_another_classs_index_is_asked_about():
+    model = SimpleNamespace(name="digits", labels=("0", "2", "1", "30", "5", "5"))
+    assert resolve_target(model, "0") == 0
+    assert resolve_target(model, "30") == resolve_target(model, " 3") == resolve_target(model, 3) == 3
+    assert resolve_target(model, 2) == resolve_target(model, "index=2") == resolve_target(model, "name=1") == 2
+    for text, message in (
+        ("2", "2 is the name of class 1 and the index of class '1': give name=2 or index=2"),
+        ("5", "'5' is the name of 2 classes: give index=4"),
+        ("name=8", "no class '8'"),
+        ("index=6", "between 0 and 5"),
     ):
         with pytest.raises(ModelError, match=message):
             resolve_target(model, text)

@@ -13,7 +13,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from spade_core.errors import ModelError
-from spade_core.models.weights import check_reachable, digest, fit_state, hub_file, load_hub_state, read_state
+from spade_core.models.weights import (
+    best_match,
+    check_reachable,
+    digest,
+    fit_state,
+    hub_file,
+    load_hub_state,
+    published_state,
+    read_state,
+)
 
 
 class Evil:
@@ -84,9 +93,66 @@ def test_a_missing_file_is_named(tmp_path):
 def test_usual_wrappers_are_taken_off(tmp_path, wrap):
     state = nn.Linear(2, 3).state_dict()
     torch.save(wrap(state), tmp_path / "w.pt")
-    found = read_state(tmp_path / "w.pt")
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[key], value) for key, value in state.items())
+    for found in (published_state(tmp_path / "w.pt"), best_match(read_state(tmp_path / "w.pt"), nn.Linear(2, 3)).state):
+        assert found.keys() == state.keys()
+        assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+class Body(nn.Module):
+    """Names at two depths, one of which ends like another."""
+
+    def __init__(self, classes=4):
+        super().__init__()
+        self.stem, self.block = nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        self.head = nn.Linear(3, classes)
+
+
+def prefixed(prefix, state):
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["net.", "model.module.", "_orig_mod.module.net.", "state_dict.model.backbone.", "a.b.c.d.e."]
+)
+def test_prefixes_are_found_in_any_order_and_depth(prefix):
+    state = Body(classes=7).state_dict()
+    found = best_match(prefixed(prefix, state), Body())
+    assert (found.prefix, found.left, found.notes) == (prefix, (), ())
+    assert found.state.keys() == state.keys()
+
+
+def test_of_two_copies_the_one_that_was_trained_is_taken_and_the_other_is_listed():
+    trained, average = Body().state_dict(), Body().state_dict()
+    both = {**prefixed("model_ema.module.", average), **prefixed("model.", trained), "criterion.weight": torch.ones(4)}
+    found = best_match(both, Body())
+    assert found.prefix == "model."
+    assert torch.equal(found.state["head.weight"], trained["head.weight"])
+    assert len(found.left) == len(average) + 1
+    assert found.notes[0].startswith(
+        f"{len(found.left)} tensors of the file are not used (model_ema.module.stem.weight, "
+    )
+    assert found.notes[0].endswith("those under model were taken.")
+
+
+def test_a_deeper_network_does_not_pass_for_a_shallower_one():
+    state = {**Body().state_dict(), "block.2.weight": torch.ones(3, 3)}
+    found = best_match(prefixed("module.", state), Body())
+    assert "block.2.weight" in found.state
+    with pytest.raises(ModelError, match=r"1 unknown \(block\.2\.weight\)"):
+        fit_state(Body(), found.state, "They")
+
+
+def test_averaged_models_and_training_states_are_read(tmp_path):
+    net = Body()
+    average = torch.optim.swa_utils.AveragedModel(net)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    net.head(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    torch.save({"epoch": 3, "model": average.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "w.pt")
+    found = best_match(read_state(tmp_path / "w.pt"), Body())
+    assert found.prefix == "model.module."
+    assert "model.n_averaged" in found.left
+    fit_state(Body(), found.state, "They")
 
 
 def test_safetensors_are_read_whatever_their_extension(tmp_path):
@@ -100,7 +166,8 @@ def test_a_misfit_is_counted_and_exemplified():
     module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     state = {"0.weight": torch.ones(2, 2), "0.bias": torch.ones(3), "other": torch.ones(1)}
     with pytest.raises(
-        ModelError, match=r"2 missing, 1 unknown, 1 of another shape \(such as 0\.weight, 1\.weight, 1\.bias\)"
+        ModelError,
+        match=r"2 missing \(1\.weight; 1\.bias\), 1 unknown \(other\), 1 of .* \(0\.weight: 2 x 2, not 3 x 2\)\. Give",
     ):
         fit_state(module, state, "The weights")
     good = {name: value.clone() for name, value in module.state_dict().items()}
@@ -152,10 +219,9 @@ def test_tensors_without_plain_numbers_are_refused(tmp_path, value):
         read_state(tmp_path / "w.pt")
 
 
-def test_names_that_are_no_names_are_refused(tmp_path):
-    torch.save({"weight": torch.ones(2), 3: torch.ones(2)}, tmp_path / "w.pt")
-    with pytest.raises(ModelError, match="no state dict"):
-        read_state(tmp_path / "w.pt")
+def test_whatever_holds_a_tensor_has_a_name(tmp_path):
+    torch.save({"weight": torch.ones(2), 3: torch.ones(2), "seen": {"epoch": 4}}, tmp_path / "w.pt")
+    assert list(read_state(tmp_path / "w.pt")) == ["weight", "3"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
