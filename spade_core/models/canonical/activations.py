@@ -8,10 +8,12 @@ modules are wrong for those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
+from types import NoneType
+from typing import Any
 
 import torch
 from timm.layers import activations as plain
@@ -50,6 +52,46 @@ FUNCTIONS: dict[Callable[..., Tensor], str] = _spellings(F) | _spellings(torch)
 METHODS: dict[str, str] = {function.__name__: name for function, name in _spellings(Tensor).items()}
 """Names of tensor methods that apply an activation, with its name."""
 _SEEN = FUNCTIONS | _spellings(Tensor)
+SEPARATED = (*_TYPES, nn.MaxPool2d)
+"""Modules that rules of attribution hook, so that each must be called once."""
+# By-hand activations and gates, by the names of the functions that make them: a rule for modules never sees these.
+_BY_HAND = {
+    "clamp",
+    "clip",
+    "clamp_min",
+    "clamp_max",
+    "threshold",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "where",
+    "abs",
+}
+_BY_HAND |= {"masked_fill", "heaviside", "sign", "softshrink", "hardshrink", "softsign", "tanhshrink", "glu", "prelu"}
+_BOUNDS = {"clamp": ("min", "max"), "clip": ("min", "max"), "clamp_min": ("min",), "threshold": ("threshold", "value")}
+_BOUNDS["max_pool2d"] = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_BY_HAND |= {"rrelu", "exp", "gt", "ge", "lt", "le", "greater", "less", "max_pool2d"}
+
+
+def plain_name(function: object) -> str:
+    """Return a function's or a method's name without the marks of in-place and of internal spellings."""
+    return str(function if isinstance(function, str) else getattr(function, "__name__", "")).strip("_")
+
+
+def hidden_module(name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> nn.Module | None:
+    """Return the module that a by-hand ReLU or max pooling is, called with these arguments after its input, or None."""
+    given: dict[str, Any] = dict(zip(_BOUNDS.get(name, ()), args, strict=False)) | dict(kwargs)
+    plain = all(isinstance(value, int | float | tuple | list | NoneType) for value in given.values())
+    if name not in _BOUNDS or not plain:
+        return None
+    given.pop("inplace", None)
+    if name == "max_pool2d":
+        return nn.MaxPool2d(**given) if "kernel_size" in given and not given.pop("return_indices", False) else None
+    limits = tuple(given.get(key) for key in _BOUNDS[name])
+    if limits in {"threshold": ((0, 0),), "clamp_min": ((0,),)}.get(name, ((0, None),)):
+        return nn.ReLU()
+    return nn.ReLU6() if limits == (0, 6) and name != "threshold" else None
 
 
 def activation_module(name: str, args: tuple = (), kwargs: Mapping[str, object] | None = None) -> nn.Module:
@@ -86,21 +128,36 @@ class Probe:
 
 
 class _Functions(TorchFunctionMode):
-    def __init__(self, report: Callable[[str], None]) -> None:
+    """Report activations; by-hand ones where a module can replace them, or, with ``gates``, wherever they matter."""
+
+    def __init__(self, report: Callable[[str], None], *, gates: bool) -> None:
         super().__init__()
-        self.report = report
+        self.report, self.gates = report, gates
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = plain_name(func)
         if func in _SEEN:
             self.report(_SEEN[func])
-        return func(*args, **(kwargs or {}))
+        elif name in _BY_HAND and (_followed(args) if self.gates else hidden_module(name, args[1:], kwargs)):
+            self.report(name)
+        return func(*args, **kwargs)
 
 
-def probe(module: nn.Module, example: Tensor) -> Probe:
-    """Run ``module(example)`` once without gradients and record its activations; hooks are removed at the end."""
+def _followed(args: Sequence[object]) -> bool:
+    """Whether a gradient flows into one of the arguments: a mask made of constants is no gate."""
+    return any(isinstance(value, Tensor) and value.requires_grad for value in args)
+
+
+def probe(module: nn.Module, example: Tensor, *, gates: bool = False) -> Probe:
+    """Run ``module(example)`` once and record its activations; hooks are removed at the end.
+
+    Args:
+        gates: whether to record every by-hand gate that the output depends on, not only those that are activations.
+    """
     result = Probe()
-    with _watched(module, result) as report, torch.no_grad(), _Functions(report):
-        module(example)
+    with _watched(module, result) as report, torch.set_grad_enabled(gates), _Functions(report, gates=gates):
+        module(example.detach().clone().requires_grad_(gates).clone())
     return result
 
 
@@ -113,7 +170,7 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
         name = names[child]
         if stack:
             result.callers.setdefault(name, []).append(names[stack[-1]])
-        if isinstance(child, _TYPES):
+        if isinstance(child, SEPARATED):
             result.activations.add(name)
         if name not in result.constants:
             result.constants[name] = _constants(child, args, kwargs)
@@ -123,7 +180,7 @@ def _watched(module: nn.Module, result: Probe) -> Iterator[Callable[[str], None]
         stack.pop()
 
     def report(activation: str) -> None:
-        if not isinstance(stack[-1], _TYPES):
+        if not isinstance(stack[-1], SEPARATED):
             result.functional.setdefault(names[stack[-1]], []).append(activation)
 
     with ExitStack() as hooks:
@@ -155,7 +212,7 @@ def find_shared_activations(module: nn.Module, example: Tensor) -> list[str]:
         ``"layer1.0.relu works in place"``, by module name.
     """
     twin = share_copy(module)
-    seen = probe(twin, example)
+    seen = probe(twin, example, gates=True)
     found = [f"{name} is called {count} times" for name, count in seen.reused().items()]
     for name, activations in seen.functional.items():
         found += [f"{name or 'the model'} calls {kind} as a function" for kind in Counter(activations)]

@@ -27,7 +27,16 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Argument
 
 from spade_core.errors import ModelError
-from spade_core.models.canonical.activations import FUNCTIONS, METHODS, Probe, activation_module, is_activation, probe
+from spade_core.models.canonical.activations import (
+    FUNCTIONS,
+    METHODS,
+    SEPARATED,
+    Probe,
+    activation_module,
+    hidden_module,
+    plain_name,
+    probe,
+)
 from spade_core.models.canonical.attention import use_explicit_attention
 from spade_core.models.canonical.copying import own_copy
 from spade_core.models.layers import share_copy
@@ -233,10 +242,15 @@ def _separate_use(node: fx.Node, owner: nn.Module, used: set[str], repeated: set
         kwargs = dict(node.kwargs)
         x = node.args[0] if node.args else kwargs.pop("input")
         return activation_module(names[node.target], node.args[1:], kwargs), (x,), {}  # type: ignore[index]
+    if node.op in ("call_function", "call_method") and node.args:
+        constants = not any(isinstance(value, fx.Node) for value in (*node.args[1:], *node.kwargs.values()))
+        child = hidden_module(plain_name(node.target), node.args[1:], node.kwargs) if constants else None
+        if child is not None:
+            return child, node.args[:1], {}
     again, target = node.op == "call_module" and node.target in used, str(node.target)
     if node.op == "call_module":
         used.add(target)
-    if again and (target in repeated or is_activation(owner.get_submodule(target))):
+    if again and (target in repeated or isinstance(owner.get_submodule(target), SEPARATED)):
         return share_copy(owner.get_submodule(target)), node.args, dict(node.kwargs)
     return None, (), {}
 

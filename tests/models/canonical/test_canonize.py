@@ -89,7 +89,7 @@ def test_what_cannot_be_traced_stays_and_is_noted():
     x = 5 * torch.ones(1, 3, 4, 4)
     canonical, notes = canonize(module, x)
     assert "cannot be traced" in notes[0]
-    assert find_shared_activations(canonical, x) == ["the model calls relu as a function"]
+    assert "the model calls relu as a function" in find_shared_activations(canonical, x)
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -335,3 +335,58 @@ def test_explicit_attention_takes_padding_and_unbatched_inputs(batch_first, need
         assert (found[1] is None) == (expected[1] is None)
         if expected[1] is not None:
             torch.testing.assert_close(found[1], expected[1], rtol=1e-9, atol=1e-9)
+
+
+BY_HAND = {
+    "clamp": lambda x: torch.clamp(x, 0),
+    "clip": lambda x: x.clip(min=0, max=None),
+    "clamp_min": lambda x: x.clamp_min(0.0),
+    "clamp to six": lambda x: x.clamp(0, 6),
+    "threshold": lambda x: F.threshold(x, 0, 0),
+    "in place": lambda x: (x + 0).clamp_(min=0),
+    "pool": lambda x: F.relu(F.max_pool2d(x, 3, padding=1, stride=2)),
+    "low pool": lambda x: torch.max_pool2d(x, [2, 2]).relu(),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_activations_and_poolings_by_hand_become_modules(name):
+    assert canonical_pair(Head(nn.Conv2d(3, 3, 1), lambda body, x: BY_HAND[name](body(x)))) == ((), [])
+
+
+def test_a_pooling_used_twice_is_called_once_at_each_place():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.pool = nn.Conv2d(3, 3, 1), nn.MaxPool2d(2)
+
+        def forward(self, x):
+            return self.pool(self.conv(self.pool(x)))
+
+    assert canonical_pair(Head(Net(), lambda body, x: body(x))) == ((), [])
+
+
+GATES = {
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "where": lambda x: torch.where(x > 0, x, 0.1 * x),
+    "gt": lambda x: x * (x > 0),
+    "clamp": lambda x: x.clamp(-1, 1),
+    "abs": lambda x: (x + x.abs()) / 2,
+    "threshold": lambda x: F.threshold(x, 0.5, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates_that_no_module_makes_are_named(name):
+    notes, left = canonical_pair(Head(nn.Conv2d(3, 3, 1), lambda body, x: GATES[name](body(x))))
+    assert notes == ()
+    assert f"the model calls {name} as a function" in left
+
+
+def test_masks_of_constants_are_no_gates():
+    def masked(body, x):
+        return (
+            body(x).masked_fill(torch.arange(8) > 4, 0.0).relu() if x is None else F.relu(body(x) * (torch.ones(8) > 0))
+        )
+
+    assert canonical_pair(Head(nn.Conv2d(3, 3, 1), masked)) == ((), [])
