@@ -277,7 +277,8 @@ def _canonical(module: nn.Module, size: int, name: str, spec: Spec) -> tuple[nn.
             raise ModelError(f"{name} must return logits (n, classes), but returned the shape {shape}.")
         within = float(answers.min()) >= 0 and float(answers.max()) <= 1
         sigmoid = within and ends_in_sigmoid(canonical, seen.pictures[:1].to(next(canonical.parameters())), seen.path)
-    form = Form(path=seen.path, contiguous=seen.contiguous, writes=seen.writes, notes=(*notes, *seen.notes))
+    told, deep = (*notes, *seen.notes), seen.answers.dim() != 2
+    form = Form(path=seen.path, contiguous=seen.contiguous, writes=seen.writes, deep=deep, notes=told)
     return canonical, recognize(answers, form, spec.get("output"), sigmoid=sigmoid), seen
 
 

@@ -35,6 +35,7 @@ class Form:
         path: keys or indices that lead to the tensor in what it returns; empty: that is the tensor.
         squashed: whether the tensor holds probabilities.
         contiguous: whether pictures must be contiguous; writes: whether it changes its input in place.
+        deep: whether the tensor is not ``(n, classes)``, but what :func:`rows_of` takes.
         notes: what is to be known of it.
     """
 
@@ -43,12 +44,15 @@ class Form:
     squashed: bool = False
     contiguous: bool = False
     writes: bool = False
+    deep: bool = False
     notes: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
         """Whether the network already takes pictures and answers with logits as is usual."""
-        return self.output == "logits" and not (self.path or self.squashed or self.contiguous or self.writes)
+        return self.output == "logits" and not (
+            self.path or self.squashed or self.contiguous or self.writes or self.deep
+        )
 
     def logits(self, answer: Tensor, before: Tensor | None = None) -> Tensor:
         """Return logits ``(n, classes)`` of an answer; ``before``: what went into its last softmax or sigmoid."""

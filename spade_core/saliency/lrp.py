@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from spade_core.errors import LayerError
 from spade_core.models.canonical.activations import FUNCTIONS, METHODS
 from spade_core.saliency import sharing
 from spade_core.saliency.base import Task, counted
@@ -91,6 +92,10 @@ def _relevance(task: Task, rules: _Rules) -> Tensor:
     counted(task.module, 1, task.progress, task.title)
     with rules:
         logit = task.module(task.x)[0, task.target]
+    if not logit.requires_grad:
+        raise LayerError(
+            f"{task.title} has nothing to hand back: {task.dense.name} ends in a softmax. Take another method."
+        )
     slopes = torch.autograd.grad(logit, rules.leaves, materialize_grads=True)
     *parts, absorbed = (leaf.detach() * slope for leaf, slope in zip(rules.leaves, slopes, strict=True))
     relevance = sum(parts, torch.zeros_like(task.x))

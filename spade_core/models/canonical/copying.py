@@ -57,29 +57,56 @@ def own_copy(module: nn.Module, pictures: Tensor) -> tuple[nn.Module, tuple[str,
     Raises:
         ModelError: the network cannot be copied.
     """
-    twin = _copied(module)
-    notes = [*_without_wrappers(twin)]
+    twin, shared = _copied(module)
+    notes = [*shared, *_without_wrappers(twin)]
     if any(child._forward_pre_hooks and any(True for _ in _computed(child)) for child in twin.modules()):
         with torch.no_grad():  # the hooks compute the weights anew
             twin(pictures.clone())
     for child in twin.modules():
         _fix_weights(child)
-    notes += _untangle(twin)
     notes += _widen(twin)
     notes += _hooks_told(twin)
     return share_copy(twin).requires_grad_(False), tuple(notes)
 
 
-def _copied(module: nn.Module) -> nn.Module:
-    computed = [value for child in module.modules() for value in vars(child).values() if isinstance(value, Tensor)]
-    memo = {id(value): value.detach().clone() for value in computed if not value.is_leaf}  # which refuse to be copied
+def _copied(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    memo, notes = _own_tensors(module)
     try:
-        return copy.deepcopy(module, memo).eval()
+        return copy.deepcopy(module, memo).eval(), notes
     except _COPY_ERRORS as error:
         raise ModelError(
             f"The model cannot be copied ({str(error).split('.')[0]}): remove what is no plain tensor or module from "
             "its modules."
         ) from error
+
+
+def _own_tensors(module: nn.Module) -> tuple[dict[int, object], tuple[str, ...]]:
+    """Return a memo for ``copy.deepcopy`` with a tensor for each of the module's, and notes.
+
+    Tensors that are one under two objects become one, those that share memory in part have their own, and those that
+    were computed with gradients, which refuse to be copied, get none.
+    """
+    memo: dict[int, object] = {}
+    same: dict[tuple[object, ...], Tensor] = {}
+    for child in module.modules():
+        for value in vars(child).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    spans: list[tuple[int, int, str]] = []
+    notes = []
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if type(value) not in (Tensor, nn.Parameter):
+            continue
+        start = value.data_ptr()
+        key = (start, value.shape, value.stride(), value.dtype, type(value))
+        if value.numel() and key not in same:
+            stop = start + value.element_size() * (1 + sum((n - 1) * s for n, s in zip(*key[1:3], strict=True)))
+            if other := next((one for begin, end, one in spans if begin < stop and start < end), None):
+                notes.append(f"{name} shares memory with {other}, and is pruned apart from it.")
+            spans.append((start, stop, name))
+        fresh = same[key] if value.numel() and key in same else _alone(value)
+        memo[id(value)] = same[key] = fresh
+    return memo, tuple(notes)
 
 
 def _without_wrappers(twin: nn.Module) -> Iterator[str]:
@@ -118,29 +145,8 @@ def _fix_weights(module: nn.Module) -> None:
         module.register_parameter(name, nn.Parameter(value.detach().clone(), requires_grad=False))
 
 
-def _untangle(twin: nn.Module) -> Iterator[str]:
-    """Let tensors that are one under two objects be one, and those that share memory in part have their own."""
-    same: dict[tuple[object, ...], Tensor] = {}
-    owners: dict[int, str] = {}
-    for place, child in twin.named_modules():
-        for table in (child._parameters, child._buffers):
-            for name, value in table.items():
-                if value is None or value.numel() == 0:
-                    continue
-                called, memory = f"{place}.{name}".lstrip("."), value.untyped_storage()
-                key = (memory.data_ptr(), value.storage_offset(), value.shape, value.stride(), type(value))
-                if key not in same:
-                    if memory.data_ptr() in owners:
-                        first = owners[memory.data_ptr()]
-                        yield f"{called} shares memory with {first}, and is pruned apart from it."
-                    owners.setdefault(memory.data_ptr(), called)
-                    whole = memory.nbytes() == value.numel() * value.element_size()
-                    same[key] = value if whole else _alone(value)
-                table[name] = same[key]
-
-
 def _alone(value: Tensor) -> Tensor:
-    fresh = value.detach().clone(memory_format=torch.contiguous_format)
+    fresh = value.detach().clone()
     return nn.Parameter(fresh, requires_grad=False) if isinstance(value, nn.Parameter) else fresh
 
 
