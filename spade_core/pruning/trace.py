@@ -73,9 +73,10 @@ def measure_fidelity(
     answers = outputs(model, model.module, picture) if dense is None else dense, outputs(model, module, picture)
     before, after = (log_probabilities(one, model.output)[0] for one in answers)
     target = int(before.argmax()) if target is None else target
-    probabilities = (float(one[target].exp()) for one in (before, after))
+    dense_probability, probability = (float(one[target].exp()) for one in (before, after))
     kl = divergence(*answers, model.output)
-    return Fidelity(target, model.labels[target], *probabilities, _top5(before), _top5(after), kl)
+    tops = _top5(before), _top5(after)
+    return Fidelity(target, model.labels[target], dense_probability, probability, *tops, kl)
 
 
 def _top5(log_probabilities: Tensor) -> list[tuple[int, float]]:
