@@ -125,7 +125,7 @@ def _explain(
     twin, pixels = share_copy(model.module), dense.preprocessing.crop(picture)
     task = Task(twin, dense, x.requires_grad_(), pixels, index, chosen.title, settings, seed, batch_size, progress)
     with alone(seed, progress), torch.enable_grad():
-        attribution = chosen.attribute(task).detach()
+        attribution = _attributed(chosen, task).detach()
     values, notes = _finite(_pixels(attribution), chosen.title)
     absolute, _ = _finite(_pixels(attribution.abs()), chosen.title)
     progress(1.0, 1.0, chosen.title)
@@ -167,6 +167,18 @@ def _agreement(maps: np.ndarray) -> float:
     lengths = np.sqrt((ranks**2).sum(1))
     products = (ranks @ ranks.T) / np.maximum(np.outer(lengths, lengths), 1e-30)
     return float(products.min())
+
+
+def _attributed(method: Method, task: Task) -> torch.Tensor:
+    try:
+        return method.attribute(task)
+    except RuntimeError as error:
+        if "inplace operation" not in str(error):
+            raise
+        raise LayerError(
+            f"{method.title} cannot go back through {task.dense.name}: its forward overwrites in place what a gradient "
+            "needs. Write that step as x = x + y, and wrap it again."
+        ) from error
 
 
 def _check(seed: int, batch_size: int) -> None:

@@ -36,7 +36,8 @@ def test_the_map_is_the_mean_of_the_traces_maps(bundle, noise, method, average):
 
 
 def explanation(values):
-    return Explanation(np.asarray(values, np.float32), "saliency", 0, "class 0", True, 1.0, notes=("oddity",))
+    made = np.asarray(values, np.float32)
+    return Explanation(made, np.abs(made), "saliency", 0, "class 0", True, 1.0, notes=("oddity",))
 
 
 def test_seeds_that_disagree_are_said_and_others_are_not():

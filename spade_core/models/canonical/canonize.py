@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 _REWRITE_ERRORS = (RuntimeError, TypeError, ValueError, AttributeError, NameError, LookupError, AssertionError)
 _TRACING = threading.Lock()  # torch.fx patches nn.Module for the whole process while it traces
 _IN_PLACE = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul}
+_IN_PLACE[operator.itruediv] = operator.truediv
+_IN_PLACE_METHODS = {"add_", "sub_", "mul_", "div_"}  # they overwrite what a gradient may need
 
 Step = Callable[[nn.Module, Tensor], tuple[str, ...] | None]  # changes a copy, and may say what stays as it was
 
@@ -218,6 +220,10 @@ def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, objec
             node.target = node.target.removesuffix("_1")  # fx renames constants, callers use the old name
         elif node.op == "call_function" and node.target in _IN_PLACE:
             node.target = _IN_PLACE[node.target]
+            _renew(node)
+        elif node.op == "call_method" and node.target in _IN_PLACE_METHODS:
+            node.target = node.target.removesuffix("_")
+            _renew(node)
         child, args, kwargs = _separate_use(node, owner, used, repeated)
         if child is not None:
             name = f"activation_{len(made)}"
@@ -230,6 +236,13 @@ def _rewrite(owner: nn.Module, repeated: set[str], constants: Mapping[str, objec
     graph.lint()
     # A bound function in the instance survives deepcopy, and the module keeps its class and its names.
     owner.forward = types.MethodType(type(fx.GraphModule(owner, graph)).forward, owner)
+
+
+def _renew(node: fx.Node) -> None:
+    """Let all that comes after ``node``, which no longer works in place, read its result, not its first input."""
+    changed = node.args[0]
+    if isinstance(changed, fx.Node):
+        changed.replace_all_uses_with(node, delete_user_cb=lambda user: node < user)
 
 
 Use = tuple[nn.Module | None, tuple, dict[str, Argument]]
