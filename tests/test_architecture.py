@@ -22,7 +22,19 @@ PACKAGE = ROOT / "spade_core"
 
 ORDER = [
     *("errors", "progress", "memory", "versions", "config", "isolation", "files"),
-    *("pictures", "models", "pruning", "inspection", "saliency", "neurons", "trojan", "results", "evaluation", "jobs"),
+    *(
+        "pictures",
+        "models",
+        "pruning",
+        "inspection",
+        "saliency",
+        "neurons",
+        "trojan",
+        "results",
+        "evaluation",
+        "tuning",
+        "jobs",
+    ),
     *("study.vocabulary", "study.stimuli", "study.design", "study.admission", "study.data", "study.running"),
     *("study.monitoring", "study.export", "study.analysis", "study.power"),
     *("tasks", "cli", "ui.common", "ui.neurons", "ui.trace", "ui.evidence", "ui.participant", "ui.study"),

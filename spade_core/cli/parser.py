@@ -16,6 +16,7 @@ from spade_core.evaluation.processing import PROCESSING
 from spade_core.models.registry import DEFAULT_MODEL, OUTPUTS
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pruning.kinds import any_of
+from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, RATIOS, SPLIT
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 TARGET = "class index or label (default: the dense model's top-1)"
@@ -52,6 +53,7 @@ def add_commands(commands: Commands) -> None:
     _add_neurons(commands)
     _add_rater(commands)
     _add_benchmark(commands)
+    _add_tune(commands)
     _add_trojan(commands)
 
 
@@ -165,6 +167,26 @@ def _add_benchmark(commands: Commands) -> None:
     add("--address", metavar="A", help="of a Ray cluster (default: one on this machine)")
     add("--threads", default=2, help="of one picture; the bits of a result depend on it (default: 2)", **COUNT)
     add("--out", help="folder of records, tables and report; a run goes on there", **FOLDER)
+    add_model(parser)
+    parser.set_defaults(model=None)
+    add_trace(parser)
+
+
+def _add_tune(commands: Commands) -> None:
+    text = "choose each method's ratios by what its maps gain over a folder of pictures; resumable"
+    parser = add_command(commands, "tune", "tune:run_tune", text)
+    add = parser.add_argument
+    add("--images", help="folder of pictures", **FOLDER)
+    add("--objective", default=OBJECTIVE, help=f"{any_of(OBJECTIVES)} (default: %(default)s)")
+    method = "a slug of 'methods', or all; give it again for more (default: those of the objective's benchmark)"
+    add("--method", action="append", default=[], metavar="X", help=method)
+    add("--processing", default="raw", help=f"{any_of(PROCESSING)} (default: %(default)s)")
+    tried = ",".join(f"{ratio:g}" for ratio in RATIOS)
+    add("--ratios", type=_numbers, default=RATIOS, metavar="F,F", help=f"candidates of each stage (default: {tried})")
+    add("--split", default=SPLIT, help="tuning or training, or all pictures of the folder (default: %(default)s)")
+    add("--limit", help="at most how many pictures, spread over the split", **COUNT)
+    add("--threads", default=2, help="the bits of a result depend on them (default: %(default)s)", **COUNT)
+    add("--out", required=True, metavar="TABLE", help="JSON file of the ratios; its looks are kept beside it")
     add_model(parser)
     parser.set_defaults(model=None)
     add_trace(parser)

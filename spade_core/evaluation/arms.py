@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from spade_core.pruning.sparsity import WEIGHTED_METHOD
 
-_RATIOS = {"preset", "sparsity", "stages"}
+RATIO_OPTIONS = {"preset", "sparsity", "stages"}  # of a trace, what says its ratios
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Arm:
     def options(self, given: Mapping[str, object]) -> dict[str, object]:
         """Return the options of its traces; a preset of its own replaces the ratios that are ``given``."""
         own = self.trace or {}
-        return {name: value for name, value in given.items() if "preset" not in own or name not in _RATIOS} | dict(own)
+        return {
+            name: value for name, value in given.items() if "preset" not in own or name not in RATIO_OPTIONS
+        } | dict(own)
 
 
 _FASTSPADE = "The default of version 0.1: SparseGPT as the paper's FastSPADE, all receptive fields alike, no refit."

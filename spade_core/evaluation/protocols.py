@@ -73,7 +73,7 @@ def measure(
     except PictureError as error:
         return Record(name, skipped=str(error))
     with threads(configuration.threads):
-        case = _case(model, configuration, picture)
+        case = case_of(model, configuration, picture)
         if case is None:
             return Record(name, picture.sha256, skipped=NOT_CAUSED)
         scores, outcomes, seconds = zip(*_arms(case, progress), strict=True)
@@ -92,7 +92,7 @@ def _arms(case: Case, progress: Progress) -> list[tuple[np.ndarray, np.ndarray, 
     return found
 
 
-def _case(model: LoadedModel, configuration: Configuration, picture: Picture) -> Case | None:
+def case_of(model: LoadedModel, configuration: Configuration, picture: Picture) -> Case | None:
     """Return what is explained, or None where a trigger was pasted and did not cause the prediction.
 
     A backdoored model is shown triggered pictures, but for its faithfulness: that is asked on pictures as they are. A

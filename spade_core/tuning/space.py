@@ -1,0 +1,79 @@
+"""What a search may change of a model's traces: one ratio a stage, all other options being fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spade_core.errors import LayerError
+from spade_core.evaluation.arms import ARMS, Arm
+from spade_core.evaluation.statistics import DENSE
+from spade_core.models.layers import Layer
+from spade_core.models.loaded import LoadedModel
+from spade_core.pruning.options import checked
+from spade_core.pruning.sparsity import Plan, Request, resolve, stage_of
+from spade_core.pruning.usage import survey
+from spade_core.tuning.configuration import Tuning
+from spade_core.tuning.search import Table
+
+DEPTHWISE = 0.0  # these kernels stay dense: they hold few weights and carry much
+
+
+@dataclass(frozen=True)
+class Space:
+    """The tables of one model.
+
+    Attributes:
+        stages: that hold a layer which can be pruned, in the network's order.
+        options: of every trace, but for its ratios.
+        begin: where the preset of the trace options has a ratio a stage, that table.
+    """
+
+    stages: tuple[str, ...]
+    options: Mapping[str, object]
+    begin: tuple[Table, ...]
+
+    def named(self, table: Table) -> dict[str, float]:
+        """Return the ratios by their stages."""
+        return dict(zip(self.stages, table, strict=True))
+
+    def arm(self, table: Table) -> Arm:
+        """Return how the maps of a table are made; of zeros, the dense model's."""
+        if not any(table):
+            return ARMS[DENSE]
+        stages = {**self.named(table), "depthwise": DEPTHWISE}
+        return Arm("tuned", "Tuned", "", {**self.options, "preset": "custom", "stages": stages})
+
+
+def space_of(model: LoadedModel, tuning: Tuning) -> Space:
+    """Return what can be tuned.
+
+    Raises:
+        LayerError: no layer can be pruned.
+        ConfigError: the preset of the trace options does not fit the model.
+    """
+    asked = checked(tuning.trace)
+    wanted = Request(model.name, model.family, model.layers, asked.sparsity, asked.stages)
+    plan = resolve(asked.filled({"damping": 0.0}).preset, wanted)
+    by_stage: dict[str, list[Layer]] = {}
+    for layer in _free(model, first=asked.first_layer):
+        by_stage.setdefault(stage_of(layer.name, model.family), []).append(layer)
+    if not by_stage:
+        raise LayerError(f"No layer of {model.name} can be pruned but the first and depthwise ones: nothing is tuned.")
+    options = {**(plan.options if plan else {}), **tuning.options}
+    return Space(tuple(by_stage), options, _begin(plan, by_stage))
+
+
+def _free(model: LoadedModel, *, first: bool) -> list[Layer]:
+    """Return the layers that a trace may prune: used, not depthwise, and not the first unless it is asked for."""
+    used = list(survey(model.module, model.preprocessing.size, model.device).uses)
+    wanted = used if first else used[1:]
+    return [layer for layer in model.layers if layer.parameter in wanted and not layer.depthwise]
+
+
+def _begin(plan: Plan | None, by_stage: Mapping[str, list[Layer]]) -> tuple[Table, ...]:
+    """Return a preset's table, if all layers of each stage have one ratio there."""
+    if plan is None:
+        return ()
+    ratios = [{plan.ratios.get(layer.name, 0.0) for layer in layers} for layers in by_stage.values()]
+    return (tuple(one.pop() for one in ratios),) if all(len(one) == 1 for one in ratios) else ()
