@@ -10,6 +10,7 @@ from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import Ratios
 from spade_core.pruning.options import (
     BUNDLE_OPTIONS,
+    RATIO_OPTIONS,
     TRACE_OPTIONS,
     BundleOptions,
     Option,
@@ -54,7 +55,7 @@ def trace_options(options: argparse.Namespace) -> dict[str, object]:
         if value is not None:
             said[name] = _ratios(value) if isinstance(option.kind, Ratios) else value
     found = TraceOptions(**said).given()
-    return found if found.keys() & {"preset", "sparsity", "stages"} else {"preset": options.own_preset, **found}
+    return found if found.keys() & RATIO_OPTIONS else {"preset": options.own_preset, **found}
 
 
 def _ratios(items: Sequence[str]) -> dict[str, float]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.sparsity import WEIGHTED_METHOD
-
-RATIO_OPTIONS = {"preset", "sparsity", "stages"}  # of a trace, what says its ratios
 
 
 @dataclass(frozen=True)

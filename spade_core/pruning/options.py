@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Switch, Whole, any_of
 from spade_core.pruning.solvers import SOLVERS
-from spade_core.pruning.sparsity import PRESETS
+from spade_core.pruning.sparsity import PRESETS, Tuned
+from spade_core.pruning.tables import Table
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -25,6 +26,7 @@ WEIGHTINGS = ("none", "target")
 MAX_VIEWS = 16_384
 MAX_TRACES = 64
 SOLVER = "fastspade"
+RATIO_OPTIONS = {"preset", "sparsity", "stages", "table"}  # what says a trace's ratios
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def _option(default: T, kind: Kind[Any], text: str, **more: Any) -> T:
 
 _CALIBRATION = "Independent is the paper's. Sequential solves each layer on what the pruned trace really sees."
 _WEIGHTING = "By the target, what speaks for the explained class counts; none is the paper's, where all counts alike."
+_TABLE = "ratios that 'tune' wrote, in the place of the model's own (preset default)"
 _VIEWS = "The paper takes 1,024; beyond a few dozen nothing was gained here."
 
 
@@ -87,6 +90,7 @@ class TraceOptions:
         preset: a slug of ``PRESETS``; None: ``default``, or ``uniform``/``custom`` where a ratio is given.
         sparsity: one ratio for all layers; alone it means the preset ``uniform``.
         stages: stage -> ratio, for the preset ``custom``.
+        table: in the place of the model's own, for the preset ``default``: a file that ``tune`` wrote, or its content.
         solver: a slug of ``SOLVERS``.
         calibration: ``independent`` (the paper) or ``sequential`` (ours); None: what the preset prefers.
         views: number of views; None: what the preset prefers. The paper uses 1,024.
@@ -116,6 +120,7 @@ class TraceOptions:
     stages: Mapping[str, float] = _option(
         {}, Ratios(), "ratio of a stage (preset custom)", flag="--stage", preset="custom", widget=Widget("")
     )
+    table: Tuned | None = field(default=None, metadata={"option": Option(Table(), _TABLE, preset="default")})
     solver: str = _option(
         SOLVER, OneOf("solver", SOLVERS), f"{any_of(SOLVERS)} (default: {SOLVER})", named=True, widget=Widget("Solver")
     )
@@ -266,6 +271,10 @@ def checked(options: Mapping[str, object]) -> TraceOptions:
     found = TraceOptions(**{"preset": implied, **values})
     if found.sparsity is not None and found.preset not in ("uniform", "paper", "weighted"):
         raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave the sparsity out or take 'uniform'.")
+    if found.table is not None:
+        if found.preset != "default":
+            raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave it out, or the table.")
+        checked(found.table["options"])
     return found
 
 

@@ -25,7 +25,7 @@ from spade_core.models.output import log_probabilities
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.calibration import BATCH, Pruner, Recipe, Recipes, Solved, independent, sequential
-from spade_core.pruning.options import TraceConfig, checked, checked_bundle, takes_options
+from spade_core.pruning.options import TraceConfig, TraceOptions, checked, checked_bundle, takes_options
 from spade_core.pruning.relevance import Relevance, relevance
 from spade_core.pruning.report import LayerReport, Report
 from spade_core.pruning.solvers import SOLVERS
@@ -162,7 +162,7 @@ def _make(
     solvers = {"damping": SOLVERS[asked.solver].damping}
     chosen = [None if target is None else resolve_target(model, target) for target in targets]
     config = asked.filled(solvers)
-    plan = resolve(config.preset, Request(model.name, model.family, model.layers, config.sparsity, config.stages))
+    plan = resolve(config.preset, request_of(model, asked))
     # A search's traces never see the untouched picture, unless asked to: keeping the class means something.
     config = asked.filled({**solvers, **({"untouched": 0} if plan is None else plan.options)})
     seeds = [replace(config, seed=config.seed + offset) for offset in later]
@@ -171,6 +171,11 @@ def _make(
         return _traces(model, wanted, plan, progress)
     edges = [index / max(1, len(wanted)) for index in range(len(wanted) + 1)]
     return [_search(model, one, span(progress, *edges[at : at + 2])) for at, one in enumerate(wanted)]
+
+
+def request_of(model: LoadedModel, asked: TraceOptions) -> Request:
+    """Return what a preset may look at of a model and of what is asked for."""
+    return Request(model.name, model.family, model.layers, asked.sparsity, asked.stages, asked.table)
 
 
 def _search(model: LoadedModel, wanted: Wanted, progress: Progress) -> Trace:
@@ -230,7 +235,7 @@ def _side_by_side(
     views, relevant = views_of(model, wanted), None
     dense = {one.picture: outputs(model, model.module, one.picture) for one in wanted}
     begun = 0.05
-    if config.weighting == "target":
+    if recipes and config.weighting == "target":
         begun = 0.3
         likeliest = {picture: log_probabilities(one, model.output)[0].argmax() for picture, one in dense.items()}
         targets = [int(likeliest[one.picture]) if one.target is None else one.target for one in wanted]
@@ -238,7 +243,10 @@ def _side_by_side(
     calibrate = sequential if config.calibration == "sequential" else independent
     untouched = Untouched(model.module)
     pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
-    solved = calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=span(progress, begun, 0.95))
+    part = span(progress, begun, 0.95)
+    solved: list[dict[str, Solved]] = [{} for _ in wanted]
+    if recipes:  # a table may leave all dense
+        solved = calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=part)
     progress(0.95, 1.0, "comparing the predictions")
     found = []
     for one, layers in zip(wanted, solved, strict=True):

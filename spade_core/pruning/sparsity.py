@@ -76,7 +76,8 @@ def stages(layers: tuple[Layer, ...], family: str) -> tuple[str, ...]:
 class Tuned(TypedDict):
     """A model's table in ``assets/presets.json``.
 
-    ``chosen`` says how it was; ``options`` are what was tuned with the ratios; ``unweighted`` is that preset's table.
+    ``chosen`` says how it was; ``options`` are what was tuned with the ratios; ``unweighted`` is that preset's table;
+    ``methods`` are ratios of their own for some methods, none where no trace beats the dense map.
     """
 
     chosen: str
@@ -84,6 +85,7 @@ class Tuned(TypedDict):
     depthwise: float
     options: dict[str, str | float]
     unweighted: NotRequired[Tuned]
+    methods: NotRequired[dict[str, dict[str, float]]]
 
 
 @cache
@@ -105,6 +107,7 @@ class Request:
     layers: tuple[Layer, ...]
     sparsity: float | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
+    table: Tuned | None = None  # in the place of the model's own
 
 
 def _by_stage(request: Request, ratios: Mapping[str, float], depthwise: float | None = None) -> dict[str, float]:
@@ -116,7 +119,9 @@ def _by_stage(request: Request, ratios: Mapping[str, float], depthwise: float | 
 
 
 def _default(request: Request) -> Plan | None:
-    return _tuned(request, table(request.model))
+    if request.table is not None:
+        _check_stages(request, request.table["stages"])
+    return _tuned(request, request.table or table(request.model))
 
 
 def _drawing(request: Request) -> Plan:
@@ -158,11 +163,15 @@ def even(request: Request, ratio: float) -> Plan:
     return Plan({layer.name: 0.0 if layer.depthwise else ratio for layer in request.layers})
 
 
-def _custom(request: Request) -> Plan:
+def _check_stages(request: Request, ratios: Mapping[str, float]) -> None:
     known = stages(request.layers, request.family)
-    for stage in request.stages:
+    for stage in ratios:
         if stage not in known and stage != "depthwise":
             raise ConfigError(f"{request.model} has no stage {stage!r}: its stages are {', '.join(known)}.")
+
+
+def _custom(request: Request) -> Plan:
+    _check_stages(request, request.stages)
     return Plan(_by_stage(request, request.stages, request.stages.get("depthwise")))
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from spade_core import __version__
 from spade_core.errors import ConfigError
-from spade_core.evaluation.arms import RATIO_OPTIONS
 from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Metric
 from spade_core.evaluation.configuration import THREADS, Configuration
 from spade_core.pruning.kinds import OneOf, check_ratio
+from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, PROCESSING, RATIOS
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from spade_core.evaluation.statistics import DENSE
 from spade_core.models.layers import Layer
 from spade_core.models.loaded import LoadedModel
 from spade_core.pruning.options import checked
-from spade_core.pruning.sparsity import Plan, Request, resolve, stage_of
+from spade_core.pruning.spade import request_of
+from spade_core.pruning.sparsity import Plan, resolve, stage_of
 from spade_core.pruning.usage import survey
 from spade_core.tuning.configuration import Tuning
 from spade_core.tuning.search import Table
@@ -53,8 +54,7 @@ def space_of(model: LoadedModel, tuning: Tuning) -> Space:
         ConfigError: the preset of the trace options does not fit the model.
     """
     asked = checked(tuning.trace)
-    wanted = Request(model.name, model.family, model.layers, asked.sparsity, asked.stages)
-    plan = resolve(asked.filled({"damping": 0.0}).preset, wanted)
+    plan = resolve(asked.filled({"damping": 0.0}).preset, request_of(model, asked))
     by_stage: dict[str, list[Layer]] = {}
     for layer in _free(model, first=asked.first_layer):
         by_stage.setdefault(stage_of(layer.name, model.family), []).append(layer)

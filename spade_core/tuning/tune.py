@@ -18,11 +18,12 @@ from spade_core.evaluation.configuration import ALL
 from spade_core.evaluation.engine import chosen_pictures
 from spade_core.evaluation.processing import PROCESSING
 from spade_core.evaluation.protocols import NOT_CAUSED, Case, case_of
-from spade_core.evaluation.statistics import DENSE
 from spade_core.files import Journal, write_whole
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Progress, rising, silent
+from spade_core.pruning.options import TraceOptions
+from spade_core.pruning.tables import DENSE
 from spade_core.results.manifest import threads
 from spade_core.saliency import METHODS
 from spade_core.tuning.configuration import Tuning
@@ -32,6 +33,7 @@ from spade_core.tuning.search import KEPT, Found, Score, descend, rounds, side_b
 from spade_core.tuning.space import DEPTHWISE, Space, space_of
 
 REPORTING = "reporting"
+_OPEN = TraceOptions()  # what it leaves open a table may prefer
 LOOKS = ".looks.jsonl"  # what the journal's name has in the place of the table's suffix
 
 
@@ -131,7 +133,7 @@ def _table(
         "chosen": _sentence(tuning, provenance),
         "stages": ratios[ALL if ALL in ratios else tuning.methods[0]],
         "depthwise": DEPTHWISE,
-        "options": dict(space.options),
+        "options": {name: value for name, value in space.options.items() if getattr(_OPEN, name) is None},
         "methods": {slug: ratios[slug] for slug in tuning.methods},
         "provenance": {**provenance, "scores": scores},
     }

@@ -16,7 +16,7 @@ import spade_core as sc
 from spade_core.cli import build_parser
 from spade_core.cli.options import bundle_options, trace_options
 from spade_core.errors import ConfigError
-from spade_core.pruning.options import TRACE_OPTIONS, TraceConfig, TraceOptions, checked
+from spade_core.pruning.options import RATIO_OPTIONS, TRACE_OPTIONS, TraceConfig, TraceOptions, checked
 from spade_core.ui.common.command import explain_command
 from spade_core.ui.common.link import Choice
 
@@ -32,6 +32,13 @@ VALUES = {
     "preset": "auto",
     "sparsity": 0.25,
     "stages": {"a.1": 0.5, "b": 1.0},
+    "table": {
+        "chosen": "so",
+        "stages": {"a": 0.5},
+        "depthwise": 0.0,
+        "options": {"views": 4, "weighting": "target"},
+        "methods": {"lrp": {}},
+    },
     "solver": "magnitude",
     "calibration": "independent",
     "views": 5,
@@ -145,10 +152,16 @@ def test_every_command_that_traces_takes_every_option(command, name):
 
 
 @pytest.mark.parametrize(
-    "ratios", [{}, {"preset": "uniform", "sparsity": 0.25}, {"preset": "custom", "stages": {"a": 0.5}}]
+    "ratios",
+    [
+        {},
+        {"preset": "uniform", "sparsity": 0.25},
+        {"preset": "custom", "stages": {"a": 0.5}},
+        {"table": VALUES["table"]},
+    ],
 )
 def test_the_shown_command_makes_the_trace_of_the_page(ratios):
-    rest = {name: value for name, value in VALUES.items() if name not in ("preset", "sparsity", "stages")}
+    rest = {name: value for name, value in VALUES.items() if name not in RATIO_OPTIONS}
     for choice in (Choice(**ratios), Choice(**ratios, **rest)):
         words = shlex.split(explain_command(choice, {"name": "resnet18"}, "my picture.png"))
         options = build_parser().parse_args(words[3:])
@@ -171,6 +184,7 @@ def test_what_is_open_is_filled_by_the_preset_and_then_as_declared():
         "preset": "uniform",
         "sparsity": 0.5,
         "stages": {},
+        "table": None,
         "solver": "fastspade",
         "calibration": "sequential",
         "views": 8,
