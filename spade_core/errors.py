@@ -15,6 +15,10 @@ class ConfigError(SpadeError):
     """A setting, an option or a URL parameter has an unusable value."""
 
 
+class TakenError(ConfigError):
+    """A participant's id is in use, or may not be used again, and nothing shows that it is this person's."""
+
+
 class PictureError(SpadeError):
     """A file is not a picture that can be shown to a model."""
 

@@ -39,7 +39,11 @@ class Notes {
   }
 
   forget(id) {
-    for (const kind of ["answer", "choice", "draft", "shown"]) {
+    this.drop(id, ["answer", "choice", "draft", "shown"]);
+  }
+
+  drop(id, kinds = ["answer", "choice", "draft"]) {
+    for (const kind of kinds) {
       const name = `${this.prefix}:${kind}:${id}`;
       this.memory.delete(name);
       this.storage?.removeItem(name);

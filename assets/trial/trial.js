@@ -36,13 +36,16 @@ class Trial {
 
   update(component) {
     // The page was drawn again; only another trial, an acknowledgement or feedback changes anything.
-    const { trial, acknowledged } = component.data;
+    const { trial, acknowledged, attempt } = component.data;
+    const refused = this.attempt !== undefined && attempt > this.attempt && this.trial?.trial_id === trial.trial_id;
+    this.attempt = attempt;
     const first = this.generation === 0;
     this.component = component;
     this.generation += 1;
     this.acknowledged = new Set(acknowledged);
     this.outbox.acknowledge(acknowledged);
-    if (this.trial?.trial_id !== trial.trial_id) this.begin(trial);
+    if (refused) this.notes.drop(trial.trial_id); // the server cannot take it: the person is asked once more
+    if (refused || this.trial?.trial_id !== trial.trial_id) this.begin(trial);
     this.trial = trial;
     if (first) this.outbox.start();
     this.proceed();

@@ -33,6 +33,7 @@ STATES: Mapping[str, State] = {
     "closed": State(),
 }
 WaysIn = Literal["link", "typed", "open", "signed"]  # the design's “entry”
+WaysBack = Literal["token", "id"]  # the design's “returning”
 
 # --- a participation ---
 
@@ -77,7 +78,7 @@ CHOICES: tuple[ChoiceName, ChoiceName, ChoiceName] = get_args(ChoiceName)
 CONFIDENCE = ("Guessing", "Fairly sure", "Sure")  # steps of the scale, from 1
 RtSource = Literal["browser", "server"]
 BROWSER: RtSource = "browser"  # whose response times are analysed
-RELOADED = "reloaded"  # stored in place of “browser”: the person had seen the trial before this onset
+RELOADED = "reloaded"  # stored in place of “browser”: the trial was seen before this onset, or the time cannot be
 
 
 def confidence_scale(to: str = " to ") -> str:

@@ -309,6 +309,46 @@ def test_a_reload_goes_on_at_the_same_page_of_the_instructions(store, key):
     assert store.run(lambda session: list(session.scalars(query))) == [1, 2, 3, 2, 3]
 
 
+def test_an_id_in_another_browser_gives_neither_code_nor_page_but_its_return_code_does(store, key):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    token = token_of(app)
+    shown = [item.value for item in app.markdown if "return code" in item.value]
+    assert f"`{token}`" in shown[0]
+    assert any("fingerprint of your participant id" in item.value for item in app.markdown)
+    press(app, "decline")
+    for name in ("PID1", " PID1 "):
+        stranger = opened(study=key, PROLIFIC_PID=name)
+        assert "This id cannot begin here" in stranger.info[0].value
+        assert not stranger.code
+        assert "r" not in stranger.query_params
+    stranger.text_input(key="return_code").set_value("0" * 32)
+    stranger.button[0].click().run()
+    assert "does not belong" in stranger.error[0].value
+    assert not stranger.code
+    stranger.text_input(key="return_code").set_value(f"{token[:16]}-{token[16:]} ".upper())
+    stranger.button[0].click().run()
+    assert stranger.code[0].value == "DECLINED1"
+    assert token_of(stranger) == token
+
+
+def test_a_typed_id_that_is_taken_asks_for_its_return_code(store, study_with):
+    key = study_with("typed")
+    first = opened(study=key)
+    first.text_input[0].set_value("me")
+    first.button[0].click().run()
+    first.checkbox(key="native").check().run()
+    press(first, "device")
+    press(first, "decline")
+    second = opened(study=key)
+    second.text_input[0].set_value("me")
+    second.button[0].click().run()
+    second.text_input(key="return_code").set_value(token_of(first))
+    second.button[0].click().run()
+    assert second.code[0].value == "DECLINED1"
+
+
 def test_declining_gives_the_declined_code(store, key):
     app = opened(study=key, PROLIFIC_PID="PID1")
     app.checkbox(key="native").check().run()

@@ -158,6 +158,20 @@ def withdraw(page, study_server):
     assert page.get_by_role("textbox").count() == 0
 
 
+def test_the_browser_that_began_goes_on_by_its_id_and_another_does_not(browser, page, study_server, key):
+    to_instructions(page, study_server, key, "&PROLIFIC_PID=PID20")
+    at = page.url
+    page.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID20")
+    says(page, "page 1 of 3")
+    assert page.url == at, "the same token"
+    other = browser.new_page()
+    other.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID20")
+    says(other, "This id cannot begin here")
+    other.wait_for_timeout(500)
+    assert "page 1 of 3" not in other.locator("body").inner_text()
+    other.close()
+
+
 def test_a_reload_and_a_restarted_server_keep_the_page_of_the_instructions(page, study_server, key):
     to_instructions(page, study_server, key, "&PROLIFIC_PID=PID12")
     press(page, "Next")

@@ -2,7 +2,8 @@
 
 Address: ``?run=NAME&trials=N&confidence=1&refuse=K&practice=1&limit=MS&crops=C&still=1&extra=1``. Answers:
 ``NAME.jsonl`` in the folder SPADE_TRIAL_LOG; every arrival: ``NAME.arrived.jsonl``. The first K arrivals of each trial
-are neither stored nor acknowledged. C pictures stand beside the photograph. Without ``still`` every run
+are neither stored nor acknowledged; with ``again`` they are refused for good, and the trial is asked once more. C
+pictures stand beside the photograph. Without ``still`` every run
 changes the component's data.
 """
 
@@ -54,6 +55,7 @@ def main() -> None:
             # Changes with every run, so that the script is called every time.
             acknowledged=done if "still" in asked else [*done, f"draw{drawn}"],
             upcoming=view_of(left[1], ids) if len(left) > 1 else None,
+            attempt=min(arrivals(folder, run, left[0]), int(asked["refuse"])) if "again" in asked else 0,
             on_answer=lambda answer: receive(folder, run, answer), on_continue=read.add,
         )  # fmt: skip
         if answer is not None and receive(folder, run, answer, body=True):
@@ -75,13 +77,19 @@ def read_lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def arrivals(folder: Path, run: str, trial_id: str) -> int:
+    """Return how many answers to a trial arrived; where it is asked again, repetitions of one count once."""
+    rows = [row for row in read_lines(folder / f"{run}.arrived.jsonl") if row["trial_id"] == trial_id]
+    return len({row["onset_utc"] for row in rows}) if "again" in st.query_params else len(rows)
+
+
 def receive(folder: Path, run: str, answer, body: bool = False) -> bool:
     """Store an answer once; return whether it was new."""
     if not body:
         with (folder / f"{run}.arrived.jsonl").open("a") as file:
             file.write(json.dumps(dict(answer)) + "\n")
-    arrived = [row for row in read_lines(folder / f"{run}.arrived.jsonl") if row["trial_id"] == answer["trial_id"]]
-    if len(arrived) <= int(st.query_params.get("refuse", 0)) or answer["trial_id"] in accepted(folder, run):
+    refused = int(st.query_params.get("refuse", 0))
+    if arrivals(folder, run, answer["trial_id"]) <= refused or answer["trial_id"] in accepted(folder, run):
         return False
     with (folder / f"{run}.jsonl").open("a") as file:
         file.write(json.dumps(dict(answer)) + "\n")

@@ -231,7 +231,7 @@ def test_who_was_in_the_middle_goes_on_at_the_same_trial(store, key):
     }  # fmt: skip
     assert submit(store, at.who, answer).fresh
     assert current_trial(store, at.who).id == expected["upcoming"]
-    again = enter(store, key, external_id=expected["external_id"])
+    again = enter(store, key, external_id=expected["external_id"], token=expected["token"])
     assert (again.uid, again.returned) == (expected["uid"], True)
 
 

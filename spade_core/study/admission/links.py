@@ -35,7 +35,9 @@ PREVIEW = "preview"  # query parameter of a preview
 PREVIEW_SECONDS = 3600
 PERSONAL = "personal:"  # before the label in an external id, so that no typed id can be one
 LINK, PREVIEW_LINK = "spade study link 1", "spade study preview 1"  # kinds, so that neither passes as the other
+ID = "spade study id 1"
 FILE = "link_secrets"
+ID_FILE = "id_secrets"  # of the hashes of ids, apart: links may be ended by deleting their secrets, these stay
 SECRET_BYTES = 32
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NUMBER = re.compile(r"[0-9]{1,12}")
@@ -84,8 +86,13 @@ def signer(settings: Settings) -> Signer:
     return Signer(settings.data_dir / FILE)
 
 
+def id_signer(settings: Settings) -> Signer:
+    """Return what makes the installation's fingerprints of ids."""
+    return Signer(settings.data_dir / ID_FILE)
+
+
 class Signer:
-    """Makes and checks personal links.
+    """Makes and checks personal links, and fingerprints of ids.
 
     Args:
         path: of the secrets; created with a first one when needed, readable by its owner alone.
@@ -155,6 +162,15 @@ class Signer:
         if now >= int(expires):
             raise ConfigError("This preview's link has expired: reload the study page, which shows a new one.")
 
+    def fingerprint(self, study_id: str, external_id: str) -> str:
+        """Return a keyed hash of an id, 64 hexadecimal digits: without the secret nobody can try ids against it.
+
+        Raises:
+            ConfigError: the secrets cannot be used.
+        """
+        first = next(iter(self._secrets().values()))
+        return _sign(first, ID, study_id, external_id, 0)
+
     def _signed(self, kind: str, key: str, label: str, until: int) -> dict[str, str]:
         kid, secret = list(self._secrets().items())[-1]
         return {"expires": str(until), "kid": kid, "sig": _sign(secret, kind, key, label, until)}
@@ -167,7 +183,7 @@ class Signer:
 
     def _secrets(self) -> dict[str, bytes]:
         """Return the secrets by their ids, in the order of the file; participants may read the sentences."""
-        where = f"The file “{self.path.name}” of the data folder, which signs personal links,"
+        where = f"The file “{self.path.name}” of the data folder, whose secrets sign links and ids,"
         try:
             if not self.path.exists():
                 _create(self.path)

@@ -23,7 +23,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.deletion import tombstone_of, unname, wipe
 from spade_core.study.data.dumps import NotABackupError, dump, kind_of, load_dump, open_copy
 from spade_core.study.data.store import Store
-from spade_core.study.data.tables import Audit, Base, Details, Participant, Tombstone
+from spade_core.study.data.tables import Audit, BarredId, Base, Details, Participant, Tombstone
 from spade_core.study.data.upgrade import check_known, own_backups, populated, stamped, version_of
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ def _scratch_database(store: Store) -> Iterator[URL]:
 def _replace(store: Store, session: Session, source: Store) -> None:
     connection = session.connection()
     stones, audit = _rows(connection, Tombstone), _rows(connection, Audit)
+    barred = _rows(connection, BarredId)
     tables = Base.metadata.sorted_tables
     for table in reversed(tables):
         connection.execute(delete(table))
@@ -113,6 +114,7 @@ def _replace(store: Store, session: Session, source: Store) -> None:
         for table in tables:
             _copy(other, connection, table, gone)
     _add_missing(connection, Tombstone, stones, ["uid_sha256"])
+    _add_missing(connection, BarredId, barred, ["id_hmac"])
     _count_on(connection)
     _add_missing(connection, Audit, audit, ["study_id", "at", "action"])
     unname(session, gone)

@@ -18,12 +18,26 @@ from pathlib import Path
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
+from spade_core.config import Settings
 from spade_core.errors import ConfigError
+from spade_core.study.admission.links import id_signer
 from spade_core.study.data.store import PATIENCE_MS, Store
-from spade_core.study.data.tables import Audit, Base, Details, Participant, Study, Tombstone, text_sha256
+from spade_core.study.data.tables import (
+    Audit,
+    BarredId,
+    Base,
+    Details,
+    Event,
+    ExternalId,
+    Participant,
+    Study,
+    Tombstone,
+    text_sha256,
+)
 
 logger = logging.getLogger(__name__)
 
+BY_ID = "entered by id"  # event of a participation that went on by its id alone
 WIPE_TRIES = 5  # each as patient as any transaction
 
 
@@ -50,6 +64,12 @@ def delete_participant(store: Store, uid: str, *, by: str, key: str | None = Non
     wipe(store)
 
 
+NO_CODE_BY_ID = (
+    "You went on by your participant id alone, which others may know, so no withdrawal code is shown here: to have "
+    "your data deleted, write to the contact that the study named."
+)
+
+
 def issue_withdrawal(store: Store, uid: str, *, replace: bool = False) -> str:
     """Return a participant's withdrawal token, 32 hexadecimal digits; the database keeps only its hash.
 
@@ -57,7 +77,8 @@ def issue_withdrawal(store: Store, uid: str, *, replace: bool = False) -> str:
         replace: whether a token given before becomes void; without, it is an error to ask twice.
 
     Raises:
-        ConfigError: nobody has this uid, or the token was shown before.
+        ConfigError: nobody has this uid, the token was shown before, or the participation went on by its id alone, so
+            that whoever asks may be anybody.
     """
     token = secrets.token_hex(16)
 
@@ -67,6 +88,8 @@ def issue_withdrawal(store: Store, uid: str, *, replace: bool = False) -> str:
             raise ConfigError("This participation was deleted.")
         if row.withdrawal_sha256 is not None and not replace:
             raise ConfigError("The withdrawal code was shown before and is not kept: use the one that you noted.")
+        if session.scalar(select(Event.id).where(Event.participant_uid == uid, Event.kind == BY_ID).limit(1)):
+            raise ConfigError(NO_CODE_BY_ID)
         row.withdrawal_sha256 = text_sha256(token)
 
     store.run(work)
@@ -87,6 +110,7 @@ def withdraw(store: Store, token: str) -> bool:
     def work(session: Session) -> bool:
         row = session.scalar(select(Participant).where(Participant.withdrawal_sha256 == text_sha256(typed)))
         if row is not None:
+            _bar(store, session, row)
             _remove(store, session, row, "withdrawal")
         return row is not None
 
@@ -94,6 +118,21 @@ def withdraw(store: Store, token: str) -> bool:
     if found:
         wipe(store)
     return found
+
+
+def _bar(store: Store, session: Session, row: Participant) -> None:
+    """Keep a keyed hash of the id of somebody who failed a check: deleting one's data is no way to a fresh start."""
+    failed = row.status == "failed" or row.practice_flagged or (row.status == "screened_out" and row.cell is not None)
+    external = session.scalar(select(ExternalId.external_id).where(ExternalId.participant_uid == row.uid))
+    if failed and external is not None:
+        kept = id_signer(Settings.from_environment()).fingerprint(row.study_id, external)
+        session.merge(BarredId(id_hmac=kept, study_id=row.study_id, at=store.clock()))
+
+
+def is_barred(session: Session, study_id: str, external_id: str) -> bool:
+    """Return whether an id may not begin a study again, as part of a transaction."""
+    known = set(session.scalars(select(BarredId.id_hmac).where(BarredId.study_id == study_id)))
+    return bool(known) and id_signer(Settings.from_environment()).fingerprint(study_id, external_id) in known
 
 
 def tombstone_of(uid: str) -> str:

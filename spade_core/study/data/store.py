@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study.data.address import parse, shown, sqlite_file
+from spade_core.study.data.clock import STEADY
 from spade_core.study.data.upgrade import bring_up_to_date
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Store:
 
     Args:
         url: of SQLAlchemy.
-        clock: returns UTC seconds; tests give their own.
+        clock: returns UTC seconds and never steps; tests give their own.
         backups: folder of the backups made before PostgreSQL's tables are upgraded (default: ``backups`` in the data
             folder); SQLite's lie beside its file.
         lasting: False: SQLite does not wait for the disk, for a database that is thrown away anyhow.
@@ -55,7 +56,7 @@ class Store:
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], float] = time.time, backups: Path | None = None, lasting: bool = True
+        self, url: str, *, clock: Callable[[], float] = STEADY, backups: Path | None = None, lasting: bool = True
     ) -> None:
         self.clock = clock
         self.backups = backups or Settings.from_environment().data_dir / "backups"

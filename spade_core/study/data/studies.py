@@ -202,9 +202,17 @@ def unblind(store: Store, key: str, *, by: str) -> None:
     store.run(work)
 
 
+RETURNING_BY_ID = (
+    "“returning: id” lets people go on by their participant id alone, which is no secret: whoever knows or guesses one "
+    "goes on in its place; “returning: token” asks for the return code."
+)
+
+
 def cautions(design: Design | None, stimuli: StimulusSet | None) -> list[str]:
     """Return one sentence for each thing to think about; the set must serve the design, where both are given."""
     found = [stimuli.warning] if stimuli is not None and stimuli.warning else []
+    if design is not None and design.returning == "id":
+        found.append(RETURNING_BY_ID)
     if design is None or stimuli is None or design.demo or stimuli.demo:
         return found
     count = len(cells(design, stimuli))

@@ -192,6 +192,15 @@ class Tombstone(Base):
     at: Mapped[float] = mapped_column(Float)
 
 
+class BarredId(Base):
+    """An id that may not begin a study again: its owner failed a check and has withdrawn. A keyed hash, no name."""
+
+    __tablename__ = "barred_ids"
+    id_hmac: Mapped[str] = mapped_column(String(64), primary_key=True)  # see links.Signer.fingerprint
+    study_id: Mapped[str] = mapped_column(String(32), index=True)
+    at: Mapped[float] = mapped_column(Float)
+
+
 def text_sha256(text: str) -> str:
     """Return what columns named ``…_sha256`` hold of a text, 64 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()

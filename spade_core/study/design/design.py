@@ -16,7 +16,7 @@ from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
 from spade_core.study.design.questions import Part, Questions
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.study.vocabulary import ConditionName, WaysIn
+from spade_core.study.vocabulary import ConditionName, WaysBack, WaysIn
 
 TEMPLATE = ASSETS / "study" / "template.yaml"
 _PLACEHOLDER = re.compile(r"\[[^\]]*\]")
@@ -24,8 +24,12 @@ _MUST_BE_FILLED = ("controller", "contact", "ethics", "retention", "age")
 
 
 # Fields that came after the first databases: at their defaults a design keeps the hash that it had.
-_LATER = {"": ("questions", "mobile", "minutes_limit"), "codes": ("time_over",), "analysis": ("thresholds",)}
-
+_LATER = {
+    "": ("questions", "mobile", "minutes_limit", "returning"),
+    "codes": ("time_over",),
+    "analysis": ("thresholds",),
+}
+_UNWRITTEN = ("returning",)  # at their defaults they are not written, so that a design's YAML stays what it was
 
 QualityRule = Literal[
     "attention", "catch", "too_fast", "same_side", "practice_rounds", "total_time", "instruction_time"
@@ -132,6 +136,8 @@ class Design(Part):
         entry: how people get in: ``link``, with the id in the address (a recruiting service's or a personal link);
             ``typed``, the id is asked for where the address has none; ``open``, and it may be left out; ``signed``, by
             personal links only.
+        returning: what lets people go on in another browser: ``token``, the return code that the consent page shows,
+            or a personal link; ``id``, the id alone as well, so that whoever knows it goes on in its place.
         show_class: whether the class's name is shown; a labelled variant, since a name lets people ignore the image.
         confidence: ask for it after each choice.
         min_view_ms, time_limit_ms: answers before are ignored; a trial ends after, None: never.
@@ -159,6 +165,7 @@ class Design(Part):
     practice_pass: int = Field(4, ge=0)
     practice_fail: Literal["leave", "flag"] = "flag"
     entry: WaysIn = "open"
+    returning: WaysBack = "token"
     show_class: bool = False
     confidence: bool = True
     min_view_ms: int = Field(500, ge=0, le=10_000)
@@ -222,7 +229,11 @@ class Design(Part):
 
     def to_yaml(self) -> str:
         """Return the design as YAML; :func:`parse_design` reads it back to an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+        values = self.model_dump(mode="json")
+        for name in _UNWRITTEN:
+            if values[name] == type(self).model_fields[name].default:
+                del values[name]
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
     @property
     def after_practice(self) -> int:

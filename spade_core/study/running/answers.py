@@ -114,13 +114,9 @@ class Answer(BaseModel):
         """Return the replies to the design's questions, or None: they cannot be taken. A time-out has none."""
         return read_replies(() if self.timed_out else design.questions.of(trial.type), self.extra)
 
-    def fits(self, design: Design, trial: Trial, passed_ms: float | None) -> bool:
-        """Return whether the design allows it; after a time-out there is nothing but the time-out.
-
-        Args:
-            passed_ms: since the trial was given; None: unknown.
-        """
-        if self.replies(design, trial) is None or (passed_ms is not None and (self.rt_ms or 0) > passed_ms + MARGIN_MS):
+    def fits(self, design: Design, trial: Trial) -> bool:
+        """Return whether the design allows it; after a time-out there is nothing but the time-out."""
+        if self.replies(design, trial) is None:
             return False
         if self.timed_out:
             return design.time_limit_ms is not None and self.choice is None and self.confidence is None
@@ -168,7 +164,7 @@ def submit(store: Store, who: Person, told: Mapping[str, object]) -> Receipt:
         close_when_over(session, store, row, who.design, grace=GRACE)
         mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid)
         trial, now = session.scalar(mine), store.clock()
-        fault = _fault(session, row, trial, answer, who.design, now)
+        fault = _fault(session, row, trial, answer, who.design)
         if trial is not None and answer is not None and fault is None:
             _write(trial, answer, who.design, now)
             row.last_seen = now
@@ -184,7 +180,7 @@ def submit(store: Store, who: Person, told: Mapping[str, object]) -> Receipt:
 
 
 def _fault(
-    session: Session, row: Participant, trial: Trial | None, answer: Answer | None, design: Design, now: float
+    session: Session, row: Participant, trial: Trial | None, answer: Answer | None, design: Design
 ) -> Refusal | None:
     """Return why an answer cannot be taken, or None.
 
@@ -202,16 +198,18 @@ def _fault(
     current = open_trial(session, row)
     if row.status != ACTIVE or not PHASES[row.phase].trials or current is None or current.id != trial.id:
         return "skipping"
-    return None if answer is not None and answer.fits(design, trial, elapsed_ms(trial, now)) else "impossible"
+    return None if answer is not None and answer.fits(design, trial) else "impossible"
 
 
 def _write(trial: Trial, answer: Answer, design: Design, now: float) -> None:
     trial.answered, trial.timed_out = now, answer.timed_out
     trial.choice, trial.confidence = answer.choice, answer.confidence
     trial.rt_ms = None if answer.timed_out else answer.rt_ms
-    # After a reload it is no time of looking, whoever measured it.
-    reloaded = answer.rt_source == BROWSER and (answer.details.shown or 0) > 1
-    trial.rt_source = RELOADED if reloaded else answer.rt_source
+    # After a reload it is no time of looking, whoever measured it; nor is one that is longer than the trial was there.
+    # No answer is refused for that: the clocks may be wrong, and the person has answered.
+    passed = elapsed_ms(trial, now)
+    wrong = (answer.details.shown or 0) > 1 or (passed is not None and (answer.rt_ms or 0) > passed + MARGIN_MS)
+    trial.rt_source = RELOADED if wrong and answer.rt_source == BROWSER else answer.rt_source
     trial.extra = answer.replies(design, trial) or None
     trial.details = {**(trial.details or {}), **answer.details.model_dump(exclude_unset=True)}
 
@@ -235,11 +233,13 @@ def give(store: Store, trial: Trial) -> Trial:
 def elapsed_ms(trial: Trial, now: float) -> float | None:
     """Return the time since a trial was first given, ms, or None: it was given without a page.
 
+    It is never negative: another process, before the clock was set back, may have noted a time that is still to come.
+
     Args:
         now: UTC seconds.
     """
     given = (trial.details or {}).get(_GIVEN)
-    return None if given is None else 1000 * (now - given)
+    return None if given is None else max(0.0, 1000 * (now - given))
 
 
 def remaining_ms(design: Design, trial: Trial, now: float) -> int | None:

@@ -176,7 +176,8 @@ class _Bot:
         return self.who.row.status
 
     def _enter(self, seed: str | None) -> Participation:
-        return enter(self.store, self.key, external_id=self.external_id, is_bot=True, policy=self.name, seed=seed)
+        own = self.external_id  # nobody else's, which "signed" says
+        return enter(self.store, self.key, external_id=own, signed=True, is_bot=True, policy=self.name, seed=seed)
 
     def _found(self, token: str) -> Person:
         self.token = token

@@ -32,6 +32,7 @@ def show_trial(
     *,
     acknowledged: Sequence[str],
     upcoming: TrialView | None,
+    attempt: int = 0,
     key: str,
     on_answer: Callable[[Message], object],
     on_continue: Callable[[str], object],
@@ -41,6 +42,8 @@ def show_trial(
     Args:
         acknowledged: trial ids whose answers the browser may forget: stored, or refused for good. All of this
             participant's are best; an id that is missing makes the browser send its answer once more.
+        attempt: how often an answer to this very trial was refused: the browser drops it and asks once more. Such a
+            trial must not be among the acknowledged ones, or the next answer to it would be forgotten.
         upcoming: the next trial, whose pictures are sent and decoded while this one is answered.
         key: random and the participant's own; the same after a reload, for answers are kept under it.
         on_answer: called before the page runs, with the answer: ``trial_id, choice, confidence, extra, rt_ms,
@@ -59,7 +62,7 @@ def show_trial(
 
     result = _component("trial")(
         key=key,
-        data={"key": key, "trial": _data(view), "acknowledged": list(acknowledged)},
+        data={"key": key, "trial": _data(view), "acknowledged": list(acknowledged), "attempt": attempt},
         on_answer_change=lambda: _hand_over(st.session_state.get(key, {}).get("answer"), on_answer),
         on_continued_change=lambda: _hand_over(st.session_state.get(key, {}).get("continued"), on_continued),
     )

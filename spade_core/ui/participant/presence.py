@@ -5,24 +5,27 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.study.admission.links import arriving_id, is_preview, signer, typed_id
+from spade_core.errors import TakenError
+from spade_core.study.admission.links import arriving_id, is_preview, is_signed, signer, typed_id
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened
+from spade_core.study.data.tables import text_sha256
 from spade_core.study.design.design import Design
 from spade_core.study.running import flow
-from spade_core.study.running.person import ID_LENGTH, enter, owns
+from spade_core.study.running.person import ID_LENGTH, Participation, enter, owns, return_code
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
 READABLE = 760  # px, width of what is to be read
 FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
+SLOT, TYPED = "memory_slot", "typed_id"  # session state: where the browser keeps the token; an id that is taken
 DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
 
 
@@ -55,6 +58,8 @@ def present(store: Store) -> Standing | None:
     if token is None:
         _enter(store, key)
         return None
+    if (slot := st.session_state.get(SLOT)) is not None:
+        script_component("memory")(key="memory", data={"slot": slot, "token": token})
     at = look(store, key, token, feedback=st.session_state.get(FEEDBACK))
     if at is None:
         st.info(
@@ -93,13 +98,50 @@ def _enter(store: Store, key: str) -> None:
     else:
         design = opened(store, key).design
         external = arriving_id(query, key, design.entry, signer(settings()), store.clock())
-        external = _typed_id(design) if external is None else external
+        if external is None:
+            external = st.session_state.get(TYPED) or _typed_id(design)
         if external is None:
             return
+        st.session_state[SLOT] = text_sha256(f"{key} {external}")[:16] if external else None
     details = {name: st.query_params[name][:100] for name in DETAILS if name in st.query_params}
-    entry = enter(store, key, external_id=external or None, details=details, is_preview=preview)
+    begin = partial(
+        enter, store, key, external_id=external or None, details=details, is_preview=preview, signed=is_signed(query)
+    )
+    try:
+        entry = begin()
+    except TakenError as taken:
+        if st.session_state.get(TYPED) != external:
+            st.session_state[TYPED] = external
+            st.rerun()  # without the form in which it was typed
+        found = _shown_whose(begin, str(taken))
+        if found is None:
+            return
+        entry = found
+    st.session_state.pop(TYPED, None)
     st.query_params.from_dict({"study": key, TOKEN: entry.token})
     st.rerun()
+
+
+def _shown_whose(begin: Callable[..., Participation], taken: str) -> Participation | None:
+    """Go on with an id that somebody has begun with, by the browser's memory or the return code; None: not yet."""
+    st.title("Study", anchor=False)
+    said = script_component("memory")(
+        key="memory", data={"slot": st.session_state[SLOT]}, on_held_change=lambda: None
+    ).get("held")
+    st.info(taken, icon=":material/key:")
+    with st.form("return", border=False, width=READABLE):
+        typed = st.text_input("Your return code", max_chars=64, key="return_code")
+        sent = st.form_submit_button("Go on", type="primary")
+    st.button("Use another id", key="another_id", on_click=st.session_state.pop, args=(TYPED, None))
+    for token in (typed if sent else None, said):
+        try:
+            if token:
+                return begin(token=return_code(str(token)))
+        except TakenError:
+            continue
+    if sent:
+        st.error("This return code does not belong to this id: check both.", icon=":material/error:")
+    return None
 
 
 def _typed_id(design: Design) -> str | None:

@@ -16,9 +16,14 @@ from spade_core.study.running.phases import ends_at, is_over
 from spade_core.study.running.standing import Standing, turn_page
 from spade_core.study.vocabulary import PHASES, TERMINAL, TIME_OVER
 from spade_core.ui.common.frame import study_store
-from spade_core.ui.participant.presence import READABLE, from_the_top, present, script_component
+from spade_core.ui.participant.presence import READABLE, TOKEN, from_the_top, present, script_component
 from spade_core.ui.participant.trials import render_trials
 
+KEPT_OF_A_FAILURE = (
+    "all of it goes. Only where you had failed a check a coded fingerprint of your participant id stays, so that the "
+    "same id cannot begin again; nobody can read the id from it."
+)
+RETURN_CODE = "Should you have to go on in another browser, you need your return code; please note it: `{}`"
 LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
 
 
@@ -116,7 +121,10 @@ def _render_consent(store: Store, at: Standing) -> None:
     if design.minutes_limit is not None:
         whole = f"{design.minutes_limit:g} minutes from here on; then the study ends, and your answers so far are kept."
         facts["Time"] = whole
+    facts["If you have your data deleted"] = KEPT_OF_A_FAILURE
     st.markdown("\n".join(f"- **{name}:** {text}" for name, text in facts.items()))
+    if not who.row.is_preview:
+        st.markdown(RETURN_CODE.format(st.query_params[TOKEN]))
     agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
     if not agreed:
         st.caption("Tick the box to take part.")

@@ -45,7 +45,8 @@ def _component(store: Store, at: Standing, view: TrialView) -> None:
     refused = st.session_state.setdefault("refused", [])
     answer = show_trial(
         view,
-        acknowledged=[*at.answered, *refused],
+        acknowledged=[*at.answered, *(one for one in refused if one != view.trial_id)],
+        attempt=refused.count(view.trial_id),
         upcoming=None if at.upcoming is None else _view(who, at.upcoming),
         key=f"t{who.row.uid}",  # the same over reloads, and nobody else's: the browser keeps answers under it
         on_answer=lambda given: _receive(store, who, given),
@@ -67,7 +68,8 @@ def _receive(store: Store, who: Person, answer: Message) -> Receipt:
     st.session_state["received"] = answer["trial_id"]
     if receipt.fresh and receipt.correct is not None:
         st.session_state[FEEDBACK] = answer["trial_id"]
-    if receipt.refusal is not None and not receipt.stored:
+    if receipt.refusal is not None and not receipt.stored and st.session_state.get("refused_last") != answer:
+        st.session_state["refused_last"] = answer  # the same once more is a repetition, not another attempt
         st.session_state.setdefault("refused", []).append(answer["trial_id"])
     return receipt
 

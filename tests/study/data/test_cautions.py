@@ -19,3 +19,9 @@ def test_a_quota_that_cells_cannot_share_evenly_names_the_next_that_can(tmp_path
     assert len(found) == (fitting is not None)
     assert all(fitting in text and f"quota of {quota} " in text for text in found)
     assert cautions(design, None) == cautions(None, stimuli) == []
+
+
+def test_returning_by_id_is_cautioned_against():
+    (found,) = cautions(real_design(returning="id"), None)
+    assert "no secret" in found
+    assert "returning: token" in found

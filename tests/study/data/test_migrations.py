@@ -29,7 +29,7 @@ LOSSES = [0, 0, 0, 0, 2, 0]
 # Not in the first version.
 LATER = {
     "alembic_version", "tombstones", "n_focus_losses", "design_versions", "text_reviews", "extra", "consent_version",
-    "part", "consent_design_version",
+    "part", "consent_design_version", "barred_ids",
 }  # fmt: skip
 MANY = 2500  # trials, more than the second revision holds in memory at once
 

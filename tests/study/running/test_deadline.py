@@ -74,7 +74,7 @@ def test_the_clock_runs_over_reloads_and_is_looked_at_once(store, key):
     store.clock.now += 599
     assert flow.run_out(store, who).row.status == "active"
     store.clock.now += 1
-    who = person.person(store, key, person.enter(store, key, external_id="P1").token)
+    who = person.person(store, key, person.enter(store, key, external_id="P1", signed=True).token)
     assert is_over(who.design, who.row, store.clock())
     ended = flow.run_out(store, who).row.finished
     store.clock.now += 100
@@ -106,7 +106,7 @@ def test_who_never_comes_back_ends_with_the_time_and_frees_the_cell(store, key):
     assert set(mine["timed_out_by"][1:]) == {"study"}
     assert payments(store, key) == [{"external_id": "P1", "status": "time_over", "code": "OVER1"}]
     store.clock.now = begun + 5000  # late, and with what reads have said meanwhile
-    who = flow.run_out(store, person.person(store, key, person.enter(store, key, external_id="P1").token))
+    who = flow.run_out(store, person.person(store, key, person.enter(store, key, external_id="P1", signed=True).token))
     assert (who.code, who.row.finished) == ("OVER1", begun + 600)
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from spade_core.errors import ConfigError
+from spade_core.errors import ConfigError, TakenError
 from spade_core.study.admission.devices import Device
+from spade_core.study.data.clock import STEADY, SteadyClock
+from spade_core.study.data.deletion import issue_withdrawal, withdraw
+from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened, publish, set_status
-from spade_core.study.data.tables import Event, PageTime, Participant, Study, Trial
+from spade_core.study.data.tables import BarredId, Event, PageTime, Participant, Study, Trial, text_sha256
 from spade_core.study.design.schedule import cells, main_schedule
 from spade_core.study.running import flow, person
 from spade_core.study.running.answers import Answer, give, remaining_ms, submit
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.standing import page_of, standing_in, turn_page
-from tests.study.conftest import real_design
+from tests.study.conftest import Clock, real_design
 
 
 def begun(store, key, external_id=None, **options):
@@ -155,10 +159,36 @@ def test_no_time_is_longer_than_since_the_trial_was_given_and_a_reload_does_not_
     store.clock.now += 1.5
     trial = give(store, flow.current_trial(store, who))
     assert remaining_ms(who.design, trial, store.clock()) == 3500
-    assert submit(store, who, answer_of(trial, rt_ms=3600.0)).refusal == "impossible"
-    assert submit(store, who, answer_of(trial, rt_ms=1400.0)).fresh
+    assert submit(store, who, answer_of(trial, rt_ms=3600.0)).fresh, "the answer counts"
+    stored = store.run(lambda session: session.get(Trial, trial.id))
+    assert (stored.rt_ms, stored.rt_source) == (3600.0, "reloaded"), "its time does not"
     store.clock.now += 99
     assert remaining_ms(who.design, give(store, trial), store.clock()) == 0
+
+
+@pytest.mark.parametrize("step", [-3600.0, -60.0, 60.0, 3600.0])
+def test_an_answer_is_taken_although_the_clock_was_set(store, stimuli, step):
+    key = publish(store, real_design(time_limit_ms=5000), stimuli)
+    who = in_main(store, key)
+    trial = give(store, flow.current_trial(store, who))
+    store.clock.now += step  # as another process would see it
+    assert 0 <= remaining_ms(who.design, trial, store.clock()) <= 5000
+    assert submit(store, who, answer_of(trial, rt_ms=1400.0)).fresh
+    assert flow.current_trial(store, who).id != trial.id
+
+
+def test_the_stores_own_clock_does_not_step():
+    wall, uptime = Clock(), Clock()
+    steady = SteadyClock(wall, uptime)
+    begun = steady()
+    assert begun == wall()
+    wall.now -= 60
+    assert steady() == begun
+    uptime.now += 5
+    assert steady() == begun + 5
+    first = Store.__init__.__kwdefaults__["clock"]
+    assert first is STEADY
+    assert abs(STEADY() - time.time()) < 60
 
 
 def test_what_comes_with_an_answer_is_kept_as_far_as_it_is_plain(store, key):
@@ -284,12 +314,84 @@ def test_a_newer_tab_takes_over_and_one_id_is_one_participation(store, key):
         person.enter(store, key, external_id="x" * 101)
 
 
+def test_an_id_alone_gives_nothing_once_somebody_has_agreed(store, key):
+    entry = person.enter(store, key, external_id="ABC")
+    who = flow.check_device(store, person.person(store, key, entry.token), width=900, device=Device())
+    flow.consent(store, who, given=True)
+    for token in (None, "", "0" * 32, entry.token.upper()):
+        with pytest.raises(TakenError, match="This id cannot begin here"):
+            person.enter(store, key, external_id="ABC", token=token)
+    assert person.person(store, key, entry.token) is not None, "and takes nothing from who is at it"
+    again = person.enter(store, key, external_id="ABC", token=entry.token)
+    assert (again.uid, again.token, again.returned) == (entry.uid, entry.token, True)
+    other = person.enter(store, key, external_id="ABD", token=entry.token)
+    assert other.uid != entry.uid, "a token belongs to its id"
+
+
+def test_an_id_is_enough_where_the_design_says_so_but_for_codes(store, stimuli):
+    key = publish(store, real_design(returning="id"), stimuli)
+    who = begun(store, key, external_id="A")
+    again = person.enter(store, key, external_id="A")
+    assert (again.uid, again.returned) == (who.row.uid, True)
+    with pytest.raises(ConfigError, match="by your participant id alone"):
+        issue_withdrawal(store, who.row.uid)
+    ended(store, who, "complete")
+    with pytest.raises(TakenError):
+        person.enter(store, key, external_id="A")
+
+
+def test_a_personal_link_shows_whose_it_is(store, key):
+    who = begun(store, key, external_id="personal:A")
+    ended(store, who, "complete")
+    assert person.enter(store, key, external_id="personal:A", signed=True).uid == who.row.uid
+    assert issue_withdrawal(store, who.row.uid)
+
+
+def ended(store, who, status, **values):
+    """Let a participation have ended so."""
+
+    def work(session):
+        for name, value in {"status": status, **values}.items():
+            setattr(session.get(Participant, who.row.uid), name, value)
+
+    store.run(work)
+
+
+@pytest.mark.parametrize(
+    ("status", "values", "barred"),
+    [
+        ("failed", {}, True),
+        ("screened_out", {}, True),
+        ("screened_out", {"cell": None}, False),
+        ("complete", {"practice_flagged": True}, True),
+        ("complete", {}, False),
+        ("declined", {"cell": None}, False),
+    ],
+)
+def test_deleting_ones_data_is_no_fresh_start_for_who_failed_a_check(
+    store, key, monkeypatch, tmp_path, status, values, barred
+):
+    monkeypatch.setenv("SPADE_DATA_DIR", str(tmp_path))
+    who = begun(store, key, external_id="A")
+    ended(store, who, status, **values)
+    assert withdraw(store, issue_withdrawal(store, who.row.uid))
+    kept = store.read(lambda session: list(session.scalars(select(BarredId.id_hmac))))
+    assert len(kept) == barred
+    assert text_sha256("A") not in kept
+    assert person.enter(store, key, external_id="B")
+    if barred:
+        with pytest.raises(TakenError, match="This id cannot begin here"):
+            person.enter(store, key, external_id="A")
+    else:
+        assert not person.enter(store, key, external_id="A").returned
+
+
 def test_paused_studies_take_nobody_new_but_let_people_finish(store, key):
     who = begun(store, key, external_id="A")
     set_status(store, key, "paused")
     with pytest.raises(ConfigError, match="takes no new participants"):
         person.enter(store, key)
-    assert person.enter(store, key, external_id="A").uid == who.row.uid
+    assert person.enter(store, key, external_id="A", signed=True).uid == who.row.uid
     trial = flow.current_trial(store, who)
     assert submit(store, who, answer_of(trial)).fresh
 

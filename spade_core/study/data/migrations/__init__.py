@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 __all__ = ["HEAD", "VERSIONS", "upgrade"]
 
-VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # all that this program knows, oldest first
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")  # all that this program knows, oldest first
 HEAD = VERSIONS[-1]
 
 _lock = threading.Lock()  # Alembic's context is global to the process
