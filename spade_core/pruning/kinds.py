@@ -6,6 +6,7 @@ Every refusal is one sentence that names the value. Nothing heavy is imported: t
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Protocol, SupportsFloat, TypeVar, runtime_checkable
@@ -14,6 +15,7 @@ from spade_core.errors import ConfigError
 
 MOST = 2**31 - 1  # of a number in a link or a field that has no bound of its own
 T = TypeVar("T")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")  # str.isdigit takes superscripts, which int refuses
 
 
 def any_of(slugs: Collection[str]) -> str:
@@ -140,7 +142,7 @@ class Whole(Kind[int]):
         raise ConfigError(f"The {self.what} {self.rule or 'must be a whole number'}, not {value}.")
 
     def read(self, text: str) -> int:
-        if not text.lstrip("-").isdigit() or not self.low <= int(text) <= self.high:
+        if not _WHOLE.fullmatch(text) or not self.low <= int(text) <= self.high:
             bounds = f"a whole number from {self.low} to {self.high:,}"
             raise ConfigError(f"The link's {self.what} must be {bounds}, not {text!r}.")
         return int(text)

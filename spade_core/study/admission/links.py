@@ -179,7 +179,7 @@ class Signer:
         secret = self._secrets().get(query.get("kid", ""))
         # Without a secret there is a comparison as well, which fails.
         expected = _sign(secret or secrets.token_bytes(SECRET_BYTES), kind, key, label, int(query["expires"]))
-        return hmac.compare_digest(query.get("sig", "").encode(), expected.encode())
+        return hmac.compare_digest(query.get("sig", "").encode(errors="replace"), expected.encode())
 
     def _secrets(self) -> dict[str, bytes]:
         """Return the secrets by their ids, in the order of the file; participants may read the sentences."""

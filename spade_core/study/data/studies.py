@@ -77,7 +77,7 @@ def find(session: Session, key: str) -> Study:
     Raises:
         ConfigError: no study has this key.
     """
-    row = session.scalar(select(Study).where(Study.key == key))
+    row = session.scalar(select(Study).where(Study.key == key)) if key.isascii() and key.isprintable() else None
     if row is None:
         raise ConfigError(f"There is no study “{key[:40]}”: check the link; “study list” shows all keys.")
     return row

@@ -203,7 +203,7 @@ class BarredId(Base):
 
 def text_sha256(text: str) -> str:
     """Return what columns named ``…_sha256`` hold of a text, 64 hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()  # addresses may hold what is no text
 
 
 Owned = TypeVar("Owned", Trial, Event, PageTime)

@@ -289,8 +289,11 @@ def parse_design(text: str) -> Design:
     """
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The design is no YAML: {str(error).splitlines()[0]}.") from error
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        # The reader's own faults too: dates that are none, numbers of thousands of digits, brackets without end.
+        raise ConfigError(
+            f"The design is no YAML: {(str(error).splitlines() or [type(error).__name__])[0][:200]}."
+        ) from error
     if not isinstance(values, Mapping):
         raise ConfigError("The design must be a YAML mapping such as “name: My study”; start from the template.")
     try:

@@ -1,0 +1,39 @@
+"""Hostile inputs at the doors that parse: a seeded stretch of the fuzz, and the kinds of fault that it has found."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.fuzz import attack
+from spade_core.errors import ConfigError
+from spade_core.study.admission.links import Signer, arriving_id
+from spade_core.study.data.tables import text_sha256
+from spade_core.study.design.design import TEMPLATE, parse_design
+from spade_core.ui.common.link import Choice
+
+
+def test_ten_seconds_of_hostile_inputs_raise_nothing_but_sentences(tmp_path):
+    tried, found = attack(tmp_path, 10.0, seed=1)
+    assert found == {}
+    assert min(tried.values()) > 100
+
+
+@pytest.mark.parametrize("text", ["²", "--1", "٣", "9" * 5000, "-", "1_0", " 1"])
+@pytest.mark.parametrize("name", ["target", "seed", "steps", "channel"])
+def test_a_number_in_a_link_is_one_of_plain_digits(name, text):
+    with pytest.raises(ConfigError, match="must be a whole number"):
+        Choice.from_query({name: text})
+
+
+@pytest.mark.parametrize("value", ["2001-99-99", "!!float x", "9" * 5000, "[" * 5000, "!!timestamp x", "!!binary é"])
+def test_yaml_that_its_reader_stumbles_over_is_one_sentence(value):
+    text = TEMPLATE.read_text(encoding="utf-8").replace("seed: 0", f"seed: {value}")
+    with pytest.raises(ConfigError, match="design"):
+        parse_design(text)
+
+
+def test_a_signature_that_is_no_text_is_no_signature(tmp_path):
+    query = {"label": "P1", "expires": "2000000000", "kid": "x", "sig": "\ud800"}
+    with pytest.raises(ConfigError, match="not valid for this study"):
+        arriving_id(query, "key", "open", Signer(tmp_path / "secrets"), 1.0)
+    assert text_sha256("\ud800") != text_sha256("?")
