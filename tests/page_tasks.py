@@ -19,6 +19,7 @@ def describe(payload, *, emit, progress, device):
         "stages": ["conv_stem", "blocks.0", "classifier"],
         "table": table(payload["model"]["name"]),
         "unsupported": {},
+        "notes": [],
     }
     crop = io.BytesIO()
     np.save(crop, np.zeros((8, 8, 3), np.uint8))
