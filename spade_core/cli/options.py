@@ -17,6 +17,7 @@ from spade_core.pruning.options import (
     TraceOptions,
     checked_bundle,
 )
+from spade_core.pruning.tables import Table
 
 
 def add_trace(parser: argparse.ArgumentParser, *, preset: str = "default") -> None:
@@ -54,6 +55,8 @@ def trace_options(options: argparse.Namespace) -> dict[str, object]:
         value = _said(options, option)
         if value is not None:
             said[name] = _ratios(value) if isinstance(option.kind, Ratios) else value
+            if isinstance(option.kind, Table):  # what it holds is told in manifests, not where it lay
+                said[name] = option.kind.check(value)
     found = TraceOptions(**said).given()
     return found if found.keys() & RATIO_OPTIONS else {"preset": options.own_preset, **found}
 

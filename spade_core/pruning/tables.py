@@ -6,7 +6,6 @@ says that no trace beats the dense map; here it is a table without ratios, by wh
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ MOST_BYTES = 2**20
 class Table(Kind[Tuned]):
     """A table: a file's path, or what it holds, as JSON text or read; its provenance is left behind."""
 
-    argument: ClassVar[Mapping[str, object]] = {"type": lambda text: _argument(text), "metavar": "FILE"}
+    argument: ClassVar[Mapping[str, object]] = {"metavar": "FILE"}
 
     def check(self, value: object) -> Tuned:
         if isinstance(value, str | Path) and not str(value).startswith("{"):
@@ -37,13 +36,6 @@ class Table(Kind[Tuned]):
 
     def write(self, value: Tuned) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _argument(text: str) -> Tuned:
-    try:
-        return Table().check(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _text(path: Path) -> str:

@@ -58,13 +58,19 @@ def context(browser):
 
 
 def strays(page):
-    """Return a list that fills with what a page asks of other origins, and with what its policy refuses."""
-    found = []
+    """Return a list that fills with what a page asks of other origins, and with what its policy refuses.
+
+    The first server that it opens is the app's; what the page of a login's provider asks for is the provider's.
+    """
+    found, opened = [], []
 
     def note(request):
         scheme, _, host, *_ = request.url.split("/")
         own = "/".join(page.url.split("/")[:3])
-        if scheme.startswith("http") and f"{scheme}//{host}" != own and not request.is_navigation_request():
+        if not opened and own.startswith("http"):
+            opened.append(own)
+        foreign = scheme.startswith("http") and f"{scheme}//{host}" != own and not request.is_navigation_request()
+        if foreign and own in opened:
             found.append(request.url)
 
     page.on("request", note)
