@@ -39,7 +39,7 @@ class Notes {
   }
 
   forget(id) {
-    this.drop(id, ["answer", "choice", "draft", "shown"]);
+    this.drop(id, ["answer", "choice", "draft", "shown", "attempt"]);
   }
 
   drop(id, kinds = ["answer", "choice", "draft"]) {

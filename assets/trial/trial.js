@@ -37,8 +37,7 @@ class Trial {
   update(component) {
     // The page was drawn again; only another trial, an acknowledgement or feedback changes anything.
     const { trial, acknowledged, attempt } = component.data;
-    const refused = this.attempt !== undefined && attempt > this.attempt && this.trial?.trial_id === trial.trial_id;
-    this.attempt = attempt;
+    const refused = this.refused(trial.trial_id, attempt);
     const first = this.generation === 0;
     this.component = component;
     this.generation += 1;
@@ -50,6 +49,14 @@ class Trial {
     if (first) this.outbox.start();
     this.proceed();
     return this.generation;
+  }
+
+  refused(id, attempt) {
+    // Whether the server has refused an answer since the last look. It is noted beside the answer: a component that is
+    // made anew, as after a cut connection, still holds the refused one and would send it for good.
+    const before = this.notes.read("attempt", id) ?? 0;
+    if (attempt !== before) this.notes.write("attempt", id, attempt);
+    return attempt > before;
   }
 
   begin(trial) {
