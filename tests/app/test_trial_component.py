@@ -143,6 +143,19 @@ def test_an_answer_is_sent_again_until_it_is_acknowledged(page, opened):
     assert arrivals() == arrived, "what is acknowledged is not sent again"
 
 
+def test_a_refused_answer_is_asked_once_more_and_nobody_is_stuck(page, opened):
+    answers, arrivals = opened("asked", "&trials=2&refuse=1&again=1")
+    begun, choices = None, ("region_1", "region_2", "region_1", "cannot_tell")
+    for choice in choices:
+        begun = counting(page, begun)
+        choose(page, choice)
+    says(page, "All answered.")
+    asked = {(row["trial_id"], row["choice"]) for row in arrivals()}
+    assert asked == {(f"asked0{number // 2}", choice) for number, choice in enumerate(choices)}
+    assert [row["choice"] for row in answers()] == ["region_2", "cannot_tell"]
+    assert [row["shown"] for row in answers()] == [2, 2], "no time of a first look"
+
+
 def test_a_reload_keeps_the_answer_and_sends_it_first(page, opened):
     answers, arrivals = opened("kept", "&refuse=1")
     counting(page)
