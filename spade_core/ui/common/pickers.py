@@ -234,8 +234,8 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     title = {slug: f"{method.title} · {method.cost}" for slug, method in METHODS.items()}.__getitem__
     hint = " ".join(f"**{method.title}**: {method.help}" for method in METHODS.values())
     chosen = st.multiselect("Methods", offered, first, format_func=title, key="methods", help=hint)
-    for slug, reason in unsupported.items():
-        st.caption(f":material/block: {METHODS[slug].title}: {reason}")
+    for reason in unsupported.values():  # each names its method
+        st.caption(f":material/block: {reason}")
     return tuple(chosen)
 
 
