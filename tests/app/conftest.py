@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from functools import cache
 
 import pytest
 from streamlit.components.v2 import manifest_scanner
 
-from benchmarks.serving import FLAGS, stop_server
+from benchmarks import serving
+from benchmarks.serving import FLAGS, free_port, stop_server
 from benchmarks.study_kills import Server
 from spade_core.study.data.store import Store
 
@@ -27,7 +29,7 @@ def one_look_for_components():
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     """Yield Chromium; without it the test is skipped, but fails where CI must not leave it out."""
     if CHROMIUM is None:
@@ -42,9 +44,28 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session", autouse=True)
+def one_address():
+    """Let servers that follow each other have one address, so that a browser's cache knows the app's scripts."""
+    port = free_port()
+
+    def usual():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:  # another server is there
+                return free_port()
+        return port
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "free_port", usual)
+        yield
+
+
+@pytest.fixture(scope="session")
 def context(browser):
-    """Yield what the pages of a module share: the cache, so that the scripts of the app are read once.
+    """Yield what pages share: the cache, so that the scripts of the app are read once.
 
     An empty page that stays open keeps their process alive.
     """
