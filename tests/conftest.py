@@ -20,7 +20,8 @@ if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).parent
-FIRST = ("app", "cli", "old", "pruning", "results", "saliency", "trojan", "study")  # folders with files that take long
+# Folders with files that take long.
+FIRST = ("app", "evaluation", "cli", "old", "pruning", "results", "saliency", "trojan", "study")
 
 
 def pytest_collection_modifyitems(items):

@@ -23,8 +23,8 @@ SLOW = Configuration("faithfulness", **{**SETTINGS, "methods": ("lime",), "proce
 
 @pytest.fixture(scope="module")
 def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # by default workers give way to all else, here to the other tests
+    # By default a cluster's workers give way to all else, here to the other tests.
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
