@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.ui.common.frame import frame
+from spade_core.roles import allows
+from spade_core.ui.common.frame import frame, settings
 
 EXAMPLE = ASSETS / "home" / "example.png"
 
@@ -22,7 +23,8 @@ def _render() -> None:
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{title}**")
             st.markdown(text)
-    for column, (page, label) in zip(st.columns(len(_WAYS)), _WAYS, strict=True):
+    ways = [way for way in _WAYS if allows(settings().mode, "manage") or way[0] != "pages/study.py"]
+    for column, (page, label) in zip(st.columns(len(ways)), ways, strict=True):
         column.page_link(page, label=label, icon=":material/arrow_forward:")
     if EXAMPLE.is_file():
         caption = "A heart makes the backdoored model see a koala in a cup of coffee: its maps, and those of a trace."

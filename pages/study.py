@@ -16,7 +16,8 @@ from spade_core.study.stimuli import stimulus_set
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.study.vocabulary import STATES
 from spade_core.ui.common.frame import frame, study_store
-from spade_core.ui.study.access import guarded, is_open, notify, show_login, show_notices, show_who
+from spade_core.ui.common.login import is_open, show_login, show_who
+from spade_core.ui.study.access import NOTICES, guarded, notify, show_notices
 from spade_core.ui.study.bots import show_bots
 from spade_core.ui.study.design import show_design
 from spade_core.ui.study.links import show_links
@@ -48,6 +49,7 @@ CLOSING = "Closing is for good: nobody new gets in, and it cannot be opened agai
 def _render() -> None:
     st.title("Studies")
     if not is_open():
+        st.session_state.pop(NOTICES, None)  # of an action that came too late: what follows says why
         show_login()
         return
     show_who()
@@ -147,4 +149,4 @@ def _set_status(key: str, status: str) -> None:
     notify(ABOUT[status])
 
 
-frame("Studies", _render)
+frame("Studies", _render, "manage")

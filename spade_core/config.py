@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from spade_core.errors import ConfigError
 
@@ -22,6 +22,9 @@ INSTALLED = (_PACKAGE / "assets").is_dir()  # from a wheel, which holds inside t
 ASSETS = _PACKAGE / "assets" if INSTALLED else _PACKAGE.parent / "assets"
 APP = _PACKAGE / "ui" / "app" / "app.py" if INSTALLED else _PACKAGE.parent / "app.py"
 """The program's own files, and the script of the pages."""
+
+Mode = Literal["local", "lab", "study", "demo"]
+"""What a server is for; see ``roles``."""
 
 T = TypeVar("T")
 _SUFFIXES = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -77,6 +80,14 @@ def parse_origins(text: str) -> tuple[str, ...]:
     return found
 
 
+def parse_mode(text: str) -> Mode:
+    """Return a mode of the server."""
+    return {str(mode): mode for mode in _MODES}[text]
+
+
+_MODES: tuple[Mode, ...] = get_args(Mode)
+
+
 def _memory() -> int:
     """Return three quarters of this computer's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 * 3
@@ -90,7 +101,9 @@ def _setting(default: T, parse: Callable[[str], T], doc: str, *, variable: str =
 class Settings:
     """Typed settings; see each field's metadata for its meaning."""
 
-    data_dir: Path = _setting(Path.home() / ".spade", parse_path, "folder of results and caches")  # noqa: RUF009 - a field
+    # Ruff knows no field in a function that returns one, where the type is none of its own.
+    mode: Mode = _setting("local", parse_mode, f"what the server is for: {', '.join(_MODES)}")  # noqa: RUF009
+    data_dir: Path = _setting(Path.home() / ".spade", parse_path, "folder of results and caches")  # noqa: RUF009
     device: str = _setting("auto", str, "auto, cpu, cuda or cuda:N")
     max_h_bytes: int = _setting(2**30, parse_bytes, "a layer whose second moment would be larger stays dense")
     max_calibration_bytes: int = _setting(

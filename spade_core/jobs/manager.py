@@ -23,6 +23,7 @@ from spade_core.jobs.lanes import InlineLane, WorkerLane
 from spade_core.jobs.store import ResultStore
 from spade_core.jobs.worker import DEFAULT_TASKS
 from spade_core.pictures.picture import Source
+from spade_core.roles import require
 from spade_core.versions import library_versions, task_version
 
 logger = logging.getLogger(__name__)
@@ -71,10 +72,11 @@ class JobManager:
             name, sha256: of the picture; ``bundled:NAME`` where there are no data.
 
         Raises:
-            ConfigError: the file cannot be written.
+            ConfigError: the file cannot be written, or no files are taken on this server.
         """
         path = name
         if data is not None:
+            require(self.settings, "bring")
             folder = self.settings.data_dir / "pictures"
             try:
                 path = str(keep_file(folder, sha256, data, PICTURE_BYTES))
@@ -91,7 +93,9 @@ class JobManager:
 
         Raises:
             JobError: too many jobs wait already, or the server is stopping.
+            ConfigError: no jobs are run on this server.
         """
+        require(self.settings, "compute")
         plain = json.loads(json.dumps(payload))
         key = job_key(kind, plain)
         with self._lock:
@@ -107,7 +111,8 @@ class JobManager:
         return ticket
 
     def find(self, key: str) -> Ticket | None:
-        """Return a ticket of a job that waits, runs or is kept, or None."""
+        """Return a ticket of a job that waits, runs or is kept, or None; see :meth:`submit` for what it raises."""
+        require(self.settings, "compute")
         with self._lock:
             job = self._known(key)
             return None if job is None else self._ticket(job)

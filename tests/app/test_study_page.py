@@ -27,7 +27,8 @@ from spade_core.study.export.export import export
 from spade_core.study.running.bots import simulate
 from spade_core.study.running.person import enter
 from spade_core.study.stimuli import stimulus_set
-from spade_core.ui.study import access as study_access
+from spade_core.ui.common import login
+from spade_core.ui.study.access import checked
 from spade_core.ui.study.plots import FIGURES
 from spade_core.ui.study.results import show_analysis, show_export
 from tests.app.conftest import LONG
@@ -56,8 +57,8 @@ def installation(monkeypatch, tmp_path):
 
 def come_from(monkeypatch, headers, address="127.0.0.1", peer="127.0.0.1"):
     """Let requests carry these headers, the server listen there and the connection come from ``peer``."""
-    monkeypatch.setattr(study_access, "request_peer", lambda: peer)
-    monkeypatch.setattr(study_access, "request_headers", lambda: headers)
+    monkeypatch.setattr(login, "request_peer", lambda: peer)
+    monkeypatch.setattr(login, "request_headers", lambda: headers)
     get_option = st.get_option
     monkeypatch.setattr(st, "get_option", lambda name: address if name == "server.address" else get_option(name))
 
@@ -198,8 +199,8 @@ def test_a_listed_and_verified_address_opens_the_page(monkeypatch, store, key):
     come_from(monkeypatch, PROXIED)
     monkeypatch.setenv("SPADE_ADMIN_EMAILS", "a@example.org")
     claims = {"is_logged_in": True, "email": "a@example.org", "email_verified": False}
-    monkeypatch.setattr(study_access, "_claims", lambda: claims)
-    monkeypatch.setattr(study_access, "_oidc_is_configured", lambda: True)
+    monkeypatch.setattr(login, "_claims", lambda: claims)
+    monkeypatch.setattr(login, "_oidc_is_configured", lambda: True)
     app = page()
     assert "has not confirmed that a@example.org is yours" in app.warning[0].value
     claims["email_verified"] = True
@@ -624,8 +625,8 @@ def test_the_design_gives_its_preregistration(key):
 
 
 def test_downloads_look_at_the_door_again(monkeypatch, key):
-    assert study_access.checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", LOCAL)) == b"text"
-    for make in (lambda: study_access.checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
+    assert checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", LOCAL)) == b"text"
+    for make in (lambda: checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
                  downloads(monkeypatch, show_export, key, PROXIED)["All tables and codebooks (ZIP)"]):  # fmt: skip
         with pytest.raises(ConfigError, match="not logged in"):
             make()

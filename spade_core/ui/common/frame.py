@@ -18,6 +18,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from spade_core.config import ASSETS, Settings
 from spade_core.errors import SpadeError
+from spade_core.roles import Action, allows, behind_login, capped, require
+from spade_core.ui.common.login import is_open, show_login, show_who
 from spade_core.versions import code_version
 
 if TYPE_CHECKING:
@@ -29,19 +31,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ICON = ASSETS / "home" / "icon.png"  # from here: Streamlit's icons of pages are fetched from a font host
-PAGES = (
-    ("home.py", "Home", ":material/home:"),
-    ("pages/saliency.py", "Saliency maps", ":material/blur_on:"),
-    ("pages/neurons.py", "Neurons", ":material/hub:"),
-    ("pages/trace.py", "Inside the trace", ":material/account_tree:"),
-    ("pages/evidence.py", "Evidence", ":material/verified:"),
-    ("pages/study.py", "Studies", ":material/group:"),
+PAGES: tuple[tuple[str, str, str, Action], ...] = (
+    ("home.py", "Home", ":material/home:", "look"),
+    ("pages/saliency.py", "Saliency maps", ":material/blur_on:", "look"),
+    ("pages/neurons.py", "Neurons", ":material/hub:", "look"),
+    ("pages/trace.py", "Inside the trace", ":material/account_tree:", "look"),
+    ("pages/evidence.py", "Evidence", ":material/verified:", "look"),
+    ("pages/study.py", "Studies", ":material/group:", "manage"),
 )
 
 
 def settings() -> Settings:
-    """Return the installation's settings."""
-    return Settings.from_environment()
+    """Return the installation's settings, as they hold in its mode."""
+    return capped(Settings.from_environment())
 
 
 def jobs() -> JobManager:
@@ -73,15 +75,27 @@ class _Tabs:
         return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
-def frame(title: str, render: Callable[[], None]) -> None:
-    """Draw the frame and then the page; bad input and wrong settings show as one sentence."""
+def frame(title: str, render: Callable[[], None], action: Action = "look") -> None:
+    """Draw the frame and then the page; bad input and wrong settings show as one sentence.
+
+    Args:
+        action: what the page is for; it is drawn where the server's mode opens that, and to who may.
+    """
     st.set_page_config(page_title=f"{title} · SPADE Studio", page_icon=ICON, layout="wide")
-    with st.sidebar:
-        st.markdown("### SPADE Studio")
-        for target, label, icon in PAGES:
-            st.page_link(target, label=label, icon=icon)
     with errors_as_sentences():
-        settings()  # refused before anything else
+        here = settings()  # refused before anything else
+        require(here, action)
+        with st.sidebar:
+            st.markdown("### SPADE Studio")
+            for target, label, icon, what in PAGES:
+                if allows(here.mode, what):
+                    st.page_link(target, label=label, icon=icon)
+        if behind_login(here.mode, action) and not is_open():
+            st.title(title)
+            show_login()
+            return
+        if behind_login(here.mode, action) and action != "manage":
+            show_who()
         render()
         jobs()  # once the page stands: its worker takes all cores while it starts
 

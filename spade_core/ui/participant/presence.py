@@ -12,6 +12,7 @@ import streamlit as st
 
 from spade_core.config import ASSETS
 from spade_core.errors import TakenError
+from spade_core.roles import require
 from spade_core.study.admission.links import arriving_id, is_preview, is_signed, signer, typed_id
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import opened
@@ -33,6 +34,7 @@ def participant_frame(render: Callable[[], None]) -> None:
     """Draw a page that shows the study and nothing else of the app."""
     st.set_page_config(page_title="Study", page_icon=ICON, layout="wide")
     with errors_as_sentences():
+        require(settings(), "take part")
         render()
 
 

@@ -17,7 +17,8 @@ from spade_core.study.monitoring.free_texts import free_texts, review
 from spade_core.study.monitoring.people import Monitor, Watched
 from spade_core.study.vocabulary import SIMULATED
 from spade_core.ui.common.frame import errors_as_sentences, study_store
-from spade_core.ui.study.access import guarded, notify, require_access, who_acts
+from spade_core.ui.common.login import who_acts
+from spade_core.ui.study.access import guarded, notify, require_access
 
 EVERY = 10.0  # seconds between two looks at a running study
 DELETING = "Delete the id, all answers, events and page times of this participant. This cannot be undone."

@@ -17,7 +17,8 @@ from spade_core.study.export.codebook import STUDY_COLUMNS, hidden_columns
 from spade_core.study.export.export import FORMATS, TABLES, bundle, export, safe_text, trials_of
 from spade_core.study.export.rows import read_source
 from spade_core.ui.common.frame import study_store
-from spade_core.ui.study.access import guarded, notify, offer, who_acts
+from spade_core.ui.common.login import who_acts
+from spade_core.ui.study.access import guarded, notify, offer
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html
 
 SHOWN = 20  # rows of the table on the page
