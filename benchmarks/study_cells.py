@@ -1,6 +1,7 @@
 """Are cells filled evenly? Many bots, with and without people who leave, and many that begin at the same moment.
 
     python -m benchmarks.study_cells --bots 1000
+    python -m benchmarks.study_cells --bots 0 --threads 300 --within 10
 
 Runs on SQLite and, where its wheel is installed (requirements-dev.txt), on PostgreSQL, with the shipped demo set.
 """
@@ -12,6 +13,7 @@ import random
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -46,8 +48,9 @@ class Clock:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_cells", description=__doc__.split("\n")[0])
-    parser.add_argument("--bots", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=50)
+    parser.add_argument("--bots", type=int, default=1000, help="that come one after the other; 0: none")
+    parser.add_argument("--threads", type=int, default=50, help="people that come at once")
+    parser.add_argument("--within", type=float, default=0.0, help="seconds in which those people come")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for name, engine in (("SQLite", _sqlite), ("PostgreSQL", _postgresql)):
@@ -57,9 +60,10 @@ def main() -> None:
                 continue
             store = Store(address, clock=Clock())
             _say(f"{name}")
-            _no_drop_out(store, options.bots, options.seed)
-            _drop_out(store, options.bots, options.seed)
-            _at_once(store, options.threads)
+            if options.bots:
+                _no_drop_out(store, options.bots, options.seed)
+                _drop_out(store, options.bots, options.seed)
+            _at_once(store, options.threads, options.within)
             store.close()
 
 
@@ -106,12 +110,24 @@ def _arrive(store: Store, key: str, count: int, policy: str, seed: int) -> dict[
     return ends
 
 
-def _at_once(store: Store, threads: int) -> None:
+def _at_once(store: Store, threads: int, within: float) -> None:
     key = publish(store, demo_design().model_copy(update={"quota": 10 * threads}), load_set(DEMO_SET))
     same: list[str] = []
     _together(threads, lambda _number: same.append(person.enter(store, key, external_id="one", is_bot=True).uid))
 
+    failed: Counter[str] = Counter()
+    seconds: list[float] = []
+
     def start(number: int) -> None:
+        time.sleep(random.Random(number).uniform(0, within))  # noqa: S311 - repeatable
+        begun = time.monotonic()
+        try:
+            _consent(number)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+            failed[f"{type(error).__name__}: {error}"[:100]] += 1
+        seconds.append(time.monotonic() - begun)
+
+    def _consent(number: int) -> None:
         token = person.enter(store, key, external_id=f"id{number}", is_bot=True).token
         who = person.person(store, key, token)
         if who is not None:
@@ -127,9 +143,10 @@ def _at_once(store: Store, threads: int) -> None:
     study = opened(store, key)
     counts = Counter({cell: n for cell, n in store.run(lambda session: session.execute(query).all())})  # noqa: C416
     begun = [counts[number] for number in range(len(cells(study.design, study.stimuli)))]
+    most = sorted(seconds)[int(0.95 * len(seconds))]
     _say(
         f"  {threads} threads with one id: {len(set(same))} participant; "
-        f"with an id each: {sum(begun)}, {_spread(begun)}"
+        f"with an id each: {sum(begun)}, {_spread(begun)}; failed: {dict(failed) or 0}; 95 % in {most:.2f} s"
     )
 
 

@@ -3,7 +3,8 @@
 SQLite: write-ahead log, foreign keys, full synchronisation, five seconds of patience, and ``BEGIN IMMEDIATE`` for every
 transaction that may write, since each of ours decides on what it has read (by default a read opens no transaction at
 all, and two writers decide on the same state); one that only reads sees one state and keeps nobody from writing.
-PostgreSQL: SERIALIZABLE, run again when the server finds a conflict.
+PostgreSQL: SERIALIZABLE, run again when the server finds a conflict; where many people want the same row at once that
+would be most of the runs, and such a transaction locks what it decides on (READ COMMITTED).
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Store:
         address = parse(url)
         try:
             self.engine = _engine(address, PRAGMAS if lasting else (*PRAGMAS, "synchronous=OFF"))
+            file = sqlite_file(self.engine.url)
+            self._locking = self.engine if file else self.engine.execution_options(isolation_level="READ COMMITTED")
             self._reading = self.engine.execution_options(**{READS: True, "postgresql_readonly": True})
             bring_up_to_date(self.engine, self.run, now=self.clock(), backups=self.backups)
         except (DBAPIError, ImportError, OSError) as error:
@@ -78,16 +81,18 @@ class Store:
         """Return SQLite's file; None: PostgreSQL."""
         return sqlite_file(self.engine.url)
 
-    def run(self, work: Callable[[Session], T]) -> T:
+    def run(self, work: Callable[[Session], T], *, locks: bool = False) -> T:
         """Run ``work`` in one transaction and return what it returns; a disturbed one is run again.
 
         Args:
             work: takes the session; called again after a conflict, so it must not act outside the database.
+            locks: whether ``work`` locks the rows that it decides on before it reads anything else: others wait for
+                it, and nobody is disturbed.
 
         Raises:
             ConfigError: the database stayed busy.
         """
-        return self._repeated(self.engine, work)
+        return self._repeated(self._locking if locks else self.engine, work)
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` on one state of the database and return what it returns; it cannot write.

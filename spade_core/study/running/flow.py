@@ -86,7 +86,8 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
     def change(row: Participant, session: Session) -> None:
         if not _at_it(row, "consent"):
             return
-        stored = session.get(Study, row.study_id)
+        # One after the other: all who come at once want the least filled cell. Entries, which refer to the row, go on.
+        stored = session.get(Study, row.study_id, with_for_update={"key_share": True})
         if stored is None or stored.design_sha256 != who.study.row.design_sha256:
             raise ConfigError("This study was changed a moment ago: reload the page and read it once more.")
         if not given:
@@ -97,7 +98,7 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
         row.consent_sha256 = who.design.consent_sha256
         phases.take_cell(store, session, row, who.study)
 
-    return _changed(store, who, change)
+    return _changed(store, who, change, locks=True)
 
 
 def finish_instructions(store: Store, who: Person) -> Person:
@@ -175,8 +176,10 @@ def _at_it(row: Participant, phase: str) -> bool:
     return row.status == ACTIVE and row.phase == phase
 
 
-def _changed(store: Store, who: Person, change: Callable[[Participant, Session], None]) -> Person:
-    """Run ``change`` on the participant's present row and return the person afterwards."""
+def _changed(
+    store: Store, who: Person, change: Callable[[Participant, Session], None], *, locks: bool = False
+) -> Person:
+    """Run ``change`` on the participant's present row; return the person afterwards. ``locks``: see ``Store.run``."""
 
     def work(session: Session) -> Participant:
         row = session.get(Participant, who.row.uid, with_for_update=True)
@@ -189,4 +192,4 @@ def _changed(store: Store, who: Person, change: Callable[[Participant, Session],
         row.last_seen = store.clock()
         return row
 
-    return Person(store.run(work), who.study)
+    return Person(store.run(work, locks=locks), who.study)

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from spade_core.errors import ConfigError, TakenError
 from spade_core.study.admission.devices import Device
+from spade_core.study.data import store as store_module
 from spade_core.study.data.clock import STEADY, SteadyClock
 from spade_core.study.data.deletion import issue_withdrawal, withdraw
 from spade_core.study.data.store import Store
@@ -439,6 +440,34 @@ def test_abandoned_starts_free_their_cell_and_the_quota_holds(store, stimuli):
 
 
 @pytest.mark.usefixtures("patient")
+def test_people_who_consent_at_once_wait_for_each_other_and_nobody_is_turned_away(store, stimuli, monkeypatch):
+    """With one try each: where transactions disturbed each other, most would fail."""
+    key = publish(store, real_design(quota=100), stimuli)
+    ready = [person.person(store, key, person.enter(store, key).token) for _ in range(16)]
+    ready = [flow.check_device(store, who, width=1200, device=Device()) for who in ready]
+    errors, together = [], threading.Barrier(len(ready))
+    if store.file is None:
+        monkeypatch.setattr(store_module, "TRIES", 1)
+
+    def agree(who):
+        together.wait()
+        try:
+            flow.consent(store, who, given=True)
+        except Exception as error:  # noqa: BLE001 - a thread's error must reach the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=agree, args=(who,)) for who in ready]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    taken = select(func.count()).where(Participant.cell.is_not(None)).group_by(Participant.cell)
+    counts = store.run(lambda session: list(session.scalars(taken)))
+    assert sum(counts) == len(ready)
+    assert max(counts) - min(counts) <= 1
+
+
 def test_threads_starting_one_id_make_one_participant_and_many_ids_fill_cells_within_one(store, stimuli):
     key = publish(store, real_design(quota=100), stimuli)
     uids, errors = [], []
