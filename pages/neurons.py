@@ -16,6 +16,7 @@ from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Asked, Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.text import literal
 from spade_core.ui.neurons import facets as facet_panels
 from spade_core.ui.neurons import panels as neuron_panels
 from spade_core.ui.neurons.pickers import asked_by_ranking, pick_neuron
@@ -75,7 +76,7 @@ def _render_result(subject: Subject) -> None:
 def _render_done(files: Mapping[str, bytes], before: Asked) -> None:
     choice, subject = before.choice, before.subject
     described = downloads.read_json(files["manifest.json"])
-    st.subheader(described["neuron"]["label"])
+    st.subheader(literal(described["neuron"]["label"]))
     panels.show_fidelity(described, described["seconds"]["trace"])
     neuron_panels.show_pair(files, described["region"], described["images"])
     references = st.container()  # its scan may take a while, but what is ready shows at once
@@ -98,7 +99,7 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     called = str(neuron)
     if neuron.layer == LOGITS and neuron.channel is not None:
         called = f"class {subject.described.labels[neuron.channel]}"
-    st.caption(f"Neuron: {called}, as chosen above.")
+    st.caption(f"Neuron: {literal(called)}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
         render = _drawn(choice)
         what = {"model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge}

@@ -17,6 +17,7 @@ from spade_core.ui.common.jobs import outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.plots import stage_figure
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.text import literal
 
 PAGE = "saliency"
 LIVE_OPACITY = 0.85
@@ -52,7 +53,7 @@ def _render_result(subject: Subject) -> None:
     if before is None:
         hint = "Press **Run SPADE** in the sidebar: the first maps come within seconds."
         st.info(hint, icon=":material/touch_app:")
-        st.markdown(f"**What {subject.described.name} predicts for this picture**")
+        st.markdown(f"**What {literal(subject.described.name)} predicts for this picture**")
         panels.show_top(subject.described.labels, subject.described.probabilities)
         return
     live, stopped = partial(_render_live, before.choice), "Cancelled. Change what you like and run again."

@@ -17,6 +17,7 @@ from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.study.vocabulary import STATES
 from spade_core.ui.common.frame import frame, study_store
 from spade_core.ui.common.login import is_open, show_login, show_who
+from spade_core.ui.common.text import literal
 from spade_core.ui.study.access import NOTICES, guarded, notify, show_notices
 from spade_core.ui.study.bots import show_bots
 from spade_core.ui.study.design import show_design
@@ -132,7 +133,7 @@ def _pick(studies: list[Study]) -> Study:
 def _render_status(row: Study) -> None:
     text, move, close = st.columns([3, 1, 1], vertical_alignment="center")
     demo = " A demo: it measures nothing." if row.demo else ""
-    text.markdown(f"**{row.name}** is **{row.status}**.{demo} {ABOUT[row.status]}")
+    text.markdown(f"**{literal(row.name)}** is **{row.status}**.{demo} {ABOUT[row.status]}")
     after = STATES[row.status].next
     for status, do in {"open": "Open", "paused": "Pause"}.items():
         if status in after:

@@ -20,6 +20,7 @@ from spade_core.config import ASSETS, Settings
 from spade_core.errors import SpadeError
 from spade_core.roles import Action, allows, behind_login, capped, require
 from spade_core.ui.common.login import is_open, show_login, show_who
+from spade_core.ui.common.text import literal
 from spade_core.versions import code_version
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def errors_as_sentences() -> Iterator[None]:
     try:
         yield
     except SpadeError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(error), icon=":material/error:")
     except Exception:
         # Streamlit's own stop and rerun are BaseExceptions or handled above us; what arrives here is a defect.
         logger.exception("the page failed")
@@ -116,7 +117,7 @@ def errors_as_sentences() -> Iterator[None]:
 def show_notes(notes: Iterable[str], place: DeltaGenerator | None = None) -> None:
     """Show what is to be known of a picture or of a result."""
     for note in notes:
-        (place or st).caption(f":material/info: {note}")
+        (place or st).caption(f":material/info: {literal(note)}")
 
 
 def study_store() -> Store:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from spade_core.jobs.job import Status, Ticket
 from spade_core.ui.common.frame import errors_as_sentences, jobs
+from spade_core.ui.common.text import literal
 
 POLL = 0.4  # seconds between two looks at a running job
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
@@ -61,7 +62,7 @@ def outcome(
     elif status.state == "cancelled":
         st.info(cancelled, icon=":material/cancel:")
     else:
-        st.error(status.note, icon=":material/error:")
+        st.error(literal(status.note), icon=":material/error:")
     return None
 
 
@@ -110,7 +111,7 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel:
             bar.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
         else:
             left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
-            bar.progress(min(status.fraction, 1.0), text=f"{status.note}{left}")
+            bar.progress(min(status.fraction, 1.0), text=f"{literal(status.note)}{left}")
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)

@@ -10,6 +10,7 @@ from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study.admission.access import CLOSED, MAKE_HASH, Evidence, check_password, decide, end_login, refusal
+from spade_core.ui.common.text import literal
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def show_login() -> None:
                     fault = "This installation's login is not set up completely; the server's log says why."
                     raise ConfigError(fault) from error
         else:
-            st.warning(refusal(claims, here.admin_emails), icon=":material/lock:")
+            st.warning(literal(refusal(claims, here.admin_emails)), icon=":material/lock:")
             if st.button("Log out", key="log_out"):
                 _log_out()
     elif not here.admin_password_hash:
@@ -80,7 +81,7 @@ def show_who() -> None:
     if way not in ("password", "oidc"):
         return
     text, button = st.columns([5, 1], vertical_alignment="center")
-    text.caption(f"Logged in as {who_acts()}." if claims and way == "oidc" else "Logged in by the password.")
+    text.caption(f"Logged in as {literal(who_acts())}." if claims and way == "oidc" else "Logged in by the password.")
     if button.button("Log out", key="log_out", width="stretch"):
         _log_out()
 

@@ -17,6 +17,7 @@ from spade_core.pruning.report import Fidelity, LayerReport
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_array, read_json
 from spade_core.ui.common.plots import pair_figure, top_figure
+from spade_core.ui.common.text import literal
 
 NOTABLE = 0.0005  # change of a probability below which it rounds to nothing
 FIGURES = 24  # kept for all users, about 2 MB each
@@ -56,7 +57,7 @@ def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
     """Show what the trace still predicts, beside what it keeps, of a manifest or ``trace.json``."""
     fidelity = Fidelity.from_dict(described["fidelity"])
     columns = st.columns([2.2, 1.4, 1, 1])
-    columns[0].metric("Explained class", fidelity.label.split(",")[0])
+    columns[0].metric("Explained class", literal(fidelity.label.split(",")[0]))
     change = fidelity.trace_probability - fidelity.dense_probability
     notable = abs(change) >= NOTABLE
     against = f"{change:+.1%} against dense" if notable else "as in the dense model"
@@ -66,7 +67,7 @@ def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
     columns[2].metric("Weights removed", f"{described['sparsity']:.1%}")
     columns[3].metric("Trace computed in", f"{seconds:.1f} s")
     if fidelity.warning:
-        st.warning(fidelity.warning, icon=":material/warning:")
+        st.warning(literal(fidelity.warning), icon=":material/warning:")
 
 
 def show_bundle(traces: Sequence[Seed], bundle: BundleOptions) -> None:

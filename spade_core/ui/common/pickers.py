@@ -21,6 +21,7 @@ from spade_core.saliency.options import MethodOption
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings, show_notes
 from spade_core.ui.common.link import Choice
+from spade_core.ui.common.text import literal
 
 T = TypeVar("T")
 UPLOAD = "upload"
@@ -235,7 +236,7 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     hint = " ".join(f"**{method.title}**: {method.help}" for method in METHODS.values())
     chosen = st.multiselect("Methods", offered, first, format_func=title, key="methods", help=hint)
     for reason in unsupported.values():  # each names its method
-        st.caption(f":material/block: {reason}")
+        st.caption(f":material/block: {literal(reason)}")
     return tuple(chosen)
 
 

@@ -19,6 +19,7 @@ from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
 from spade_core.ui.common.link import Choice
+from spade_core.ui.common.text import literal
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
 LINKED_MODEL = "linked_model"  # the session's name for the model that a link asks for, until a click allows it
@@ -129,7 +130,7 @@ def start_of(page: str, *, preset: str = "default") -> Choice:
                 state[f"{page}_link_error"] = str(error)
         state[f"{page}_run"] = ("methods" in query or "run" in query) and state[f"{page}_link_error"] is None
     if state[f"{page}_link_error"]:
-        st.error(state[f"{page}_link_error"], icon=":material/link_off:")
+        st.error(literal(state[f"{page}_link_error"]), icon=":material/link_off:")
     return state[f"{page}_start"]
 
 
@@ -174,7 +175,9 @@ def _may_load(spec: Mapping[str, str]) -> bool:
     here = name in MODELS and MODELS[name].offline
     if here or name is None or name != state.get(LINKED_MODEL):
         return True
-    st.info(f"The link asks for {name}, which this server would have to load first.", icon=":material/download:")
+    st.info(
+        f"The link asks for {literal(name)}, which this server would have to load first.", icon=":material/download:"
+    )
     return bool(st.button("Load the model", key="load_model", on_click=state.pop, args=(LINKED_MODEL,)))
 
 

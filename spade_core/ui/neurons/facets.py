@@ -17,6 +17,7 @@ from spade_core.ui.common.downloads import read_json, zip_files
 from spade_core.ui.common.frame import show_notes
 from spade_core.ui.common.pickers import model_title, select
 from spade_core.ui.common.subject import Subject, shelved
+from spade_core.ui.common.text import literal
 from spade_core.ui.neurons.panels import MARGIN, framed
 
 THIS = "this"
@@ -103,22 +104,22 @@ def show_facets(files: Mapping[str, bytes], titles: Sequence[str], described: Ro
         if f"picture_{index}.png" in files:
             data = files[f"picture_{index}.png"]
             picture = framed(data, described["regions"][index])[0] if described else data
-            column.image(picture, caption=title, width="stretch")
+            column.image(picture, caption=literal(title), width="stretch")
         if f"spade_{index}.png" in files:
             column.image(files[f"spade_{index}.png"], caption="SPADE", width="stretch")
         if described:
             fidelity = Fidelity.from_dict(described["fidelity"][index])
             name, dense, trace = fidelity.label.split(",")[0], fidelity.dense_probability, fidelity.trace_probability
-            column.caption(f"{name}: {dense:.1%} dense, {trace:.1%} in the trace")
+            column.caption(f"{literal(name)}: {dense:.1%} dense, {trace:.1%} in the trace")
             if fidelity.warning:
-                column.warning(fidelity.warning, icon=":material/warning:")
+                column.warning(literal(fidelity.warning), icon=":material/warning:")
             show_notes(described["notes"]["spade"][index], column)
 
 
 def show_facet_results(files: Mapping[str, bytes], titles: Sequence[str]) -> None:
     """Show the finished row, how far apart its images are, and its downloads."""
     described: Row = read_json(files["facets.json"])
-    st.subheader(described["label"])
+    st.subheader(literal(described["label"]))
     show_facets(files, titles, described)
     st.markdown("**How far apart are they?**")
     st.plotly_chart(distance_figure(described["between"], described["within"]), width="stretch", key="distances")

@@ -14,6 +14,7 @@ from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, asked_by_link, wait_for
+from spade_core.ui.common.text import literal
 
 STEPS = (64, 128, 256, 512, 1024, 2048)
 IMAGES = (1, 2, 4)
@@ -35,7 +36,7 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     found = wait_for("layers", {"model": subject.spec}, "Looking at the layers …")["layers.json"]
     shapes = {row["name"]: LayerShape(**row) for row in reversed(downloads.read_json(found))}
     if problem := _link_problem(start, subject, shapes):
-        st.error(problem, icon=":material/link_off:")
+        st.error(literal(problem), icon=":material/link_off:")
         asked_by_link(page)  # a link that cannot be followed draws nothing
         start = replace(start, layer=None, channel=None, position=None)
     names = list(shapes)

@@ -21,6 +21,7 @@ from spade_core.ui.common.frame import settings
 from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject
+from spade_core.ui.common.text import literal
 
 BUNDLED = "bundled pictures"
 
@@ -55,7 +56,7 @@ def render_references(choice: Choice, subject: Subject, *, clicked: bool) -> Non
     except ConfigError:  # here, so that it costs no other part of the page, and without the server's path
         gone = f"The folder “{name}” of SPADE_REFERENCES is absent or holds no pictures"
         instead = "choose another one, or tell whoever runs this server."
-        st.warning(f"{gone}: {instead}", icon=":material/folder_off:")
+        st.warning(literal(f"{gone}: {instead}"), icon=":material/folder_off:")
         return
     payload = {"model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position}
     payload |= {"folder": str(known[name]), "state": state}

@@ -22,6 +22,7 @@ from spade_core.study.running import flow
 from spade_core.study.running.person import ID_LENGTH, Participation, enter, owns, return_code
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
+from spade_core.ui.common.text import literal
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
 READABLE = 760  # px, width of what is to be read
@@ -148,7 +149,7 @@ def _shown_whose(begin: Callable[..., Participation], taken: str) -> Participati
 
 def _typed_id(design: Design) -> str | None:
     """Ask for an id; return the one that was typed, empty for none; None: not yet."""
-    st.title(design.name, anchor=False)
+    st.title(literal(design.name), anchor=False)
     optional = design.entry == "open"
     with st.form("entry", border=False, width=READABLE):
         typed = st.text_input("Your participant id" + (" (optional)" if optional else ""), max_chars=ID_LENGTH)

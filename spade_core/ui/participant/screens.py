@@ -16,6 +16,7 @@ from spade_core.study.running.phases import ends_at, is_over
 from spade_core.study.running.standing import Standing, turn_page
 from spade_core.study.vocabulary import PHASES, TERMINAL, TIME_OVER
 from spade_core.ui.common.frame import study_store
+from spade_core.ui.common.text import literal
 from spade_core.ui.participant.presence import READABLE, TOKEN, from_the_top, present, script_component
 from spade_core.ui.participant.trials import render_trials
 
@@ -74,7 +75,7 @@ def _time_left(store: Store, ends: float) -> None:
 
 def _render_device(store: Store, at: Standing) -> None:
     who = at.who
-    st.title(who.design.name, anchor=False)
+    st.title(literal(who.design.name), anchor=False)
     said = "Welcome. First your browser tells what it is and how large its window; then you read more of the study."
     st.markdown(said)
     said = script_component("window")(key="window", on_size_change=lambda: None).get("size")

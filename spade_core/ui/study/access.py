@@ -17,6 +17,7 @@ from spade_core.study.admission.access import Evidence, decide
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.jobs import CHANGE_AND_START, SHORT, Draw, outcome, remember, remembered
 from spade_core.ui.common.login import evidence
+from spade_core.ui.common.text import literal
 
 logger = logging.getLogger(__name__)
 
@@ -113,4 +114,4 @@ def show_notices() -> None:
     """Show what callbacks had to say, once."""
     for kind, text in st.session_state.pop(NOTICES, []):
         show = {"error": st.error, "warning": st.warning}.get(kind, st.success)
-        show(text, icon=f":material/{'check' if kind == 'success' else kind}:")
+        show(literal(text), icon=f":material/{'check' if kind == 'success' else kind}:")

@@ -12,6 +12,7 @@ from spade_core.trojan.triggers import TRIGGERS, Paste
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.pickers import CORNER, SIZE, UPLOAD, select_picture, select_trigger
 from spade_core.ui.common.subject import Subject, shelved
+from spade_core.ui.common.text import literal
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def pick_second(choice: Choice, first: Subject) -> Second | None:
         try:
             source = shelved(file.name, file.getvalue())
         except PictureError as error:  # here, so that it costs no other part of the page
-            st.error(str(error))
+            st.error(literal(error))
             return None
         title = file.name
     else:
