@@ -31,7 +31,7 @@ from spade_core.errors import ConfigError
 
 Way = Literal["local", "password", "oidc", "closed"]
 
-ATTEMPTS, WINDOW = 5, 60.0  # wrong passwords in so many seconds, for the whole server
+ATTEMPTS, ATTEMPTS_IN_ALL, WINDOW = 5, 60, 60.0  # at the password of one client, and of all, in so many seconds
 LONGEST = 1024  # characters of a password
 CLOSED = (
     "This page is closed here: open it on the server's own machine, or set SPADE_ADMIN_PASSWORD_HASH, or "
@@ -137,44 +137,84 @@ def _login_of(claims: Mapping[str, object]) -> str:
 
 
 class Attempts:
-    """How often a password may be tried, whoever tries and however many sessions they open.
+    """How often a password may be tried: by one client, and more slowly by all together.
+
+    A client is known by its address, which somebody with many addresses, or many names behind a forwarder, can change;
+    the limit for all is what holds them up. One client alone does not shut the others out.
 
     Args:
-        count, window: so many attempts in so many seconds; clock: seconds, monotonic.
+        count, in_all, window: so many attempts of one client, and of all, in so many seconds.
+        clock: seconds, monotonic.
     """
 
     def __init__(
-        self, count: int = ATTEMPTS, window: float = WINDOW, *, clock: Callable[[], float] = time.monotonic
+        self,
+        count: int = ATTEMPTS,
+        window: float = WINDOW,
+        *,
+        in_all: int = ATTEMPTS_IN_ALL,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.count, self.window, self.clock = count, window, clock
-        self._times: deque[float] = deque(maxlen=count)  # of the last attempts that were let through
+        self.count, self.window, self.in_all, self.clock = count, window, in_all, clock
+        self._times: dict[str | None, deque[float]] = {}  # of a client's last attempts; None: of all
         self._lock = threading.Lock()
 
-    def take(self) -> float:
+    def take(self, client: str = "") -> float:
         """Take an attempt and return 0, or return how many seconds to wait for one."""
         with self._lock:
             now = self.clock()
-            if len(self._times) == self.count and self._times[0] > now - self.window:
-                return self._times[0] + self.window - now
-            self._times.append(now)
-            return 0.0
+            self._forget(now)
+            own = self._times.setdefault(client, deque(maxlen=self.count))
+            everybody = self._times.setdefault(None, deque(maxlen=self.in_all))
+            wait = max(self._wait(own, now), self._wait(everybody, now))
+            if wait == 0:
+                own.append(now)
+                everybody.append(now)
+            return wait
+
+    def _wait(self, times: deque[float], now: float) -> float:
+        return times[0] + self.window - now if len(times) == times.maxlen and times[0] > now - self.window else 0.0
+
+    def _forget(self, now: float) -> None:
+        """Forget whoever has not tried within the window, so that no more are remembered than tried in it."""
+        for client in [client for client, times in self._times.items() if not times or times[-1] <= now - self.window]:
+            del self._times[client]
 
 
 _SERVER = Attempts()
 
 
-def check_password(stored: str, given: str, attempts: Attempts = _SERVER) -> str:
+def client_of(evidence: Evidence) -> str:
+    """Return what attempts are counted by: the network at the other end, and whom the nearest proxy says it stands for.
+
+    An IPv6 address counts as its network of 64 bits, which is what one household or host is given.
+    """
+    passed = [value for name, value in evidence.headers if name.lower() == "x-forwarded-for"]
+    nearest = passed[-1].rpartition(",")[2].strip() if passed else ""
+    return " ".join(_network(address) for address in (evidence.peer or "", nearest))
+
+
+def _network(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""  # whatever it is, it is not an address that a proxy wrote
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+
+
+def check_password(stored: str, given: str, attempts: Attempts = _SERVER, *, client: str = "") -> str:
     """Return the :func:`fingerprint` that a session keeps as its login.
 
     Args:
         stored: the argon2 hash of the settings; given: the password; attempts: taken before the password is looked at.
+        client: who tries, see :func:`client_of`.
 
     Raises:
         ConfigError: a wrong password, too many attempts, or a setting that is no argon2 hash.
     """
     if not given or len(given) > LONGEST:
         raise ConfigError("This is not the password.")
-    wait = attempts.take()
+    wait = attempts.take(client)
     if wait > 0:
         raise ConfigError(f"Too many attempts: wait {math.ceil(wait)} seconds and try again.")
     try:

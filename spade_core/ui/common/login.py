@@ -9,7 +9,16 @@ from streamlit.errors import StreamlitAuthError, StreamlitMissingAuthlibError
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
-from spade_core.study.admission.access import CLOSED, MAKE_HASH, Evidence, check_password, decide, end_login, refusal
+from spade_core.study.admission.access import (
+    CLOSED,
+    MAKE_HASH,
+    Evidence,
+    check_password,
+    client_of,
+    decide,
+    end_login,
+    refusal,
+)
 from spade_core.ui.common.text import literal
 
 logger = logging.getLogger(__name__)
@@ -54,7 +63,7 @@ def show_login() -> None:
         with st.form("study_login_form", border=False):
             given = st.text_input("Password", type="password", key="admin_password")
             if st.form_submit_button("Log in", type="primary"):
-                st.session_state[LOGIN] = check_password(here.admin_password_hash, given)
+                st.session_state[LOGIN] = check_password(here.admin_password_hash, given, client=client_of(evidence()))
                 st.rerun()
     if here.admin_emails and _oidc_is_configured():
         if claims is None:

@@ -16,6 +16,7 @@ from spade_core.study.admission.access import (
     Attempts,
     Evidence,
     check_password,
+    client_of,
     decide,
     end_login,
     fingerprint,
@@ -278,3 +279,30 @@ def test_the_settings_are_read_and_keep_their_secret(caplog):
     assert HASH not in caplog.text
     with pytest.raises(ConfigError, match="SPADE_ADMIN_EMAILS"):
         Settings.from_environment({"SPADE_ADMIN_EMAILS": "nobody"})
+
+
+def test_one_client_shuts_nobody_else_out_and_many_are_slowed_together():
+    now = [0.0]
+    attempts = Attempts(3, 60, in_all=10, clock=lambda: now[0])
+    assert [attempts.take("a") for _ in range(4)] == [0, 0, 0, 60]
+    assert attempts.take("b") == 0
+    assert [attempts.take(f"new {number}") for number in range(6)] == [0] * 6
+    assert attempts.take("newer") == 60  # ten in all
+    now[0] = 60.0
+    assert attempts.take("a") == attempts.take("newer") == 0
+    assert set(attempts._times) == {None, "a", "newer"}, "the others are forgotten"
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "client"),
+    [
+        ("192.0.2.1", (), "192.0.2.1 "),
+        ("2001:db8:1:2:3:4:5:6", (), "2001:db8:1:2::/64 "),
+        ("127.0.0.1", (("X-Forwarded-For", "6.6.6.6, 192.0.2.7"),), "127.0.0.1 192.0.2.7"),
+        ("127.0.0.1", (("x-forwarded-for", "6.6.6.6"), ("X-Forwarded-For", "192.0.2.8")), "127.0.0.1 192.0.2.8"),
+        ("127.0.0.1", (("X-Forwarded-For", "x" * 9000),), "127.0.0.1 "),
+        (None, (), " "),
+    ],
+)
+def test_a_client_is_an_address_that_it_does_not_write_itself(peer, headers, client):
+    assert client_of(Evidence("0.0.0.0", peer, headers)) == client
