@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from starlette.middleware import Middleware
 
+from spade_core.ui.common.doors import Doors
 from spade_core.ui.common.headers import SafeHeaders
 
-app = st.App("home.py", middleware=[Middleware(SafeHeaders)])
+app = st.App("home.py", middleware=[Middleware(SafeHeaders), Middleware(Doors)])

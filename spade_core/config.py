@@ -131,6 +131,9 @@ class Settings:
     admin_emails: tuple[str, ...] = _setting(
         (), parse_emails, "addresses, separated by commas, that an OIDC login opens the study page to"
     )
+    open_pages: int = _setting(
+        0, parse_count, "pages that may be open at once; default: 1000, where the descriptors allow it"
+    )
     frame_ancestors: tuple[str, ...] = _setting(
         (), parse_origins, "origins, separated by commas, whose pages may show this server's in a frame"
     )

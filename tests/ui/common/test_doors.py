@@ -1,0 +1,118 @@
+"""Who gets the server's figures, and what happens when too many pages are open."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+from streamlit import config
+
+from spade_core.ui.common import doors
+from spade_core.ui.common.doors import FULL, Doors, room
+
+PAGE = {"accept": "text/html,*/*"}
+LOCAL = {"host": "127.0.0.1:8501"}
+
+
+async def stream(websocket):
+    await websocket.accept()
+    if await websocket.receive_text() == "fail":
+        raise RuntimeError("a page that fails")
+    await websocket.close()
+
+
+@pytest.fixture
+def client(monkeypatch):
+    """Return a function that makes a client of a server with room for so many pages."""
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+
+    async def answer(_request):
+        return PlainTextResponse("here")
+
+    def make(pages, peer="127.0.0.1"):
+        monkeypatch.setenv("SPADE_OPEN_PAGES", str(pages))
+        routes = [
+            WebSocketRoute("/_stcore/stream", stream),
+            *(Route(path, answer) for path in ("/", "/_stcore/metrics", "/study/_stcore/metrics", "/static/app.js")),
+        ]
+        return TestClient(Doors(Starlette(routes=routes)), client=(peer, 50_000))
+
+    return make
+
+
+@pytest.mark.parametrize("path", ["/_stcore/metrics", "/study/_stcore/metrics"])
+def test_figures_are_for_the_servers_own_computer(client, path):
+    assert config.get_option("server.address") == "127.0.0.1"
+    assert client(1).get(path, headers=LOCAL).text == "here"
+    strangers = [
+        client(1, "192.0.2.1").get(path, headers=LOCAL),
+        client(1).get(path, headers={"host": "study.example.org"}),
+        client(1).get(path, headers={**LOCAL, "x-forwarded-for": "127.0.0.1"}),
+        client(1).get(path, headers={**LOCAL, "forwarded": "for=127.0.0.1"}),
+    ]
+    assert [answer.status_code for answer in strangers] == [404] * 4
+
+
+def test_beyond_the_room_a_sentence_comes_instead_of_a_page(client):
+    with client(2) as here, here.websocket_connect("/_stcore/stream") as one:
+        with here.websocket_connect("/_stcore/stream") as two:
+            refused = here.get("/", headers=PAGE)
+            assert (refused.status_code, refused.text) == (503, FULL)
+            assert refused.headers["retry-after"] == "60"
+            assert here.get("/static/app.js", headers={"accept": "*/*"}).text == "here", "open pages go on"
+            with pytest.raises(WebSocketDisconnect) as closed, here.websocket_connect("/_stcore/stream"):
+                pass
+            assert closed.value.code == doors.TRY_AGAIN
+            two.send_text("close")
+            with pytest.raises(WebSocketDisconnect):
+                two.receive_text()
+        assert here.get("/", headers=PAGE).text == "here"
+        one.send_text("close")
+
+
+def test_a_page_that_fails_or_is_given_up_makes_room():
+    async def fails(_scope, _receive, _send):
+        raise RuntimeError("a page that fails")
+
+    async def waits(_scope, _receive, _send):
+        await asyncio.sleep(60)
+
+    async def scene():
+        scope = {"type": "websocket", "path": "/_stcore/stream", "headers": []}
+        for app in (fails, waits):
+            found = Doors(app)
+            with pytest.raises((RuntimeError, TimeoutError)):
+                await asyncio.wait_for(found(scope, None, None), 0.05)
+            assert found._open == 0
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("limits", "pages", "set_to"),
+    [
+        ((256, 1024), 206, [(1024, 1024)]),
+        ((256, 10**6), 1000, [(4200, 10**6)]),
+        ((10**6, 10**6), 1000, []),
+        ((1024, resource.RLIM_INFINITY), 1000, [(4200, resource.RLIM_INFINITY)]),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1000, []),
+        ((64, 64), 1, []),
+    ],
+)
+def test_the_room_follows_the_descriptors(monkeypatch, limits, pages, set_to):
+    raised = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    monkeypatch.delenv("SPADE_OPEN_PAGES", raising=False)
+    assert room() == pages
+    assert raised == set_to
+    monkeypatch.setenv("SPADE_OPEN_PAGES", "7")
+    assert room() == 7
+    monkeypatch.setenv("SPADE_OPEN_PAGES", "many")
+    assert room() == pages
