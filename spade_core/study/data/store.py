@@ -15,6 +15,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ T = TypeVar("T")
 PATIENCE_MS = 5_000  # SQLite's busy timeout
 SAFE = ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON")
 PRAGMAS = (f"busy_timeout={PATIENCE_MS}", *SAFE)
+APPLICATION = 0x53504144  # “SPAD”, in the header of a SQLite file
 READS = "reads"  # execution option of transactions that write nothing
 TRIES = 40  # of a transaction that another one disturbed
 KEY_TRIES = 5  # of one whose key was taken: the next run sees the other's row, unless the fault is our own
@@ -137,8 +139,13 @@ def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
     file = sqlite_file(url)
     if file is None:
         return create_engine(url, isolation_level="SERIALIZABLE", pool_pre_ping=True)
-    if file.parent.is_dir() and not file.exists():
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # it will hold identities; its log inherits this
+    if file.parent.is_dir():
+        _create(file)
+    if file.is_file() and file.stat().st_size == 0:
+        raise ConfigError(
+            f"The study database {file} is an empty file, which a full disk or a broken copy leaves behind: restore a "
+            "backup, or delete the file to begin anew."
+        )
     engine = create_engine(url, connect_args={"timeout": PATIENCE_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -154,6 +161,21 @@ def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _create(file: Path) -> None:
+    """Make a database without tables, unless the file is there; nobody ever finds it empty, or half made."""
+    if file.exists():
+        return
+    made = file.with_name(f"{file.name}.{secrets.token_hex(8)}.new")
+    try:
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # for identities; its log inherits this
+        with closing(sqlite3.connect(made)) as connection:
+            connection.execute(f"PRAGMA application_id={APPLICATION}")  # writes the first page
+        with suppress(FileExistsError):
+            os.link(made, file)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def _again(error: DBAPIError, attempt: int) -> bool:

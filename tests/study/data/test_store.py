@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import sqlite3
 import stat
@@ -355,3 +356,33 @@ def test_a_replaced_withdrawal_token_is_void(store):
     assert care.withdraw(store, second)
     with pytest.raises(ConfigError, match="deleted"):
         care.issue_withdrawal(store, uid)
+
+
+def test_an_empty_file_is_no_database_and_says_what_to_do(tmp_path):
+    file = tmp_path / "study.sqlite3"
+    file.touch()
+    with pytest.raises(ConfigError, match=r"is an empty file.*restore a backup, or delete the file"):
+        Store(f"sqlite:///{file}")
+    assert file.stat().st_size == 0, "it is left as it was found"
+    file.unlink()
+    Store(f"sqlite:///{file}").close()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(found.name for found in tmp_path.iterdir() if found.suffix == ".new") == []
+
+
+def test_processes_that_make_one_database_find_it_whole(tmp_path, monkeypatch):
+    """Whoever looks while another one makes the file sees none, or one that is not empty."""
+    file, seen = tmp_path / "study.sqlite3", []
+    link = os.link
+
+    def watched(made, target):
+        seen.append((file.exists(), made.stat().st_size))
+        if len(seen) == 1:
+            store_module._create(file)  # another one is faster
+        link(made, target)
+
+    monkeypatch.setattr(os, "link", watched)
+    store_module._create(file)
+    assert [exists for exists, _ in seen] == [False, False]
+    assert all(size > 0 for _, size in seen)
+    assert [found.name for found in tmp_path.iterdir()] == ["study.sqlite3"]
