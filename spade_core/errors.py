@@ -19,6 +19,10 @@ class TakenError(ConfigError):
     """A participant's id is in use, or may not be used again, and nothing shows that it is this person's."""
 
 
+class DatabaseError(ConfigError):
+    """The study database cannot be reached at the moment, or cannot be used."""
+
+
 class PictureError(SpadeError):
     """A file is not a picture that can be shown to a model."""
 

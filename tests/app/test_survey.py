@@ -7,10 +7,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from sqlalchemy import Engine, event, select
+from sqlalchemy.exc import OperationalError
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.survey_browser import ready
 from spade_core.config import Settings
+from spade_core.errors import DatabaseError
 from spade_core.study.admission.devices import Device
 from spade_core.study.admission.links import SIGNED_ONLY, signer
 from spade_core.study.data import studies
@@ -19,6 +21,8 @@ from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
 from spade_core.study.data.versions import edit
 from spade_core.study.running import flow, person
+from spade_core.ui.participant import trials
+from spade_core.ui.participant.presence import OUT_OF_REACH
 from tests.app.conftest import LONG
 from tests.study.conftest import real_design, tiny_set
 
@@ -453,3 +457,46 @@ def test_a_personal_link_is_checked_and_its_id_cannot_be_typed(store, key, tmp_p
     assert "personal link" in opened(study=key, PROLIFIC_PID=external).error[0].value
     forged = {**query, **{name: "0" * len(value) for name, value in query.items() if name not in ("study", "label")}}
     assert opened(**forged).error
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        OperationalError("SELECT secret", {}, Exception("database or disk is full: /srv/secret/study.sqlite3")),
+        OperationalError("SELECT secret", {}, Exception("connection to server at 10.0.0.7 failed")),
+        DatabaseError("The study database /srv/secret/study.sqlite3 cannot be opened: correct SPADE_DATABASE_URL."),
+        OSError(28, "No space left on device", "/srv/secret"),
+    ],
+)
+def test_a_database_that_is_gone_is_one_sentence_and_the_page_goes_on_once_it_is_back(
+    store, key, monkeypatch, caplog, trouble
+):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    app.checkbox(key="native").check().run()
+
+    def broken(*_, **__):
+        raise trouble
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_repeated", broken)
+        press(app, "device")
+        assert not app.exception
+        assert [item.value for item in app.warning] == [OUT_OF_REACH]
+        assert not app.error
+        assert "secret" not in str(app.main)
+        app.run()
+        assert [item.value for item in app.warning] == [OUT_OF_REACH]
+    assert str(trouble)[:20] in caplog.text, "the log has what happened"
+    app.run()
+    assert not app.warning
+    app.checkbox(key="native").check().run()
+    press(app, "device")
+    assert app.checkbox(key="agreed")
+
+
+def test_an_answer_that_meets_no_database_stays_with_the_browser(store, monkeypatch):
+    def broken(*_, **__):
+        raise OperationalError("INSERT", {}, Exception("disk full"))
+
+    monkeypatch.setattr(Store, "_repeated", broken)
+    assert trials._receive_ahead(store, None, {"trial_id": "x"}) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from spade_core.errors import ConfigError
+from spade_core.errors import DatabaseError
 
 _SECRET_OPTIONS = ("password", "sslpassword")
 
@@ -16,22 +16,22 @@ def parse(address: str) -> URL:
     """Return a checked address; ``postgres://`` and ``postgresql://`` mean psycopg 3.
 
     Raises:
-        ConfigError: it is no address of a SQLite file or a PostgreSQL database. The text is not repeated, since a
+        DatabaseError: it is no address of a SQLite file or a PostgreSQL database. The text is not repeated, since a
         misread address may show its password anywhere.
     """
     try:
         url = make_url(address.replace("postgres://", "postgresql://", 1))
     except (ArgumentError, ValueError):
-        raise ConfigError(
+        raise DatabaseError(
             "SPADE_DATABASE_URL is not an address such as postgresql://user:password@host/name (special characters in "
             "the password are written as %XX): correct it."
         ) from None
     if url.get_backend_name() == "sqlite":
         if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
-            raise ConfigError("SPADE_DATABASE_URL must name a file: write sqlite:////folder/study.sqlite3.")
+            raise DatabaseError("SPADE_DATABASE_URL must name a file: write sqlite:////folder/study.sqlite3.")
         return url
     if url.drivername not in ("postgresql", "postgresql+psycopg"):
-        raise ConfigError(
+        raise DatabaseError(
             f"SPADE_DATABASE_URL names “{url.drivername[:40]}”: only sqlite:///FILE and postgresql://… are supported."
         )
     return url.set(drivername="postgresql+psycopg")

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from spade_core.config import Settings
-from spade_core.errors import ConfigError
+from spade_core.errors import DatabaseError
 from spade_core.study.data.address import parse, shown, sqlite_file
 from spade_core.study.data.clock import STEADY
 from spade_core.study.data.upgrade import bring_up_to_date
@@ -33,6 +33,8 @@ from spade_core.study.data.upgrade import bring_up_to_date
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+UNREACHABLE = (DatabaseError, OperationalError, InterfaceError, PoolTimeout, OSError)
+"""What is raised while the database is down, its disk is full, or it is busy for long: time may heal it."""
 PATIENCE_MS = 5_000  # SQLite's busy timeout
 SAFE = ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON")
 PRAGMAS = (f"busy_timeout={PATIENCE_MS}", *SAFE)
@@ -55,7 +57,7 @@ class Store:
         lasting: False: SQLite does not wait for the disk, for a database that is thrown away anyhow.
 
     Raises:
-        ConfigError: the database cannot be opened, or its tables are of a newer version.
+        DatabaseError: the database cannot be opened, or its tables are of a newer version.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Store:
         except (DBAPIError, ImportError, OSError) as error:
             logger.info("opening the study database failed: %s", type(error).__name__)
             said = [*str(getattr(error, "orig", None) or error).splitlines(), type(error).__name__]
-            raise ConfigError(
+            raise DatabaseError(
                 f"The study database {shown(address)} cannot be opened ({said[0]}): correct SPADE_DATABASE_URL "
                 "or SPADE_DATA_DIR."
             ) from error
@@ -92,7 +94,7 @@ class Store:
                 it, and nobody is disturbed.
 
         Raises:
-            ConfigError: the database stayed busy.
+            DatabaseError: the database stayed busy.
         """
         return self._repeated(self._locking if locks else self.engine, work)
 
@@ -102,7 +104,7 @@ class Store:
         Writers go on meanwhile. Everything that must fit together belongs into one such transaction.
 
         Raises:
-            ConfigError: the database stayed busy.
+            DatabaseError: the database stayed busy.
         """
         return self._repeated(self._reading, work)
 
@@ -119,7 +121,7 @@ class Store:
                     raise
                 busy = error
             time.sleep(secrets.SystemRandom().uniform(0, 0.02 * 2 ** min(attempt, 4)))  # parts two writers
-        raise ConfigError("The study database stayed busy: try again in a moment.") from busy
+        raise DatabaseError("The study database stayed busy: try again in a moment.") from busy
 
     def close(self) -> None:
         """Close all connections."""
@@ -142,7 +144,7 @@ def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
     if file.parent.is_dir():
         _create(file)
     if file.is_file() and file.stat().st_size == 0:
-        raise ConfigError(
+        raise DatabaseError(
             f"The study database {file} is an empty file, which a full disk or a broken copy leaves behind: restore a "
             "backup, or delete the file to begin anew."
         )

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, inspect, literal, select, text
 from sqlalchemy.orm import Session
 
-from spade_core.errors import ConfigError
+from spade_core.errors import DatabaseError
 from spade_core.study.data import migrations
 from spade_core.study.data.address import sqlite_file
 from spade_core.study.data.dumps import dump
@@ -37,7 +37,7 @@ def bring_up_to_date(engine: Engine, run: Run, *, now: float, backups: Path) -> 
         run: runs work in one transaction, repeating a disturbed one; now: UTC seconds.
 
     Raises:
-        ConfigError: the tables are newer than this program or not its own, or the backup fails.
+        DatabaseError: the tables are newer than this program or not its own, or the backup fails.
     """
     if _is_current(run(lambda session: version_of(session.connection()))):
         return
@@ -64,7 +64,7 @@ def version_of(connection: Connection) -> str | None:
     """Return the version that the tables have; None: there are none.
 
     Raises:
-        ConfigError: there are tables of our names that no version of this program made.
+        DatabaseError: there are tables of our names that no version of this program made.
     """
     names = set(inspect(connection).get_table_names())
     if "alembic_version" in names:
@@ -72,7 +72,7 @@ def version_of(connection: Connection) -> str | None:
         if version is not None:
             return str(version)
     if names & set(Base.metadata.tables):
-        raise ConfigError(
+        raise DatabaseError(
             "The database holds tables that SPADE Studio did not make: name another one in SPADE_DATABASE_URL or "
             "SPADE_DATA_DIR."
         )
@@ -83,10 +83,10 @@ def check_known(version: str | None, what: str = "The study database") -> None:
     """Refuse tables of a newer version.
 
     Raises:
-        ConfigError: this program does not know the version.
+        DatabaseError: this program does not know the version.
     """
     if version is not None and version not in migrations.VERSIONS:
-        raise ConfigError(f"{what} was written by a newer version of SPADE Studio: update the program.")
+        raise DatabaseError(f"{what} was written by a newer version of SPADE Studio: update the program.")
 
 
 def stamped(url: URL, what: str, now: float, folder: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -14,7 +16,7 @@ from spade_core.config import ASSETS
 from spade_core.errors import TakenError
 from spade_core.roles import require
 from spade_core.study.admission.links import arriving_id, is_preview, is_signed, signer, typed_id
-from spade_core.study.data.store import Store
+from spade_core.study.data.store import UNREACHABLE, Store
 from spade_core.study.data.studies import opened
 from spade_core.study.data.tables import text_sha256
 from spade_core.study.design.design import Design
@@ -24,7 +26,14 @@ from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
 from spade_core.ui.common.text import literal
 
+logger = logging.getLogger(__name__)
+
 TOKEN = "r"  # noqa: S105 - the query parameter's name
+RETRY, TRYING = 3.0, "trying_again"  # seconds between two tries; session state: whether one is due
+OUT_OF_REACH = (
+    "The study cannot be reached at the moment. Please leave this page open: it tries again by itself, and what you "
+    "have answered is kept."
+)
 READABLE = 760  # px, width of what is to be read
 FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
 SLOT, TYPED = "memory_slot", "typed_id"  # session state: where the browser keeps the token; an id that is taken
@@ -36,7 +45,26 @@ def participant_frame(render: Callable[[], None]) -> None:
     st.set_page_config(page_title="Study", page_icon=ICON, layout="wide")
     with errors_as_sentences():
         require(settings(), "take part")
-        render()
+        with _until_the_database_is_back():
+            render()
+
+
+@contextmanager
+def _until_the_database_is_back() -> Iterator[None]:
+    """Say that the study is out of reach, and nothing of where it lies, and draw the page again by itself."""
+    try:
+        yield
+    except UNREACHABLE:
+        logger.exception("the study database is out of reach")
+        st.warning(OUT_OF_REACH, icon=":material/cloud_off:")
+        st.fragment(_draw_again, run_every=RETRY)()
+
+
+def _draw_again() -> None:
+    """Draw the page anew, but for the first call, which is part of drawing it."""
+    st.session_state[TRYING] = not st.session_state.get(TRYING, False)
+    if not st.session_state[TRYING]:
+        st.rerun()
 
 
 def from_the_top(place: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import streamlit as st
 
-from spade_core.study.data.store import Store
+from spade_core.study.data.store import UNREACHABLE, Store
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.questions import Extra, Rating, Text
 from spade_core.study.running.answers import Receipt, elapsed_ms, give, remaining_ms, submit
@@ -14,6 +16,8 @@ from spade_core.study.running.trial_view import TrialTexts, TrialView, view_of, 
 from spade_core.study.vocabulary import CHOICES, CONFIDENCE
 from spade_core.ui.participant.component import Message, show_trial
 from spade_core.ui.participant.presence import FEEDBACK
+
+logger = logging.getLogger(__name__)
 
 TEXTS = TrialTexts()
 
@@ -49,7 +53,7 @@ def _component(store: Store, at: Standing, view: TrialView) -> None:
         attempt=refused.count(view.trial_id),
         upcoming=None if at.upcoming is None else _view(who, at.upcoming),
         key=f"t{who.row.uid}",  # the same over reloads, and nobody else's: the browser keeps answers under it
-        on_answer=lambda given: _receive(store, who, given),
+        on_answer=lambda given: _receive_ahead(store, who, given),
         on_continue=_read_feedback,
     )
     taken = answer is not None and st.session_state.pop("received", None) == answer["trial_id"]  # by the callback
@@ -60,6 +64,14 @@ def _component(store: Store, at: Standing, view: TrialView) -> None:
 def _view(who: Person, trial: Trial, *, answered: bool = False) -> TrialView:
     limit = st.session_state.get(f"limit_{trial.id}", who.design.time_limit_ms)
     return view_of(who.study.stimuli, who.design, trial, limit_ms=limit, answered=answered)
+
+
+def _receive_ahead(store: Store, who: Person, answer: Message) -> None:
+    """Store an answer before the page runs; where the database is out of reach, which the page says, it comes again."""
+    try:
+        _receive(store, who, answer)
+    except UNREACHABLE:
+        logger.exception("an answer waits in the browser")
 
 
 def _receive(store: Store, who: Person, answer: Message) -> Receipt:
