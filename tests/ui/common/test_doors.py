@@ -47,7 +47,7 @@ def client(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/_stcore/metrics", "/study/_stcore/metrics"])
-def test_figures_are_for_the_servers_own_computer(client, path):
+def test_figures_are_for_the_servers_own_computer(client, path, monkeypatch):
     assert config.get_option("server.address") == "127.0.0.1"
     assert client(1).get(path, headers=LOCAL).text == "here"
     strangers = [
@@ -57,6 +57,8 @@ def test_figures_are_for_the_servers_own_computer(client, path):
         client(1).get(path, headers={**LOCAL, "forwarded": "for=127.0.0.1"}),
     ]
     assert [answer.status_code for answer in strangers] == [404] * 4
+    monkeypatch.setenv("SPADE_ADMIN_PASSWORD_HASH", "set, so that a forwarder may stand before the server")
+    assert client(1).get(path, headers=LOCAL).status_code == 404
 
 
 def test_beyond_the_room_a_sentence_comes_instead_of_a_page(client):
