@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spade_core.models.loading import load_model, wrap_model
     from spade_core.neurons import Neuron as Neuron
     from spade_core.pictures.picture import bundled, load_picture
-    from spade_core.pruning.spade import trace, trace_many
+    from spade_core.pruning.spade import prune_globally, trace, trace_many
     from spade_core.pruning.trace import Bundle as Bundle
     from spade_core.pruning.trace_file import load_trace as load_trace
     from spade_core.results.comparison import analyse, bundle, replay
@@ -38,7 +38,7 @@ _NAMES = {  # module -> its names
     "models.loading": "load_model wrap_model",
     "neurons": "Neuron",
     "pictures.picture": "bundled load_picture",
-    "pruning.spade": "trace trace_many",
+    "pruning.spade": "prune_globally trace trace_many",
     "pruning.trace": "Bundle",
     "pruning.trace_file": "load_trace",
     "results.comparison": "analyse bundle replay",

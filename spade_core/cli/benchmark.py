@@ -16,7 +16,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
     chosen = options.methods, options.arms, options.processing
     configuration = Configuration(options.benchmark, *chosen, trace_options(options), options.seed, options.threads)
     options.model = options.model or configuration.kind.model
-    where = {"split": options.split, "limit": options.limit, "engine": options.engine, "address": options.address}
+    where = {name: getattr(options, name) for name in ("split", "limit", "reference", "engine", "address")}
     found = run(load(options), options.images, options.out, configuration, **where, progress=Meter())
     sys.stderr.write(f"written to {found.folder}\n")
     told = {"out": str(found.folder), "pictures": found.statistics.pictures, "skipped": found.skipped}

@@ -163,6 +163,8 @@ def _add_benchmark(commands: Commands) -> None:
     add("--methods", help="slugs of 'methods', or all (default: the benchmark's)", **SLUGS)
     add("--arms", help=f"of {', '.join(ARMS)} (default: the benchmark's)", **SLUGS)
     add("--processing", help=f"of {', '.join(PROCESSING)} (default: raw)", **SLUGS | {"default": ("raw",)})
+    made = any_of([slug for slug, arm in ARMS.items() if arm.folder])
+    add("--reference", metavar="DIR", help=f"pictures that {made} is made of (default: the training split of --images)")
     add("--engine", default="local", help="local, or ray: on the machines of a cluster (default: local)")
     add("--address", metavar="A", help="of a Ray cluster (default: one on this machine)")
     add("--threads", default=2, help="of one picture; the bits of a result depend on it (default: 2)", **COUNT)

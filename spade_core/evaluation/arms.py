@@ -1,7 +1,8 @@
 """What is compared: every way to make a method's map of a picture, each declared once.
 
-An arm says which networks a method explains: the dense model, or traces of it by their options, and what its maps are
-multiplied with. To add one, add a line to ``_ALL``; most are nothing but options of ``spade_core.trace``.
+An arm says which networks a method explains: the dense model, traces of it by their options, or one network for all
+pictures; and what its maps are multiplied with. To add one, add a line to ``_ALL``; most are nothing but options of
+``spade_core.trace``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ class Arm:
         traces: how many traces, of a seed each; the map is then the mean of the magnitudes of theirs.
         noisy: whether each map is SmoothGrad's, whatever its processing.
         guide: function of ``guides`` that gives what the maps are multiplied with.
+        folder: ``module:function`` of ``baselines`` that makes one network of a folder for all pictures, in the place
+            of traces.
     """
 
     slug: str
@@ -32,6 +35,7 @@ class Arm:
     traces: int = 1
     noisy: bool = False
     guide: str = ""
+    folder: str = ""
 
     def options(self, given: Mapping[str, object]) -> dict[str, object]:
         """Return the options of its traces; a preset of its own replaces the ratios that are ``given``."""
@@ -42,6 +46,8 @@ class Arm:
 
 
 _FASTSPADE = "The default of version 0.1: SparseGPT as the paper's FastSPADE, all receptive fields alike, no refit."
+_GLOBAL = "One mask for all pictures, by the mean second moments of a folder's; solver and ratios as the default's."
+_SPARSE_FC = "The last layer fitted to the model's predictions for a folder, by an elastic net (Wong et al. 2021)."
 _ALL = (
     Arm("dense", "Dense", "The model as it is."),
     Arm("default", "SPADE, default", "A trace by the options as given, else by the model's default preset.", {}),
@@ -58,6 +64,8 @@ _ALL = (
     Arm("bundle", "Bundle of three", "Mean of the magnitudes of three default traces.", {}, traces=3),
     Arm("bundle5", "Bundle of five", "Mean of the magnitudes of five default traces.", {}, traces=5),
     Arm("smoothgrad", "Dense, noisy copies", "Mean of the dense magnitudes at noisy copies.", noisy=True),
+    Arm("global", "One mask for all", _GLOBAL, {}, folder="global_mask:global_mask"),
+    Arm("sparse_fc", "Sparse FC", _SPARSE_FC, folder="sparse_fc:sparse_fc"),
     Arm("relevance", "Dense x relevance", "Dense maps times the relevance of all layers.", guide="relevant"),
     Arm("relevance_mask", "Dense where relevant", "Dense maps on the most relevant tenth.", guide="most_relevant"),
 )

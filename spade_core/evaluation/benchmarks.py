@@ -64,6 +64,7 @@ class Benchmark:
     Attributes:
         metrics: slugs, the one that claims are made of first.
         model, methods, arms: what is taken where nothing is said.
+        redraws: whether arms are made anew of models whose weights were redrawn.
     """
 
     slug: str
@@ -73,19 +74,23 @@ class Benchmark:
     model: str
     methods: tuple[str, ...] = ("saliency", "input_x_gradient", "integrated_gradients")
     arms: tuple[str, ...] = ("dense", "weighted")
+    redraws: bool = False
 
 
 _FAST = ("saliency", "input_x_gradient", "guided_backprop")
 _TROJAN = "do maps point at the trigger that caused the prediction?"
 _FAITHFUL = "do pixels that maps point at move the dense model's prediction?"
 _SANITY = "do maps change with the model's weights?"
+_STEERED = "the same, where the intact model's relevance steers traces and guides all the while."
+_CHANGES = tuple(f"redrawn_{depth}" for depth in DEPTHS)
 _STABLE = "do two seeds make the same map?"
 _ALL = (
     Benchmark("trojan", "Trojan", _TROJAN, ("trojan_auc", "pointing_game", "energy"), TROJAN_MODEL),
     Benchmark(
         "faithfulness", "Faithfulness", _FAITHFUL, ("insertion_deletion", "insertion", "deletion"), DEFAULT_MODEL
     ),
-    Benchmark("sanity", "Sanity", _SANITY, tuple(f"redrawn_{depth}" for depth in DEPTHS), TROJAN_MODEL, _FAST),
+    Benchmark("sanity", "Sanity", _SANITY, _CHANGES, TROJAN_MODEL, _FAST, redraws=True),
+    Benchmark("sanity_steered", "Sanity, steered", _STEERED, _CHANGES, TROJAN_MODEL, _FAST, redraws=True),
     Benchmark("stability", "Stability", _STABLE, ("seed_correlation",), TROJAN_MODEL, _FAST),
 )
 BENCHMARKS: dict[str, Benchmark] = {benchmark.slug: benchmark for benchmark in _ALL}

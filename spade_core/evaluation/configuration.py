@@ -62,6 +62,8 @@ class Configuration:
             _check_slugs(what, slugs, table)
         for arm in self.arms:
             checked(ARMS[arm].options(self.trace))
+        if self.kind.redraws and self.of_folder:
+            raise ConfigError(f"The arm {self.of_folder[0]} is not made anew of each redrawn model: leave it out.")
         if self.threads < 1 or self.seed < 0:
             raise ConfigError(f"--threads must be at least 1 and --seed 0, not {self.threads} and {self.seed}.")
 
@@ -74,6 +76,11 @@ class Configuration:
     def metrics(self) -> tuple[Metric, ...]:
         """Of the benchmark."""
         return tuple(METRICS[slug] for slug in self.kind.metrics)
+
+    @property
+    def of_folder(self) -> tuple[str, ...]:
+        """The arms that are made of a folder."""
+        return tuple(arm for arm in self.arms if ARMS[arm].folder)
 
     def for_model(self, model: LoadedModel) -> Configuration:
         """Return the same with the methods that ``all`` stands for.

@@ -17,6 +17,8 @@ from typing import TypeAlias
 import numpy as np
 
 from spade_core.errors import ConfigError
+from spade_core.evaluation.baselines.references import made_of, reference_pictures
+from spade_core.evaluation.baselines.replacement import Replacement
 from spade_core.evaluation.configuration import Configuration
 from spade_core.evaluation.protocols import measure
 from spade_core.evaluation.records import RECORDS, Record, write_tables
@@ -24,11 +26,12 @@ from spade_core.evaluation.report import write_reports
 from spade_core.evaluation.statistics import Statistics
 from spade_core.files import UNFINISHED, Journal
 from spade_core.models.loaded import LoadedModel
-from spade_core.pictures.splits import SPLITS, pictures_in, split_of, spread
+from spade_core.pictures.splits import SPLITS, digest_of, pictures_in, split_of, spread
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
 
 ENGINES = {"local": f"{__name__}:local", "ray": "spade_core.evaluation.ray_engine:on_cluster"}
+MAKING = 0.1  # of a run's progress, where arms are made of a folder first
 WHOLE = "all"  # of a folder, in place of a split
 
 
@@ -38,11 +41,17 @@ class Work:
 
     Attributes:
         address: of a cluster; None: one of this machine's own.
+        shared: what each arm that is made of a folder replaces.
     """
 
     model: LoadedModel
     configuration: Configuration
     address: str | None = None
+    shared: Mapping[str, Replacement] = field(default_factory=dict)
+
+    def measure(self, name: str, data: bytes, progress: Progress = silent) -> Record:
+        """Return the record of one picture, of the bytes of its file."""
+        return measure(self.model, self.configuration, name, data, progress, self.shared)
 
 
 Records: TypeAlias = Generator[Record, None, None]
@@ -55,7 +64,7 @@ def local(work: Work, paths: Sequence[Path], progress: Progress) -> Records:
     for index, path in enumerate(paths):
         part = span(progress, index / len(paths), (index + 1) / len(paths))
         part(0.0, 1.0, path.name)
-        yield measure(work.model, work.configuration, path.name, path.read_bytes(), part)
+        yield work.measure(path.name, path.read_bytes(), part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +89,7 @@ def run(
     *,
     split: str = WHOLE,
     limit: int | None = None,
+    reference: str | Path | None = None,
     engine: str = "local",
     address: str | None = None,
     progress: Progress = silent,
@@ -90,6 +100,7 @@ def run(
         model: read-only.
         images: folder; out: folder of all files, made if absent.
         split: one of ``SPLITS``, or ``all`` pictures of the folder; limit: at most how many, spread over them.
+        reference: folder that the arms ``global`` and ``sparse_fc`` are made of; None: ``images``, its training split.
         engine: ``local`` or ``ray``; address: of a Ray cluster; None: one is started on this machine.
         progress: called with (done, 1, note); may raise ``Cancelled``, and what was measured is kept.
 
@@ -100,11 +111,14 @@ def run(
     start: Engine = resolve_name(ENGINES[OneOf("engine", ENGINES).check(engine)])
     paths = chosen_pictures(images, split, limit)
     chosen, names = configuration.for_model(model), [path.name for path in paths]
-    header = chosen.header(model, names)
+    references = reference_pictures(chosen, images, paths, reference)
+    header = chosen.header(model, names) | ({"reference": digest_of(references)} if references else {})
     journal = opened(Path(out), header)
     waiting = [path for path in paths if path.name not in journal]
     if waiting:
-        with closing(start(Work(model, chosen, address), waiting, progress)) as records:
+        shared = made_of(model, chosen, references, span(progress, 0.0, MAKING))
+        part = span(progress, MAKING if shared else 0.0, 1.0)
+        with closing(start(Work(model, chosen, address, shared), waiting, part)) as records:
             for record in records:
                 journal.add(record.picture, record.to_dict())
     return _finished(Path(out), chosen, header, journal, names)

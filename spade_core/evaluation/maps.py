@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from spade_core.evaluation.arms import Arm
+from spade_core.evaluation.baselines.replacement import Baseline, Replacement
 from spade_core.evaluation.configuration import NETWORK
 from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING, Processing
 from spade_core.models.loaded import LoadedModel, Network
@@ -22,15 +24,23 @@ from spade_core.pruning.spade import trace_many
 from spade_core.pruning.trace import Trace
 from spade_core.saliency.explanation import explain
 
+NONE: Mapping[str, Replacement] = MappingProxyType({})
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is explained: a picture by a model, for a class; ``seed`` of all that is drawn for it."""
+    """What is explained.
+
+    Attributes:
+        model, picture, target: a picture by a model, for a class; seed: of all that is drawn for it.
+        steered_by: the model whose relevance steers traces and guides; None: ``model``.
+    """
 
     model: LoadedModel
     picture: Picture
     target: int
     seed: int
+    steered_by: LoadedModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +63,7 @@ class Prepared:
     """An arm made ready for one subject.
 
     Attributes:
-        networks: that a method explains; traces or the dense model.
+        networks: that a method explains; traces, a baseline or the dense model.
         guide: what the maps are multiplied with.
         seconds: of ``network``, which is all of the above, and of the methods that were asked for.
     """
@@ -68,9 +78,9 @@ class Prepared:
     def outcomes(self) -> tuple[float, float, float]:
         """Class kept (0 to 1), KL in nats, sparsity: means over the traces; of the dense model 1, 0 and 0."""
         told = [
-            (float(one.fidelity.keeps_class), one.fidelity.kl, one.report.sparsity)
+            (float(one.fidelity.keeps_class), one.fidelity.kl, one.sparsity)
             for one in self.networks
-            if isinstance(one, Trace)
+            if isinstance(one, Trace | Baseline)
         ] or [(1.0, 0.0, 0.0)]
         kept, kl, sparsity = (sum(values) / len(told) for values in zip(*told, strict=True))
         return kept, kl, sparsity
@@ -112,17 +122,38 @@ class Values:
         return self.absolute if processing.absolute else self.signed
 
 
-def prepare(arm: Arm, subject: Subject, given: Mapping[str, object], progress: Progress = silent) -> Prepared:
+def prepare(
+    arm: Arm,
+    subject: Subject,
+    given: Mapping[str, object],
+    progress: Progress = silent,
+    shared: Mapping[str, Replacement] = NONE,
+) -> Prepared:
     """Make what an arm explains.
 
     Args:
         given: options of ``spade_core.trace`` for all arms; the arm's own go over them.
+        shared: by the arm's slug, what one that is made of a folder replaces.
     """
     start = time.perf_counter()
-    model, picture, target = subject.model, subject.picture, subject.target
-    networks: tuple[Network, ...] = (model,)
-    if arm.trace is not None:
-        options = {**arm.options(given), "seed": subject.seed}
-        networks = trace_many(model, picture, traces=arm.traces, target=target, progress=progress, **options).traces
-    guide = resolve_name(f"spade_core.evaluation.guides:{arm.guide}")(model, picture, target) if arm.guide else 1.0
-    return Prepared(arm, subject, networks, guide, {NETWORK: time.perf_counter() - start})
+    picture, target = subject.picture, subject.target
+    if arm.folder:
+        networks: tuple[Network, ...] = (shared[arm.slug].on(subject.model, picture, target),)
+    else:
+        networks = (subject.model,) if arm.trace is None else _traces(arm, subject, given, progress)
+    steering, guide = subject.steered_by or subject.model, f"spade_core.evaluation.guides:{arm.guide}"
+    factor = resolve_name(guide)(steering, picture, target) if arm.guide else 1.0
+    return Prepared(arm, subject, networks, factor, {NETWORK: time.perf_counter() - start})
+
+
+def _traces(arm: Arm, subject: Subject, given: Mapping[str, object], progress: Progress) -> tuple[Trace, ...]:
+    options: dict[str, object] = {**arm.options(given), "seed": subject.seed}
+    return trace_many(
+        subject.model,
+        subject.picture,
+        traces=arm.traces,
+        target=subject.target,
+        steered_by=subject.steered_by,
+        progress=progress,
+        **options,
+    ).traces

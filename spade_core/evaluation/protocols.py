@@ -6,18 +6,19 @@ the picture's sha256. So it is the same in whichever order, process or machine i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from spade_core.errors import PictureError
-from spade_core.evaluation.arms import ARMS
+from spade_core.evaluation.arms import ARMS, Arm
+from spade_core.evaluation.baselines.replacement import Replacement
 from spade_core.evaluation.benchmarks import DEPTHS
 from spade_core.evaluation.configuration import NETWORK, Configuration, seed_of
-from spade_core.evaluation.maps import Prepared, Subject, prepare
+from spade_core.evaluation.maps import NONE, Prepared, Subject, prepare
 from spade_core.evaluation.metrics import energy_in_mask, insertion_deletion, rank_correlation
 from spade_core.evaluation.records import Record
 from spade_core.models.layers import share_copy
@@ -42,12 +43,18 @@ class Case:
     Attributes:
         subject: what is explained; trigger: name of what was pasted into it, or empty, and its mask, bool
             ``(height, width)``.
+        shared: by the arm's slug, what one that is made of a folder replaces.
     """
 
     configuration: Configuration
     subject: Subject
     trigger: str
     mask: np.ndarray
+    shared: Mapping[str, Replacement] = field(default_factory=dict)
+
+    def prepare(self, arm: Arm, progress: Progress = silent) -> Prepared:
+        """Make what an arm explains."""
+        return prepare(arm, self.subject, self.configuration.trace, progress, self.shared)
 
     def maps(self, prepared: Prepared, progress: Progress = silent) -> list[list[np.ndarray]]:
         """Return the maps, ``(height, width)`` each: a list a method, of a map a processing."""
@@ -60,12 +67,18 @@ Protocol: TypeAlias = Callable[[Case, Prepared, Progress], np.ndarray]
 
 
 def measure(
-    model: LoadedModel, configuration: Configuration, name: str, data: bytes, progress: Progress = silent
+    model: LoadedModel,
+    configuration: Configuration,
+    name: str,
+    data: bytes,
+    progress: Progress = silent,
+    shared: Mapping[str, Replacement] = NONE,
 ) -> Record:
     """Return the record of one picture.
 
     Args:
         name: of its file; data: the file's bytes, which are not trusted: what is no picture is skipped, with a reason.
+        shared: what each arm that is made of a folder replaces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
     """
     try:
@@ -76,7 +89,7 @@ def measure(
         case = case_of(model, configuration, picture)
         if case is None:
             return Record(name, picture.sha256, skipped=NOT_CAUSED)
-        scores, outcomes, seconds = zip(*_arms(case, progress), strict=True)
+        scores, outcomes, seconds = zip(*_arms(replace(case, shared=shared), progress), strict=True)
     return Record(name, picture.sha256, case.trigger, "", np.stack(scores), np.stack(outcomes), np.stack(seconds))
 
 
@@ -85,7 +98,7 @@ def _arms(case: Case, progress: Progress) -> list[tuple[np.ndarray, np.ndarray, 
     chosen, found = case.configuration, []
     for index, arm in enumerate(chosen.arms):
         ends = [(index + part) / len(chosen.arms) for part in (0, 0.3, 1)]
-        prepared = prepare(ARMS[arm], case.subject, chosen.trace, span(progress, *ends[:2]))
+        prepared = case.prepare(ARMS[arm], span(progress, *ends[:2]))
         scores = PROTOCOLS[chosen.benchmark](case, prepared, span(progress, *ends[1:]))
         seconds = [prepared.seconds[part] for part in (NETWORK, *chosen.methods)]
         found.append((scores, np.array(prepared.outcomes), np.array(seconds)))
@@ -148,13 +161,25 @@ def sanity(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
     return _correlations(case, prepared, redrawn, progress)
 
 
+def sanity_steered(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """Correlate as :func:`sanity` does, with the intact model's relevance steering the redrawn model's traces.
+
+    What is left of the intact map then comes of the steering alone.
+    """
+    intact = case.subject.model
+    redrawn = [replace(case.subject, model=randomized(case.subject, depth), steered_by=intact) for depth in DEPTHS]
+    return _correlations(case, prepared, redrawn, progress)
+
+
 def stability(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:
     """Correlate the maps of two seeds, by which views, a bundle's traces, noise and methods' samples are drawn."""
     other = replace(case.subject, seed=seed_of(case.subject.seed, "another"))
     return _correlations(case, prepared, [other], progress)
 
 
-PROTOCOLS: dict[str, Protocol] = {one.__name__: one for one in (trojan, faithfulness, sanity, stability)}
+PROTOCOLS: dict[str, Protocol] = {
+    one.__name__: one for one in (trojan, faithfulness, sanity, sanity_steered, stability)
+}
 
 
 def randomized(subject: Subject, depth: int) -> LoadedModel:
@@ -183,7 +208,7 @@ def _judged(maps: list[list[np.ndarray]], judge: Callable[[np.ndarray], list[flo
 
 def _correlations(case: Case, prepared: Prepared, others: list[Subject], progress: Progress) -> np.ndarray:
     """Return the rank correlations of the maps' magnitudes with those of each other subject, on every fourth pixel."""
-    again = (prepare(prepared.arm, other, case.configuration.trace, progress) for other in others)
+    again = (replace(case, subject=other).prepare(prepared.arm, progress) for other in others)
     first, *rest = (case.maps(one, progress) for one in (prepared, *again))
     shape = len(case.configuration.methods), len(case.configuration.processing)
     return np.array(

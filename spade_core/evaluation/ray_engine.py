@@ -26,7 +26,6 @@ import torch
 
 from spade_core.errors import ConfigError, JobError
 from spade_core.evaluation.engine import Records, Work
-from spade_core.evaluation.protocols import measure
 from spade_core.evaluation.records import Record
 from spade_core.models.loaded import LoadedModel
 from spade_core.progress import Progress
@@ -83,14 +82,14 @@ class Worker:
     """An actor: a process of its own with a copy of the model."""
 
     def __init__(self, work: Work, device: str) -> None:
-        self._model, self._configuration = _on(work.model, device), work.configuration
+        self._work = replace(work, model=_on(work.model, device))
 
     def ready(self) -> None:
         """Return once the model is there."""
 
     def measure(self, name: str, data: bytes) -> dict[str, object]:
         """Return the record of one picture as a dictionary."""
-        return measure(self._model, self._configuration, name, data).to_dict()
+        return self._work.measure(name, data).to_dict()
 
 
 def _on(model: LoadedModel, device: str) -> LoadedModel:

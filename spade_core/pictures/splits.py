@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -69,6 +70,12 @@ def spread(paths: list[Path], count: int | None) -> list[Path]:
     if count is None or count >= len(paths):
         return paths
     return [paths[int(index)] for index in np.linspace(0, len(paths) - 1, count).round()]
+
+
+def digest_of(paths: Sequence[Path]) -> str:
+    """Return the sha256 of the names and bytes of pictures, in their order."""
+    each = ((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
+    return hashlib.sha256(json.dumps(list(each)).encode()).hexdigest()
 
 
 def folder_state(folder: str | Path) -> str:

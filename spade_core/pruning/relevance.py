@@ -32,7 +32,7 @@ def relevance(
     module: nn.Module,
     views: Views,
     weights: Mapping[str, Tensor],
-    targets: Sequence[int],
+    targets: Sequence[int | Tensor],
     *,
     untouched: int = 1,
     batch: int = 32,
@@ -44,7 +44,7 @@ def relevance(
         module: the dense model in eval mode; neither it nor any gradient that it holds is changed.
         views: of all traces; traces that share a view share its target.
         weights: name -> parameter of ``module``.
-        targets: class index of each trace.
+        targets: class index of each trace, or of each of its views, int64 ``(views,)``.
         untouched: as how many views the first one of each trace counts.
         batch: at most how many views a pass takes, here and where the result is used.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import torch
 from torch import Tensor, nn
@@ -40,16 +40,21 @@ POSITIONS_PER_COLUMN = 16
 CUBIC_LIMIT = 2e11  # multiply-adds for which an output layer may be solved exactly, some ten seconds
 TOP = 5  # classes whose rows are solved exactly beside the target's where not all are
 Target: TypeAlias = int | str | None
+_ALONE: Mapping[str, Any] = {"calibration": "independent"}
 SIDE_BY_SIDE = {"cpu": 8, "cuda": 32}  # traces in one pass; more gain nothing and need memory
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A trace to make: of a picture, for a class (None: the dense top-1), with these options."""
+    """A trace to make: of a picture, for a class (None: the dense top-1), with these options.
+
+    ``steered_by``: the model whose relevance weighs its receptive fields; None: the one that is pruned.
+    """
 
     picture: Picture
     target: int | None
     config: TraceConfig
+    steered_by: LoadedModel | None = None
 
 
 @takes_options
@@ -83,6 +88,7 @@ def trace_many(
     *,
     traces: int = 1,
     target: Target = None,
+    steered_by: LoadedModel | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> Bundle: ...
@@ -95,6 +101,7 @@ def trace_many(
     *,
     traces: int = 1,
     target: Target | Sequence[Target] = None,
+    steered_by: LoadedModel | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> tuple[Trace, ...]: ...
@@ -107,6 +114,7 @@ def trace_many(
     *,
     traces: int = 1,
     target: Target | Sequence[Target] = None,
+    steered_by: LoadedModel | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> Bundle | tuple[Trace, ...]:
@@ -121,6 +129,8 @@ def trace_many(
         traces: how many of a single picture; their seeds are ``seed``, ``seed + 1``, ... Several have one each.
         target: the explained class, index or label; None: the dense model's top-1; of several pictures one for all,
             or as many as there are pictures.
+        steered_by: a model of the same architecture whose relevance the weighting ``target`` takes; None: ``model``'s.
+            Only a sanity check asks for another one.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         options: see ``TraceOptions``.
 
@@ -134,11 +144,12 @@ def trace_many(
     count = checked_bundle({"traces": traces}).traces
     if isinstance(pictures, Picture):
         targets = _targets(target, 1) * count
-        return Bundle(tuple(_make(model, [pictures] * count, targets, range(count), options, progress)))
+        made = _make(model, [pictures] * count, targets, range(count), options, progress, steered_by)
+        return Bundle(tuple(made))
     if count > 1:
         raise ConfigError("Several pictures have one trace each: leave the number of traces out, or give one picture.")
     later = [0] * len(pictures)
-    return tuple(_make(model, pictures, _targets(target, len(pictures)), later, options, progress))
+    return tuple(_make(model, pictures, _targets(target, len(pictures)), later, options, progress, steered_by))
 
 
 def _targets(given: Target | Sequence[Target], count: int) -> list[Target]:
@@ -156,21 +167,26 @@ def _make(
     later: Sequence[int],
     options: Mapping[str, object],
     progress: Progress,
+    steered_by: LoadedModel | None = None,
 ) -> list[Trace]:
     """Make a trace of each picture, whose seed is so much ``later`` than the one that is asked for."""
-    asked = checked(options)
-    solvers = {"damping": SOLVERS[asked.solver].damping}
     chosen = [None if target is None else resolve_target(model, target) for target in targets]
-    config = asked.filled(solvers)
-    plan = resolve(config.preset, request_of(model, asked))
-    # A search's traces never see the untouched picture, unless asked to: keeping the class means something.
-    config = asked.filled({**solvers, **({"untouched": 0} if plan is None else plan.options)})
+    config, plan = _asked(model, options)
     seeds = [replace(config, seed=config.seed + offset) for offset in later]
-    wanted = [Wanted(*one) for one in zip(pictures, chosen, seeds, strict=True)]
+    wanted = [Wanted(*one, steered_by) for one in zip(pictures, chosen, seeds, strict=True)]
     if plan is not None:
         return _traces(model, wanted, plan, progress)
     edges = [index / max(1, len(wanted)) for index in range(len(wanted) + 1)]
     return [_search(model, one, span(progress, *edges[at : at + 2])) for at, one in enumerate(wanted)]
+
+
+def _asked(model: LoadedModel, options: Mapping[str, object]) -> tuple[TraceConfig, Plan | None]:
+    """Return all options, filled in by the preset, and its plan; None: the preset searches for one."""
+    asked = checked(options)
+    solvers = {"damping": SOLVERS[asked.solver].damping}
+    plan = resolve(asked.filled(solvers).preset, request_of(model, asked))
+    # A search's traces never see the untouched picture, unless asked to: keeping the class means something.
+    return asked.filled({**solvers, **({"untouched": 0} if plan is None else plan.options)}), plan
 
 
 def request_of(model: LoadedModel, asked: TraceOptions) -> Request:
@@ -209,7 +225,7 @@ def _traces(model: LoadedModel, wanted: Sequence[Wanted], plan: Plan, progress: 
     settings = Settings.from_environment()
     calls = survey(model.module, model.preprocessing.size, model.device)
     if not calls.lockstep:  # the sequential calibration could not tell the views apart
-        wanted = [replace(one, config=replace(one.config, calibration="independent")) for one in wanted]
+        wanted = [replace(one, config=replace(one.config, **_ALONE)) for one in wanted]
     recipes, reasons = _recipes(model, plan, wanted[0].config, calls, settings)
     alone = SOLVERS[wanted[0].config.solver].cubic or not calls.lockstep
     most = 1 if alone else _at_once(model, wanted[0].config, recipes, calls, settings)
@@ -239,14 +255,10 @@ def _side_by_side(
         begun = 0.3
         likeliest = {picture: log_probabilities(one, model.output)[0].argmax() for picture, one in dense.items()}
         targets = [int(likeliest[one.picture]) if one.target is None else one.target for one in wanted]
-        relevant = _relevant(model, views, config, recipes, targets, span(progress, 0.0, begun))
-    calibrate = sequential if config.calibration == "sequential" else independent
+        steering = wanted[0].steered_by or model
+        relevant = _relevant(steering, views, config, recipes, targets, span(progress, 0.0, begun))
     untouched = Untouched(model.module)
-    pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
-    part = span(progress, begun, 0.95)
-    solved: list[dict[str, Solved]] = [{} for _ in wanted]
-    if recipes:  # a table may leave all dense
-        solved = calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=part)
+    solved = _solve(model, views, config, recipes, relevant, span(progress, begun, 0.95))
     progress(0.95, 1.0, "comparing the predictions")
     found = []
     for one, layers in zip(wanted, solved, strict=True):
@@ -259,6 +271,70 @@ def _side_by_side(
     progress(1.0, 1.0, "trace ready" if len(found) == 1 else "traces ready")
     seconds = (time.perf_counter() - start) / len(found)
     return [Trace(model, *parts, seconds) for parts in found]
+
+
+def _solve(
+    model: LoadedModel,
+    views: Views,
+    config: TraceConfig,
+    recipes: Recipes,
+    relevant: Sequence[Relevance] | None,
+    progress: Progress,
+) -> list[dict[str, Solved]]:
+    """Return the solved layers of each trace of the views."""
+    if not recipes:  # a table may leave all dense
+        return [{} for _ in views.rows]
+    calibrate = sequential if config.calibration == "sequential" else independent
+    pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
+    return calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=progress)
+
+
+@takes_options
+@full_precision()
+def prune_globally(
+    model: LoadedModel,
+    pictures: Sequence[Picture],
+    *,
+    targets: Sequence[int] | None = None,
+    progress: Progress = silent,
+    **options: object,
+) -> tuple[nn.Module, Report]:
+    """Prune a copy of ``model`` once for all of several pictures: what a trace is compared with.
+
+    The second moments are means over the pictures, each seen once as the model sees it; so views, untouched ones and
+    the seed have no meaning here. All else is done as for a trace.
+
+    Args:
+        model: read-only; the copy shares its unpruned tensors.
+        pictures: at least one.
+        targets: the class of each that the weighting ``target`` asks about; None: the dense model's top-1.
+        progress: called with (done, 1, note); may raise ``Cancelled``.
+        options: see ``TraceOptions``.
+
+    Returns:
+        the pruned network, and its layers.
+
+    Raises:
+        ConfigError: an option cannot be used, there are no pictures, or too many for the memory.
+        ModelError: no layer's input could be captured.
+    """
+    config, plan = _asked(model, options)
+    if plan is None or not pictures:
+        raise ConfigError("One pruning for all pictures needs pictures, and a preset that searches nothing.")
+    settings, calls = Settings.from_environment(), survey(model.module, model.preprocessing.size, model.device)
+    config = replace(config, views=len(pictures), untouched=1, **({} if calls.lockstep else _ALONE))
+    recipes, reasons = _recipes(model, plan, config, calls, settings)
+    _at_once(model, config, recipes, calls, settings)
+    views, relevant = Views.of_one(torch.cat([model.input(picture) for picture in pictures])), None
+    if config.weighting == "target":
+        asked = targets or [int(predict(model, picture).argmax()) for picture in pictures]
+        weights = {name: model.module.get_parameter(name) for name in recipes}
+        each = torch.tensor(asked, device=model.device)
+        relevant = relevance(model.module, views, weights, [each], batch=BATCH, progress=span(progress, 0.0, 0.3))
+    untouched = Untouched(model.module)
+    (solved,) = _solve(model, views, config, recipes, relevant, span(progress, 0.3, 1.0))
+    untouched.check(module := _pruned(model, solved), solved)
+    return module, _report(model, recipes, solved, reasons, calls)
 
 
 def _relevant(

@@ -35,6 +35,11 @@ class Trace(Network):
     picture_sha256: str
     seconds: float
 
+    @property
+    def sparsity(self) -> float:
+        """Zeros over all prunable weights, 0 to 1."""
+        return self.report.sparsity
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:

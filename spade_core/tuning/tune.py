@@ -6,7 +6,6 @@ ends in the same bytes as one that was not.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from spade_core.evaluation.protocols import NOT_CAUSED, Case, case_of
 from spade_core.files import Journal, write_whole
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import load_picture
+from spade_core.pictures.splits import digest_of
 from spade_core.progress import Progress, rising, silent
 from spade_core.pruning.options import TraceOptions
 from spade_core.pruning.tables import DENSE
@@ -63,7 +63,7 @@ def tune(
     if split == REPORTING:
         raise ConfigError("What is chosen on the reporting split can no longer be reported on it: take --split tuning.")
     paths, chosen = chosen_pictures(images, split, limit), tuning.for_model(model)
-    space, digest = space_of(model, chosen), _digest(paths)
+    space, digest = space_of(model, chosen), digest_of(paths)
     journal = _journal(Path(out), chosen.header(model, digest))
     with threads(chosen.threads):
         cases, skipped = _cases(model, chosen, paths)
@@ -82,12 +82,6 @@ def _searches(tuning: Tuning) -> dict[str, tuple[str, ...]]:
     """Return what is searched for, and over which methods' mean: each method, and all of several."""
     each: dict[str, tuple[str, ...]] = {slug: (slug,) for slug in tuning.methods}
     return each | ({ALL: tuning.methods} if len(each) > 1 else {})
-
-
-def _digest(paths: Sequence[Path]) -> str:
-    """Return the sha256 of the names and bytes of the pictures, in their order."""
-    each = ((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
-    return hashlib.sha256(json.dumps(list(each)).encode()).hexdigest()
 
 
 def _journal(out: Path, header: Mapping[str, object]) -> Journal:

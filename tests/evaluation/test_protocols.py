@@ -37,6 +37,17 @@ def test_scores_are_of_the_picture_and_the_seed_alone(benchmark, small, data, fo
     assert (read.picture, read.sha256) == ("a.png", first.sha256)
 
 
+def test_redrawn_models_can_be_steered_by_the_intact_one(small, data):
+    """Only where relevance steers: dense maps and unweighted traces are the same either way."""
+    steered, own = (
+        measure(small, configured(benchmark, arms=("dense", "default", "weighted", "relevance")), "a.png", data).scores
+        for benchmark in ("sanity_steered", "sanity")
+    )
+    assert np.array_equal(steered[:2], own[:2])
+    for arm in (2, 3):
+        assert not np.array_equal(steered[arm], own[arm])
+
+
 def test_insertion_minus_deletion_is_what_it_says(small, data):
     scores = measure(small, configured("faithfulness"), "a.png", data).scores
     assert scores[..., 0] == pytest.approx(scores[..., 1] - scores[..., 2])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -177,6 +180,22 @@ def test_other_targets_have_other_traces(small, noise):
     assert not all(same)
     for a, b in zip(one.module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_another_model_can_steer_and_its_own_is_the_default(small, noise, untouched):
+    other = replace(small, module=copy.deepcopy(small.module))
+    with torch.no_grad():
+        other.module.head.weight.copy_(other.module.head.weight.roll(1, 0))
+
+    def pruned(steered_by, **options):
+        with untouched(small):
+            found = sc.trace_many(small, noise, steered_by=steered_by, target=0, sparsity=0.6, views=2, **options)
+        return found.traces[0].module.get_parameter("pointwise.weight")
+
+    own = pruned(None, weighting="target")
+    assert torch.equal(own, pruned(small, weighting="target"))
+    assert not torch.equal(own, pruned(other, weighting="target"))
+    assert torch.equal(pruned(None), pruned(other)), "nothing steers an unweighted trace"
 
 
 def test_a_model_without_gradients_is_refused_by_a_sentence(small_net):

@@ -64,7 +64,7 @@ def _show_one(view: View, method: str, picture: int) -> None:
     """Show the command of one picture's maps and, where the picture is at hand, the maps themselves."""
     name, sha256, _ = view.evidence.results.pictures[picture]
     arm = ARMS[view.arm]
-    if arm.trace is None or arm.traces > 1:
+    if arm.trace is None or arm.traces > 1 or arm.folder:
         st.caption("This arm is not one trace: its maps are made by the benchmark alone.")
         return
     st.code(explain_command(view, method, picture), language="bash", wrap_lines=True)
