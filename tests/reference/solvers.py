@@ -78,3 +78,12 @@ def naive_sparsegpt(weight: Tensor, moment: Tensor, zeros: int, damping: float, 
                         weight[g, r, c:] -= inverse[0] * weight[g, r, c] / inverse[0, 0]
                         weight[g, r, c] = 0
     return weight
+
+
+def best_on(row: Tensor, moment: Tensor, kept: Tensor) -> tuple[Tensor, float]:
+    """Return the row's least squares on ``kept``, int64, and its error ``(row - w)^T moment (row - w)``."""
+    found = torch.zeros_like(row)
+    if len(kept):
+        found[kept] = torch.linalg.solve(moment[kept][:, kept], (moment @ row)[kept])
+    gap = row - found
+    return found, float(gap @ moment @ gap)

@@ -21,7 +21,8 @@ from torch import Tensor
 from spade_core.progress import Progress, silent
 
 ALPHA = 0.99  # as the authors'
-STEPS = 500  # at most, of each penalty
+STEPS = 300  # at most, of each penalty
+TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ def path(
     count: int,
     smallest: float,
     alpha: float = ALPHA,
-    tolerance: float = 1e-3,
+    tolerance: float = TOLERANCE,
     progress: Progress = silent,
 ) -> Iterator[Linear]:
     """Yield a classifier for each penalty, from one that leaves all weights zero downwards, each begun at the last.
@@ -53,7 +54,7 @@ def path(
         count: number of penalties, at least 2; their logarithms are evenly spaced.
         smallest: the last penalty, as a fraction of the first.
         alpha: share of the absolute values in the penalty, above 0, to 1.
-        tolerance: a step that moves no parameter by more than this fraction of the largest ends a penalty.
+        tolerance: a penalty is done when no slope is left above this fraction of it.
         progress: called with (done, 1, note); may raise ``Cancelled``.
     """
     found = Linear(x.new_zeros(wanted.shape[1], x.shape[1]), wanted.mean(0).clamp_min(torch.finfo(x.dtype).tiny).log())
@@ -65,27 +66,31 @@ def path(
 
 
 def fit(
-    x: Tensor, wanted: Tensor, penalty: float, start: Linear, *, alpha: float = ALPHA, tolerance: float = 1e-3
+    x: Tensor, wanted: Tensor, penalty: float, start: Linear, *, alpha: float = ALPHA, tolerance: float = TOLERANCE
 ) -> Linear:
     """Return the minimum for one penalty; see :func:`path`."""
     step = 2 * len(x) / _largest(x)  # the cross entropy bends at most by half of the inputs' energy
     found = ahead = start
     pace = 1.0
     for _ in range(STEPS):
-        slope = _slope(ahead, x, wanted)
-        weight = ahead.weight - step * slope.weight
-        weight = (weight.abs() - step * penalty * alpha).clamp_min(0) * weight.sign()
-        after = Linear(weight / (1 + step * penalty * (1 - alpha)), ahead.bias - step * slope.bias)
-        moved = Linear(after.weight - found.weight, after.bias - found.bias)
-        if float(_dot(Linear(ahead.weight - after.weight, ahead.bias - after.bias), moved)) > 0:
+        after = _stepped(ahead, _slope(ahead, x, wanted), step, penalty, alpha)
+        gap, moved = _minus(ahead, after), _minus(after, found)
+        if float(_dot(gap, moved)) > 0:
             pace = 1.0  # it runs uphill: the momentum is given up
         faster = (1 + (1 + 4 * pace * pace) ** 0.5) / 2
         share, pace = (pace - 1) / faster, faster
         ahead = Linear(after.weight + share * moved.weight, after.bias + share * moved.bias)
         found = after
-        if _most(moved) <= tolerance * _most(found):
+        if _most(gap) <= tolerance * penalty * step:
             break
     return found
+
+
+def _stepped(at: Linear, slope: Linear, step: float, penalty: float, alpha: float) -> Linear:
+    """Return the proximal step: down the slope, then towards zero."""
+    weight = at.weight - step * slope.weight
+    shrunk = (weight.abs() - step * penalty * alpha).clamp_min(0) * weight.sign()
+    return Linear(shrunk / (1 + step * penalty * (1 - alpha)), at.bias - step * slope.bias)
 
 
 def _slope(at: Linear, x: Tensor, wanted: Tensor) -> Linear:
@@ -99,6 +104,10 @@ def _largest(x: Tensor) -> float:
     wide = torch.cat([x, x.new_ones(len(x), 1)], 1)
     gram = wide @ wide.T if len(wide) <= wide.shape[1] else wide.T @ wide
     return float(torch.linalg.eigvalsh(gram)[-1])
+
+
+def _minus(one: Linear, other: Linear) -> Linear:
+    return Linear(one.weight - other.weight, one.bias - other.bias)
 
 
 def _dot(one: Linear, other: Linear) -> Tensor:

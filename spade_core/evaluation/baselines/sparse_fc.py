@@ -1,6 +1,6 @@
 """Sparse FC: the last layer fitted anew, sparsely, by an elastic net on the features (Wong, Santurkar & Madry 2021).
 
-The features are standardised, a path of penalties is fitted to nine tenths of the pictures, and of its classifiers the
+The features are standardised, a path of penalties is fitted to ten elevenths of the pictures, and of its classifiers the
 sparsest is taken whose agreement on the others lies within six points of the best (the authors' ``absolute`` rule).
 The standardisation is then folded into weight and bias, so that maps go through the network as it is.
 
@@ -25,8 +25,8 @@ from spade_core.models.loaded import LoadedModel
 from spade_core.models.weight_calls import Call, WeightCalls
 from spade_core.progress import Progress, silent, span
 
-PENALTIES, SMALLEST = 30, 1e-3  # of the path; the authors take 100, to the same fraction of the first
-HELD_OUT = 10  # of as many samples one is kept apart
+PENALTIES, SMALLEST = 20, 1e-3  # of the path; the authors take 100, to the same fraction of the first
+HELD_OUT = 11  # of as many samples one is kept apart; odd, as pictures with and without triggers take turns
 POINTS = 6.0  # of agreement on those, percent, that may be given up for sparsity
 LEAST_SPREAD = 1e-5  # standard deviation of a feature, as the authors'
 

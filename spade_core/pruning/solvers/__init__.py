@@ -70,7 +70,7 @@ class Solver:
 _FAST = "SparseGPT-style: one Cholesky factor for all rows, columns fixed left to right; seconds a picture."
 _EXACT = "Optimal brain surgeon: weights removed one at a time, the cheapest of a layer first; a minute a picture."
 _EXACT_ROWS = "The same, but as many weights from each row of a layer."
-_ADMM = "A relaxed least squares that hardens step by step (ALPS), then solved for its mask."
+_ADMM = "A relaxed least squares that hardens step by step (ALPS), then swaps, then solved for its mask."
 _RANDOM = "Weights removed at random, whatever the picture: the baseline of baselines."
 _BASELINE = "Smallest weights removed, whatever the picture: the baseline."
 _SOLVERS = (

@@ -1,11 +1,12 @@
-"""ADMM in the manner of ALPS (Meng et al. 2024): the mask is found by a relaxed least squares that slowly hardens.
+"""ADMM with swaps, in the manner of ALPS (Meng et al. 2024): a relaxed least squares that slowly hardens to a mask.
 
 With ``W0`` the dense weight, ``B`` fits the outputs and ``D`` has the zeros; a penalty ``rho`` that grows draws them
 together: ``B = (H + rho I)^-1 (H W0 - V + rho D)``, ``D`` the largest of ``B + V / rho``, ``V += rho (B - D)``, where
-each input is first scaled to unit energy. Then each row is solved once more for its mask by least squares.
+each input is first scaled to unit energy. Then each row's mask is improved by swaps (``swaps``, ours), and the row
+solved once more by least squares.
 
 Differences: the zeros of a layer are chosen over all its rows, as by our other solvers; ``rho`` follows a fixed
-schedule; the last solution is exact where the authors' takes conjugate gradients.
+schedule; swaps come after it; the last solution is exact where the authors' takes conjugate gradients.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spade_core.pruning.solvers.common import Problem, Pruned, factorize
-from spade_core.pruning.solvers.refit import least_squares
+from spade_core.pruning.solvers.swaps import swapped
 
 STEPS = 60
 RHO = (0.03, 30.0)  # the penalty at the first and at the last step; inputs have energy 1
@@ -49,9 +50,8 @@ def prune(
     gone = _split(problem, factor.moment).view(-1, cols)
     owner = torch.arange(groups, device=gone.device).repeat_interleave(rows)
     chunk = max(1, CHUNK_BYTES // (cols * cols * factor.moment.element_size()))
-    return problem.finish(
-        least_squares(problem.weight.view(-1, cols), factor.moment, owner, gone, chunk), factor.damping
-    )
+    dense, forced = problem.weight.view(-1, cols), problem.forced.view(-1, cols)
+    return problem.finish(swapped(dense, factor.moment, owner, gone, forced, chunk), factor.damping)
 
 
 def _split(problem: Problem, moment: Tensor) -> Tensor:

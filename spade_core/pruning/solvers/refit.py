@@ -70,15 +70,10 @@ def least_squares(weight: Tensor, moment: Tensor, owner: Tensor, mask: Tensor, c
     solved = torch.zeros_like(weight)
     kept = (~mask).sum(1)
     for rows in kept.argsort(descending=True, stable=True).split(chunk):
-        width = int(kept[rows].max())
-        if width == 0:
+        if not int(kept[rows].max()):
             break
-        columns = mask[rows].int().argsort(dim=1, stable=True)[:, :width]  # the kept ones first
-        real = torch.arange(width, device=weight.device) < kept[rows].unsqueeze(1)
         group = owner[rows]
-        square = moment[group[:, None, None], columns.unsqueeze(2), columns.unsqueeze(1)]
-        eye = torch.eye(width, dtype=weight.dtype, device=weight.device)
-        square = torch.where(real.unsqueeze(1) & real.unsqueeze(2), square, eye)
+        columns, real, square = on_support(moment, group, mask[rows])
         gone = weight[rows] * mask[rows]
         moved = torch.einsum("rc,rcd->rd", gone, moment[group]) if moment.shape[0] > 1 else gone @ moment[0]
         right = torch.where(real, moved.gather(1, columns), 0).unsqueeze(-1)
@@ -86,3 +81,23 @@ def least_squares(weight: Tensor, moment: Tensor, owner: Tensor, mask: Tensor, c
         adapted = weight[rows].gather(1, columns) + change
         solved[rows] = solved[rows].scatter(1, columns, torch.where(real, adapted, 0))
     return solved
+
+
+def on_support(moment: Tensor, owner: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each row's system on what it keeps, filled up with the identity to the width of the longest.
+
+    Args:
+        moment: ``(groups, cols, cols)``; owner: int64 ``(rows,)``, each row's group.
+        mask: bool ``(rows, cols)``, what is gone.
+
+    Returns:
+        which columns the places stand for, int64 ``(rows, width)``; which places are real, bool ``(rows, width)``; and
+        the systems, ``(rows, width, width)``.
+    """
+    kept = (~mask).sum(1)
+    width = int(kept.max())
+    columns = mask.int().argsort(dim=1, stable=True)[:, :width]  # the kept ones first
+    real = torch.arange(width, device=mask.device) < kept.unsqueeze(1)
+    square = moment[owner[:, None, None], columns.unsqueeze(2), columns.unsqueeze(1)]
+    eye = torch.eye(width, dtype=moment.dtype, device=moment.device)
+    return columns, real, torch.where(real.unsqueeze(1) & real.unsqueeze(2), square, eye)

@@ -58,7 +58,9 @@ def test_a_folded_sparse_layer_is_the_sparse_classifier_of_the_features(small, s
     kept = torch.arange(12) != sparse_fc.HELD_OUT - 1
     mean, spread = seen[0][kept].mean(0), seen[0][kept].std(0, correction=0)
     unit = (seen[0] - mean) / spread
-    path = sparse_fc.elastic_net.path(unit[kept], logits[kept].softmax(1), count=30, smallest=1e-3)
+    path = sparse_fc.elastic_net.path(
+        unit[kept], logits[kept].softmax(1), count=sparse_fc.PENALTIES, smallest=sparse_fc.SMALLEST
+    )
     held = [(one, bool(one(unit[~kept]).argmax() == logits[~kept].argmax())) for one in path]
     chosen = next(one for one, right in held if right == any(right for _, right in held))
     baseline = shared["sparse_fc"].on(small, pictures[0], 0)
@@ -135,7 +137,7 @@ def test_redrawn_models_have_none():
 
 
 def test_too_few_pictures_are_refused(small, folder):
-    with pytest.raises(ConfigError, match="needs at least 10 reference pictures, not 5"):
+    with pytest.raises(ConfigError, match="needs at least 11 reference pictures, not 5"):
         made_of(small, configured(arms=("sparse_fc",)), sorted(folder.iterdir()))
 
 

@@ -69,7 +69,7 @@ def test_a_path_begins_at_nothing_and_grows():
     counts = [int((one.weight != 0).sum()) for one in found]
     assert counts[0] == 0
     assert counts == sorted(counts)
-    assert counts[-1] > 12
+    assert counts[-1] > 8
     torch.testing.assert_close(found[0].bias.softmax(0), truth.softmax(1).mean(0))
 
 
