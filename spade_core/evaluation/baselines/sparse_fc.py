@@ -1,7 +1,7 @@
 """Sparse FC: the last layer fitted anew, sparsely, by an elastic net on the features (Wong, Santurkar & Madry 2021).
 
-The features are standardised, a path of penalties is fitted to ten elevenths of the pictures, and of its classifiers the
-sparsest is taken whose agreement on the others lies within six points of the best (the authors' ``absolute`` rule).
+The features are standardised, a path of penalties is fitted to ten elevenths of the pictures, and of its classifiers
+the sparsest is taken whose agreement on the others lies within six points of the best (the authors' ``absolute`` rule).
 The standardisation is then folded into weight and bias, so that maps go through the network as it is.
 
 Differences: what is fitted are the model's own predictions, its probabilities, where the authors take labels; so
