@@ -19,7 +19,7 @@ from spade_core.saliency.attention import Weights
 from spade_core.saliency.explanation import explain
 from tests import nets
 
-SLUGS = ("attention_rollout", "libragrad")
+SLUGS = ("attention_rollout", "libragrad", "legrad")
 
 
 class Attention(nn.Module):
@@ -34,6 +34,39 @@ class Attention(nn.Module):
         weights = (q @ k.mT / 3**0.5).softmax(-1) if not self.fused else None
         y = weights @ v if weights is not None else F.scaled_dot_product_attention(q, k, v)
         return self.out(y.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """A layer as one module; its second argument is not used."""
+
+    def __init__(self, fused):
+        super().__init__()
+        self.norms, self.attention = nn.ModuleList(nn.LayerNorm(6) for _ in range(2)), Attention(fused)
+        self.mlp = nn.Sequential(nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 6))
+
+    def forward(self, x, mask=None):
+        x = x + self.attention(self.norms[0](x))
+        return x + self.mlp(self.norms[1](x))
+
+
+class Blocks(nn.Module):
+    """Three layers on 4 x 4 patches and a class token."""
+
+    def __init__(self, fused=True):
+        super().__init__()
+        self.patch, self.token = nn.Conv2d(3, 6, 4, 4), nn.Parameter(torch.zeros(1, 1, 6))
+        self.blocks, self.norm = nn.ModuleList(Block(fused) for _ in range(3)), nn.LayerNorm(6)
+        self.head = nn.Linear(6, 3)
+
+    def tokens(self, x):
+        x = self.patch(x).flatten(2).mT
+        return torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+
+    def forward(self, x):
+        x = self.tokens(x)
+        for block in self.blocks:
+            x = block(x, None)
+        return self.head(self.norm(x)[:, 0])
 
 
 class Transformer(nn.Module):
@@ -56,9 +89,9 @@ class Transformer(nn.Module):
         return self.head(self.norms[4](x)[:, 0])
 
 
-def made(fused=True):
+def made(fused=True, kind=Transformer):
     torch.manual_seed(3)
-    net = nets.randomize(Transformer(fused), 16).double()
+    net = nets.randomize(kind(fused), 16).double()
     return wrap_model(net, size=16, name="transformer", device="cpu")
 
 
@@ -118,6 +151,39 @@ def test_rollout_knows_no_target_but_a_trace_looks_elsewhere(noise):
     assert not np.array_equal(first, explain(pruned, noise, method="attention_rollout").map)
 
 
+def through(block, x):
+    """A layer step by step; also its attention, ``(2, 17, 17)``, as the tensor that the values are weighted with."""
+    q, k, v = block.attention.qkv(block.norms[0](x[0])).view(17, 3, 2, 3).permute(1, 2, 0, 3)
+    weights = torch.stack([torch.softmax(q[head] @ k[head].T / 3**0.5, -1) for head in range(2)])
+    weights = weights.detach().requires_grad_()
+    mixed = torch.cat([weights[head] @ v[head] for head in range(2)], -1)
+    x = x + block.attention.out(mixed)[None]
+    return x + block.mlp(block.norms[1](x)), weights
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_legrad_is_the_positive_slope_of_each_layers_own_logit(noise, fused, untouched):
+    model = made(fused, Blocks)
+    net, layers = model.module, []
+    x = net.tokens(model.input(noise))
+    for block in net.blocks:
+        x, weights = through(block, x.detach())
+        logit = net.head(net.norm(x)[:, 0])[0, 2]
+        layers.append(torch.autograd.grad(logit, weights)[0].clamp(min=0).mean((0, 1))[1:])
+    values = torch.stack(layers).mean(0)
+    values = (values - values.min()) / (values.max() - values.min())
+    expected = F.interpolate(values.view(1, 1, 4, 4), (16, 16), mode="bilinear")[0, 0]
+    with untouched(model):
+        found = explain(model, noise, method="legrad", target=2).map
+    np.testing.assert_allclose(found, expected.float(), rtol=1e-5, atol=1e-7)
+    assert not np.allclose(found, explain(model, noise, method="legrad", target=0).map, rtol=1e-2)
+
+
+def test_layers_that_are_no_modules_cannot_be_left_out(model, noise):
+    with pytest.raises(LayerError, match="LeGrad needs every layer of a transformer to be one module, and transformer"):
+        explain(model, noise, method="legrad")
+
+
 class Balanced(nn.Module):
     """A layer whose backward pass takes its normalizer, gate or weights as constants: for LibraGrad written out."""
 
@@ -175,7 +241,10 @@ def test_attention_in_windows_cannot_be_rolled_out_but_its_gradient_balanced(noi
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_nothing_leaks_after_an_error_or_a_cancel(model, noise, untouched, slug, monkeypatch):
+def test_nothing_leaks_after_an_error_or_a_cancel(noise, untouched, slug, monkeypatch):
+    model = made(kind=Blocks)
+    assert METHODS[slug].unsupported(model) is None
+
     def stop(done, total, note):
         raise Cancelled
 

@@ -48,7 +48,7 @@ QUICK = {
     "occlusion": {"window": 0.5, "stride": 0.5},
     "lime": {"samples": 8, "segments": 6},
 }
-TRANSFORMERS = ["attention_rollout", "libragrad"]
+TRANSFORMERS = ["attention_rollout", "libragrad", "legrad"]
 SLUGS = [*EVERYWHERE, *RELU_ONLY, *TRANSFORMERS, "lrp"]
 OF_SMALL = [slug for slug in SLUGS if slug not in TRANSFORMERS]
 
