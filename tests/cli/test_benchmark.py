@@ -63,3 +63,11 @@ def test_what_is_not_said_is_left_to_the_benchmark():
     found = build_parser().parse_args(["benchmark", "sanity", "--images", "a", "--out", "b", "--views", "4"])
     assert (found.methods, found.arms, found.processing, found.split) == ((), (), ("raw",), "all")
     assert TraceOptions(**trace_options(found)).views == 4
+    assert found.reference is None
+
+
+def test_the_folder_of_baselines_reaches_the_run(tmp_path, capsys, coffee_alone):
+    out = ["--images", str(coffee_alone), "--out", str(tmp_path / "out"), "--reference", str(tmp_path / "none")]
+    assert main(["benchmark", "faithfulness", *out, "--arms", "dense,sparse_fc", "--device", "cpu"]) == 2
+    assert "give --reference a folder of pictures" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

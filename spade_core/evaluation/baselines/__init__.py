@@ -1,5 +1,5 @@
 """Networks that are made once of a folder and explain all pictures: what a trace for each picture is compared with.
 
-An arm whose ``folder`` is set names its function ``module:function`` of this package. It takes a :class:`references.
-References` and returns a :class:`replacement.Replacement`.
+An arm whose ``folder`` is set names its function, ``module:function`` of this package, which takes ``References`` and
+returns a ``Replacement``. To add a baseline, write such a function and a line in ``spade_core/evaluation/arms.py``.
 """
