@@ -2,7 +2,7 @@
 
 With a trigger that caused the prediction, its mask is the right answer: Trojan AUC and Pointing Game are those of
 ``saliency.metrics``; the *energy* is the share of the map that lies on the mask (Wang et al. 2020, section 4.3).
-Without a right answer, *insertion* and *deletion* change the pixels in order of their saliency and follow the softmax
+Without a right answer, *insertion* and *deletion* change the pixels in order of their saliency and follow the
 probability of the explained class (RISE, Petsiuk et al. 2018): deletion goes from the picture to mean grey (zero in
 normalised space), insertion from a blurred copy to the picture. Both are read on the *dense* model, whatever network
 the map came from.
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
 from spade_core.isolation import full_precision
-from spade_core.progress import Progress, silent
+from spade_core.models.output import log_probabilities
+from spade_core.progress import Progress, silent, span
 
 STEPS = 28  # RISE changes 224 * 8 pixels at a time
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0
@@ -69,7 +69,14 @@ def _area(curve: np.ndarray) -> float:
 
 
 def insertion_deletion(
-    module: nn.Module, x: Tensor, saliency: np.ndarray, target: int, *, steps: int = STEPS, progress: Progress = silent
+    module: nn.Module,
+    x: Tensor,
+    saliency: np.ndarray,
+    target: int,
+    *,
+    output: str = "logits",
+    steps: int = STEPS,
+    progress: Progress = silent,
 ) -> PerturbationCurves:
     """Follow the target's probability while pixels are inserted and deleted by saliency.
 
@@ -78,27 +85,31 @@ def insertion_deletion(
         x: the normalised picture, ``(1, 3, height, width)``.
         saliency: ``(height, width)``; the highest values go first, ties in reading order.
         target: class index.
+        output: what the logits mean, a key of ``OUTPUTS``.
         steps: number of equal portions of the pixels.
     """
+
+    def follow(start: Tensor, stop: Tensor, share: float) -> np.ndarray:
+        return _probabilities(module, start, stop, chosen, target, output, span(progress, share, share + 0.5))
+
     height, width = x.shape[-2:]
     order = torch.from_numpy(np.argsort(-saliency.reshape(-1), kind="stable").copy()).to(x.device)
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=x.device))
     portions = torch.linspace(0, order.numel(), steps + 1, device=x.device).round()
     chosen = (rank.view(1, 1, height, width) < portions.view(-1, 1, 1, 1)).to(x.dtype)  # (steps + 1, 1, h, w)
     blurred = tvf.gaussian_blur(x, [BLUR_KERNEL, BLUR_KERNEL], [BLUR_SIGMA, BLUR_SIGMA])
-    insertion = _probabilities(module, blurred, x, chosen, target, lambda d, t, n: progress(d, 2 * t, n))
-    deletion = _probabilities(module, x, torch.zeros_like(x), chosen, target, lambda d, t, n: progress(t + d, 2 * t, n))
+    insertion, deletion = follow(blurred, x, 0.0), follow(x, torch.zeros_like(x), 0.5)
     return PerturbationCurves(insertion, deletion)
 
 
 @full_precision()
 def _probabilities(
-    module: nn.Module, start: Tensor, stop: Tensor, chosen: Tensor, target: int, progress: Progress
+    module: nn.Module, start: Tensor, stop: Tensor, chosen: Tensor, target: int, output: str, progress: Progress
 ) -> np.ndarray:
     found = []
     with torch.no_grad():
         for index, part in enumerate(chosen.split(BATCH)):
             progress(index * BATCH, len(chosen), "perturbing pixels")
             mixed = (start + (stop - start) * part).contiguous(memory_format=torch.channels_last)
-            found.append(F.softmax(module(mixed).double(), 1)[:, target].cpu())
+            found.append(log_probabilities(module(mixed).double(), output)[:, target].exp().cpu())
     return torch.cat(found).numpy()

@@ -144,7 +144,8 @@ def faithfulness(case: Case, prepared: Prepared, progress: Progress) -> np.ndarr
     x = subject.model.input(subject.picture)
 
     def judge(values: np.ndarray) -> list[float]:
-        curves = insertion_deletion(subject.model.module, x, values, subject.target, progress=progress)
+        output = subject.model.output
+        curves = insertion_deletion(subject.model.module, x, values, subject.target, output=output, progress=progress)
         gain, loss = curves.insertion_auc, curves.deletion_auc
         return [gain - loss, gain, loss]
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+
+import yaml
 
 from spade_core.errors import ModelError
 from spade_core.models.loaded import LoadedModel
+
+FEW = 3  # names in a sentence
+LONGEST = 200  # letters of a name
+_JOINERS = "\u200c\u200d"  # without which Persian, Hindi and some emoji are spelt wrong
+_KEYS = ("names", "classes", "categories", "id2label")
+_NUMBERED = (
+    re.compile(r"\s*(?P<index>\d{1,6})\s*[\s:,;=]\s*(?P<name>\S.*)"),
+    re.compile(r"(?P<name>.*\S)\s*[\t,;]\s*(?P<index>\d{1,6})\s*"),
+)
 
 
 def imagenet_labels() -> tuple[str, ...]:
@@ -22,43 +36,93 @@ def imagenet_labels() -> tuple[str, ...]:
 def read_labels(path: str | Path) -> tuple[str, ...]:
     """Read class names, in the order of their indices.
 
-    One a line, with or without its index before it; a JSON list of names, of ``[id, name]`` or of objects with a name;
-    or a JSON object from index to one of these, or from name to index (``class_to_idx`` of image folders).
+    One a line, with or without its index before it (also by a comma or a tab, under a header or not); a JSON or YAML
+    list of names, of ``[id, name]`` or of objects with a name and perhaps an index; an object from index to one of
+    these, or from name to index (``class_to_idx`` of image folders); or one of these under ``names``, ``classes``,
+    ``categories`` or ``id2label``.
 
     Raises:
         ModelError: the file cannot be read as one of these, a name is missing, or indices and places disagree.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-        found = _of_json(json.loads(text)) if text[:1] in ("[", "{") else _of_lines(text.splitlines())
-    except (OSError, LookupError, TypeError, ValueError, RecursionError):
+        text = _decoded(path.read_bytes()).strip()
+        if path.suffix.lower() in (".yaml", ".yml"):
+            found = _of_json(yaml.safe_load(text))
+        else:
+            found = _of_json(json.loads(text)) if text[:1] in ("[", "{") else _of_lines(text.splitlines())
+    except (OSError, LookupError, TypeError, ValueError, RecursionError, yaml.YAMLError):
         raise ModelError(
             f"The class names in {path.name} cannot be read: give one name a line, a JSON list, or a JSON object with "
-            "the keys 0, 1, 2 ..."
+            "the keys 0, 1, 2 ..., in UTF-8."
         ) from None
-    names = tuple(re.sub(r"\s+", " ", name).strip() for name in found)
+    names = tuple(_clean(name) for name in found)
+    if not names:
+        raise ModelError(f"There are no class names in {path.name}: give one a line, or leave the file out.")
     if "" in names:
         raise ModelError(f"The class names in {path.name} lack that of class {names.index('')}: give every class one.")
     return names
 
 
+def notes_on(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be known of class names: those that several classes have, and numbers that are no indices."""
+    notes = []
+    if doubled := [name for name, count in Counter(labels).items() if count > 1]:
+        shown = ", ".join(doubled[:FEW]) + (" ..." if len(doubled) > FEW else "")
+        notes.append(f"Several classes have the same name ({shown}): choose these by their index.")
+    numbers = [int(name) for name in labels if re.fullmatch(r"[0-9]{1,9}", name)]
+    other = next((index for index, number in enumerate(numbers) if number != index), None)
+    if len(numbers) == len(labels) and other is not None:
+        how = ", sorted as text" if list(labels) == sorted(labels) and numbers != sorted(numbers) else ""
+        notes.append(f"The class names are numbers{how}, and not the indices: class {other} is called {labels[other]}.")
+    begins = [re.match(r"(\d{1,6})[\s:;=]", name) for name in labels]
+    if labels and [begin and int(begin[1]) for begin in begins] == list(range(1, len(labels) + 1)):
+        notes.append(f"The class names begin with numbers from 1 on; the index of {labels[0]} is 0.")
+    return tuple(notes)
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+
+
+def _clean(name: str) -> str:
+    """Return a name on one line, without letters that cannot be seen, of a length that can be shown."""
+    text = re.sub(r"\s+", " ", name).strip()
+    text = "".join(letter for letter in text if letter.isprintable() or letter in _JOINERS)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
 def _of_json(found: object) -> list[str]:
     """Return the names of a JSON value; raises one of the usual errors where it has another form."""
-    if isinstance(found, dict) and found and all(type(index) is int for index in found.values()):
-        found = {str(index): name for name, index in found.items()}
     if isinstance(found, dict):
-        found = [found[str(index)] for index in range(len(found))]
+        found = next((found[key] for key in _KEYS if isinstance(found.get(key), dict | list)), found)
+    if isinstance(found, dict) and found and all(type(index) is int for index in found.values()):
+        found = {index: name for name, index in found.items()}
+    if isinstance(found, dict):
+        numbered = {int(index): _name(entry) for index, entry in found.items()}
+        if len(numbered) != len(found):
+            raise ValueError(found)
+        return [numbered[index] for index in range(len(numbered))]
     if not isinstance(found, list):
         raise TypeError(found)
-    return [_name(entry) for entry in found]
+    names, places = [_name(entry) for entry in found], [_place(entry) for entry in found]
+    return _ordered(names, places)
+
+
+def _ordered(names: list[str], places: Sequence[int | None]) -> list[str]:
+    """Return the names in the order of their indices, where each has its own of 0, 1, 2 ..."""
+    by_place = dict(zip(places, names, strict=True))
+    if sorted(place for place in by_place if place is not None) == list(range(len(names))):
+        return [by_place[place] for place in range(len(names))]
+    return names
 
 
 def _name(entry: object) -> str:
     if isinstance(entry, dict):
         entry = entry.get("name", entry.get("label"))
     if isinstance(entry, list):
-        entry = entry[-1]
+        texts = [one for one in entry if isinstance(one, str)]
+        entry = texts[-1] if texts and None not in entry else entry[-1]
     if entry is None:
         return ""  # which is told with its index
     if not isinstance(entry, str | int | float) or isinstance(entry, bool):
@@ -66,13 +130,28 @@ def _name(entry: object) -> str:
     return str(entry)
 
 
+def _place(entry: object) -> int | None:
+    """Return the index that an entry of a list has with its name."""
+    if isinstance(entry, dict):
+        entry = [entry.get(key) for key in ("id", "index")]
+    numbers = [one for one in entry if type(one) is int] if isinstance(entry, list) else []
+    return numbers[0] if len(numbers) == 1 else None
+
+
 def _of_lines(lines: Sequence[str]) -> list[str]:
-    """Return the names on the lines; where each begins with an index, and all are there, in the order of these."""
-    parts = [re.fullmatch(r"\s*(\d{1,6})\s*[\s:,;=]\s*(\S.*)", line) for line in lines]
-    numbered = {int(part[1]): part[2] for part in parts if part is not None}
-    if sorted(numbered) == list(range(len(lines))):
-        return [numbered[index] for index in range(len(lines))]
-    return list(lines)
+    """Return the names on the lines; where each has its index, and all are there, in the order of these."""
+    for first, pattern in product((0, 1), _NUMBERED):  # a table has a header
+        rows = [pattern.fullmatch(line) for line in lines[first:]]
+        numbered = {int(row["index"]): _unquoted(row["name"]) for row in rows if row is not None}
+        if rows and sorted(numbered) == list(range(len(rows))):
+            return [numbered[index] for index in range(len(rows))]
+    synsets = [re.fullmatch(r"\s*n\d{8}[\s,:]+(\S.*)", line) for line in lines]
+    return [_unquoted(line if synset is None else synset[1]) for line, synset in zip(lines, synsets, strict=True)]
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def resolve_target(model: LoadedModel, target: int | str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -22,7 +23,7 @@ from spade_core.errors import ModelError
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.canonical.copying import unwrapped
-from spade_core.models.labels import imagenet_labels, read_labels
+from spade_core.models.labels import imagenet_labels, notes_on, read_labels
 from spade_core.models.layers import prunable_layers, share_copy
 from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.models.output import Form, answer_as, ends_in_sigmoid, log_probabilities, recognize, rows_of
@@ -118,7 +119,7 @@ def wrap_model(
     """
     preprocessing = Preprocessing(size, resize or round(size * (256 / 224)), tuple(mean), tuple(std))
     spec = _declared(Spec(name=name, memory=True), output)
-    return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec)
+    return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec, notes_on(labels or ()))
 
 
 def _declared(spec: Spec, output: str | None) -> Spec:
@@ -217,8 +218,9 @@ def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
         preprocessing = replace(preprocessing, mean=tuple(mean))
     if std is not None:
         preprocessing = replace(preprocessing, std=tuple(std))
-    labels = read_labels(spec["classes"]) if spec["classes"] else imagenet_labels() if count == 1000 else None
-    return _finish(module, preprocessing, labels, device, family, spec, found.notes)
+    own = read_labels(spec["classes"]) if spec["classes"] else None
+    labels, notes = own or (imagenet_labels() if count == 1000 else None), (*found.notes, *notes_on(own or ()))
+    return _finish(module, preprocessing, labels, device, family, spec, notes)
 
 
 def _count_classes(arch: str, plan: nn.Module, state: Mapping[str, Tensor], file: str) -> int:
@@ -226,7 +228,7 @@ def _count_classes(arch: str, plan: nn.Module, state: Mapping[str, Tensor], file
     named = f"{classifier_of(plan)}.weight" if arch.startswith(TIMM) else ""
     last = named if named in state else prunable_layers(plan)[-1].parameter
     if last not in state:
-        first = ", ".join(list(state)[:2]) or "nothing of it"
+        first = ", ".join(get_close_matches(last, state, n=2, cutoff=0) or ["nothing of it"])
         raise ModelError(
             f"The weights in {file} do not fit {arch}: its classifier {last} is not among them, but {first}. "
             "Give the architecture that they were trained with."

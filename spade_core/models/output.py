@@ -8,8 +8,8 @@ the logit before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MethodType
 
 import torch
@@ -22,6 +22,7 @@ from spade_core.models.registry import OUTPUTS
 
 SUM_TOLERANCE = 1e-3  # by which probabilities may miss a sum of 1
 _TINY = 1e-30  # a probability of 0 has no logarithm
+_DEPTH = 4  # of tuples in tuples
 _SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax}
 _SIGMOID = {F.sigmoid, torch.sigmoid, Tensor.sigmoid}
 
@@ -89,34 +90,47 @@ def rows_of(answer: Tensor) -> Tensor:
 def taken(output: object, path: tuple[str | int, ...]) -> Tensor:
     """Return the tensor of ``output`` at ``path``."""
     for key in path:
-        output = dict(enumerate(output)) if isinstance(output, tuple | list) else output
-        output = output[key] if isinstance(output, Mapping) else output
+        output = dict(_parts(output)).get(key)
     if not isinstance(output, Tensor):
         raise ModelError(f"The model returns a {type(output).__name__}: let it return a tensor of logits (n, classes).")
     return output
 
 
 def find_logits(output: object, count: int) -> tuple[str | int, ...]:
-    """Return the path to the tensor of ``count`` answers in what a network returned.
+    """Return the path to the tensor of ``count`` answers in what a network returned, however deep it lies.
 
     Raises:
         ModelError: none, or more than one, may be meant.
     """
-    if isinstance(output, Tensor):
-        return ()
-    if isinstance(output, Mapping):
-        items: list[tuple[str | int, object]] = list(output.items())
-    elif isinstance(output, tuple | list):
-        items = list(enumerate(output))
-    else:
-        items = []
-    fitting = [key for key, one in items if isinstance(one, Tensor) and one.dim() == 2 and len(one) == count]
-    if "logits" in fitting or len(fitting) == 1:
-        return ("logits",) if "logits" in fitting else (fitting[0],)
+    fitting = [path for path, one in _tensors(output) if not path or (one.dim() == 2 and len(one) == count)]
+    named = [path for path in fitting if path and path[-1] == "logits"]
+    for found in (named, fitting):
+        if len(found) == 1:
+            return found[0]
     raise ModelError(
         f"The model returns a {type(output).__name__} with {len(fitting) or 'no'} tensors (n, classes): "
         "let it return the one of logits."
     )
+
+
+def _parts(output: object) -> list[tuple[str | int, object]]:
+    """Return what a network's output consists of, by key, field or place; of anything else nothing."""
+    if isinstance(output, Mapping):
+        return list(output.items())
+    if is_dataclass(output):
+        return [(one.name, getattr(output, one.name)) for one in fields(output)]
+    if isinstance(output, tuple | list):
+        return list(zip(getattr(output, "_fields", range(len(output))), output, strict=True))
+    return []
+
+
+def _tensors(output: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Tensor]]:
+    """Yield the tensors of an output, with their paths."""
+    if isinstance(output, Tensor):
+        yield path, output
+    elif len(path) < _DEPTH:
+        for key, part in _parts(output):
+            yield from _tensors(part, (*path, key))
 
 
 class _Squashed(TorchFunctionMode):
@@ -170,7 +184,7 @@ def recognize(answers: Tensor, form: Form, declared: str | None, *, sigmoid: boo
 
 
 def _told(answers: Tensor, form: Form, declared: str | None) -> list[str]:
-    notes = [f"Of what it returns, {form.path[0]!r} is taken."] if form.path else []
+    notes = [f"Of what it returns, {'.'.join(map(str, form.path))} is taken."] if form.path else []
     kind = "probabilities" if form.squashed else "logits"
     if form.output == "binary":
         notes.append(f"Its single output is taken as the {'probability' if form.squashed else 'logit'} of a yes.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from spade_core.errors import ModelError
 from spade_core.isolation import alone
@@ -72,8 +73,22 @@ def answers_of(module: nn.Module, pictures: Tensor, path: Path = ()) -> Tensor:
 
 
 def draw_pictures(size: int) -> Tensor:
-    """Return two different normalised pictures of noise, ``(2, 3, size, size)`` float32, the same every time."""
-    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    """Return two different normalised pictures of noise, ``(2, 3, size, size)`` float32, the same every time.
+
+    The first one is fainter, so that what depends on the largest value of a batch shows in its answer.
+    """
+    drawn = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return drawn * torch.tensor([0.5, 1.0]).view(2, 1, 1, 1)
+
+
+class _MixedPrecision(TorchFunctionMode):
+    """Notice whether something is computed under autocast."""
+
+    found = False
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.found = self.found or torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -110,19 +125,22 @@ def observe(module: nn.Module, size: int, name: str, *, known: bool = False) -> 
     pictures = draw_pictures(size)
     first = next(module.parameters())
     given = pictures.to(first.device, first.dtype)
+    buffers = [(key, buffer._version) for key, buffer in module.named_buffers()]
     with as_given(module):
-        with alone(0, silent), torch.no_grad():
-            worked = given.clone()
+        worked = given.clone()
+        with alone(0, silent), torch.no_grad(), _MixedPrecision() as precision:
             output = module(worked)
         path = find_logits(output, len(given))
         answers = taken(output, path).detach().clone()
         writes = not torch.equal(worked, given)
+        _refuse_kinds(answers, name, mixed=precision.found)
         if not bool(answers.isfinite().all()):
             raise ModelError(
                 f"{name} gives outputs that are not finite (NaN or infinite numbers) for ordinary pictures: "
                 "check its weights and the numbers it multiplies with."
             )
         if not known:
+            _refuse_counting(module, buffers, name)
             _refuse_random(module, given, path, answers, name)
             _refuse_mixing(module, given, path, answers, name)
         shown = 1 if known else 2
@@ -130,6 +148,24 @@ def observe(module: nn.Module, size: int, name: str, *, known: bool = False) -> 
     notes = ("It changes its input in place, so each call gets a copy.",) if writes else ()
     tolerance = SHORT.get(first.dtype, COPYING)
     return Reference(given, answers, path, tolerance, contiguous, writes, notes)
+
+
+def _refuse_kinds(answers: Tensor, name: str, *, mixed: bool) -> None:
+    if not answers.is_floating_point():
+        kind = str(answers.dtype).removeprefix("torch.")
+        raise ModelError(f"{name} gives {kind} numbers, as after argmax: let it return its logits, which are floats.")
+    if mixed:
+        raise ModelError(f"{name} computes under autocast: leave torch.autocast out of its forward, and wrap it again.")
+
+
+def _refuse_counting(module: nn.Module, before: list[tuple[str, int]], name: str) -> None:
+    now = dict(module.named_buffers())
+    written = [key for key, version in before if key in now and now[key]._version != version]
+    if written:
+        raise ModelError(
+            f"{name} writes into its buffer {written[0]} at each call, also in eval mode: "
+            "let its forward leave its buffers alone, and wrap it again."
+        )
 
 
 def _refuse_random(module: nn.Module, given: Tensor, path: Path, answers: Tensor, name: str) -> None:

@@ -13,7 +13,7 @@ import struct
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlparse
@@ -116,15 +116,22 @@ class Fitting:
     Attributes:
         state: by the architecture's names, the ``prefix`` before them taken off.
         left: the file's other names; those of ``state`` that the architecture does not have are not among them.
+        moved: name -> the file's, of what lies under another prefix, as a head beside its backbone does.
     """
 
     state: Mapping[str, Tensor]
     prefix: str
     left: tuple[str, ...]
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One sentence about what was left over, if anything was."""
+        """A sentence about what was found under another prefix, and one about what was left over."""
+        few = ", ".join(list(self.moved.values())[:3]) + (" ..." if len(self.moved) > 3 else "")
+        apart = (f"Taken from beside {self.prefix.rstrip('.') or 'the others'}: {few}.",) if self.moved else ()
+        return (*apart, *self._surplus())
+
+    def _surplus(self) -> tuple[str, ...]:
         if not self.left:
             return ()
         more = f" and {len(self.left) - 3} more" if len(self.left) > 3 else ""
@@ -145,18 +152,36 @@ def best_match(state: Mapping[str, Tensor], module: nn.Module) -> Fitting:
     own = {name: value.shape for name, value in module.state_dict().items()}
     scores: Counter[str] = Counter()
     for key, value in state.items():
-        parts = key.split(".")
-        for start in range(len(parts)):
-            name = ".".join(parts[start:])
+        for start in _starts(key):
+            name = key[start:]
             if name in own:  # a shape may differ, as of a classifier with other classes
-                scores[key[: len(key) - len(name)]] += 2 if own[name] == value.shape else 1
+                scores[key[:start]] += 2 if own[name] == value.shape else 1
     order = {prefix: place for place, prefix in enumerate(scores)}
     prefix = min(scores, key=lambda one: (-scores[one], _is_average(one), order[one]), default="")
     tops = {name.split(".")[0] for name in own}
     inside = {key: key.removeprefix(prefix) for key in state if key.startswith(prefix)}
     fitting = {name: state[key] for key, name in inside.items() if not scores or name.split(".")[0] in tops}
-    left = tuple(key for key in state if inside.get(key) not in fitting)
-    return Fitting(fitting, prefix, left)
+    moved = _elsewhere(state, own, fitting) if scores else {}
+    fitting |= {name: state[key] for name, key in moved.items()}
+    used = {*moved.values(), *(key for key, name in inside.items() if name in fitting)}
+    return Fitting(fitting, prefix, tuple(key for key in state if key not in used), moved)
+
+
+def _elsewhere(
+    state: Mapping[str, Tensor], own: Mapping[str, torch.Size], found: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """Return which other name of the file ends with each of the network's that is not ``found``, where one does."""
+    ends: dict[str, list[str]] = {}
+    for key, value in state.items():
+        for name in (key[start:] for start in _starts(key)):
+            if name in own and name not in found and len(own[name]) == value.dim():
+                ends.setdefault(name, []).append(key)
+    return {name: keys[0] for name, keys in ends.items() if len(keys) == 1}
+
+
+def _starts(key: str) -> list[int]:
+    """Return where the dotted parts of a name begin."""
+    return [0, *(place + 1 for place, letter in enumerate(key) if letter == ".")]
 
 
 def _is_average(prefix: str) -> bool:
@@ -181,6 +206,10 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
         raise ModelError(
             f"{what} do not fit the architecture: {', '.join(told)}. Give the architecture that they were trained with."
         )
+    whole = [name for name in own if name in state and own[name].is_floating_point() > state[name].is_floating_point()]
+    if whole:
+        kind = str(state[whole[0]].dtype).removeprefix("torch.")
+        raise ModelError(f"{what} are whole numbers ({whole[0]}: {kind}): save the floats that these stand for.")
     for name, value in state.items():
         wide = value.float() if value.is_floating_point() and value.element_size() == 1 else value
         if not wide.isfinite().all():

@@ -154,10 +154,11 @@ class Completeness:
     def note(self, attribution: Tensor, remedy: str) -> None:
         """Add a note to the map where it misses more."""
         if not self.holds(attribution):
+            missed, whole = abs(_total(attribution) - self._gap), abs(self._gap)
+            share = f"{missed / whole:.0%} of" if whole > missed else "more than"
             nothing = self._task.options["baseline"]
             self._task.notes.append(
-                f"The map adds up to {_total(attribution):.3g}, the logit differs from a {nothing} picture's by "
-                f"{self._gap:.3g}: {remedy}."
+                f"The map misses {share} the logit's difference from a {nothing} picture: {remedy}."
             )
 
 

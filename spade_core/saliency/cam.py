@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from spade_core.errors import LayerError
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import Layout, layout_of
+from spade_core.models.output import log_probabilities
 from spade_core.progress import span
 from spade_core.saliency.attention import ATTENTION
 from spade_core.saliency.base import Task, counted, with_batches
@@ -50,6 +51,8 @@ def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = N
         # The patches of a ViT's last block no longer reach the class token: there the gradient is zero.
         if gradient is not None and bool(found.layout.patches(gradient).any()):
             return found.name, found.layout
+    if offered:
+        raise LayerError("No layer with a spatial map speaks for or against this class: explain another class.")
     raise LayerError("Grad-CAM needs a layer with a spatial map before the pooling, and this model has none.")
 
 
@@ -132,7 +135,7 @@ def scorecam(task: Task) -> Tensor:
     """Return the sum of a late layer's maps, each weighted by the class probability of the picture seen through it.
 
     As in the authors' code: a map is scaled to 0..1 and multiplies the normalised picture, its weight is the softmax
-    probability of the class, constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
+    probability of the class (for labels that do not exclude each other: the sigmoid), constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
     baseline's score instead. With ``channels`` only the maps of largest variance are taken, as in Faster Score-CAM.
     """
     layer, layout = _chosen(task, 0.05)
@@ -160,5 +163,6 @@ def _scores(task: Task, x: Tensor, shown: Tensor, batch_size: int) -> Tensor:
         for part in shown.split(batch_size):
             window = F.interpolate(part, x.shape[-2:], mode="bilinear", align_corners=False)
             seen = (x * window).contiguous(memory_format=torch.channels_last)
-            found.append(task.module(seen).softmax(1)[:, task.target])
+            logits = task.module(seen)
+            found.append(log_probabilities(logits, task.dense.output).exp()[:, task.target])
     return torch.cat(found)

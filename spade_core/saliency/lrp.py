@@ -101,10 +101,11 @@ def _relevance(task: Task, rules: _Rules) -> Tensor:
     relevance = sum(parts, torch.zeros_like(task.x))
     whole, shown, kept = float(logit.detach()), float(relevance.double().sum()), float(absorbed)
     task.record.update(logit=whole, absorbed_by_biases=kept)
-    if abs(shown + kept - whole) > TOLERATED * abs(whole):
+    missed = abs(shown + kept - whole)
+    if missed > TOLERATED * abs(whole):
+        share = f"{missed / abs(whole):.0%} of the logit" if abs(whole) > missed else "more than the logit itself"
         task.notes.append(
-            f"The map adds up to {shown:.3g} and biases take {kept:.3g} of a logit of {whole:.3g}: the rest lies in "
-            "learned tokens or is lost in operations without a rule."
+            f"Map and biases together miss {share}: it lies in learned tokens, or is lost in operations without a rule."
         )
     return relevance
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,9 +16,21 @@ from torch.nn.utils import parametrizations, prune
 
 import spade_core as sc
 from spade_core.errors import LayerError, ModelError
+from spade_core.evaluation.metrics import insertion_deletion
 from spade_core.models.loading import wrap_model
 
 SIZE = 12
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+    other: torch.Tensor
+
+
+class Named(NamedTuple):
+    other: torch.Tensor
+    logits: torch.Tensor
 
 
 class Net(nn.Module):
@@ -105,7 +119,11 @@ KEPT = {
     "a compiled part": lambda: nn.Sequential(torch.compile(Net())),
     "double": lambda: Net().double(),
     "a tuple": lambda: Net(after=lambda y: (y, y.unsqueeze(1))),
+    "a tuple in a tuple": lambda: Net(after=lambda y: ((y,), 3)),
+    "a dataclass": lambda: Net(after=lambda y: Answer(y, y + 1)),
+    "a named tuple": lambda: Net(after=lambda y: Named(y + 1, y)),
     "one pixel": lambda: Net(after=lambda y: y[:, :, None, None]),
+    "momentum of none": lambda: nn.Sequential(nn.BatchNorm2d(3, momentum=None), Net()),
 }
 
 
@@ -119,7 +137,8 @@ def test_the_function_explained_is_the_function_given(kind, noise):
     inner, x = inner.eval(), model.preprocessing(noise)
     with torch.no_grad():
         answer = inner(x.to(next(inner.parameters()).dtype))
-    answer = answer[0] if isinstance(answer, tuple) else answer
+    while not isinstance(answer, torch.Tensor):
+        answer = answer.logits if hasattr(answer, "logits") else answer[0]
     expected = answer.reshape(1, -1).softmax(1)[0].float().numpy()
     np.testing.assert_allclose(sc.predict(model, noise), expected, atol=1e-6)
     made = sc.trace(model, noise, sparsity=0.0, views=2)
@@ -184,6 +203,12 @@ def closure():
     return net
 
 
+class Mixed(Net):
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x).float()
+
+
 def infinite(y):
     return y / 0
 
@@ -198,6 +223,10 @@ REFUSED = {
         lambda: nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), Net()),
         r"other pictures beside it \(0 has no",
     ),
+    "scaled by the batch": (lambda: Net(before=lambda x: x / x.abs().max()), "other pictures beside it"),
+    "whole numbers": (lambda: Net(after=lambda y: y.argmax(1, keepdim=True)), "int64 numbers, as after argmax"),
+    "autocast": (Mixed, "computes under autocast"),
+    "no values": (lambda: nn.Sequential(nn.LazyConv2d(4, 1), nn.Flatten(), nn.LazyLinear(4)), "no values yet"),
     "centred batch": (lambda: Net(between=lambda x: x - x.mean(0, keepdim=True)), "other pictures beside it"),
     "closure": (closure, "through self"),
     "scripted part": (lambda: nn.Sequential(Net(), torch.jit.script(nn.ReLU())), "TorchScript"),
@@ -242,7 +271,8 @@ def test_the_callers_module_its_modes_buffers_and_random_numbers_are_as_they_wer
     net = Counting().train()
     net.first.eval()
     state = torch.get_rng_state()
-    wrapped(net)
+    with pytest.raises(ModelError, match="writes into its buffer calls at each call"):
+        wrapped(net)
     assert (net.training, net.first.training, float(net.calls)) == (True, False, 0.0)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -341,3 +371,25 @@ def test_the_divergence_of_labels_adds_up(noise):
 def test_a_single_class_name_is_that_of_a_yes():
     assert wrapped(Net(classes=1), labels=["cat"]).labels == ("not cat", "cat")
     assert wrapped(Net(classes=1)).labels == ("no", "yes")
+
+
+def test_a_network_that_lets_no_gradient_through_is_named(noise):
+    with pytest.raises(LayerError, match="lets none through"):
+        sc.explain(wrapped(Net(after=torch.Tensor.detach)), noise, method="saliency")
+
+
+def test_scores_of_labels_that_do_not_exclude_each_other_are_sigmoids(noise):
+    model = wrapped(Net(), output="multilabel")
+    found = sc.explain(model, noise, method="scorecam", target=1)
+    shifted = wrapped(nn.Sequential(model.module, Shift()), output="multilabel")
+    assert np.array_equal(found.map, sc.explain(shifted, noise, method="scorecam", target=1).map)
+    x = model.input(noise)
+    curves = insertion_deletion(model.module, x, found.map, 1, output="multilabel", steps=2)
+    assert curves.insertion[-1] == pytest.approx(sc.predict(model, noise)[1], abs=1e-6)
+
+
+class Shift(nn.Module):
+    """Raises the first label, which others must not notice."""
+
+    def forward(self, y):
+        return y + torch.tensor([5.0, 0.0, 0.0, 0.0])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from spade_core.errors import ModelError
-from spade_core.models.labels import imagenet_labels, read_labels, resolve_target
+from spade_core.models.labels import imagenet_labels, notes_on, read_labels, resolve_target
 
 
 def test_imagenet_has_a_thousand_names():
@@ -29,11 +29,62 @@ def test_imagenet_has_a_thousand_names():
         '{"dog": 1, "cat": 0}',
         "0 cat\n1 dog",
         "1: dog\n0: cat\n",
+        "index,name\r\n0,cat\r\n1,dog\r\n",
+        "name\tid\ncat\t0\ndog\t1\n",
+        '"cat"\n"dog"',
+        "n02123045 cat\nn02085620 dog",
+        '[[1, "dog"], [0, "cat"]]',
+        '[["cat", 0], ["dog", 1]]',
+        '[{"id": 1, "name": "dog"}, {"id": 0, "name": "cat"}]',
+        '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}',
+        '{"id2label": {"0": "cat", "1": "dog"}, "label2id": {"cat": 0, "dog": 1}}',
+        '{"00": "cat", "01": "dog"}',
+        "\u202ecat\ndo\u0000g",
     ],
 )
 def test_every_usual_form_is_read(tmp_path, text):
     (tmp_path / "names").write_text(text, encoding="utf-8")
     assert read_labels(tmp_path / "names") == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("names.txt", "cat\ndog".encode("utf-16")),
+        ("data.yaml", b"nc: 2\nnames:\n  0: cat\n  1: dog\n"),
+        ("data.yml", b"names: [cat, dog]"),
+    ],
+)
+def test_other_encodings_and_yaml_are_read(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    assert read_labels(tmp_path / name) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (("cat", "dog"), ""),
+        (("0", "1", "2"), ""),
+        (("cat", "dog", "cat"), "the same name (cat)"),
+        (tuple(sorted(map(str, range(12)))), "sorted as text, and not the indices: class 2 is called 10"),
+        (("1 cat", "2 dog"), "begin with numbers from 1 on"),
+    ],
+)
+def test_names_that_may_be_taken_for_other_classes_are_told(labels, told):
+    notes = notes_on(labels)
+    assert told in " ".join(notes)
+    assert bool(notes) == bool(told)
+
+
+def test_a_name_fits_into_a_line(tmp_path):
+    (tmp_path / "names").write_text("a" * 5000 + "\nb")
+    assert [len(name) for name in read_labels(tmp_path / "names")] == [200, 1]
+
+
+def test_a_file_without_names_is_told(tmp_path):
+    (tmp_path / "names").write_text(" \n")
+    with pytest.raises(ModelError, match="no class names in names: give one"):
+        read_labels(tmp_path / "names")
 
 
 @pytest.mark.parametrize(

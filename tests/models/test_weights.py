@@ -134,6 +134,24 @@ def test_of_two_copies_the_one_that_was_trained_is_taken_and_the_other_is_listed
     assert found.notes[0].endswith("those under model were taken.")
 
 
+@pytest.mark.parametrize("beside", ["head.", "model.classifier.head."])
+def test_a_head_beside_its_backbone_is_found_and_told(beside):
+    state = Body(classes=7).state_dict()
+    apart = {
+        (beside if key.startswith("head") else "backbone.") + key.removeprefix("head."): state[key] for key in state
+    }
+    found = best_match(apart, Body())
+    assert found.state.keys() == state.keys()
+    assert found.left == ()
+    assert found.notes == (f"Taken from beside backbone: {beside}weight, {beside}bias.",)
+
+
+def test_weights_of_whole_numbers_are_refused():
+    state = {key: value.mul(10).to(torch.int8) for key, value in nn.Linear(2, 2).state_dict().items()}
+    with pytest.raises(ModelError, match=r"whole numbers \(weight: int8\): save the floats"):
+        fit_state(nn.Linear(2, 2), state, "They")
+
+
 def test_a_deeper_network_does_not_pass_for_a_shallower_one():
     state = {**Body().state_dict(), "block.2.weight": torch.ones(3, 3)}
     found = best_match(prefixed("module.", state), Body())

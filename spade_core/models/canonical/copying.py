@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from spade_core.errors import ModelError
@@ -43,6 +44,8 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         if ".quantized" in type(child).__module__:
             raise ModelError(f"{part} is quantized ({type(child).__name__}): give the network with float weights.")
     for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(value) or value.is_meta:
+            raise ModelError(f"The weights have no values yet ({name}): call the network once, or load its weights.")
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ModelError(f"The weights hold values that are not finite (in {name}): take another checkpoint.")
     return module, tuple(notes)
