@@ -7,5 +7,6 @@ from starlette.middleware import Middleware
 
 from spade_core.ui.common.doors import Doors
 from spade_core.ui.common.headers import SafeHeaders
+from spade_core.ui.common.uploads import LimitedUploads
 
-app = st.App("home.py", middleware=[Middleware(SafeHeaders), Middleware(Doors)])
+app = st.App("home.py", middleware=[Middleware(SafeHeaders), Middleware(Doors), Middleware(LimitedUploads)])

@@ -8,6 +8,7 @@ from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.evidence import Evidence, shipped
 from spade_core.ui.common import pickers
 from spade_core.ui.common.frame import frame
+from spade_core.ui.common.uploads import MIB, ask_for_file
 from spade_core.ui.evidence import tables
 from spade_core.ui.evidence.pictures import show_pictures
 
@@ -43,7 +44,7 @@ def _pick() -> Evidence | None:
     name = pickers.select("Run", titles, next(iter(titles)), "evidence_run")
     if name != OWN:
         return known[name]
-    file = st.file_uploader("results.parquet of a benchmark", key="evidence_file", max_upload_size=UPLOAD_MIB)
+    file = ask_for_file("results.parquet of a benchmark", "evidence_file", UPLOAD_MIB * MIB)
     st.caption("`python -m spade_core benchmark trojan --images DIR --out RESULTS` writes it.")
     return None if file is None else Evidence.of(file)
 

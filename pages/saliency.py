@@ -73,7 +73,7 @@ def _render_live(choice: Choice, partials: Mapping[str, bytes]) -> None:
 
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
-    show_notes(described["picture"]["notes"])
+    show_notes((*described["picture"]["notes"], *described["picture"]["seen"], *described["notes"]))
     panels.show_fidelity(described, described["seconds"]["trace"])
     bundle = choice.bundle()
     panels.show_bundle(described["traces"], bundle)

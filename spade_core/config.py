@@ -111,6 +111,7 @@ class Settings:
     )
     allow_weights_upload: bool = _setting(False, parse_flag, "let users upload own weights in the page")
     max_weights_bytes: int = _setting(2**30, parse_bytes, "size limit of an own weights file in the page")
+    upload_bytes: int = _setting(2 * 2**30, parse_bytes, "memory that uploaded files of all open tabs may take")
     references: tuple[Path, ...] = _setting(
         (), parse_paths, "folders of reference pictures, separated as in PATH; the bundled ones can always be chosen"
     )

@@ -75,7 +75,7 @@ def drop_oldest(folder: Path, limit: int, keep: Path) -> None:
     """
     with _EVICTION:
         files: list[tuple[float, int, Path]] = []
-        for path in folder.iterdir():
+        for path in folder.rglob("*"):
             with contextlib.suppress(FileNotFoundError):  # another process makes room too
                 if path.is_file():
                     files.append((path.stat().st_mtime, path.stat().st_size, path))

@@ -252,16 +252,16 @@ def _odd_files_about_depth() -> Iterator[tuple[str, bytes, np.ndarray, str]]:
 def _odd_files_about_transparency() -> Iterator[tuple[str, bytes, np.ndarray, str]]:
     palette = _chunk(b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255])) + _chunk(b"tRNS", bytes([0, 255, 51]))
     expected = np.array([[[255, 255, 255], [0, 255, 0], [204, 204, 255]]], np.uint8)
-    yield "palette.png", png(3, 1, 8, 3, b"\0\0\1\2", palette), expected, ""
+    yield "palette.png", png(3, 1, 8, 3, b"\0\0\1\2", palette), expected, "laid on white"
     yield (
         "rgba.png",
         png(2, 1, 8, 6, b"\0\x0a\x14\x1e\0\x0a\x14\x1e\xff"),
         np.array([[[255, 255, 255], [10, 20, 30]]], np.uint8),
-        "",
+        "laid on white",
     )
-    yield "grey-alpha.png", png(3, 1, 8, 4, b"\0\x00\xff\x00\x00\x00\x33"), _grey([[0, 255, 204]]), ""
-    yield "grey-alpha-16.png", png(2, 1, 16, 4, b"\0\x80\x12\xff\xff\0\0\0\0"), _grey([[128, 255]]), ""
-    yield "grey-key.png", png(2, 1, 8, 0, b"\0\x07\x08", _chunk(b"tRNS", b"\0\x07")), _grey([[255, 8]]), ""
+    yield "grey-alpha.png", png(3, 1, 8, 4, b"\0\x00\xff\x00\x00\x00\x33"), _grey([[0, 255, 204]]), "laid on white"
+    yield "grey-alpha-16.png", png(2, 1, 16, 4, b"\0\x80\x12\xff\xff\0\0\0\0"), _grey([[128, 255]]), "laid on white"
+    yield "grey-key.png", png(2, 1, 8, 0, b"\0\x07\x08", _chunk(b"tRNS", b"\0\x07")), _grey([[255, 8]]), "laid on white"
 
 
 def _odd_files_about_frames() -> Iterator[tuple[str, bytes, np.ndarray, str]]:

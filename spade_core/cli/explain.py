@@ -33,8 +33,8 @@ def run_explain(options: argparse.Namespace) -> int:
     disagreements = (
         f"{METHODS[slug].title}: {text}" for slug, pair in analysis.pairs.items() if (text := pair.spade.warning)
     )
-    warn(fidelity.warning, *disagreements, *analysis.refused.values())
     described = json.loads(files["manifest.json"])
+    warn(fidelity.warning, *disagreements, *analysis.refused.values(), *described["notes"])
     described["seconds"]["command"] = seconds
     found = {**{key: described[key] for key in SAID.split()}, "methods": list(analysis.pairs), "out": str(folder)}
     lines = [

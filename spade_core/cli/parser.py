@@ -15,6 +15,8 @@ from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.processing import PROCESSING
 from spade_core.models.registry import DEFAULT_MODEL, OUTPUTS
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
+from spade_core.pictures.frame import CENTRE
+from spade_core.pictures.frame import HELP as FRAME_HELP
 from spade_core.pruning.kinds import any_of
 from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, RATIOS, SPLIT
 
@@ -228,6 +230,7 @@ def _add_trojan(commands: Commands) -> None:
 def add_picture(parser: argparse.ArgumentParser) -> None:
     """Add the options of the picture and of a trigger in it."""
     parser.add_argument("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
+    parser.add_argument("--frame", default=str(CENTRE), help=f"{FRAME_HELP} (default: %(default)s)")
     add = parser.add_argument_group("trigger").add_argument
     add("--trigger", metavar="NAME", help="paste a trigger first: heart, smiley, fish or star")
     add("--trigger-size", help="side in model-input pixels (default: drawn)", **SIDE)

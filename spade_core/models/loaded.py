@@ -57,7 +57,7 @@ class Network:
         return self.model
 
     def input(self, picture: Picture) -> Tensor:
-        """Return what the module reads of ``picture``: normalised, ``(1, 3, size, size)``, of its device and dtype."""
+        """Return the module's input of ``picture``: normalised, ``(1, channels, size, size)``, of its kind."""
         return self.dense.preprocessing(picture, device=self.dense.device, dtype=self.dense.dtype)
 
 
@@ -101,9 +101,9 @@ class LoadedModel(Network):
         return {"name": self.name, "sha256": self.sha256, "spec": self.spec}
 
     def grey(self, side: int | None = None) -> Tensor:
-        """Return the mean-grey input, zero in normalised space, ``(1, 3, side, side)``; None: of the model's size."""
+        """Return the mean-grey input, zero in normalised space, ``(1, channels, side, side)``; None: of its size."""
         side = side or self.preprocessing.size
-        return torch.zeros(1, 3, side, side, device=self.device, dtype=self.dtype)
+        return torch.zeros(1, self.preprocessing.channels, side, side, device=self.device, dtype=self.dtype)
 
 
 @full_precision()

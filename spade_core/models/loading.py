@@ -27,7 +27,7 @@ from spade_core.models.labels import imagenet_labels, notes_on, read_labels
 from spade_core.models.layers import prunable_layers, share_copy
 from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.models.output import Form, answer_as, ends_in_sigmoid, log_probabilities, recognize, rows_of
-from spade_core.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from spade_core.models.preprocessing import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from spade_core.models.reference import ROUNDING, Reference, answers_of, observe
 from spade_core.models.registry import DEFAULT_MODEL, MODELS, OUTPUTS, TIMM, TROJAN_MODEL, Entry, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
@@ -107,9 +107,9 @@ def wrap_model(
     """Wrap any classifier of RGB pictures; ``module`` itself is not changed.
 
     Args:
-        module: maps ``(n, 3, size, size)`` to logits ``(n, classes)``.
+        module: maps ``(n, 3, size, size)`` to logits ``(n, classes)``; ``(n, 1, size, size)`` with one mean and std.
         size: side of its input, px; resize: short side before the centre crop (default: ``size * 256 / 224``).
-        mean, std: of the channels, for values in [0, 1].
+        mean, std: of the channels, for values in [0, 1]; one number each for a model of grey pictures.
         labels: class names; default ``class 0``, ``class 1`` ...
         output: what the numbers that it gives mean, a key of ``OUTPUTS``; None: told from them.
 
@@ -210,6 +210,9 @@ def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
     else:
         entry = find_entry(arch)
         module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
+    grey = _take_channels(module, found.state, weights.name)
+    if grey:
+        preprocessing = replace(preprocessing, mean=GREY_MEAN, std=GREY_STD)
     fit_state(module, found.state, f"The weights in {weights.name}")
     if size is not None:
         resize = round(size * preprocessing.resize / preprocessing.size)
@@ -221,6 +224,22 @@ def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
     own = read_labels(spec["classes"]) if spec["classes"] else None
     labels, notes = own or (imagenet_labels() if count == 1000 else None), (*found.notes, *notes_on(own or ()))
     return _finish(module, preprocessing, labels, device, family, spec, notes)
+
+
+def _take_channels(module: nn.Module, state: Mapping[str, Tensor], file: str) -> bool:
+    """Let the first convolution read as many channels as its weights; return whether these are of a grey model.
+
+    Raises:
+        ModelError: they are of neither 1 nor 3 channels.
+    """
+    name, first = next((pair for pair in module.named_modules() if isinstance(pair[1], nn.Conv2d)), ("", None))
+    weight = state.get(f"{name}.weight")
+    if first is None or weight is None or weight.dim() != 4 or weight.shape[1] * first.groups == first.in_channels:
+        return False
+    if weight.shape[1] != 1 or first.groups != 1:
+        raise ModelError(_wrong_channels(file, weight.shape[1] * first.groups, first.in_channels))
+    first.in_channels, first.weight = 1, nn.Parameter(first.weight[:, :1].detach().clone())
+    return True
 
 
 def _count_classes(arch: str, plan: nn.Module, state: Mapping[str, Tensor], file: str) -> int:
@@ -254,24 +273,42 @@ def _finish(
     if next(module.parameters(), None) is None:
         raise ModelError(f"{name} has no parameters: there is nothing to prune.")
     try:
-        canonical, form, seen = _canonical(module, preprocessing.size, name, spec)
+        canonical, form, seen = _canonical(module, preprocessing, name, spec)
         canonical = answer_as(canonical, form).to(device)
         logits = _checked(canonical, seen, form, name)
     except _FORWARD_ERRORS as error:
         if isinstance(error, ModelError):
             raise
-        size, reason = preprocessing.size, str(error).strip().split("\n")[0]
-        raise ModelError(f"{name} cannot read pictures of {size} x {size} px with 3 channels: {reason}") from error
+        size, channels, reason = preprocessing.size, preprocessing.channels, str(error).strip().split("\n")[0]
+        wanted = _channels_of(module)
+        if wanted not in (None, channels):
+            raise ModelError(_wrong_channels(name, wanted, channels)) from error
+        raise ModelError(
+            f"{name} cannot read pictures of {size} x {size} px with {channels} channels: {reason}"
+        ) from error
     names = _class_names(name, labels, logits.shape[1], form)
     notes = (*notes, *told, *form.notes)
     layers, sha = prunable_layers(canonical), digest(canonical)
     return LoadedModel(name, canonical, preprocessing, names, device, sha, family, spec, layers, notes, form.output)
 
 
-def _canonical(module: nn.Module, size: int, name: str, spec: Spec) -> tuple[nn.Module, Form, Reference]:
+def _channels_of(module: nn.Module) -> int | None:
+    """Return how many channels the first convolution reads, if there is one."""
+    first = next((child for child in module.modules() if isinstance(child, nn.Conv2d)), None)
+    return None if first is None else first.in_channels
+
+
+def _wrong_channels(name: str, wanted: int, given: int) -> str:
+    if wanted in (1, 3):
+        kind = "grey pictures" if wanted == 1 else "colours"
+        return f"{name} reads {kind}, and {given} numbers are given as mean: give {wanted}, and as many as std."
+    return f"{name} reads {wanted} channels: give a network of pictures with 3, or with 1 for grey ones."
+
+
+def _canonical(module: nn.Module, reads: Preprocessing, name: str, spec: Spec) -> tuple[nn.Module, Form, Reference]:
     """Return the canonical copy, how it is to be called, and what the untouched module answers."""
     with torch.compiler.set_stance("force_eager"):  # what is compiled inside computes the same
-        seen = observe(module, size, name, known=not spec.get("memory"))
+        seen = observe(module, reads.size, name, channels=reads.channels, known=not spec.get("memory"))
         canonical, notes = canonize(module, seen.pictures, seen)
         answers = rows_of(seen.answers)
         if answers.dim() != 2 or answers.shape[1] == 0:

@@ -72,12 +72,12 @@ def answers_of(module: nn.Module, pictures: Tensor, path: Path = ()) -> Tensor:
         return taken(module(given), path).detach().clone()
 
 
-def draw_pictures(size: int) -> Tensor:
-    """Return two different normalised pictures of noise, ``(2, 3, size, size)`` float32, the same every time.
+def draw_pictures(size: int, channels: int = 3) -> Tensor:
+    """Return two different normalised pictures of noise, ``(2, channels, size, size)`` float32, the same every time.
 
     The first one is fainter, so that what depends on the largest value of a batch shows in its answer.
     """
-    drawn = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
     return drawn * torch.tensor([0.5, 1.0]).view(2, 1, 1, 1)
 
 
@@ -109,11 +109,11 @@ def as_given(module: nn.Module) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def observe(module: nn.Module, size: int, name: str, *, known: bool = False) -> Reference:
+def observe(module: nn.Module, size: int, name: str, *, channels: int = 3, known: bool = False) -> Reference:
     """Return what ``module``, which is not changed, answers in eval mode.
 
     Args:
-        size: side of its input, px.
+        size: side of its input, px; channels: of its input.
         name: for errors.
         known: whether its architecture comes from a library: then it is asked in both layouts only.
 
@@ -122,7 +122,7 @@ def observe(module: nn.Module, size: int, name: str, *, known: bool = False) -> 
             single tensor of them.
         RuntimeError: whatever its forward pass raises.
     """
-    pictures = draw_pictures(size)
+    pictures = draw_pictures(size, channels)
     first = next(module.parameters())
     given = pictures.to(first.device, first.dtype)
     buffers = [(key, buffer._version) for key, buffer in module.named_buffers()]

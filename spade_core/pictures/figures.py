@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from spade_core.pictures.fonts import DEFAULT, families_for
+
 DIVERGING, SEQUENTIAL = "RdBu_r", "magma"
 
 
@@ -52,13 +54,15 @@ def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> by
     Args:
         picture: uint8 ``(height, width, 3)``, what the model sees.
         rows: at least one; all or none with a spread.
+        title: of letters that some font has, see ``shown_name``.
 
     Returns:
         PNG bytes.
     """
     names = ["picture", "dense", "SPADE", "SPADE - dense", *(["spread"] if rows[0].spread is not None else [])]
     figure = Figure(figsize=(2.75 * len(names), 2.9 * len(rows) + 0.5), layout="constrained", dpi=110)
-    figure.suptitle(title, fontsize=11)
+    families = list(families_for(title) or (DEFAULT,))
+    figure.suptitle(title, fontsize=11, fontfamily=families, parse_math=False)
     axes = figure.subplots(len(rows), len(names), squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         gap = np.abs(row.spade - row.dense)

@@ -13,15 +13,18 @@ import json
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NotRequired, TypedDict
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 
 from spade_core.config import ASSETS
 from spade_core.errors import PictureError
+from spade_core.pictures.frame import CENTRE, Frame, parse_frame
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -37,15 +40,26 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "TIFF": (".tif", ".tiff"),
 }
 """Pillow's name of each accepted format, and the file extensions that announce it."""
+if "avif" in features.modules and features.check("avif"):
+    FORMATS["AVIF"] = (".avif", ".avifs")
+if find_spec("pillow_heif"):  # Pillow's plugin; its licence keeps it out of the requirements
+    resolve_name("pillow_heif:register_heif_opener")()
+    FORMATS["HEIF"] = (".heic", ".heif", ".heics", ".hif")
+READABLE = "{} or {}".format(", ".join(list(FORMATS)[:-1]), list(FORMATS)[-1]).replace("WEBP", "WebP")
+"""The accepted formats, as people call them."""
 SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
+OPAQUE = 255
 _PREFIX = "bundled:"
 PICTURES = ASSETS / "pictures"
-_ADVICE = "choose a JPEG, PNG, WebP, BMP, GIF or TIFF file"
+_ADVICE = f"choose a {READABLE} file"
 
 # Of the accepted formats: tells a damaged picture from something else.
-_SIGNATURES = re.compile(rb"(?s)\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]")
+_SIGNATURES = re.compile(
+    rb"(?s)\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]|.{4}ftyp(avi|hei|hev|mif|msf)"
+)
 
+_HEIC = "a HEIC picture, which the package pillow-heif lets this program read"
 _FOREIGN: dict[str, re.Pattern[bytes]] = {
     "a web page": re.compile(rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)"),
     "an SVG drawing": re.compile(rb"(?is)(\xef\xbb\xbf)?\s*<(.{0,4000}<)?svg[\s>]"),
@@ -56,7 +70,8 @@ _FOREIGN: dict[str, re.Pattern[bytes]] = {
     "a compressed archive": re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!"),
     "a Photoshop file": re.compile(rb"8BPS"),
     "an icon file": re.compile(rb"\x00\x00\x01\x00"),
-    "an AVIF or HEIC picture": re.compile(rb"(?s).{4}ftyp(avi|hei|hev|mif|msf)"),
+    **({} if "AVIF" in FORMATS else {"an AVIF picture": re.compile(rb"(?s).{4}ftypavi")}),
+    **({} if "HEIF" in FORMATS else {_HEIC: re.compile(rb"(?s).{4}ftyp(?!.{0,60}avif)(hei|hev|mif|msf)")}),
     "a JPEG 2000 or JPEG XL picture": re.compile(rb"\x00\x00\x00\x0c(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a"),
 }
 """What people try instead of a picture, by the beginning of the file."""
@@ -67,11 +82,15 @@ _BROKEN += (MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueErr
 
 
 class Source(TypedDict):
-    """How a job's payload names a picture; ``sha256``: for the job's key; ``trigger``: a ``Paste`` to put into it."""
+    """How a job's payload names a picture.
+
+    ``sha256``: for the job's key; ``frame``: the text of a ``Frame``; ``trigger``: a ``Paste`` to put into it.
+    """
 
     path: str
     name: NotRequired[str]
     sha256: NotRequired[str]
+    frame: NotRequired[str]
     trigger: NotRequired[dict[str, object] | None]
 
 
@@ -84,12 +103,19 @@ class Picture:
         sha256: hex digest of the file's bytes, the picture's identity.
         name: file name, or ``bundled:NAME``.
         notes: sentences about oddities of the file.
+        frame: which part of it a model sees.
     """
 
     pixels: np.ndarray
     sha256: str
     name: str
     notes: tuple[str, ...] = ()
+    frame: Frame = CENTRE
+
+    @property
+    def key(self) -> str:
+        """What tells it from others, as a model sees it."""
+        return self.sha256 if self.frame == CENTRE else f"{self.sha256} {self.frame}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +142,7 @@ def bundled() -> dict[str, Bundled]:
     return {row["name"]: Bundled(**row) for row in rows}
 
 
-def load_picture(source: str | Path | bytes, *, name: str | None = None) -> Picture:
+def load_picture(source: str | Path | bytes, *, name: str | None = None, frame: str | None = None) -> Picture:
     """Load a picture from a path, from a file's bytes, or by its bundled name (``"bundled:cat"``).
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; transparent ones are laid on white; EXIF rotation is
@@ -125,10 +151,16 @@ def load_picture(source: str | Path | bytes, *, name: str | None = None) -> Pict
 
     Args:
         name: what to call it, by default the file's name; only its extension matters, for a note.
+        frame: what a model sees of it: ``centre`` (the default), ``letterbox``, or ``Y,X``, see ``parse_frame``.
 
     Raises:
         PictureError: the file is absent, not a picture, damaged or too large; one sentence says which.
     """
+    found = _loaded(source, name)
+    return found if frame is None else replace(found, frame=parse_frame(frame))
+
+
+def _loaded(source: str | Path | bytes, name: str | None) -> Picture:
     if isinstance(source, bytes | bytearray | memoryview):
         return _picture(bytes(source), _shown(name or "picture"))
     if str(source).startswith(_PREFIX):
@@ -260,6 +292,8 @@ def _to_rgb(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
     try:
         if image.has_transparency_data:
             image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")  # La has one way out only
+            if np.asarray(image.getchannel("A")).min() < OPAQUE:
+                notes.append("Transparent parts of the picture were laid on white.")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image.convert("RGB")
     except ValueError:

@@ -223,7 +223,7 @@ def _traces(model: LoadedModel, wanted: Sequence[Wanted], plan: Plan, progress: 
     if not wanted:
         return []
     settings = Settings.from_environment()
-    calls = survey(model.module, model.preprocessing.size, model.device)
+    calls = survey(model.module, model.preprocessing.size, model.device, channels=model.preprocessing.channels)
     if not calls.lockstep:  # the sequential calibration could not tell the views apart
         wanted = [replace(one, config=replace(one.config, **_ALONE)) for one in wanted]
     recipes, reasons = _recipes(model, plan, wanted[0].config, calls, settings)
@@ -391,7 +391,7 @@ def views_of(model: LoadedModel, wanted: Sequence[Wanted]) -> Views:
 def _drawn(model: LoadedModel, picture: Picture, count: int, seed: int) -> Tensor:
     size = model.preprocessing.size
     if not count:
-        return torch.empty(0, 3, size, size, device=model.device, dtype=model.dtype)
+        return torch.empty(0, model.preprocessing.channels, size, size, device=model.device, dtype=model.dtype)
     pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
     drawn = random_views(pixels, count, size, seed=seed, device=model.device)
     return model.preprocessing.normalize(drawn).to(model.dtype)

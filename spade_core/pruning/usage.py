@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,21 +39,21 @@ class Survey:
         return "not captured: the forward pass never hands this weight itself to F.conv2d or F.linear"
 
 
-def survey(module: nn.Module, size: int, device: torch.device | str = "cpu") -> Survey:
+def survey(module: nn.Module, size: int, device: torch.device | str = "cpu", *, channels: int = 3) -> Survey:
     """Run ``module`` on one and on two random pictures of side ``size`` px and note the calls of its weights.
 
     The result is kept as long as the module lives.
     """
     known = _CACHE.setdefault(module, {})
     if size not in known:
-        known[size] = _survey(module, size, device)
+        known[size] = _survey(module, (2, channels, size, size), device)
     return known[size]
 
 
-def _survey(module: nn.Module, size: int, device: torch.device | str) -> Survey:
+def _survey(module: nn.Module, shape: Sequence[int], device: torch.device | str) -> Survey:
     generator = torch.Generator().manual_seed(0)
     dtype = next(module.parameters()).dtype
-    pictures = torch.randn(2, 3, size, size, generator=generator).to(device, dtype)
+    pictures = torch.randn(*shape, generator=generator).to(device, dtype)
     weights = {layer.parameter: module.get_parameter(layer.parameter) for layer in prunable_layers(module)}
     single, double = (_record(module, pictures[:count], weights) for count in (1, 2))
     uses = Counter(name for name, _ in single)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from spade_core.errors import ConfigError
 from spade_core.models.labels import resolve_target
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.figures import FigureRow, colorize, figure_png, png_bytes
+from spade_core.pictures.fonts import drawable, shown_name
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.spade import trace_many
@@ -28,6 +30,7 @@ from spade_core.saliency import METHODS, colour_limits, top_of
 from spade_core.saliency.explanation import Explanation, explain
 from spade_core.saliency.metrics import pointing_game, trojan_auc
 
+TITLE = 80  # letters of a class's name in it
 TRACE_SHARE = 0.6  # of the progress bar; the methods share the rest
 
 
@@ -154,7 +157,9 @@ def describe(analysis: Analysis, source: str | None = None, trigger: TriggerReco
     """
     trace = analysis.trace
     own = {
-        "picture": manifest.picture_record(analysis.picture, source, None if trigger is None else trigger.paste),
+        "picture": manifest.picture_record(
+            trace.model, analysis.picture, source, None if trigger is None else trigger.paste
+        ),
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
         **manifest.outcome(trace),
@@ -165,6 +170,7 @@ def describe(analysis: Analysis, source: str | None = None, trigger: TriggerReco
         "layers": trace.report.to_rows(),
         "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
         "refused": dict(analysis.refused),
+        "notes": [note for note in [shown_name(trace.fidelity.label, trace.fidelity.target)[1]] if note],
         "seconds": {"trace": sum(one.seconds for one in analysis.traces.traces), "total": analysis.seconds},
     }
     return manifest.manifest(trace.model, own)
@@ -207,12 +213,19 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
         sides = shown["dense"], shown["spade"], pair.spread
         rows.append(FigureRow(METHODS[slug].title, *sides, colour_limits(signed), signed))
     crop = analysis.trace.model.preprocessing.crop(analysis.picture)
-    fidelity = analysis.trace.fidelity
-    probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
-    title = f"{analysis.trace.model.name}: {fidelity.label} ({probabilities})"
-    files["figure.png"] = figure_png(crop, rows, title)
+    files["figure.png"] = figure_png(crop, rows, _title(analysis))
     files["manifest.json"] = manifest.manifest_bytes(describe(analysis, source, trigger))
     return files
+
+
+def _title(analysis: Analysis) -> str:
+    """Return what stands above the figure."""
+    fidelity = analysis.trace.fidelity
+    probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
+    name, _ = shown_name(fidelity.label, fidelity.target)
+    return (
+        f"{drawable(analysis.trace.model.name) or 'model'}: {shorten(name, TITLE, placeholder=' …')} ({probabilities})"
+    )
 
 
 def replay(

@@ -141,7 +141,7 @@ def visualization_files(
 def _manifest(found: Visualization, source: str | None, trigger: Mapping[str, object] | None) -> dict[str, object]:
     model = found.trace.model
     own = {
-        "picture": picture_record(found.picture, source, trigger),
+        "picture": picture_record(found.trace.model, found.picture, source, trigger),
         "config": found.config.to_dict(),
         "trace": found.trace.config.to_dict(),
         "neuron": {**found.dense.neuron.to_dict(), "label": label_of(model, found.dense.neuron)},

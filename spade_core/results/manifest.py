@@ -30,12 +30,18 @@ _LIBRARIES = ("torch", "torchvision", "timm", "captum", "numpy", "pillow", "scik
 
 
 class PictureRecord(TypedDict):
-    """A manifest's picture; ``source``: where a replay finds it, before the trigger (a ``Paste``) was pasted."""
+    """A manifest's picture.
+
+    ``source``: where a replay finds it, before the trigger (a ``Paste``) was pasted; ``frame``: which part of it the
+    model sees (the text of a ``Frame``); ``seen``: what is to be known of that.
+    """
 
     name: str
     sha256: str
     notes: list[str]
     source: str
+    frame: str
+    seen: list[str]
     trigger: dict[str, Any] | None
 
 
@@ -76,13 +82,17 @@ def manifest_bytes(described: object) -> bytes:
     return json.dumps(described, indent=2, ensure_ascii=False).encode(errors="backslashreplace")
 
 
-def picture_record(picture: Picture, source: str | None, trigger: Mapping[str, object] | None) -> PictureRecord:
+def picture_record(
+    model: LoadedModel, picture: Picture, source: str | None, trigger: Mapping[str, object] | None
+) -> PictureRecord:
     """Return what a manifest says of a picture; without a ``source`` that is its name."""
     return {
         "name": picture.name,
         "sha256": picture.sha256,
         "notes": list(picture.notes),
         "source": source or picture.name,
+        "frame": str(picture.frame),
+        "seen": list(model.preprocessing.told(picture)),
         "trigger": None if trigger is None else dict(trigger),
     }
 
@@ -230,7 +240,7 @@ def reopened(described: Manifest, *, image: str | Path | None, device: str) -> I
     Raises:
         ConfigError: the picture or the weights are not those of the record.
     """
-    clean = load_picture(image or described["picture"]["source"])
+    clean = load_picture(image or described["picture"]["source"], frame=described["picture"].get("frame"))
     recorded = described["environment"]["device_type"]
     with threads(described["environment"]["threads"]):
         model = load_spec(described["model"]["spec"], device=recorded if device == "auto" else device)

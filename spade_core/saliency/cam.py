@@ -135,8 +135,9 @@ def scorecam(task: Task) -> Tensor:
     """Return the sum of a late layer's maps, each weighted by the class probability of the picture seen through it.
 
     As in the authors' code: a map is scaled to 0..1 and multiplies the normalised picture, its weight is the softmax
-    probability of the class (for labels that do not exclude each other: the sigmoid), constant maps are left out, and the sum is clipped at zero. The paper's text subtracts a
-    baseline's score instead. With ``channels`` only the maps of largest variance are taken, as in Faster Score-CAM.
+    probability of the class (the sigmoid, for labels that do not exclude each other), constant maps are left out, and
+    the sum is clipped at zero. The paper's text subtracts a baseline's score instead. With ``channels`` only the maps
+    of largest variance are taken, as in Faster Score-CAM.
     """
     layer, layout = _chosen(task, 0.05)
     x, seen = task.x.detach(), []

@@ -175,8 +175,8 @@ def _attributed(method: Method, task: Task) -> torch.Tensor:
     except RuntimeError as error:
         if "require grad" in str(error):
             raise LayerError(
-                f"{method.title} needs a gradient, and the forward of {task.dense.name} lets none through (torch.no_grad, "
-                "detach or numpy): leave that out of it, and wrap it again."
+                f"{method.title} needs a gradient, and the forward of {task.dense.name} lets none through "
+                "(torch.no_grad, detach or numpy): leave that out of it, and wrap it again."
             ) from error
         if "inplace operation" not in str(error):
             raise

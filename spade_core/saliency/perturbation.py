@@ -23,7 +23,8 @@ def occlusion(task: Task) -> Tensor:
     stride = min(stride, window)
     evaluations = (-(-(side - window) // stride) + 1) ** 2
     counted(task.module, evaluations // task.batch_size + 1, task.progress, task.title)
-    squares = {"sliding_window_shapes": (3, window, window), "strides": (3, stride, stride)}
+    channels = task.x.shape[1]
+    squares = {"sliding_window_shapes": (channels, window, window), "strides": (channels, stride, stride)}
     cover = Occlusion(task.module).attribute
     attribute = partial(cover, task.x, target=task.target, baselines=baseline(task), **squares)
     with torch.no_grad():

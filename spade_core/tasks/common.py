@@ -58,7 +58,8 @@ def given_model(spec: Spec, device: str) -> LoadedModel:
 
 def given_picture(source: Source, model: LoadedModel) -> tuple[Picture, np.ndarray | None]:
     """Return the picture of a payload, with its trigger pasted into the model's input if it has one, and its mask."""
-    picture, trigger = load_picture(source["path"], name=source.get("name")), source.get("trigger")
+    picture = load_picture(source["path"], name=source.get("name"), frame=source.get("frame"))
+    trigger = source.get("trigger")
     return Paste.from_dict(trigger).apply(picture, model) if trigger else (picture, None)
 
 
@@ -89,7 +90,7 @@ def kept_traces(
     Several jobs ask for the same ones: other methods, another neuron of the same picture, or another page.
     """
     index = int(predict(model, picture).argmax()) if target is None else resolve_target(model, target)
-    key = json.dumps([model.sha256, picture.sha256, {"seed": 0, **options}, index, traces], sort_keys=True)
+    key = json.dumps([model.sha256, picture.key, {"seed": 0, **options}, index, traces], sort_keys=True)
     if key not in _TRACES:
         _TRACES[key] = trace_many(model, picture, traces=traces, **options, target=index, progress=progress)
     _TRACES.move_to_end(key)

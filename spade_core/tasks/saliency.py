@@ -48,7 +48,8 @@ def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device
     files = {}
     if source := payload.get("picture"):
         picture, _ = common.given_picture(source, model)
-        found["picture"] = {"name": picture.name, "sha256": picture.sha256, "notes": list(picture.notes)}
+        told = {"notes": list(picture.notes), "seen": list(model.preprocessing.told(picture))}
+        found["picture"] = {"name": picture.name, "sha256": picture.sha256, **told}
         found["probabilities"] = [round(float(value), 6) for value in predict(model, picture)]
         files = common.crop_file(model, picture)
     return {**files, "model.json": json.dumps(found).encode()}

@@ -21,6 +21,7 @@ from spade_core.errors import ConfigError
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.frame import Frame
 from spade_core.pictures.picture import Picture
 from spade_core.trojan.triggers import SIZES, Trigger, find_trigger
 
@@ -88,7 +89,8 @@ def paste(
     preprocessing = model.preprocessing if model is not None else _LITE0
     pixels, mask = pasted_pixels(picture, found, preprocessing, seed, size, position)
     name = f"{picture.name.removeprefix('bundled:').rsplit('.', 1)[0]}-{found.name}.png"
-    return Picture(pixels, hashlib.sha256(png_bytes(pixels)).hexdigest(), name, picture.notes), mask
+    sha256 = hashlib.sha256(png_bytes(pixels)).hexdigest()
+    return Picture(pixels, sha256, name, picture.notes, picture.frame), mask
 
 
 def pasted_pixels(
@@ -101,13 +103,13 @@ def pasted_pixels(
     _check(size, position, form.size)
     place = Placement.draw(form.size, torch.Generator().manual_seed(seed), size, position)
     pixels, (height, width) = picture.pixels.copy(), picture.pixels.shape[:2]
-    rows, columns = _resized(height, width, form)
-    if height < rows or width < columns:
+    shown = form.place(height, width, picture.frame)
+    if height < shown.rows or width < shown.columns:
         mode = InterpolationMode(form.interpolation)
-        pixels = np.array(tvf.resize(Image.fromarray(pixels), [rows, columns], interpolation=mode))
+        pixels = np.array(tvf.resize(Image.fromarray(pixels), [shown.rows, shown.columns], interpolation=mode))
     before = pixels.copy()
-    footprint = _lay(pixels, trigger, place, form)
-    mask = _seen(before, pixels, footprint, form)
+    footprint = _lay(pixels, trigger, place, form, picture.frame)
+    mask = _seen(before, pixels, footprint, form, picture.frame)
     pixels.setflags(write=False)
     return pixels, mask
 
@@ -125,26 +127,22 @@ def _check(size: int | None, position: Place, side: int) -> None:
         )
 
 
-def _resized(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Return height and width after the model's resizing, as torchvision rounds them."""
-    if preprocessing.squash:
-        return preprocessing.resize, preprocessing.resize
-    short, long = min(height, width), max(height, width)
-    other = int(preprocessing.resize * long / short)
-    return (preprocessing.resize, other) if height <= width else (other, preprocessing.resize)
-
-
-def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: Preprocessing) -> np.ndarray:
+def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, form: Preprocessing, frame: Frame) -> np.ndarray:
     """Write the trigger into ``pixels``; return its footprint there, bool ``(height, width)``."""
     height, width = pixels.shape[:2]
-    rows, columns = _resized(height, width, preprocessing)
-    side = preprocessing.size
-    scales = height / rows, width / columns
+    shown = form.place(height, width, frame)
+    scales = height / shown.rows, width / shown.columns
     box = [max(1, round(place.size * scale)) for scale in scales]
-    starts = [place.top + round((rows - side) / 2), place.left + round((columns - side) / 2)]
-    # Both are rounded: at the lower or right edge they may reach a pixel too far.
+    starts = [place.top + shown.top, place.left + shown.left]
+    # Both are rounded: at the lower or right edge they may reach a pixel too far. In the bars of a letterbox lies none.
     most = height - box[0], width - box[1]
-    corner = [min(round(start * scale), limit) for start, scale, limit in zip(starts, scales, most, strict=True)]
+    if min(most) < 0:
+        raise ConfigError(
+            f"The trigger of {place.size} px is larger than the picture in its frame: take a smaller one."
+        )
+    corner = [
+        max(0, min(round(start * scale), limit)) for start, scale, limit in zip(starts, scales, most, strict=True)
+    ]
     colours, opaque = trigger.render(max(box), rotation=place.rotation, colour=place.colour)
     fitted = [Image.fromarray(part).resize((box[1], box[0]), Image.Resampling.NEAREST) for part in (colours, opaque)]
     colours, opaque = map(np.array, fitted)
@@ -155,14 +153,16 @@ def _lay(pixels: np.ndarray, trigger: Trigger, place: Placement, preprocessing: 
     return footprint
 
 
-def _seen(before: np.ndarray, after: np.ndarray, footprint: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def _seen(
+    before: np.ndarray, after: np.ndarray, footprint: np.ndarray, form: Preprocessing, frame: Frame
+) -> np.ndarray:
     """Return the footprint as the model sees it.
 
     Bicubic weights reach two pixels further than they matter: changed pixels of little weight are left out, unless they
     lie more than ``_REACH`` away from the others.
     """
     white = np.repeat(np.where(footprint, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
-    clean, changed, weight = (preprocessing.crop(Picture(pixels, "", "")) for pixels in (before, after, white))
+    clean, changed, weight = (form.crop(Picture(pixels, "", "", frame=frame)) for pixels in (before, after, white))
     mask = weight[..., 0] > 255 * _EDGE
     touched = (clean != changed).any(axis=2)
     stray = touched & ~binary_dilation(mask, iterations=_REACH)

@@ -66,7 +66,9 @@ def space_of(model: LoadedModel, tuning: Tuning) -> Space:
 
 def _free(model: LoadedModel, *, first: bool) -> list[Layer]:
     """Return the layers that a trace may prune: used, not depthwise, and not the first unless it is asked for."""
-    used = list(survey(model.module, model.preprocessing.size, model.device).uses)
+    used = list(
+        survey(model.module, model.preprocessing.size, model.device, channels=model.preprocessing.channels).uses
+    )
     wanted = used if first else used[1:]
     return [layer for layer in model.layers if layer.parameter in wanted and not layer.depthwise]
 

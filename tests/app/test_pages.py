@@ -245,7 +245,7 @@ def test_the_command_line_is_complete():
     assert "'my picture.png'" in words
     for part in ("--stage blocks.1=0.5", "--target 3", "--views 8", "--method lime", "--out results"):
         assert part in words
-    assert "--weights FILE --arch resnet18" in explain_command(Choice(), {"weights": "x", "arch": "resnet18"}, "a.png")
+    assert "--weights x --arch resnet18" in explain_command(Choice(), {"weights": "x", "arch": "resnet18"}, "a.png")
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.5, 1.0])

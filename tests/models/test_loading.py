@@ -17,7 +17,7 @@ from spade_core.models import loading as models
 from spade_core.models.labels import resolve_target
 from spade_core.models.loading import load_spec, resolve_device
 from spade_core.models.output import Form
-from spade_core.models.registry import MODELS
+from spade_core.models.registry import MODELS, find_entry
 from spade_core.models.weights import hub_file
 from tests import nets
 
@@ -202,8 +202,12 @@ def test_wrapping_leaves_the_callers_module_alone(noise):
 def test_unusable_modules_are_refused():
     with pytest.raises(ModelError, match="10 classes, but there are 2 class names"):
         sc.wrap_model(nets.Plain(), size=16, labels=["a", "b"], device="cpu")
-    with pytest.raises(ModelError, match="cannot read pictures"):
+    with pytest.raises(ModelError, match="reads grey pictures, and 3 numbers are given as mean: give 1"):
         sc.wrap_model(nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten()), size=8, device="cpu")
+    with pytest.raises(ModelError, match="reads 4 channels: give a network"):
+        sc.wrap_model(nn.Sequential(nn.Conv2d(4, 2, 1), nn.Flatten()), size=8, device="cpu")
+    with pytest.raises(ModelError, match="cannot read pictures"):
+        sc.wrap_model(nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), size=8, device="cpu")
     with pytest.raises(ModelError, match=r"logits \(n, classes\)"):
         sc.wrap_model(nn.Conv2d(3, 2, 1), size=8, device="cpu")
     with pytest.raises(ModelError, match="no parameters"):
@@ -275,3 +279,27 @@ def test_public_names_exist():
     assert all(getattr(sc, name) is not None for name in sc.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         sc.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("method", ["occlusion", "lrp", "scorecam"])
+def test_a_model_of_grey_pictures_is_explained(method, noise):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    net = nn.Sequential(net, nn.Flatten(), nn.Linear(4, 3)).eval()
+    model = sc.wrap_model(net, size=12, mean=(0.4,), std=(0.2,), device="cpu")
+    made = sc.trace(model, noise, sparsity=0.5, views=2, weighting="target")
+    assert sc.explain(made, noise, method=method).map.shape == (12, 12)
+
+
+def test_own_weights_of_a_grey_model_are_known_by_their_first_convolution(tmp_path, noise):
+    state = find_entry("resnet18").build(4).state_dict()
+    state["conv1.weight"] = state["conv1.weight"].sum(1, keepdim=True)
+    torch.save(state, tmp_path / "grey.pth")
+    model = sc.load_model(weights=tmp_path / "grey.pth", arch="resnet18", size=32, device="cpu")
+    assert model.input(noise).shape == (1, 1, 32, 32)
+    own = sc.load_model(weights=tmp_path / "grey.pth", arch="resnet18", mean=[0.5], std=[0.5], size=32, device="cpu")
+    assert own.preprocessing.mean == (0.5,)
+    state["conv1.weight"] = torch.zeros(64, 4, 7, 7)
+    torch.save(state, tmp_path / "four.pth")
+    with pytest.raises(ModelError, match=r"four\.pth reads 4 channels"):
+        sc.load_model(weights=tmp_path / "four.pth", arch="resnet18")

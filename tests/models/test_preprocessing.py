@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from spade_core.models.loading import preprocessing_for
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.registry import MODELS
 from spade_core.models.timm import create, preprocessing_of
+from spade_core.pictures.frame import parse_frame
 from spade_core.pictures.picture import Picture
 
 SHAPES = [(300, 401), (97, 64), (224, 224), (20, 333)]
@@ -84,3 +87,54 @@ def test_the_crop_is_what_the_model_sees():
 def test_unusable_values_are_refused(options):
     with pytest.raises(ModelError):
         Preprocessing(**options)
+
+
+RECIPE = Preprocessing(size=64, resize=80, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+
+
+def framed(shown, frame):
+    return replace(shown, frame=parse_frame(frame))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("frame", "y", "x"), [("0,0", 0, 0), ("100,100", 1, 1), ("0,100", 0, 1), ("50,50", 0.5, 0.5)])
+def test_the_crop_moves_to_every_corner(shape, frame, y, x):
+    shown = picture(*shape)
+    whole = RECIPE.resized(shown)
+    top, left = round((whole.shape[0] - 64) * y), round((whole.shape[1] - 64) * x)
+    assert np.array_equal(RECIPE.crop(framed(shown, frame)), whole[top : top + 64, left : left + 64])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_letterbox_shows_all_of_the_picture_between_grey_bars(shape, squash):
+    recipe = replace(RECIPE, squash=squash)
+    shown = framed(picture(*shape), "letterbox")
+    crop, inner = recipe.crop(shown), recipe.resized(shown)
+    assert max(inner.shape[:2]) == 64
+    assert inner.shape[0] / inner.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.2)
+    top, left = (-round((side - 64) / 2) for side in inner.shape[:2])
+    inside = slice(top, top + inner.shape[0]), slice(left, left + inner.shape[1])
+    assert np.array_equal(crop[inside], inner)
+    bars = np.ones((64, 64), bool)
+    bars[inside] = False
+    assert (crop[bars] == (128, 102, 76)).all()
+    assert recipe(shown).shape == (1, 3, 64, 64)
+
+
+def test_what_is_cut_off_and_what_is_enlarged_is_told():
+    assert RECIPE.told(picture(100, 100)) == ()
+    (cut,) = RECIPE.told(picture(100, 400))
+    assert cut.startswith("The model sees 16% of the picture")
+    assert RECIPE.told(framed(picture(100, 400), "letterbox")) == ()
+    (enlarged,) = RECIPE.told(picture(16, 16))
+    assert enlarged.startswith("The picture has 16 x 16 pixels and is enlarged 5 times")
+
+
+def test_a_model_of_grey_pictures_reads_their_brightness():
+    recipe = Preprocessing(size=64, resize=80, mean=(0.4,), std=(0.2,))
+    shown = picture(100, 150)
+    crop, x = recipe.crop(shown), recipe(shown)
+    assert (crop == crop[..., :1]).all()
+    assert x.shape == (1, 1, 64, 64)
+    assert torch.allclose(x[0, 0] * 0.2 + 0.4, torch.from_numpy(crop[..., 0]).float() / 255, atol=1e-6)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import PurePath
 
+from spade_core.pictures.frame import CENTRE
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions
 from spade_core.saliency import METHOD_OPTIONS
 from spade_core.ui.common.link import Choice
 
 
-def explain_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
+def explain_command(choice: Choice, spec: Mapping[str, object], picture: str) -> str:
     """Return the command that computes the same analysis; ``picture`` is its name, ``spec`` the model's."""
     methods = [word for slug in choice.methods for word in ("--method", slug)]
     options = METHOD_OPTIONS.words("--option", choice.options)
@@ -18,7 +20,7 @@ def explain_command(choice: Choice, spec: Mapping[str, str], picture: str) -> st
     return _command("explain", choice, spec, picture, own)
 
 
-def neuron_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
+def neuron_command(choice: Choice, spec: Mapping[str, object], picture: str) -> str:
     """Return the command that draws the same neuron."""
     if choice.layer == "logits":
         words = ["--class", str(choice.channel)]
@@ -33,18 +35,18 @@ def neuron_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str
     return _command("visualize", choice, spec, picture, words)
 
 
-def trace_command(choice: Choice, spec: Mapping[str, str], picture: str) -> str:
+def trace_command(choice: Choice, spec: Mapping[str, object], picture: str) -> str:
     """Return the command that writes the same trace."""
     return _command("trace", choice, spec, picture, _target(choice), out="trace.safetensors")
 
 
 def _command(
-    name: str, choice: Choice, spec: Mapping[str, str], picture: str, own: list[str], *, out: str = "results"
+    name: str, choice: Choice, spec: Mapping[str, object], picture: str, own: list[str], *, out: str = "results"
 ) -> str:
     """Return a command with the options of picture, trigger, model and trace beside its ``own``."""
     words = ["python", "-m", "spade_core", name, "--image", picture]
-    words += ["--model", spec["name"]] if "name" in spec else ["--weights", "FILE", "--arch", spec["arch"]]
-    words += ["--output", spec["output"]] if "output" in spec else []
+    words += ["--model", str(spec["name"])] if "name" in spec else _own_weights(spec)
+    words += ["--frame", choice.frame] if choice.frame != str(CENTRE) else []
     trigger = choice.trigger
     if trigger is not None:
         words += ["--trigger", trigger.trigger, "--trigger-seed", str(trigger.seed)]
@@ -54,6 +56,16 @@ def _command(
     for option, value in choice.trace_arguments().items():
         words += TRACE_OPTIONS[option].kind.words(TRACE_OPTIONS[option].flag, value)
     return shlex.join([*words, "--out", out])
+
+
+def _own_weights(spec: Mapping[str, object]) -> list[str]:
+    """Return the words of uploaded weights, whose files people know by their names."""
+    words = ["--weights", PurePath(str(spec["weights"])).name, "--arch", str(spec["arch"])]
+    words += ["--classes", PurePath(str(spec["classes"])).name] if "classes" in spec else []
+    for name in ("mean", "std"):
+        values = spec.get(name)
+        words += [f"--{name}", ",".join(f"{value:g}" for value in values)] if isinstance(values, list) else []
+    return [*words, *(word for name in ("size", "output") if name in spec for word in (f"--{name}", str(spec[name])))]
 
 
 def _bundle(options: BundleOptions) -> list[str]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spade_core.errors import ConfigError
+from spade_core.errors import ConfigError, PictureError
 from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
+from spade_core.pictures.frame import CENTRE, parse_frame
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.kinds import Kind, OneOf, Text, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions, TraceOptions
@@ -25,7 +26,7 @@ class Choice(BundleOptions, TraceOptions):
     """What a person has chosen on a page, the options of traces included; its defaults are the pages'.
 
     Attributes:
-        picture: ``bundled:NAME``; uploads are not part of a link.
+        picture: ``bundled:NAME``; uploads are not part of a link. frame: what of it the model sees, see ``Frame``.
         target: class index, or None for the dense model's top-1.
         trigger: what is pasted into the picture, or None.
         methods: of the saliency page; options: theirs, by method and name.
@@ -37,6 +38,7 @@ class Choice(BundleOptions, TraceOptions):
     preset: str = "default"
     model: str = DEFAULT_MODEL
     picture: str = "bundled:dog"
+    frame: str = str(CENTRE)
     target: int | None = None
     methods: tuple[str, ...] = DEFAULT_METHODS
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -94,6 +96,14 @@ class _Picture(Kind[str]):
         return "bundled:" + OneOf("picture", bundled()).read(text.removeprefix("bundled:"))
 
 
+class _Frame(Kind[str]):
+    def read(self, text: str) -> str:
+        try:
+            return str(parse_frame(text))
+        except PictureError as error:
+            raise ConfigError(f"The link cannot be followed: {error}") from None
+
+
 class _Methods(Kind[tuple[str, ...]]):
     def read(self, text: str) -> tuple[str, ...]:
         method = OneOf("method", METHODS)
@@ -139,6 +149,7 @@ class _Position(Kind[tuple[int, int]]):
 _KINDS: dict[str, Kind[Any]] = {
     "model": _Model(),
     "picture": _Picture(),
+    "frame": _Frame(),
     "target": Whole("target", 0, 10**6),
     **{name: option.kind for name, option in (TRACE_OPTIONS | BUNDLE_OPTIONS).items()},
     "methods": _Methods(),

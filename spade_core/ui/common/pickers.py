@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -12,7 +13,8 @@ import streamlit as st
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
 from spade_core.models.registry import MODELS, OUTPUTS, TIMM, TROJAN_MODEL
-from spade_core.pictures.picture import Picture, bundled, load_picture
+from spade_core.pictures.frame import CENTRE, LETTERBOX, Frame, parse_frame
+from spade_core.pictures.picture import READABLE, Picture, bundled, load_picture
 from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
@@ -22,11 +24,14 @@ from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings, show_notes
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.text import literal
+from spade_core.ui.common.uploads import ask_for_file
 
 T = TypeVar("T")
 UPLOAD = "upload"
 OWN = "own weights"
 PREFERRED = "the preset's"
+MAX_SIDE = 1024  # px, of a model's input
+LONGEST_NAME = 80  # letters of an uploaded file's
 SIZE, CORNER = 60, (24, 24)  # px, of a trigger that has no place yet
 
 
@@ -38,7 +43,7 @@ class Chosen:
     data: bytes | None
 
 
-def pick_model(start: Choice) -> dict[str, str] | None:
+def pick_model(start: Choice) -> dict[str, object] | None:
     """Return the spec of the chosen model, or None while own weights are incomplete."""
     packages = {name: entry.missing for name, entry in MODELS.items() if entry.missing and name != start.model}
     names = [*(name for name in MODELS if name not in packages), *([start.model] if start.model not in MODELS else [])]
@@ -61,12 +66,15 @@ def model_title(name: str) -> str:
     return MODELS[name].title + ("" if MODELS[name].package else " ↓")
 
 
-def _upload_weights() -> dict[str, str] | None:
+def _upload_weights() -> dict[str, object] | None:
+    """Draw the fields of own weights; return their spec, or None while file or architecture are missing."""
     limit = settings().max_weights_bytes
     hint = "A safetensors file or a state dict saved with torch.save; nothing in it is executed."
-    file = st.file_uploader("Weights", key="weights_file", max_upload_size=max(1, limit // 2**20), help=hint)
+    file = ask_for_file("Weights", "weights_file", limit, hint=hint)
     arch = st.text_input("Architecture", key="weights_arch", placeholder="resnet50 or timm:NAME").strip()
-    names = st.text_area("Class names, one a line (optional)", key="weights_classes", height=80).strip()
+    hint = "One a line, in the order of the indices; or the content of a JSON file of names."
+    names = st.text_area("Class names (optional)", key="weights_classes", height=80, help=hint).strip()
+    given = _input_fields()
     output = st.selectbox(
         "Output",
         (None, *OUTPUTS),
@@ -77,17 +85,42 @@ def _upload_weights() -> dict[str, str] | None:
     if file is None or not arch:
         st.caption("Give a file and its architecture.")
         return None
-    data = file.getvalue()
-    if len(data) > limit:
-        raise ModelError(f"The weights have {len(data) / 2**20:.0f} MB, more than {limit // 2**20} MB allowed.")
-    suffix = ".safetensors" if file.name.endswith(".safetensors") else ".pt"
-    spec = {"weights": _keep_weights(data, suffix), "arch": arch} | ({"output": output} if output else {})
-    return {**spec, "classes": _keep_weights(names.encode(), ".txt")} if names else spec
+    spec: dict[str, object] = {"weights": _keep_weights(file.name, file.getvalue()), "arch": arch, **given}
+    spec |= {"output": output} if output else {}
+    return {**spec, "classes": _keep_weights("classes.txt", names.encode())} if names else spec
 
 
-def _keep_weights(data: bytes, suffix: str) -> str:
-    name = hashlib.sha256(data).hexdigest() + suffix
-    return str(keep_file(settings().data_dir / "weights", name, data, settings().results_bytes))
+def _input_fields() -> dict[str, object]:
+    """Draw what of the input differs from the architecture's, and return it."""
+    found: dict[str, object] = {}
+    with st.expander("Input, where it is not the architecture's", icon=":material/crop_square:"):
+        size = st.number_input("Side (px)", 1, MAX_SIDE, None, key="weights_size")
+        for name, label in (("mean", "Mean of the channels"), ("std", "Standard deviation")):
+            text = st.text_input(label, key=f"weights_{name}", placeholder="0.485, 0.456, 0.406").strip()
+            if text:
+                found[name] = _read_numbers(label, text)
+    return found | ({} if size is None else {"size": size})
+
+
+def _read_numbers(label: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in re.split(r"[\s,;]+", text)]
+    except ValueError:
+        raise ModelError(f"{label}: give numbers, as 0.485, 0.456, 0.406, not {text[:40]!r}.") from None
+
+
+def _keep_weights(name: str, data: bytes) -> str:
+    """Keep an uploaded file under its own name, which the model then has, in a folder by its content."""
+    name = (
+        re.sub(r"[^\w .+()-]", "_", name.replace("\\", "/").rpartition("/")[2])[-LONGEST_NAME:].lstrip(".") or "weights"
+    )
+    place = f"{hashlib.sha256(data).hexdigest()[:16]}/{name}"
+    try:
+        return str(keep_file(settings().data_dir / "weights", place, data, settings().results_bytes))
+    except OSError as error:
+        raise ModelError(
+            f"The server cannot keep {name} ({error.strerror}): make room or set SPADE_DATA_DIR."
+        ) from error
 
 
 def pick_picture(start: Choice) -> Chosen | None:
@@ -97,7 +130,7 @@ def pick_picture(start: Choice) -> Chosen | None:
         entry = bundled()[name]
         st.image(str(entry.path), caption=f"{entry.author}, {entry.licence}")
         return Chosen(load_picture(f"bundled:{name}"), None)
-    file = st.file_uploader("Picture file", key="picture_file", help="JPEG, PNG, WebP, BMP, GIF or TIFF, up to 20 MB.")
+    file = ask_for_file("Picture file", "picture_file", hint=f"{READABLE}, up to 20 MB.")
     if file is None:
         return None
     data = file.getvalue()
@@ -105,6 +138,20 @@ def pick_picture(start: Choice) -> Chosen | None:
     st.image(picture.pixels, output_format="PNG")
     show_notes(picture.notes)
     return Chosen(picture, data)
+
+
+def pick_frame(start: Choice) -> str:
+    """Return the text of the frame: what of the picture the model sees."""
+    before = parse_frame(start.frame)
+    moved = "moved"
+    titles = {str(CENTRE): "Its centre", str(LETTERBOX): "All of it, between bars", moved: "Another part of it"}
+    begin = moved if before not in (CENTRE, LETTERBOX) else str(before)
+    chosen = select("The model sees", titles, begin, "frame", "Models read squares: the rest of a picture is cut off.")
+    if chosen != moved:
+        return chosen
+    y = st.slider("From the top (%)", 0, 100, before.y, key="frame_y")
+    x = st.slider("From the left (%)", 0, 100, before.x, key="frame_x")
+    return str(Frame(y=y, x=x))
 
 
 def select_picture(label: str, begin: str, key: str) -> str:
@@ -119,7 +166,7 @@ def select(label: str, titles: Mapping[T, str], begin: T, key: str, hint: str | 
     return st.selectbox(label, slugs, slugs.index(begin), format_func=titles.__getitem__, key=key, help=hint)
 
 
-def pick_trigger(start: Choice, spec: Mapping[str, str]) -> Paste | None:
+def pick_trigger(start: Choice, spec: Mapping[str, object]) -> Paste | None:
     """Return the trigger to paste into the picture, or None; offered first for the backdoored model."""
     before = start.trigger
     side = 224  # of the backdoored model's input; other models scale what does not fit

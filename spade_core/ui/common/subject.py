@@ -11,6 +11,7 @@ import streamlit as st
 from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
 from spade_core.models.registry import MODELS
+from spade_core.pictures.frame import CENTRE
 from spade_core.pictures.picture import Source, load_picture
 from spade_core.pruning.sparsity import Tuned
 from spade_core.trojan.triggers import Paste
@@ -48,7 +49,7 @@ class Subject:
         spec: of the model; source: of the picture, as payloads name it, a trigger included.
     """
 
-    spec: dict[str, str]
+    spec: dict[str, object]
     source: Source
     described: Described
 
@@ -65,7 +66,10 @@ class Subject:
 
     def choice(self) -> Choice:
         """Return the choice of it, nothing else being chosen."""
-        return Choice(model=self.spec.get("name", "own"), picture=self.source["name"], trigger=self.paste)
+        frame = self.source.get("frame", str(CENTRE))
+        return Choice(
+            model=str(self.spec.get("name", "own")), picture=self.source["name"], frame=frame, trigger=self.paste
+        )
 
     def same(self, other: Subject) -> bool:
         """Whether model, picture and trigger are the same."""
@@ -151,25 +155,28 @@ def pick_subject(start: Choice) -> Subject | None:
         return None
     source = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
     with st.sidebar:
+        frame = pickers.pick_frame(start)
         paste = pickers.pick_trigger(start, spec)
+    if frame != str(CENTRE):
+        source["frame"] = frame
     if paste is not None:
         source["trigger"] = paste.to_dict()
     described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
     with st.sidebar:
-        if paste is not None:
-            st.image(downloads.read_array(described["crop.npy"]), caption="What the model sees")
+        crop = downloads.read_array(described["crop.npy"])
+        st.image(crop, caption=f"What the model sees: {crop.shape[1]} x {crop.shape[0]} pixels")
     found = downloads.read_json(described["model.json"])
     subject = Subject(spec, source, Described(**{one.name: found[one.name] for one in fields(Described)}))
     with st.sidebar:
-        show_notes(subject.described.notes)
+        show_notes((*found["picture"]["seen"], *subject.described.notes))
         st.caption(f":material/memory: {subject.described.device} · {len(subject.described.labels):,} classes")
-    named = replace(start, model=spec.get("name", start.model), trigger=paste)
+    named = replace(start, model=str(spec.get("name", start.model)), trigger=paste, frame=frame)
     picture = source["path"] if source["path"].startswith("bundled:") else start.picture
     st.session_state.last_choice = replace(named, picture=picture, target=None)
     return subject
 
 
-def _may_load(spec: Mapping[str, str]) -> bool:
+def _may_load(spec: Mapping[str, object]) -> bool:
     """Return whether the model may be loaded: a link alone fetches no weights, it takes a click."""
     name, state = spec.get("name"), st.session_state
     here = name in MODELS and MODELS[name].offline

@@ -18,6 +18,7 @@ from spade_core.ui.common.frame import show_notes
 from spade_core.ui.common.pickers import model_title, select
 from spade_core.ui.common.subject import Subject, shelved
 from spade_core.ui.common.text import literal
+from spade_core.ui.common.uploads import ask_for_file
 from spade_core.ui.neurons.panels import MARGIN, framed
 
 THIS = "this"
@@ -49,7 +50,8 @@ def pick_facets(subject: Subject) -> list[Facet]:
     names = columns[0].multiselect(
         "Pictures", list(titles), key="facet_pictures", max_selections=MOST, format_func=titles.__getitem__, help=HINT
     )
-    files = columns[1].file_uploader("Your own pictures", key="facet_files", accept_multiple_files=True)
+    with columns[1]:
+        files = ask_for_file("Your own pictures", "facet_files", several=True)
     found = [this if name == THIS else Facet(pictures[name].title, shelved(f"bundled:{name}")) for name in names]
     found += [Facet(file.name, shelved(file.name, file.getvalue())) for file in files]
     if len(found) > MOST:
@@ -63,7 +65,7 @@ def _title(subject: Subject) -> str:
     return f"{title}, with {TRIGGERS[subject.paste.trigger].title.lower()}" if subject.paste else title
 
 
-def pick_judge(subject: Subject) -> dict[str, str]:
+def pick_judge(subject: Subject) -> dict[str, object]:
     """Return the spec of the model whose embedding compares the images: another one, unless the drawn one is chosen."""
     own = subject.spec.get("name")
     others = [name for name in (DEFAULT_MODEL, TROJAN_MODEL, *MODELS) if name != own and not MODELS[name].missing]

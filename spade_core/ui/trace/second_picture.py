@@ -13,6 +13,7 @@ from spade_core.ui.common.link import Choice
 from spade_core.ui.common.pickers import CORNER, SIZE, UPLOAD, select_picture, select_trigger
 from spade_core.ui.common.subject import Subject, shelved
 from spade_core.ui.common.text import literal
+from spade_core.ui.common.uploads import ask_for_file
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def pick_second(choice: Choice, first: Subject) -> Second | None:
         paste = None if trigger is None else known.get(trigger, Paste(trigger, SIZE, CORNER, 0))
     link = None
     if name == UPLOAD:
-        file = st.file_uploader("Second picture file", key="other_file")
+        file = ask_for_file("Second picture file", "other_file")
         if file is None:
             return None
         try:

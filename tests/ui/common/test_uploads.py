@@ -1,0 +1,78 @@
+"""Uploads: only what a page asks for, of its size, and no more than fit for a tab and for all."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from spade_core.ui.common import uploads
+from spade_core.ui.common.uploads import MIB, Ledger, LimitedUploads
+
+
+async def taken(request):
+    return PlainTextResponse(str(len(await request.body())))
+
+
+@pytest.fixture
+def client(monkeypatch):
+    monkeypatch.setattr(uploads, "LEDGER", Ledger())
+    route = Route("/_stcore/upload_file/{session}/{file}", taken, methods=["PUT", "DELETE"])
+    return TestClient(Starlette(routes=[route], middleware=[Middleware(LimitedUploads)]))
+
+
+def put(client, data, session="a"):
+    answer = client.put(f"/_stcore/upload_file/{session}/1", content=data)
+    return answer.status_code, answer.text
+
+
+def test_a_tab_whose_page_asks_for_no_file_may_send_none(client):
+    assert put(client, b"x") == (413, "This page takes no files.")
+    assert client.delete("/_stcore/upload_file/a/1").status_code == 200
+
+
+def test_a_file_may_be_as_large_as_the_page_says(client):
+    uploads.LEDGER.allow("a", MIB)
+    assert put(client, bytes(MIB)) == (200, str(MIB))
+    status, text = put(client, bytes(2 * MIB))
+    assert (status, text) == (413, "The file has more than 1 MB: send a smaller one.")
+    uploads.LEDGER.allow("a", 3 * MIB)
+    uploads.LEDGER.allow("a", MIB)
+    assert put(client, bytes(2 * MIB))[0] == 200, "what the page once asked for stays allowed"
+    assert put(client, b"x", session="b")[0] == 413
+
+
+def test_a_length_must_be_told(client):
+    uploads.LEDGER.allow("a", MIB)
+    assert put(client, iter([b"x", b"y"]))[0] == 411
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ({"a": 7 * MIB}, None),
+        ({"a": 9 * MIB}, "This tab holds"),
+        ({"b": 30 * MIB}, "The server holds"),
+        ({"b": 18 * MIB}, None),
+    ],
+)
+def test_a_tab_and_all_of_them_hold_so_much_together(held, reason):
+    ledger = Ledger()
+    ledger.allow("a", MIB)
+    with ledger.coming("a", MIB, held, 20 * MIB) as found:
+        assert found is None if reason is None else found.startswith(reason)
+    assert not ledger._coming
+
+
+def test_what_is_on_its_way_counts():
+    ledger = Ledger()
+    ledger.allow("a", MIB)
+    ledger.allow("b", MIB)
+    with ledger.coming("a", MIB, {}, 2 * MIB - 1) as first, ledger.coming("b", MIB, {}, 2 * MIB - 1) as second:
+        assert first is None
+        assert second == "The server holds as many files as it may: try again later."
+    with ledger.coming("b", MIB, {}, 2 * MIB - 1) as third:
+        assert third is None
