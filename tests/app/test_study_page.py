@@ -351,8 +351,12 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     assert "still takes participants" in app.warning[0].value
     app.checkbox(key="sure").check().run()
     app.button(key="unblind").click().run()
+    assert "give your reason" in app.error[0].value, "an open study is not unblinded by a tick"
+    app.text_input(key="interim").set_value("to see the page")
+    app.button(key="unblind").click().run()
     assert not app.exception
     assert not app.error
+    assert "Exploratory, since conditions were seen while data were collected" in texts(app)
     assert columns(app) >= {"response", "SPADE", "dense", "paper, SPADE"}
     assert "56.7 %" in tables(app)
     assert "SIMULATED" not in texts(app)
@@ -362,7 +366,7 @@ def test_a_blind_study_hides_conditions_until_it_is_unblinded(store, key):
     actions = store.run(lambda session: list(session.scalars(select(Audit.action))))
     assert actions.count("unblind") == 1
     told = store.run(lambda session: session.scalar(select(Audit.details).where(Audit.action == "unblind")))
-    assert told == {"by": "the server's own computer"}
+    assert told == {"by": "the server's own computer", "interim": "to see the page"}
 
 
 def test_bots_alone_are_shown_as_simulated(store, key):

@@ -70,7 +70,11 @@ def test_a_blind_study_is_analysed_only_when_it_is_unblinded(capsys, folder):
     ask(capsys, "export", key, "--out", folder / "blind.csv")
     head = (folder / "blind.csv").read_text("utf-8-sig").splitlines()[0].split(",")
     assert not {"condition", "correct", "stimulus_id", "class_neuron"} & set(head)
-    assert not json.loads(ask(capsys, "analyse", key, "--unblind", "--json")[1].out)["simulated"]
+    code, out = ask(capsys, "analyse", key, "--unblind", "--json")
+    assert (code, out.out) == (2, "")
+    assert "still takes participants" in out.err
+    found = json.loads(ask(capsys, "analyse", key, "--interim", "to see it", "--json")[1].out)
+    assert (found["simulated"], found["label"], found["look"]["reason"]) == (False, "exploratory", "to see it")
     ask(capsys, "export", key, "--out", folder / "open.csv")
     assert "condition" in (folder / "open.csv").read_text("utf-8-sig").splitlines()[0].split(",")
 

@@ -80,7 +80,10 @@ def _add_running(inner: Commands) -> None:
     simulate.add_argument("--policy", default="rater", metavar="P", help="kind of bot (default: %(default)s)")
     simulate.add_argument("--seed", type=int, default=0, metavar="S")
     analyse = _keyed(inner, "results", "analyse", "the analysis that the design has fixed")
-    analyse.add_argument("--unblind", action="store_true", help="show conditions from now on; logged")
+    text = "show conditions from now on, once no participants are taken; logged"
+    analyse.add_argument("--unblind", action="store_true", help=text)
+    text = "show them although participants are still taken; all results are then exploratory, for good"
+    analyse.add_argument("--interim", metavar="WHY", help=text)
     add = _keyed(inner, "results", "export", "answers, participants, events or page times as a table").add_argument
     add("--out", required=True, metavar="FILE")
     tables = ("trials", "participants", "events", "pages")

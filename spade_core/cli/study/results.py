@@ -15,8 +15,8 @@ from spade_core.study.export.export import FORMATS, export
 
 @on_store
 def run_analyse(options: argparse.Namespace, store: Store) -> int:
-    if options.unblind:
-        unblind(store, options.key, by=WHO)
+    if options.unblind or options.interim is not None:
+        unblind(store, options.key, by=WHO, interim=options.interim or "")
     result = evaluate(store, options.key)
     return emit(options, result.to_dict(), [report_text(store, options.key, result)])
 

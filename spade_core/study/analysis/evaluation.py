@@ -9,6 +9,7 @@ better" only where both intervals lie above 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pandas as pd
 
@@ -17,8 +18,8 @@ from spade_core.study.analysis import findings
 from spade_core.study.analysis.coding import contrast, difference, first_presentations, people_of
 from spade_core.study.analysis.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.analysis.estimators import odds_ratio
-from spade_core.study.analysis.findings import Evaluation, Label, NoResult, Note, StudyResult
-from spade_core.study.analysis.report import DEMO, methods_text, sentence, verdict
+from spade_core.study.analysis.findings import Evaluation, Label, Look, NoResult, Note, StudyResult
+from spade_core.study.analysis.report import DEMO, look_text, methods_text, sentence, verdict
 from spade_core.study.analysis.secondary import (
     confidence,
     order_effects,
@@ -35,7 +36,7 @@ from spade_core.study.design.design import Analysis
 from spade_core.study.design.procedure import set_baselines
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.export import trials_of
-from spade_core.study.export.rows import read_source
+from spade_core.study.export.rows import Source, completed_by, read_source
 from spade_core.study.vocabulary import COMPARED
 
 UNPLANNED = Analysis.model_validate({"secondary": ()})  # the level and sides of a table without a design
@@ -68,6 +69,7 @@ def evaluate(store: Store, key: str) -> Evaluation:
         include_bots=only_bots,
         demo=study.row.demo,
         completed=int(done),
+        look=None if only_bots else _look(source),
     )
     return Evaluation(
         study=key,
@@ -76,6 +78,37 @@ def evaluate(store: Store, key: str) -> Evaluation:
         result=result,
         paper_table3=PAPER,
     )
+
+
+def _look(source: Source) -> Look | None:
+    """Return when conditions were first seen, and how far the study was then."""
+    seen = source.unblinding
+    if seen is None:
+        return None
+    later = (one for one in source.people if not (one.is_bot or one.is_preview) and one.started >= seen.at)
+    return Look(
+        at=f"{datetime.fromtimestamp(seen.at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        by=seen.by,
+        reason=seen.interim,
+        completed=completed_by(source, seen.at),
+        target=source.study.design.analysis.target_participants,
+        began_later=sum(one.consented is not None for one in later),
+    )
+
+
+def label_of(planned: Analysis | None, finished: int, look: Look | None) -> Label:
+    """Return whether a result is confirmatory.
+
+    It is exploratory without a plan, and where what was seen could steer what was collected: a look for a reason
+    during collection, people who began after it, or a look before the target that was reached later.
+    """
+    if planned is None or (look is not None and _steered(look, finished)):
+        return "exploratory"
+    return "interim" if finished < planned.target_participants else "confirmatory"
+
+
+def _steered(look: Look, finished: int) -> bool:
+    return bool(look.reason) or look.began_later > 0 or look.completed < look.target <= finished
 
 
 def report_text(store: Store, key: str, evaluation: Evaluation) -> str:
@@ -98,6 +131,7 @@ def analyse(
     include_bots: bool = False,
     demo: bool = False,
     completed: int | None = None,
+    look: Look | None = None,
 ) -> StudyResult | NoResult:
     """Return everything that a study shows; notes where there is too little to show.
 
@@ -108,6 +142,7 @@ def analyse(
         include_bots: analyse bots as well; the result then is marked as simulated, and its texts begin with SIMULATED.
         demo: the study's stimuli only try the software; the verdict says so.
         completed: how many included participants finished, for whether the target is met; None: how many answered.
+        look: when conditions were first seen, for whether it is confirmatory; None: not before all was collected.
 
     Raises:
         ConfigError: the table lacks columns or has unknown values.
@@ -119,7 +154,7 @@ def analyse(
         who = "people or bots" if include_bots else "real people"
         return _nothing(f"There are no main trials of included {who} yet; collect some first.", include_bots, demo)
     everybody = people_of(trials, include_bots=include_bots, excluded=True)
-    return _result(rows, everybody, planned, asked, completed, simulated=include_bots, demo=demo)
+    return _result(rows, everybody, planned, asked, completed, look, simulated=include_bots, demo=demo)
 
 
 def _result(
@@ -128,6 +163,7 @@ def _result(
     planned: Analysis | None,
     asked: Sequence[Rating],
     completed: int | None,
+    look: Look | None,
     *,
     simulated: bool,
     demo: bool,
@@ -139,7 +175,7 @@ def _result(
     people = answered["participant_uid"].nunique()
     finished = people if completed is None else completed
     target = 0 if planned is None else plan.target_participants
-    label: Label = "exploratory" if planned is None else "interim" if finished < target else "confirmatory"
+    label = label_of(planned, finished, look)
     primary, half = contrast(main, "agree", plan), contrast(main, "half", plan)
     others, mark = secondary(main, plan, asked, label), "SIMULATED: " if simulated else ""
     texts = [
@@ -148,6 +184,7 @@ def _result(
         *([f"Interim: {finished} of {target} planned participants."] if label == "interim" else []),
         *([DEMO] if demo else []),
         *others.notes,
+        *([] if look is None else [look_text(look, label)]),
     ]
     return StudyResult(
         simulated=simulated,
@@ -156,6 +193,7 @@ def _result(
         participants=people,
         completed=finished,
         target_participants=target,
+        look=look,
         alpha=plan.alpha,
         sidedness=plan.sidedness,
         primary=findings.Labelled(label=label, found=primary),
@@ -176,7 +214,7 @@ def _result(
         repeats=repeats(rows, plan.alpha),
         baselines=baselines(main, plan.alpha),
         class_neurons=class_neurons(main),
-        verdict=mark + verdict(primary, half, label, plan.alpha, simulated=simulated, demo=demo),
+        verdict=mark + verdict(primary, half, label, plan.alpha, simulated=simulated, demo=demo, look=look),
         texts=[mark + text for text in texts],
     )
 

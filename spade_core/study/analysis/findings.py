@@ -268,12 +268,29 @@ class ClassNeuron(Value):
     spade: Counted
 
 
+class Look(Value):
+    """When conditions were first seen.
+
+    Attributes:
+        at: UTC, ISO 8601; by: who looked, empty: not noted; reason: for a look during data collection, else empty.
+        completed: included people who had finished by then, of ``target`` planned; began_later: people afterwards.
+    """
+
+    at: str
+    by: str
+    reason: str
+    completed: int
+    target: int
+    began_later: int
+
+
 class StudyResult(Value):
     """All that a study shows.
 
     Attributes:
         simulated: bots answered; demo: the stimuli only try the software; label: of the primary analysis.
         participants: who answered; completed: who finished, of ``target_participants``.
+        look: when conditions were first seen; None: of a table alone, or of bots.
         verdict: the one sentence that the study may say; texts: what is said with it.
     """
 
@@ -283,6 +300,7 @@ class StudyResult(Value):
     participants: int
     completed: int
     target_participants: int
+    look: Look | None = None
     alpha: float
     sidedness: Sidedness
     primary: Labelled

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spade_core.study.analysis.coding import fixed_outcomes
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.findings import BaselineShare, Estimate, Found, Label, NoResult, Note, StudyResult
+from spade_core.study.analysis.findings import BaselineShare, Estimate, Found, Label, Look, NoResult, Note, StudyResult
 from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
 from spade_core.study.design.design import Analysis, Design
 from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text
@@ -57,8 +57,14 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def verdict(primary: Found, half: Found, label: Label, alpha: float, *, simulated: bool, demo: bool) -> str:
-    """Return the one sentence that the study may say; people chose better only where both intervals lie above 0."""
+def verdict(
+    primary: Found, half: Found, label: Label, alpha: float, *, simulated: bool, demo: bool, look: Look | None = None
+) -> str:
+    """Return the one sentence that the study may say; people chose better only where both intervals lie above 0.
+
+    Args:
+        look: when conditions were first seen, which may be why all is exploratory.
+    """
     if isinstance(primary, Note) or isinstance(half, Note):
         return f"No verdict. {primary.note or half.note}"
     if primary.low is None or half.low is None:
@@ -70,8 +76,29 @@ def verdict(primary: Found, half: Found, label: Label, alpha: float, *, simulate
     if label == "interim":
         text = f"Interim, before the planned number of participants: {text}"
     elif label == "exploratory":
-        text = f"Exploratory, without a frozen design: {text}"
+        why = "without a frozen design" if look is None else "since conditions were seen while data were collected"
+        text = f"Exploratory, {why}: {text}"
     return f"{DEMO} {text}" if demo else text
+
+
+def _looked(result: StudyResult) -> list[str]:
+    return [] if result.look is None else [look_text(result.look, result.label)]
+
+
+def look_text(look: Look, label: Label) -> str:
+    """Return when conditions were first seen, by whom and at which number of participants, in sentences."""
+    who = f" by {look.by}" if look.by else ""
+    when = f"{look.at[:10]} at {look.at[11:16]} UTC"
+    early = "before" if look.completed < look.target else "after"
+    text = (
+        f"Conditions were first seen on {when}{who}, {early} the planned number of participants was reached: "
+        f"{look.completed} of {look.target} had completed."
+    )
+    if look.reason:
+        text += f" The reason given: “{look.reason}”."
+    if look.began_later:
+        text += f" People who began afterwards: {look.began_later}."
+    return f"{text} All results are therefore exploratory." if label == "exploratory" else text
 
 
 def _direction(low: float, high: float | None) -> int:
@@ -106,7 +133,7 @@ def methods_text(
     if isinstance(result, NoResult):
         parts.append(result.verdict)
     elif isinstance(result.primary.found, Note):
-        parts += [result.verdict, _baselines(result.baselines.values())]
+        parts += [result.verdict, *_looked(result), _baselines(result.baselines.values())]
     else:
         table = markdown_table(table3_rows(result, paper=False))
         note = "Shares with Wilson intervals, which treat answers as independent; the test above does not."
@@ -131,6 +158,9 @@ def preregistration(design: Design, stimuli: StimulusSet | None = None) -> str:
         "neuron instead of the dense one?",
         f"**Task.** {_task(design)}{_own_questions(design)}",
         f"**Sample.** {plan.target_participants} included participants. An analysis before is interim and labelled so.",
+        "**Blinding.** Conditions stay hidden from the experimenters while participants are taken. When they are first "
+        "seen, and how many had completed by then, stands in every report. A look during data collection, or people "
+        "who begin after it, make all results exploratory.",
         *([f"**Stopping.** {plan.stopping}"] if plan.stopping else []),
         *(f"**{title}.** {text}" for title, text in _described(design, stimuli).items()),
         f"**Exclusions.** {excluded_when(plan.exclusions, plan.thresholds)}. "

@@ -190,16 +190,59 @@ def _stimuli(folder: str, sha256: str) -> StimulusSet:
     return found
 
 
-def unblind(store: Store, key: str, *, by: str) -> None:
-    """Show conditions from now on; logged with who did it, and not to be undone."""
+STILL_OPEN = (
+    "This study still takes participants: pause or close it before you look at conditions. If you have to look now, "
+    "give your reason (--interim “WHY” of the command, or the field on the page): all of its results are then "
+    "exploratory, for good."
+)
+
+
+@dataclass(frozen=True)
+class Unblinding:
+    """When conditions were first seen.
+
+    Attributes:
+        at: UTC seconds; by: who looked, empty where that was not noted.
+        interim: the reason that was given for a look before data collection was over, else empty.
+    """
+
+    at: float
+    by: str = ""
+    interim: str = ""
+
+
+def unblind(store: Store, key: str, *, by: str, interim: str = "") -> None:
+    """Show conditions from now on; logged with who did it, and not to be undone. Only the first time counts.
+
+    Args:
+        by: who looks; interim: why before data collection is over, which makes all results exploratory for good.
+
+    Raises:
+        ConfigError: no such study; or it is a draft, or still takes participants and no reason is given.
+    """
+    interim = " ".join(interim.split())
 
     def work(session: Session) -> None:
         row = find(session, key)
-        if row.unblinded is None:
-            row.unblinded = store.clock()
-            audit(session, store, row.id, "unblind", {"by": by})
+        if row.unblinded is not None:
+            return
+        if row.status == "draft":
+            raise ConfigError("This study is a draft, in which nobody has taken part: there is nothing to unblind.")
+        if STATES[row.status].people and not interim:
+            raise ConfigError(STILL_OPEN)
+        row.unblinded = store.clock()
+        audit(session, store, row.id, "unblind", {"by": by} | ({"interim": interim} if interim else {}))
 
     store.run(work)
+
+
+def unblinding_in(session: Session, row: Study) -> Unblinding | None:
+    """Return who first saw the conditions of a study, when and why, as part of a transaction; None: nobody has."""
+    if row.unblinded is None:
+        return None
+    noted = select(Audit.details).where(Audit.study_id == row.id, Audit.action == "unblind").order_by(Audit.id)
+    told = session.scalar(noted.limit(1)) or {}
+    return Unblinding(row.unblinded, str(told.get("by", "")), str(told.get("interim", "")))
 
 
 RETURNING_BY_ID = (

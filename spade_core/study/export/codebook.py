@@ -63,6 +63,13 @@ _STUDY: Mapping[str, Column] = {
         "the variant whose question names the class, so that the visualization can be ignored",
         "source.study.design.show_class",
     ),
+    "conditions_seen": _text("when conditions were first seen by the experimenters, UTC; empty: not yet"),
+    "completed_when_seen": _whole("people kept by the analysis who had completed when conditions were first seen"),
+    "interim_reason": _text(
+        "why conditions were seen before data collection was over, which makes all results exploratory",
+        "source.unblinding.interim",
+    ),
+    "seen_by": _text("who first saw them; not in the shareable export", "source.unblinding.by", private=True),
 }
 STUDY_COLUMNS = tuple(_STUDY)  # the same in every row of a study
 _WHO: Mapping[str, Column] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 from sqlalchemy import select
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import Opened, blind_in, last_version, opened_in
+from spade_core.study.data.studies import Opened, Unblinding, blind_in, last_version, opened_in, unblinding_in
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial, by_person
 from spade_core.study.design.schedule import ROUND, cells, other_region
 from spade_core.study.monitoring.checks import Verdict, check_person
@@ -25,7 +26,7 @@ from spade_core.study.monitoring.status import status_now
 from spade_core.study.running.answers import TrialDetails
 from spade_core.study.running.phases import as_of, never_shown
 from spade_core.study.stimuli.stimulus_set import Item
-from spade_core.study.vocabulary import CANNOT_TELL, PRACTICE, SIMULATED, TERMINAL, TRIAL_TYPES
+from spade_core.study.vocabulary import CANNOT_TELL, COMPLETE, PRACTICE, SIMULATED, TERMINAL, TRIAL_TYPES
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Source:
 
     Attributes:
         version: number of the design's last saved version; blind: conditions must stay hidden; now: UTC seconds.
+        unblinding: when they were first seen, None: never.
         people: in the order of their starts; trials: the answered ones, events, pages: by participant uid.
         shared: owner and name of each free text that may be shared.
         verdicts: what the data-quality rules found, by participant uid.
@@ -42,6 +44,7 @@ class Source:
     study: Opened
     version: int
     blind: bool
+    unblinding: Unblinding | None
     now: float
     people: Sequence[Participant]
     trials: Mapping[str, Sequence[Trial]]
@@ -70,9 +73,16 @@ def read_source(store: Store, key: str) -> Source:
             for person in people
         }
         version, blind = last_version(session, study.row.id), blind_in(session, study.row)
-        return Source(study, version, blind, now, people, trials, events, pages, shared(session, study), verdicts)
+        seen, texts = unblinding_in(session, study.row), shared(session, study)
+        return Source(study, version, blind, seen, now, people, trials, events, pages, texts, verdicts)
 
     return store.read(work)
+
+
+def completed_by(source: Source, at: float) -> int:
+    """Return how many people whom the analysis keeps had completed at a time, UTC seconds."""
+    people = (one for one in source.people if not (one.is_bot or one.is_preview) and one.status == COMPLETE)
+    return sum((one.finished or 0) <= at and source.verdicts[one.uid].included for one in people)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,16 @@ class PersonRow:
     @property
     def simulated(self) -> str:
         return SIMULATED if self.person.is_bot or self.person.is_preview else ""
+
+    @property
+    def conditions_seen(self) -> str | None:
+        seen = self.source.unblinding
+        return None if seen is None else f"{datetime.fromtimestamp(seen.at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def completed_when_seen(self) -> int | None:
+        seen = self.source.unblinding
+        return None if seen is None else completed_by(self.source, seen.at)
 
     @property
     def status(self) -> str:

@@ -16,6 +16,8 @@ from spade_core.study.data.studies import is_blind, opened, unblind
 from spade_core.study.export.codebook import STUDY_COLUMNS, hidden_columns
 from spade_core.study.export.export import FORMATS, TABLES, bundle, export, safe_text, trials_of
 from spade_core.study.export.rows import read_source
+from spade_core.study.monitoring.people import REASON_LENGTH
+from spade_core.study.vocabulary import STATES
 from spade_core.ui.common.frame import study_store
 from spade_core.ui.common.login import who_acts
 from spade_core.ui.study.access import guarded, notify, offer
@@ -75,16 +77,26 @@ def _show_blind(key: str, status: str) -> None:
         "This study is blind: conditions and correctness stay hidden, here and in every export, until you unblind it.",
         icon=":material/visibility_off:",
     )
-    if status == "open":
-        st.warning("This study still takes participants: pause or close it before you look at conditions.")
-    sure = st.checkbox("Data collection is over, and exclusions are decided. This cannot be undone.", key="sure")
+    is_open = STATES[status].people
+    if is_open:
+        st.warning(
+            "This study still takes participants: pause or close it before you look at conditions. If you look now, "
+            "all results are exploratory, for good; reports, exports and methods texts say when you looked, and why.",
+            icon=":material/warning:",
+        )
+        st.text_input("Why do you have to look now?", key="interim", max_chars=REASON_LENGTH)
+        sure = st.checkbox("I look before data collection is over. This cannot be undone.", key="sure")
+    else:
+        sure = st.checkbox("Data collection is over, and exclusions are decided. This cannot be undone.", key="sure")
+    title = "Unblind; everything becomes exploratory" if is_open else "Unblind"
+    st.button(title, key="unblind", type="primary", disabled=not sure, on_click=guarded(_unblind), args=(key, is_open))
 
-    def act() -> None:
-        if st.session_state.get("sure"):
-            unblind(study_store(), key, by=who_acts())
-            notify("Unblinded, and logged.")
 
-    st.button("Unblind", key="unblind", type="primary", disabled=not sure, on_click=guarded(act))
+def _unblind(key: str, was_open: bool) -> None:
+    """Unblind a study that was drawn as open or not: a click on an older drawing opens no later state."""
+    if st.session_state.get("sure"):
+        unblind(study_store(), key, by=who_acts(), interim=st.session_state.get("interim", "") if was_open else "")
+        notify("Unblinded, and logged.")
 
 
 def show_result(result: StudyResult | NoResult) -> None:

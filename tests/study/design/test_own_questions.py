@@ -196,7 +196,7 @@ def ids(store, key):
 
 def test_an_export_has_ratings_texts_and_the_comment_with_their_codebook(store, key):
     finished(store, key)
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     made = export(store, key, "json")
     data, rows = made.data, made.rows
     found = json.loads(data)
@@ -222,14 +222,14 @@ def test_while_blind_nobody_sees_what_was_written_about_trials(store, key):
     secret = hashlib.sha256(f"{hidden.id}/why".encode()).hexdigest()[:16]
     with pytest.raises(ConfigError, match="shows no text"):
         review(store, key, [secret], "shared", by="me")
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     assert words(store, key) == {"fine", "look 0", "look 1"}
     review(store, key, [secret], "shared", by="me")
 
 
 def test_a_shareable_export_holds_texts_only_once_they_were_read(store, key):
     who = finished(store, key)
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     assert words(store, key, shareable=True) == set()
     known = ids(store, key)
     review(store, key, [known["thanks"], known["look 0"]], "shared", by="anna")
@@ -254,7 +254,7 @@ def test_a_shareable_export_holds_texts_only_once_they_were_read(store, key):
 
 def test_a_review_refuses_foreign_ids_and_unknown_decisions(store, stimuli, key):
     finished(store, key)
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     other = publish(store, real_design(), stimuli)
     for of, decision, match in ((other, "shared", "shows no text"), (key, "burnt", "shared or withheld, not burnt")):
         with pytest.raises(ConfigError, match=match):
@@ -267,7 +267,7 @@ def test_a_review_refuses_foreign_ids_and_unknown_decisions(store, stimuli, key)
 def test_reviews_outlast_a_backup_and_go_with_their_participant(store, key, pg_tools_where_needed, tmp_path):
     who = finished(store, key)
     finished(store, key, "hello")
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     review(store, key, [text.id for text in free_texts(store, key)], "shared", by="me")
     backups.backup(store, tmp_path / "out")
     count = select(func.count()).select_from(TextReview)

@@ -62,7 +62,7 @@ def test_people_blind_a_study_until_it_is_unblinded_and_bots_alone_do_not(store,
     assert "model_id" in BLINDED, "in a set of two models it tells which pictures have a trigger"
     with pytest.raises(ConfigError, match="--unblind"):
         evaluate(store, key)
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     assert set(BLINDED) <= set(trial_table(store, key).columns)
     result = evaluate(store, key).result
     assert not result.simulated
@@ -71,7 +71,7 @@ def test_people_blind_a_study_until_it_is_unblinded_and_bots_alone_do_not(store,
 
 def test_a_shareable_export_has_fresh_numbers_and_relative_times(store, key):
     who = finished(store, key, external_id="PROLIFIC123")
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     store.clock.now += 50
     data = export(store, key, "csv", shareable=True).data.decode()
     assert who.row.uid not in data
@@ -283,7 +283,7 @@ def test_no_table_of_a_blind_study_tells_arm_or_seed(store, stimuli):
     finished(store, key)
     for table in TABLES:
         assert not {*BLINDED} & set(json.loads(export(store, key, "json", table).data)["codebook"])
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     (row,) = rows_of(store, key, "participants")
     assert {row["condition"]} == {trial["condition"] for trial in rows_of(store, key, "trials")
                                   if trial["trial_type"] == "main"}  # fmt: skip

@@ -133,7 +133,7 @@ def test_exclusion_is_noted_and_leaves_payment_alone(store, running):
     assert len(paid) == 4
     assert [row["external_id"] for row in paid] == sorted(row["external_id"] for row in paid)
     assert all(set(row) == {"external_id", "status", "code"} for row in paid)
-    unblind(store, running, by="test")
+    unblind(store, running, by="test", interim="a test")
     exclude(store, running, uid, "")
     assert {row["participant_uid"]: row["excluded"] for row in monitor(store, running).rows}[uid] == ""
     noted = store.run(lambda session: list(session.scalars(select(Audit).order_by(Audit.id))))

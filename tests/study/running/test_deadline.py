@@ -133,7 +133,7 @@ READS = {
 def test_a_read_reports_overdue_participations_as_ended_and_writes_nothing(store, key, read):
     who = in_main(store, key, external_id="P1")
     answer_one(store, who)
-    unblind(store, key, by="test")
+    unblind(store, key, by="test", interim="a test")
     store.clock.now += 700
     before = everything(store)
     overdue = READS[read](store, key)
