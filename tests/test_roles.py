@@ -13,6 +13,8 @@ from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.jobs.manager import JobManager
 from spade_core.roles import DEMO_SECONDS, NOT_HERE, allows, capped
+from spade_core.ui.common import uploads
+from spade_core.ui.common.pickers import UPLOAD
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["home.py", *(f"pages/{file.name}" for file in sorted((ROOT / "pages").glob("*.py")))]
@@ -81,6 +83,18 @@ def test_a_demo_shows_bundled_pictures_takes_no_files_and_its_jobs_are_short(mon
     with pytest.raises(ConfigError, match="not here"):
         manager.shelve("own.png", "0" * 64, b"bytes")
     manager.close()
+
+
+def test_a_demo_offers_no_field_for_a_file_and_refuses_one_that_comes(monkeypatch):
+    monkeypatch.setenv("SPADE_MODE", "demo")
+    asked = []
+    monkeypatch.setattr(uploads.LEDGER, "allow", lambda *what: asked.append(what))
+    for page, key, own in (("saliency", "picture", UPLOAD), ("evidence", "evidence_run", "")):
+        app = opened(f"pages/{page}.py")
+        app.selectbox(key=key).set_value(own).run()
+        assert len(app.get("file_uploader")) == 0
+        assert any("takes no files" in item.value for item in app.caption)
+    assert asked == []
 
 
 @pytest.mark.parametrize("page", INSPECTOR)

@@ -21,6 +21,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from spade_core.config import Settings
 from spade_core.pictures.picture import MAX_BYTES
+from spade_core.roles import allows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +128,13 @@ def ask_for_file(
 def ask_for_file(
     label: str, key: str, most: int = MAX_BYTES, *, several: bool = False, hint: str | None = None
 ) -> UploadedFile | list[UploadedFile] | None:
-    """Draw the field of a file of at most ``most`` bytes; return it, None while there is none, or a list of several."""
+    """Draw the field of a file of at most ``most`` bytes; return it, None while there is none, or a list of several.
+
+    A server that takes no files (its mode, see ``roles``) says so instead.
+    """
+    if not allows(Settings.from_environment().mode, "bring"):
+        st.caption(":material/block: This server takes no files: choose one of its own.")
+        return [] if several else None
     context = get_script_run_ctx()
     if context is not None:
         LEDGER.allow(context.session_id, most)
