@@ -21,6 +21,7 @@ from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
 from spade_core.study.data.versions import edit
 from spade_core.study.running import flow, person
+from spade_core.ui.common import login
 from spade_core.ui.participant import trials
 from spade_core.ui.participant.presence import OUT_OF_REACH
 from tests.app.conftest import LONG
@@ -500,3 +501,23 @@ def test_an_answer_that_meets_no_database_stays_with_the_browser(store, monkeypa
 
     monkeypatch.setattr(Store, "_repeated", broken)
     assert trials._receive_ahead(store, None, {"trial_id": "x"}) is None
+
+
+def test_one_network_brings_so_many_new_people_a_minute_and_those_who_return_are_none(store, tmp_path, monkeypatch):
+    key = publish(store, real_design(arrivals_per_minute=2), tiny_set(tmp_path / "s"))
+    monkeypatch.setattr(login, "request_peer", lambda: "192.0.2.1")
+    first = opened(study=key, PROLIFIC_PID="one")
+    again = opened(study=key, PROLIFIC_PID="one")  # nobody has agreed yet: the same person
+    assert not first.error
+    assert not again.error
+    assert not opened(study=key, PROLIFIC_PID="two").error
+    third = opened(study=key, PROLIFIC_PID="three")
+    assert "Many people have begun from your network just now" in third.error[0].value
+    assert not opened(study=key, PROLIFIC_PID="two").error
+    monkeypatch.setattr(login, "request_peer", lambda: "192.0.2.9")
+    assert not opened(study=key, PROLIFIC_PID="three").error
+    monkeypatch.setattr(login, "request_peer", lambda: "192.0.2.1")
+    signed = dict(parse_qsl(urlsplit(signer(Settings.from_environment()).personal("http://x", key, "P4", 2e9)).query))
+    assert not opened(**signed).error
+    people = store.run(lambda session: len(session.scalars(select(Participant)).all()))
+    assert people == 4

@@ -137,13 +137,13 @@ def _login_of(claims: Mapping[str, object]) -> str:
 
 
 class Attempts:
-    """How often a password may be tried: by one client, and more slowly by all together.
+    """How often something may be tried, a password above all: by one client, and more slowly by all together.
 
     A client is known by its address, which somebody with many addresses, or many names behind a forwarder, can change;
     the limit for all is what holds them up. One client alone does not shut the others out.
 
     Args:
-        count, in_all, window: so many attempts of one client, and of all, in so many seconds.
+        count, in_all, window: so many attempts of one client, and of all (None: any number), in so many seconds.
         clock: seconds, monotonic.
     """
 
@@ -152,7 +152,7 @@ class Attempts:
         count: int = ATTEMPTS,
         window: float = WINDOW,
         *,
-        in_all: int = ATTEMPTS_IN_ALL,
+        in_all: int | None = ATTEMPTS_IN_ALL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.count, self.window, self.in_all, self.clock = count, window, in_all, clock
@@ -165,7 +165,7 @@ class Attempts:
             now = self.clock()
             self._forget(now)
             own = self._times.setdefault(client, deque(maxlen=self.count))
-            everybody = self._times.setdefault(None, deque(maxlen=self.in_all))
+            everybody = self._times.setdefault(None, deque(maxlen=self.in_all or 0))
             wait = max(self._wait(own, now), self._wait(everybody, now))
             if wait == 0:
                 own.append(now)
@@ -173,7 +173,8 @@ class Attempts:
             return wait
 
     def _wait(self, times: deque[float], now: float) -> float:
-        return times[0] + self.window - now if len(times) == times.maxlen and times[0] > now - self.window else 0.0
+        full = bool(times) and len(times) == times.maxlen and times[0] > now - self.window
+        return times[0] + self.window - now if full else 0.0
 
     def _forget(self, now: float) -> None:
         """Forget whoever has not tried within the window, so that no more are remembered than tried in it."""

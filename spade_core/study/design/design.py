@@ -25,11 +25,12 @@ _MUST_BE_FILLED = ("controller", "contact", "ethics", "retention", "age")
 
 # Fields that came after the first databases: at their defaults a design keeps the hash that it had.
 _LATER = {
-    "": ("questions", "mobile", "minutes_limit", "returning"),
+    "": ("questions", "mobile", "minutes_limit", "returning", "arrivals_per_minute"),
     "codes": ("time_over",),
     "analysis": ("thresholds",),
 }
-_UNWRITTEN = ("returning",)  # at their defaults they are not written, so that a design's YAML stays what it was
+# At their defaults they are not written, so that a design's YAML stays what it was.
+_UNWRITTEN = ("returning", "arrivals_per_minute")
 
 QualityRule = Literal[
     "attention", "catch", "too_fast", "same_side", "practice_rounds", "total_time", "instruction_time"
@@ -138,6 +139,8 @@ class Design(Part):
             personal links only.
         returning: what lets people go on in another browser: ``token``, the return code that the consent page shows,
             or a personal link; ``id``, the id alone as well, so that whoever knows it goes on in its place.
+        arrivals_per_minute: new people from one network; personal links are not counted. A room full of people behind
+            one address needs more than the default, and somebody who invents people is held up by less.
         show_class: whether the class's name is shown; a labelled variant, since a name lets people ignore the image.
         confidence: ask for it after each choice.
         min_view_ms, time_limit_ms: answers before are ignored; a trial ends after, None: never.
@@ -166,6 +169,7 @@ class Design(Part):
     practice_fail: Literal["leave", "flag"] = "flag"
     entry: WaysIn = "open"
     returning: WaysBack = "token"
+    arrivals_per_minute: int = Field(10, ge=1, le=10_000)
     show_class: bool = False
     confidence: bool = True
     min_view_ms: int = Field(500, ge=0, le=10_000)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -66,6 +67,7 @@ def enter(
     is_preview: bool = False,
     policy: str | None = None,
     seed: str | None = None,
+    admit: Callable[[], object] | None = None,
 ) -> Participation:
     """Begin a participation, or go on with the one that an external id has begun.
 
@@ -77,6 +79,7 @@ def enter(
         token: that the browser holds of an earlier visit, or the person's return code, which is the same.
         signed: whether a personal link has shown whose id it is.
         details: further ids of the recruiting service; seed: 32 hexadecimal digits, None: drawn.
+        admit: called before somebody new is let in; what it raises keeps them out.
 
     Raises:
         TakenError: somebody has begun with the id, and nothing shows that it is this person; or it is barred.
@@ -85,7 +88,7 @@ def enter(
     printable = external_id is None or (external_id.isprintable() and external_id.strip() == external_id)
     if external_id is not None and not (printable and 0 < len(external_id) <= ID_LENGTH):
         raise ConfigError(f"The participant id must have 1 to {ID_LENGTH} letters, digits or signs: check the link.")
-    held, fresh = token, secrets.token_hex(16)
+    held, fresh, let_in = token, secrets.token_hex(16), cache(admit or dict)  # once, however often it is run
 
     def work(session: Session) -> Participation:
         study = find(session, key)
@@ -99,6 +102,7 @@ def enter(
         state = STATES[study.status]
         if not (state.trials if is_bot or is_preview else state.people):
             raise ConfigError("This study takes no new participants at the moment. Thank you for your interest.")
+        let_in()
         uid, now = secrets.token_hex(16), store.clock()
         row = Participant(uid=uid, study_id=study.id, is_bot=is_bot, is_preview=is_preview, policy=policy)
         row.phase, row.status, row.started, row.last_seen = next(iter(PHASES)), ACTIVE, now, now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from typing import Any
 import streamlit as st
 
 from spade_core.config import ASSETS
-from spade_core.errors import TakenError
+from spade_core.errors import ConfigError, TakenError
 from spade_core.roles import require
+from spade_core.study.admission.access import Attempts, client_of, is_loopback
 from spade_core.study.admission.links import arriving_id, is_preview, is_signed, signer, typed_id
 from spade_core.study.data.store import UNREACHABLE, Store
 from spade_core.study.data.studies import opened
@@ -24,6 +26,7 @@ from spade_core.study.running import flow
 from spade_core.study.running.person import ID_LENGTH, Participation, enter, owns, return_code
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
+from spade_core.ui.common.login import evidence
 from spade_core.ui.common.text import literal
 
 logger = logging.getLogger(__name__)
@@ -124,10 +127,13 @@ def _enter(store: Store, key: str) -> None:
         return
     query = st.query_params.to_dict()
     preview, external = is_preview(query), None
+    admit = None
     if preview:
         signer(settings()).check_preview(query, key, store.clock())
     else:
         design = opened(store, key).design
+        if not is_signed(query):
+            admit = partial(_count_arrival, key, design.arrivals_per_minute)
         external = arriving_id(query, key, design.entry, signer(settings()), store.clock())
         if external is None:
             external = st.session_state.get(TYPED) or _typed_id(design)
@@ -136,7 +142,14 @@ def _enter(store: Store, key: str) -> None:
         st.session_state[SLOT] = text_sha256(f"{key} {external}")[:16] if external else None
     details = {name: st.query_params[name][:100] for name in DETAILS if name in st.query_params}
     begin = partial(
-        enter, store, key, external_id=external or None, details=details, is_preview=preview, signed=is_signed(query)
+        enter,
+        store,
+        key,
+        external_id=external or None,
+        details=details,
+        is_preview=preview,
+        signed=is_signed(query),
+        admit=admit,
     )
     try:
         entry = begin()
@@ -151,6 +164,26 @@ def _enter(store: Store, key: str) -> None:
     st.session_state.pop(TYPED, None)
     st.query_params.from_dict({"study": key, TOKEN: entry.token})
     st.rerun()
+
+
+_arrivals: dict[tuple[str, int], Attempts] = {}  # of each study that the server has let somebody in for
+
+
+def _count_arrival(key: str, most: int) -> None:
+    """Count somebody new from the network that asks; behind a proxy that does not pass it on nobody's is known.
+
+    Raises:
+        ConfigError: as many as may have come from there within the last minute.
+    """
+    asks = evidence()
+    client = client_of(asks)
+    if is_loopback(asks.peer) and client.endswith(" "):
+        return
+    counted = _arrivals.setdefault((key, most), Attempts(most, in_all=None))
+    if (wait := counted.take(client)) > 0:
+        raise ConfigError(
+            f"Many people have begun from your network just now: please reload this page in {math.ceil(wait)} seconds."
+        )
 
 
 def _shown_whose(begin: Callable[..., Participation], taken: str) -> Participation | None:
