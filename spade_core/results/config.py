@@ -54,6 +54,8 @@ class AnalysisConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AnalysisConfig:
         """Rebuild what :meth:`to_dict` gave."""
+        if "methods" not in values:
+            raise ConfigError("This is no record of saliency maps: it names no methods.")
         bundle = checked_bundle(values.get("bundle", {}))
         return cls(**{**values, "methods": tuple(values["methods"]), "bundle": bundle})
 

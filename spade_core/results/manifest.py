@@ -22,6 +22,7 @@ from spade_core.models.registry import TROJAN_MODEL
 from spade_core.pictures.picture import Picture, load_picture
 from spade_core.pruning.sparsity import DRAWING_METHOD, table
 from spade_core.pruning.trace import Trace
+from spade_core.results.record import check_record
 from spade_core.trojan.triggers import Paste
 from spade_core.versions import code_version
 
@@ -193,16 +194,17 @@ def read_manifest(path: str | Path) -> Manifest:
     path = Path(path)
     path = path / "manifest.json" if path.is_dir() else path
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        described = json.loads(text)
         if described["schema_version"] != SCHEMA_VERSION:
             raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
-        described["config"], described["model"]["spec"], described["picture"]["source"]
+        check_record(text, path)
         described["methods"] if described.get("kind") is None else described["images"]
         described["config"]["trace"] |= _renamed(described)
         _keep_steps(described)
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path} is not a manifest written by SPADE Studio.") from error
