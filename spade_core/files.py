@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -34,6 +35,8 @@ def written_beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EEXIST, "it is a device or a pipe, which no file can replace", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.files import UNFINISHED, Journal, write_whole, written_beside
+from spade_core.files import UNFINISHED, Journal, keep_file, write_whole, written_beside
 
 
 def test_a_file_appears_whole_and_the_earlier_one_stays_until_then(tmp_path):
@@ -62,3 +62,18 @@ def test_the_mask_decides_who_may_read_unless_it_is_private(tmp_path):
     finally:
         os.umask(before)
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("open", "private")] == [0o640, 0o600]
+
+
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a device or a pipe"):
+        write_whole(tmp_path / "pipe", b"x")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_lies_in_folders_by_content_is_dropped_too(tmp_path):
+    old = keep_file(tmp_path, "a/weights.pt", b"x" * 10, 15)
+    os.utime(old, (1, 1))
+    new = keep_file(tmp_path, "b/weights.pt", b"y" * 10, 15)
+    assert new.is_file()
+    assert not old.exists()

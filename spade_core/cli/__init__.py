@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = build_parser(prog).parse_args(arguments, argparse.Namespace(started=started))
             logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)  # warns of a home that cannot be written
             keep_freed_memory()
             return resolve_name(f"{__name__}.{options.run}")(options)
         finally:  # here, and not when Python ends, it is heard that the reader has gone
@@ -56,7 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _speak_any_encoding() -> None:
-    """Let terminals and logs that lack a character show its escape, be it of a class name or of a file name."""
+    """Let terminals and logs that lack a character show its escape, be it of a class name or of a file name.
+
+    A stream that was closed before the command began (``>&-``) is none; what would be written goes nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -13,7 +13,7 @@ from spade_core.pruning.options import AVERAGES
 from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
-from spade_core.results.manifest import read_manifest, save
+from spade_core.results.manifest import read_manifest, ready, save
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 
 SAID = "model picture target prediction trace_prediction fidelity sparsity trace traces seconds refused"
@@ -24,6 +24,7 @@ def run_explain(options: argparse.Namespace) -> int:
     methods = tuple(dict.fromkeys(options.method))
     own, bundled = METHOD_OPTIONS.said(options.option), bundle_options(options)
     config = AnalysisConfig(methods, options.target, trace_options(options), own, options.seed, bundled)
+    ready(options.out)
     given = open_picture(options)
     analysis = analyse(given.model, given.picture, config, progress=Meter())
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None

@@ -23,7 +23,7 @@ from spade_core.pruning.trace import Trace
 from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.results.drawing import visualization_files, visualize
-from spade_core.results.manifest import save
+from spade_core.results.manifest import ready, save
 
 
 def run_visualize(options: argparse.Namespace) -> int:
@@ -36,6 +36,7 @@ def run_visualize(options: argparse.Namespace) -> int:
     render["diversity"] = apart if options.diversity is None else options.diversity
     traced = {**trace_options(options), "seed": options.seed}
     config = VisualizeConfig(neuron, target, options.images, render, traced)
+    ready(options.out)
     found = visualize(given.model, given.picture, config, progress=Meter())
     files = visualization_files(found, given.source, given.paste)
     folder = save(files, options.out)
@@ -100,9 +101,10 @@ def _trace(options: argparse.Namespace, target: str | None) -> tuple[Given, Trac
 
 
 def run_trace(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    ready(out.parent)
     _, made = _trace(options, options.target)
     data = trace_bytes(made)
-    out = Path(options.out)
     try:
         write_whole(out, data)
     except OSError as error:

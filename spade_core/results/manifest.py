@@ -8,6 +8,7 @@ import importlib.metadata
 import io
 import json
 import platform
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -155,14 +156,33 @@ def save(files: Mapping[str, bytes], folder: str | Path) -> Path:
     Raises:
         ConfigError: the folder cannot be made or written.
     """
-    folder = Path(folder)
+    folder = ready(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name in sorted(files, key=lambda item: item == "manifest.json"):
             (folder / name).write_bytes(files[name])
     except OSError as error:
-        raise ConfigError(f"The results cannot be written to {folder}: {error.strerror or error}.") from error
+        raise ConfigError(_unwritable(folder, error)) from error
     return folder
+
+
+def ready(folder: str | Path) -> Path:
+    """Make a folder of results, before what takes long is computed for it.
+
+    Raises:
+        ConfigError: it cannot be made or written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(_unwritable(folder, error)) from error
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> str:
+    reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+    return f"The results cannot be written to {folder} ({reason}): give another folder, or make room."
 
 
 @contextlib.contextmanager

@@ -6,10 +6,13 @@ import base64
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 from plotly.colors import get_colorscale, sample_colorscale
 from streamlit.testing.v1 import AppTest
@@ -197,6 +200,40 @@ def test_weights_upload_is_off_unless_allowed(monkeypatch):
     assert "own weights" in app.selectbox(key="model").options
     app.selectbox(key="model").select("own weights").run()
     assert not app.exception
+
+
+def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
+    monkeypatch.setenv("SPADE_ALLOW_WEIGHTS_UPLOAD", "1")
+    state = io.BytesIO()
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), state)
+    app = page()
+    app.selectbox(key="model").select("own weights").run()
+    app.file_uploader(key="weights_file").set_value(("Mein Netz.pth", state.getvalue(), "")).run()
+    app.text_area(key="weights_classes").set_value('[[1, "dog"], [0, "cat"], [2, "bird"]]')
+    app.number_input(key="weights_size").set_value(64)
+    app.text_input(key="weights_mean").set_value("0.5 0.5; 0.5")
+    app.text_input(key="weights_std").set_value("0.5, 0.5, x")
+    app.text_input(key="weights_arch").set_value("timm:test_resnet").run()
+    assert app.error[0].value.startswith("Standard deviation: give numbers")
+    app.text_input(key="weights_std").set_value("0.5, 0.5, 0.5").run()
+    assert not app.error
+    assert not app.exception
+    assert "What Mein Netz predicts" in texts(app)
+    captions = [image.caption for item in app.get("image") for image in item.proto.imgs]
+    assert "What the model sees: 64 x 64 pixels" in captions
+    assert re.search("[0-9a-f]{17}", texts(app)) is None
+
+
+def test_a_frame_goes_into_picture_link_and_command():
+    app = page(SALIENCY, **QUICK, frame="letterbox")
+    assert app.selectbox(key="frame").value == "letterbox"
+    app.selectbox(key="frame").select("moved").run()
+    app.slider(key="frame_x").set_value(100).run()
+    app.button(key="run").click().run()
+    assert not app.exception
+    assert "50,100" in app.query_params["frame"]
+    assert "--frame 50,100" in app.code[0].value
 
 
 def test_an_unreachable_model_is_one_sentence(monkeypatch, tmp_path):

@@ -64,6 +64,19 @@ def test_a_data_folder_that_cannot_be_made_gives_a_sentence(below, tmp_path, mon
     assert "SPADE_DATA_DIR" in text
 
 
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_stream_that_was_closed_before_is_none(stream):
+    arguments = ["-m", "spade_core", "study", "list", "--bad"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: os.close(stream),
+    )
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_home_that_cannot_be_written_gives_a_sentence():
     with start("study", "list", HOME="/proc/nobody", SPADE_DATA_DIR="", SPADE_DATABASE_URL="") as process:
         _, errors = process.communicate()
@@ -78,3 +91,14 @@ def test_a_manifest_keeps_a_file_name_that_is_no_text():
     odd = os.fsdecode(b"/folder/a\xff.png")
     assert json.loads(manifest_bytes({"source": odd, "label": "猫"})) == {"source": odd, "label": "猫"}
     assert "猫".encode() in manifest_bytes({"label": "猫"})
+
+
+@pytest.mark.parametrize(("below", "reason"), [("file", "it is a file"), ("file/below", "Not a directory")])
+def test_a_folder_of_results_is_tried_before_anything_is_computed(below, reason, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("spade_core.cli.explain.open_picture", lambda _: pytest.fail("the model was loaded"))
+    out = str(tmp_path / below)
+    assert main(["explain", "--image", "bundled:dog", "--method", "saliency", "--out", out]) == 2
+    text = capsys.readouterr().err
+    assert f"({reason}): give another folder" in text
+    assert text.count("\n") == 1

@@ -265,3 +265,17 @@ def test_bundled_pictures_open(name: str) -> None:
 def test_bundled_returns_a_fresh_dictionary() -> None:
     bundled().clear()
     assert "cat" in bundled()
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="Pillow was built without AVIF")
+def test_avif_is_read_where_pillow_can_and_damage_is_told() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(scene(), "AVIF", quality=100, exif=exif)
+    found = load_picture(data, name="phone.avif")
+    assert found.notes == ()
+    assert found.pixels.shape == (64, 48, 3)
+    assert np.abs(found.pixels.astype(int) - np.rot90(scene(), -1)).mean() < 4
+    for cut in (40, len(data) // 2):
+        with pytest.raises(PictureError, match="damaged"):
+            load_picture(data[:cut], name="phone.avif")
