@@ -259,4 +259,8 @@ def _add_device(place: argparse._ActionsContainer) -> None:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    """Parse ``F,F``."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes numbers, such as 0.5,0.5,0.5, not {text!r}") from None

@@ -95,8 +95,11 @@ def _input_fields() -> dict[str, object]:
     found: dict[str, object] = {}
     with st.expander("Input, where it is not the architecture's", icon=":material/crop_square:"):
         size = st.number_input("Side (px)", 1, MAX_SIDE, None, key="weights_size")
-        for name, label in (("mean", "Mean of the channels"), ("std", "Standard deviation")):
-            text = st.text_input(label, key=f"weights_{name}", placeholder="0.485, 0.456, 0.406").strip()
+        for name, label, usual in (
+            ("mean", "Mean of the channels", "0.485, 0.456, 0.406"),
+            ("std", "Standard deviation", "0.229, 0.224, 0.225"),
+        ):
+            text = st.text_input(label, key=f"weights_{name}", placeholder=usual).strip()
             if text:
                 found[name] = _read_numbers(label, text)
     return found | ({} if size is None else {"size": size})
