@@ -52,7 +52,9 @@ def _pick() -> Evidence | None:
 def _title(evidence: Evidence) -> str:
     chosen = evidence.results.configuration
     count = evidence.statistics.pictures
-    return f"{BENCHMARKS[chosen.benchmark].title} · {evidence.model} · {count:,} pictures, {len(chosen.arms)} arms"
+    ratios = ", ratios of another table" if "table" in chosen.trace else ""
+    title = f"{BENCHMARKS[chosen.benchmark].title} · {evidence.model}"
+    return f"{title} · {count:,} pictures, {len(chosen.arms)} arms{ratios}"
 
 
 frame("Evidence", _render)

@@ -81,7 +81,8 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
     st.caption("Each map is coloured in a unit of its own: 1 is the top half percent of its magnitudes.")
     shown, known = tuple(described["methods"]), claims(described["model"]["sha256"], described["config"]["trace"])
     known = {} if bundle.traces > 1 else known
-    panels.show_pairs(files, shown, opacity, described["methods"], known, magnitudes=bundle.magnitudes)
+    more = {"traces": described["traces"], "magnitudes": bundle.magnitudes}
+    panels.show_pairs(files, shown, opacity, described["methods"], known, **more)
     for method in described["methods"].values():
         show_notes({*method["dense"]["notes"], *method["spade"]["notes"]})
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):

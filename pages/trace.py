@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from spade_core.inspection import Point
+from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, panels, pickers
 from spade_core.ui.common.downloads import read_json
@@ -183,8 +184,7 @@ def _render_overlap(choice: Choice, subject: Subject) -> None:
 def _render_curve(choice: Choice, subject: Subject) -> None:
     st.caption("One even ratio for all layers, growing; these traces never saw the untouched picture.")
     if st.button("Compute the curve", key="curve"):
-        ratios = ("preset", "sparsity", "stages")
-        options = {name: value for name, value in choice.trace_arguments().items() if name not in ratios}
+        options = {name: value for name, value in choice.trace_arguments().items() if name not in RATIO_OPTIONS}
         ask("curve", "curve", choice, subject, clicked=True, trace=options, target=choice.target)
     files = _found("curve", choice, subject, _show_partial)
     if files is not None:

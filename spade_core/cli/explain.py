@@ -10,7 +10,7 @@ from spade_core.cli.common import Meter, emit, warn
 from spade_core.cli.options import bundle_options, trace_options
 from spade_core.cli.subject import open_picture
 from spade_core.pruning.options import AVERAGES
-from spade_core.results.comparison import TriggerRecord, analyse, bundle, replay
+from spade_core.results.comparison import Analysis, TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
 from spade_core.results.manifest import read_manifest, ready, save
@@ -35,13 +35,15 @@ def run_explain(options: argparse.Namespace) -> int:
         f"{METHODS[slug].title}: {text}" for slug, pair in analysis.pairs.items() if (text := pair.spade.warning)
     )
     described = json.loads(files["manifest.json"])
-    warn(fidelity.warning, *disagreements, *analysis.refused.values(), *described["notes"])
+    warnings = dict.fromkeys(one.fidelity.warning for one in analysis.traces)
+    warn(*warnings, *disagreements, *analysis.refused.values(), *described["notes"])
     described["seconds"]["command"] = seconds
     found = {**{key: described[key] for key in SAID.split()}, "methods": list(analysis.pairs), "out": str(folder)}
     lines = [
         f"explained class   {fidelity.label} ({fidelity.target})",
         f"probability       dense {fidelity.dense_probability:.3f}, trace {fidelity.trace_probability:.3f}",
         f"sparsity          {analysis.trace.report.sparsity:.1%} of all weights",
+        *(_of_methods(analysis) if len(analysis.distinct) > 1 else []),
         *(
             [f"traces            {bundled.traces}, mean of their maps ({AVERAGES[bundled.average].title.lower()})"]
             if bundled.traces > 1
@@ -51,6 +53,16 @@ def run_explain(options: argparse.Namespace) -> int:
         f"written to        {folder}",
     ]
     return emit(options, found, lines)
+
+
+def _of_methods(analysis: Analysis) -> list[str]:
+    """Return a line for each trace, or bundle of them, where methods have ratios of their own."""
+    told = []
+    for made, methods in analysis.distinct:
+        one = made.weakest
+        kept = f"{one.report.sparsity:.1%} removed, probability {one.fidelity.trace_probability:.3f}"
+        told.append(f"  {', '.join(methods)}: {kept if one.report.prunes else 'dense, by the table'}")
+    return ["ratios of methods", *told]
 
 
 def run_replay(options: argparse.Namespace) -> int:

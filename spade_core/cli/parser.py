@@ -18,7 +18,7 @@ from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pictures.frame import CENTRE
 from spade_core.pictures.frame import HELP as FRAME_HELP
 from spade_core.pruning.kinds import any_of
-from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, RATIOS, SPLIT
+from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, RATIOS, SPLIT, SWEEPS
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 TARGET = "class index or label (default: the dense model's top-1)"
@@ -187,6 +187,10 @@ def _add_tune(commands: Commands) -> None:
     add("--processing", default="raw", help=f"{any_of(PROCESSING)} (default: %(default)s)")
     tried = ",".join(f"{ratio:g}" for ratio in RATIOS)
     add("--ratios", type=_numbers, default=RATIOS, metavar="F,F", help=f"candidates of each stage (default: {tried})")
+    begin = "a table that the search may begin at beside the preset's, as --table takes it; give it again for more"
+    add("--begin", action="append", default=[], metavar="FILE", help=begin)
+    sweeps = "over the stages, last to first, then back; 0: only whole tables are compared (default: %(default)s)"
+    add("--sweeps", type=int, default=SWEEPS, metavar="N", help=sweeps)
     add("--split", default=SPLIT, help="tuning or training, or all pictures of the folder (default: %(default)s)")
     add("--limit", help="at most how many pictures, spread over the split", **COUNT)
     add("--threads", default=2, help="the bits of a result depend on them (default: %(default)s)", **COUNT)

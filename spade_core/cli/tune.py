@@ -9,13 +9,15 @@ from spade_core.cli.common import Meter, emit, table
 from spade_core.cli.options import trace_options
 from spade_core.cli.subject import load
 from spade_core.evaluation.statistics import DENSE
+from spade_core.pruning.tables import Table
 from spade_core.tuning.configuration import Tuning
 from spade_core.tuning.tune import tune
 
 
 def run_tune(options: argparse.Namespace) -> int:
     methods, trace = tuple(dict.fromkeys(options.method)), trace_options(options)
-    chosen = options.processing, options.ratios, trace, options.seed, options.threads
+    begin = tuple(Table().check(path)["stages"] for path in options.begin)
+    chosen = options.processing, options.ratios, trace, begin, options.sweeps, options.seed, options.threads
     tuning = Tuning(options.objective, methods, *chosen)
     options.model = options.model or tuning.measured.kind.model
     where = {"split": options.split, "limit": options.limit}

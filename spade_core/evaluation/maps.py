@@ -20,6 +20,8 @@ from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING, Pr
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
+from spade_core.pruning.calibration import Shared
+from spade_core.pruning.options import by_ratios
 from spade_core.pruning.spade import trace_many
 from spade_core.pruning.trace import Trace
 from spade_core.saliency.explanation import explain
@@ -63,14 +65,15 @@ class Prepared:
     """An arm made ready for one subject.
 
     Attributes:
-        networks: that a method explains; traces, a baseline or the dense model.
+        networks: method slug -> what it explains: traces, which methods of the same ratios share, a baseline, or the
+            dense model.
         guide: what the maps are multiplied with.
         seconds: of ``network``, which is all of the above, and of the methods that were asked for.
     """
 
     arm: Arm
     subject: Subject
-    networks: tuple[Network, ...]
+    networks: Mapping[str, tuple[Network, ...]]
     guide: np.ndarray | float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -79,7 +82,7 @@ class Prepared:
         """Class kept (0 to 1), KL in nats, sparsity: means over the traces; of the dense model 1, 0 and 0."""
         told = [
             (float(one.fidelity.keeps_class), one.fidelity.kl, one.sparsity)
-            for one in self.networks
+            for one in dict.fromkeys(network for of_method in self.networks.values() for network in of_method)
             if isinstance(one, Trace | Baseline)
         ] or [(1.0, 0.0, 0.0)]
         kept, kl, sparsity = (sum(values) / len(told) for values in zip(*told, strict=True))
@@ -96,7 +99,7 @@ class Prepared:
 
     def _values(self, method: str, noisy: bool, progress: Progress) -> Values:
         """Explain all networks, at noisy copies if asked; of several maps the magnitudes' mean is taken."""
-        networks: Sequence[Network] = self.networks
+        networks: Sequence[Network] = self.networks[method]
         if noisy:
             seeds = range(self.subject.seed, self.subject.seed + NOISY_COPIES)
             networks = [Noisy(network.module, network.dense, seed) for network in networks for seed in seeds]
@@ -126,34 +129,50 @@ def prepare(
     arm: Arm,
     subject: Subject,
     given: Mapping[str, object],
+    methods: Sequence[str],
     progress: Progress = silent,
     shared: Mapping[str, Replacement] = NONE,
+    known: Shared | None = None,
 ) -> Prepared:
     """Make what an arm explains.
 
     Args:
         given: options of ``spade_core.trace`` for all arms; the arm's own go over them.
-        shared: by the arm's slug, what one that is made of a folder replaces.
+        methods: slugs of those that will be asked for; those with ratios of their own get traces of their own.
+        shared: by the arm's slug, what one that is made of a folder replaces; known: what earlier traces left.
     """
     start = time.perf_counter()
-    picture, target = subject.picture, subject.target
+    model, picture, target = subject.model, subject.picture, subject.target
+    networks: Mapping[str, tuple[Network, ...]] = dict.fromkeys(methods, (model,))
     if arm.folder:
-        networks: tuple[Network, ...] = (shared[arm.slug].on(subject.model, picture, target),)
-    else:
-        networks = (subject.model,) if arm.trace is None else _traces(arm, subject, given, progress)
-    steering, guide = subject.steered_by or subject.model, f"spade_core.evaluation.guides:{arm.guide}"
+        networks = dict.fromkeys(methods, (shared[arm.slug].on(model, picture, target),))
+    elif arm.trace is not None:
+        networks = _traces(arm, subject, given, methods, progress, known or Shared())
+    steering, guide = subject.steered_by or model, f"spade_core.evaluation.guides:{arm.guide}"
     factor = resolve_name(guide)(steering, picture, target) if arm.guide else 1.0
     return Prepared(arm, subject, networks, factor, {NETWORK: time.perf_counter() - start})
 
 
-def _traces(arm: Arm, subject: Subject, given: Mapping[str, object], progress: Progress) -> tuple[Trace, ...]:
-    options: dict[str, object] = {**arm.options(given), "seed": subject.seed}
-    return trace_many(
-        subject.model,
-        subject.picture,
-        traces=arm.traces,
-        target=subject.target,
-        steered_by=subject.steered_by,
-        progress=progress,
-        **options,
-    ).traces
+def _traces(
+    arm: Arm,
+    subject: Subject,
+    given: Mapping[str, object],
+    methods: Sequence[str],
+    progress: Progress,
+    known: Shared,
+) -> dict[str, tuple[Trace, ...]]:
+    """Return the traces of each method."""
+    asked, found = {**arm.options(given), "seed": subject.seed}, {}
+    for options, slugs in by_ratios(asked, subject.model.name, methods):
+        made = trace_many(
+            subject.model,
+            subject.picture,
+            traces=arm.traces,
+            target=subject.target,
+            steered_by=subject.steered_by,
+            shared=known,
+            progress=progress,
+            **options,
+        )
+        found |= dict.fromkeys(slugs, made.traces)
+    return found

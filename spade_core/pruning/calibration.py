@@ -12,14 +12,18 @@ deep the network is. The fit is a least squares towards the dense weight, damped
 
 Several traces are calibrated side by side: the dense model's part of the pass, and the views that traces share, are
 computed once, and a layer's problems are solved together. Each trace is what it would be alone, up to rounding.
+
+Traces of one picture that differ by their ratios go one after the other, and leave each other what is the same
+(``Shared``). Relevance does not depend on ratios; under sequential calibration a layer depends on the recipes of the
+layers before it and on nothing after it, so a trace takes all layers up to the first other recipe from the one before.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -78,6 +82,34 @@ class Solved:
     error: float
     damping: float
     seconds: float
+
+
+Chain: TypeAlias = tuple[Recipe, ...]  # all that a layer depends on under sequential calibration, its own last
+
+
+@dataclass(eq=False)
+class Shared:
+    """What traces leave to the next ones, which are of other ratios: hand the same one to each. No bit depends on it.
+
+    Attributes:
+        solved: layers of the last pass, for each of its traces, by the recipes up to the layer's own.
+    """
+
+    solved: dict[Chain, list[Solved]] = field(default_factory=dict)
+    _conditions: Hashable = None
+    _relevant: list[Relevance] = field(default_factory=list)
+
+    def under(self, conditions: Hashable) -> Shared:
+        """Return what is known ``conditions``, all that traces depend on but their ratios; nothing, for other ones."""
+        if conditions != self._conditions:
+            self._conditions, self._relevant, self.solved = conditions, [], {}
+        return self
+
+    def relevance(self, recipes: Recipes, make: Callable[[], list[Relevance]]) -> list[Relevance]:
+        """Return each trace's relevance, made anew where that of a recipe's weight is not known."""
+        if not self._relevant or recipes.keys() - self._relevant[0].keys():
+            self._relevant = make()
+        return self._relevant
 
 
 @dataclass(frozen=True)
@@ -200,13 +232,19 @@ def sequential(
     pruner: Pruner,
     *,
     relevant: Sequence[Relevance] | None = None,
+    shared: Shared | None = None,
     progress: Progress = silent,
 ) -> list[dict[str, Solved]]:
     """Solve layer by layer on the inputs that the partly pruned trace sees, in one pass of a doubled batch.
 
     A weight that is used several times is solved at its first use. Arguments and result as :func:`independent`, but
     all views are held at once.
+
+    Args:
+        shared: layers that an earlier pass of the same views solved; this one's replace them.
     """
+    shared = shared or Shared()
+    known, shared.solved = shared.solved, {}
     weights = {name: module.get_parameter(name) for name in recipes}
     solved: list[dict[str, Solved]] = [{} for _ in views.rows]
     counts = None if relevant is None else [_first_calls(*pair) for pair in zip(relevant, views.rows, strict=True)]
@@ -215,6 +253,9 @@ def sequential(
     def carry(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
         dense_x, *trace_x = x.split([size * len(x) // sum(sizes) for size in sizes])
         dense_y = call.output(dense_x, weight)
+        chain = tuple(recipes[one] for one in (*solved[0], name))
+        if name not in solved[0] and chain in known:
+            keep(name, chain, known[chain])
         if name in solved[0]:
             again = [call.output(own, found[name].weight) for own, found in zip(trace_x, solved, strict=True)]
             return torch.cat([dense_y, *again])
@@ -227,10 +268,20 @@ def sequential(
         layers = pruner.solve(recipes[name], weight, moments, crosses)
         seconds = (time.perf_counter() - start) / len(layers)
         trace_y = [call.output(own, pruned) for own, (pruned, _) in zip(trace_x, layers, strict=True)]
-        for found, rows, y, (pruned, damping) in zip(solved, views.rows, trace_y, layers, strict=True):
-            error = _output_error(_of_views(dense_y, rows, sizes[0]), y, call)
-            found[name] = Solved(pruned, error, damping, seconds)
+        errors = [
+            _output_error(_of_views(dense_y, rows, sizes[0]), y, call)
+            for rows, y in zip(views.rows, trace_y, strict=True)
+        ]
+        told = [
+            Solved(pruned, error, damping, seconds) for (pruned, damping), error in zip(layers, errors, strict=True)
+        ]
+        keep(name, chain, told)
         return torch.cat([dense_y, *trace_y])
+
+    def keep(name: str, chain: Chain, layers: list[Solved]) -> None:
+        shared.solved[chain] = layers
+        for found, layer in zip(solved, layers, strict=True):
+            found[name] = layer
 
     with torch.no_grad(), WeightCalls(weights, carry):
         module(torch.cat([views.images, *(views.images[rows] for rows in views.rows)]))

@@ -7,7 +7,7 @@ as the command line's help does not wait for torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from inspect import Parameter, signature
 from typing import Any, TypeVar
@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from spade_core.errors import ConfigError
 from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Switch, Whole, any_of
 from spade_core.pruning.solvers import SOLVERS
-from spade_core.pruning.sparsity import PRESETS, Tuned
-from spade_core.pruning.tables import Table
+from spade_core.pruning.sparsity import PRESETS, Tuned, table
+from spade_core.pruning.tables import Table, of_methods
 
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -276,6 +276,29 @@ def checked(options: Mapping[str, object]) -> TraceOptions:
             raise ConfigError(f"The preset {found.preset!r} has its own ratios: leave it out, or the table.")
         checked(found.table["options"])
     return found
+
+
+def by_ratios(
+    options: Mapping[str, object], model: str, methods: Sequence[str]
+) -> list[tuple[dict[str, object], tuple[str, ...]]]:
+    """Return the options of each trace that the methods' maps are made of, and which methods' these are.
+
+    Where the table of the preset ``default``, a given one or the model's own, has ratios for methods, theirs are in the
+    place of the table, and those of the mean of all methods for the others. Else all methods have what is given.
+
+    Args:
+        options: as a trace is asked for; model: its name; methods: slugs.
+
+    Raises:
+        ConfigError: an option is unknown or cannot be used.
+    """
+    asked = checked(options)
+    tuned = (asked.table or table(model)) if asked.preset == "default" else None
+    if tuned is None or not tuned.get("methods"):
+        return [(dict(options), tuple(methods))]
+    own = of_methods(tuned, methods)
+    tables = [one for at, one in enumerate(own.values()) if one not in list(own.values())[:at]]
+    return [({**options, "table": one}, tuple(slug for slug in methods if own[slug] == one)) for one in tables]
 
 
 def checked_bundle(options: Mapping[str, object]) -> BundleOptions:

@@ -49,6 +49,11 @@ class Report:
         total = sum(row.numel for row in self.layers)
         return sum(row.realised * row.numel for row in self.layers) / total if total else 0.0
 
+    @property
+    def prunes(self) -> bool:
+        """Whether any layer was pruned; else the trace is the dense model."""
+        return any(row.status == "pruned" for row in self.layers)
+
     def to_rows(self) -> list[dict[str, object]]:
         """Return JSON-able rows."""
         return [{**asdict(row), "shape": list(row.shape)} for row in self.layers]

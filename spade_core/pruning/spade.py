@@ -7,8 +7,9 @@ makes several at once, of one picture or of many, and is what ``trace`` is for a
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, overload
 
@@ -24,7 +25,7 @@ from spade_core.models.loaded import LoadedModel, predict
 from spade_core.models.output import log_probabilities
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
-from spade_core.pruning.calibration import BATCH, Pruner, Recipe, Recipes, Solved, independent, sequential
+from spade_core.pruning.calibration import BATCH, Pruner, Recipe, Recipes, Shared, Solved, independent, sequential
 from spade_core.pruning.options import TraceConfig, TraceOptions, checked, checked_bundle, takes_options
 from spade_core.pruning.relevance import Relevance, relevance
 from spade_core.pruning.report import LayerReport, Report
@@ -63,6 +64,7 @@ def trace(
     picture: Picture,
     *,
     target: int | str | None = None,
+    shared: Shared | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> Trace:
@@ -71,6 +73,7 @@ def trace(
     Args:
         model: read-only; the trace shares its unpruned tensors.
         target: the explained class, index or label; None: the dense model's top-1.
+        shared: what earlier traces left, see ``Shared``: give the same one to several that differ by their ratios.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         options: see ``TraceOptions``.
 
@@ -78,7 +81,7 @@ def trace(
         ConfigError: an option cannot be used.
         ModelError: no layer's input could be captured.
     """
-    return _make(model, [picture], [target], [0], options, progress)[0]
+    return _make(model, [picture], [target], [0], options, progress, shared)[0]
 
 
 @overload
@@ -89,6 +92,7 @@ def trace_many(
     traces: int = 1,
     target: Target = None,
     steered_by: LoadedModel | None = None,
+    shared: Shared | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> Bundle: ...
@@ -102,6 +106,7 @@ def trace_many(
     traces: int = 1,
     target: Target | Sequence[Target] = None,
     steered_by: LoadedModel | None = None,
+    shared: Shared | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> tuple[Trace, ...]: ...
@@ -115,6 +120,7 @@ def trace_many(
     traces: int = 1,
     target: Target | Sequence[Target] = None,
     steered_by: LoadedModel | None = None,
+    shared: Shared | None = None,
     progress: Progress = silent,
     **options: object,
 ) -> Bundle | tuple[Trace, ...]:
@@ -131,6 +137,7 @@ def trace_many(
             or as many as there are pictures.
         steered_by: a model of the same architecture whose relevance the weighting ``target`` takes; None: ``model``'s.
             Only a sanity check asks for another one.
+        shared: as for :func:`trace`.
         progress: called with (done, 1, note); may raise ``Cancelled``.
         options: see ``TraceOptions``.
 
@@ -144,12 +151,13 @@ def trace_many(
     count = checked_bundle({"traces": traces}).traces
     if isinstance(pictures, Picture):
         targets = _targets(target, 1) * count
-        made = _make(model, [pictures] * count, targets, range(count), options, progress, steered_by)
+        made = _make(model, [pictures] * count, targets, range(count), options, progress, shared, steered_by)
         return Bundle(tuple(made))
     if count > 1:
         raise ConfigError("Several pictures have one trace each: leave the number of traces out, or give one picture.")
     later = [0] * len(pictures)
-    return tuple(_make(model, pictures, _targets(target, len(pictures)), later, options, progress, steered_by))
+    each = _targets(target, len(pictures))
+    return tuple(_make(model, pictures, each, later, options, progress, shared, steered_by))
 
 
 def _targets(given: Target | Sequence[Target], count: int) -> list[Target]:
@@ -167,6 +175,7 @@ def _make(
     later: Sequence[int],
     options: Mapping[str, object],
     progress: Progress,
+    shared: Shared | None,
     steered_by: LoadedModel | None = None,
 ) -> list[Trace]:
     """Make a trace of each picture, whose seed is so much ``later`` than the one that is asked for."""
@@ -175,7 +184,7 @@ def _make(
     seeds = [replace(config, seed=config.seed + offset) for offset in later]
     wanted = [Wanted(*one, steered_by) for one in zip(pictures, chosen, seeds, strict=True)]
     if plan is not None:
-        return _traces(model, wanted, plan, progress)
+        return _traces(model, wanted, plan, progress, shared or Shared())
     edges = [index / max(1, len(wanted)) for index in range(len(wanted) + 1)]
     return [_search(model, one, span(progress, *edges[at : at + 2])) for at, one in enumerate(wanted)]
 
@@ -197,13 +206,14 @@ def request_of(model: LoadedModel, asked: TraceOptions) -> Request:
 def _search(model: LoadedModel, wanted: Wanted, progress: Progress) -> Trace:
     """Preset ``auto``: bisect ``AUTO_RATIOS`` for the highest even ratio whose trace keeps the class."""
     low, high, best, tried = 0, len(AUTO_RATIOS), None, 0
-    steps = len(AUTO_RATIOS).bit_length()
+    steps, shared = len(AUTO_RATIOS).bit_length(), Shared()
     while low < high:
         middle = (low + high) // 2
         ratio = AUTO_RATIOS[middle]
         plan = even(Request(model.name, model.family, model.layers), ratio)
         part = span(progress, min(tried / steps, 0.95), min((tried + 1) / steps, 1.0))
-        (found,) = _traces(model, [replace(wanted, config=replace(wanted.config, sparsity=ratio))], plan, part)
+        tables = [replace(wanted, config=replace(wanted.config, sparsity=ratio))]
+        (found,) = _traces(model, tables, plan, part, shared)
         tried += 1
         if found.fidelity.keeps_class:
             best, high = found, middle
@@ -218,7 +228,9 @@ def _search(model: LoadedModel, wanted: Wanted, progress: Progress) -> Trace:
 
 
 @full_precision()
-def _traces(model: LoadedModel, wanted: Sequence[Wanted], plan: Plan, progress: Progress) -> list[Trace]:
+def _traces(
+    model: LoadedModel, wanted: Sequence[Wanted], plan: Plan, progress: Progress, shared: Shared
+) -> list[Trace]:
     """Make traces whose options differ by their seeds alone, as many at once as fit into the memory."""
     if not wanted:
         return []
@@ -234,7 +246,7 @@ def _traces(model: LoadedModel, wanted: Sequence[Wanted], plan: Plan, progress: 
         part = wanted[len(made) : len(made) + most]
         edges = [done / len(wanted) for done in (len(made), len(made) + len(part))]
         own = {**recipes, **_output_rows(model, part[0], recipes)}
-        made += _side_by_side(model, part, own, reasons, calls, span(progress, *edges))
+        made += _side_by_side(model, part, own, reasons, calls, span(progress, *edges), shared)
     return made
 
 
@@ -245,8 +257,10 @@ def _side_by_side(
     reasons: Mapping[str, str],
     calls: Survey,
     progress: Progress,
+    shared: Shared,
 ) -> list[Trace]:
     start, config = time.perf_counter(), wanted[0].config
+    known = shared.under(_conditions(model, wanted))
     progress(0.0, 1.0, "drawing random views")
     views, relevant = views_of(model, wanted), None
     dense = {one.picture: outputs(model, model.module, one.picture) for one in wanted}
@@ -255,10 +269,10 @@ def _side_by_side(
         begun = 0.3
         likeliest = {picture: log_probabilities(one, model.output)[0].argmax() for picture, one in dense.items()}
         targets = [int(likeliest[one.picture]) if one.target is None else one.target for one in wanted]
-        steering = wanted[0].steered_by or model
-        relevant = _relevant(steering, views, config, recipes, targets, span(progress, 0.0, begun))
+        steering, part = wanted[0].steered_by or model, span(progress, 0.0, begun)
+        relevant = known.relevance(recipes, lambda: _relevant(steering, views, config, recipes, targets, part))
     untouched = Untouched(model.module)
-    solved = _solve(model, views, config, recipes, relevant, span(progress, begun, 0.95))
+    solved = _solved(model, views, config, recipes, relevant, span(progress, begun, 0.95), known)
     progress(0.95, 1.0, "comparing the predictions")
     found = []
     for one, layers in zip(wanted, solved, strict=True):
@@ -273,20 +287,30 @@ def _side_by_side(
     return [Trace(model, *parts, seconds) for parts in found]
 
 
-def _solve(
+def _conditions(model: LoadedModel, wanted: Sequence[Wanted]) -> Hashable:
+    """Return all that the relevance and the layers of traces depend on but their ratios."""
+    options = [replace(one.config, preset="custom", sparsity=None, stages={}, table=None) for one in wanted]
+    pictures = tuple((one.picture.sha256, one.target) for one in wanted)
+    return model, wanted[0].steered_by, pictures, json.dumps([one.to_dict() for one in options])
+
+
+def _solved(
     model: LoadedModel,
     views: Views,
     config: TraceConfig,
     recipes: Recipes,
     relevant: Sequence[Relevance] | None,
     progress: Progress,
+    shared: Shared,
 ) -> list[dict[str, Solved]]:
-    """Return the solved layers of each trace of the views."""
+    """Return the solved layers of each trace."""
     if not recipes:  # a table may leave all dense
         return [{} for _ in views.rows]
-    calibrate = sequential if config.calibration == "sequential" else independent
     pruner = Pruner(SOLVERS[config.solver], config.damping, ridge=config.refit)
-    return calibrate(model.module, views, recipes, pruner, relevant=relevant, progress=progress)
+    given = model.module, views, recipes, pruner
+    if config.calibration == "independent":
+        return independent(*given, relevant=relevant, progress=progress)
+    return sequential(*given, relevant=relevant, shared=shared, progress=progress)
 
 
 @takes_options
@@ -332,7 +356,7 @@ def prune_globally(
         each = torch.tensor(asked, device=model.device)
         relevant = relevance(model.module, views, weights, [each], batch=BATCH, progress=span(progress, 0.0, 0.3))
     untouched = Untouched(model.module)
-    (solved,) = _solve(model, views, config, recipes, relevant, span(progress, 0.3, 1.0))
+    (solved,) = _solved(model, views, config, recipes, relevant, span(progress, 0.3, 1.0), Shared())
     untouched.check(module := _pruned(model, solved), solved)
     return module, _report(model, recipes, solved, reasons, calls)
 

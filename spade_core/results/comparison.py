@@ -7,7 +7,7 @@ same bits wherever it runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from spade_core.pictures.figures import FigureRow, colorize, figure_png, png_byt
 from spade_core.pictures.fonts import drawable, shown_name
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
+from spade_core.pruning.calibration import Shared
+from spade_core.pruning.options import by_ratios
 from spade_core.pruning.spade import trace_many
 from spade_core.pruning.trace import Bundle, Trace
 from spade_core.results import manifest
@@ -68,22 +70,34 @@ class Analysis:
     """The result of :func:`analyse`.
 
     Attributes:
-        traces: one, or as many as were asked for, each with its report and fidelity.
+        of_each: method slug -> the traces that its map is made of, one or as many as were asked for; methods whose
+            ratios are the same share them, see ``pruning.options.by_ratios``.
         pairs: method slug -> maps; a method that this model does not support is in ``refused`` with the reason.
         seconds: of the whole analysis, without loading the model.
     """
 
     picture: Picture
     config: AnalysisConfig
-    traces: Bundle
+    of_each: Mapping[str, Bundle]
     pairs: Mapping[str, Pair]
     refused: Mapping[str, str]
     seconds: float
 
     @property
+    def distinct(self) -> tuple[tuple[Bundle, tuple[str, ...]], ...]:
+        """Each bundle of traces once, with the methods whose maps are made of it."""
+        bundles = dict.fromkeys(self.of_each.values())
+        return tuple((one, tuple(slug for slug, own in self.of_each.items() if own is one)) for one in bundles)
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """All traces."""
+        return tuple(one for made, _ in self.distinct for one in made.traces)
+
+    @property
     def trace(self) -> Trace:
-        """The trace; of several the one that gives the explained class the lowest probability."""
-        return self.traces.weakest
+        """The trace; of several pruned ones the one that gives the explained class the lowest probability."""
+        return Bundle(tuple(one for one in self.traces if one.report.prunes) or self.traces).weakest
 
 
 def analyse(
@@ -98,12 +112,13 @@ def analyse(
 ) -> Analysis:
     """Make the trace of ``picture``, or several, and explain dense model and trace with every method.
 
-    Where the map of several traces is the mean of their magnitudes, the dense map is its magnitude, too.
+    Methods with ratios of their own have traces of their own, each made just before its first method. Where the map of
+    several traces is the mean of their magnitudes, the dense map is its magnitude, too.
 
     Args:
         make_traces: called like ``spade_core.trace_many``; another one may keep traces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
-        on_trace, on_pair: called as soon as the trace and each method's two maps are there.
+        on_trace, on_pair: called as soon as the first trace and each method's two maps are there.
 
     Raises:
         LayerError: no chosen method supports this model.
@@ -115,24 +130,44 @@ def analyse(
     if not methods:
         raise ConfigError(next(iter(refused.values())))
     target = None if config.target is None else resolve_target(model, config.target)
-    part = span(progress, 0, TRACE_SHARE)
-    count, average = config.bundle.traces, config.bundle.average
-    made = make_traces(model, picture, traces=count, **config.trace, target=target, seed=config.seed, progress=part)
-    on_trace(made.weakest)
-    network: Network | Bundle = made if count > 1 else made.traces[0]
-    pairs = {}
-    for index, slug in enumerate(methods):
-        halves = (0, 1 / (1 + count), 1)
-        edges = [TRACE_SHARE + (1 - TRACE_SHARE) * (index + half) / len(methods) for half in halves]
-        options = {"target": made.weakest.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
-        dense = explain(model, picture, method=slug, progress=span(progress, *edges[:2]), **options)
-        spade = explain(network, picture, method=slug, average=average, progress=span(progress, *edges[1:]), **options)
-        if config.bundle.magnitudes:
-            dense = replace(dense, map=np.abs(dense.map), signed=False)
-        pairs[slug] = Pair(dense, spade)
-        on_pair(slug, pairs[slug])
+    groups = by_ratios(config.trace, model.name, methods)
+    common = {"traces": config.bundle.traces, "target": target, "seed": config.seed, "shared": Shared()}
+    parts = _parts(progress, [slugs for _, slugs in groups])
+    bundles: dict[str, Bundle] = {}
+    pairs: dict[str, Pair] = {}
+    for options, slugs in groups:
+        made = make_traces(model, picture, **options, **common, progress=next(parts))
+        if not bundles:
+            on_trace(made.weakest)
+        for slug in slugs:
+            bundles[slug], pairs[slug] = made, _pair(made, picture, slug, config, next(parts))
+            on_pair(slug, pairs[slug])
     progress(1.0, 1.0, "done")
-    return Analysis(picture, config, made, pairs, refused, time.perf_counter() - start)
+    of_each, pairs = {slug: bundles[slug] for slug in methods}, {slug: pairs[slug] for slug in methods}
+    return Analysis(picture, config, of_each, pairs, refused, time.perf_counter() - start)
+
+
+def _parts(progress: Progress, groups: Sequence[Sequence[str]]) -> Iterator[Progress]:
+    """Yield the progress of each group's traces, and of its methods after them."""
+    trace, method, done = TRACE_SHARE / len(groups), (1 - TRACE_SHARE) / sum(map(len, groups)), 0.0
+    for group in groups:
+        for share in (trace, *[method] * len(group)):
+            yield span(progress, done, min(1.0, done + share))
+            done += share
+
+
+def _pair(made: Bundle, picture: Picture, slug: str, config: AnalysisConfig, progress: Progress) -> Pair:
+    """Explain both networks by one method; a trace of which nothing was pruned is the dense model."""
+    first, count = made.traces[0], len(made.traces)
+    options = {"target": first.fidelity.target, "seed": config.seed, **config.options.get(slug, {})}
+    half = 1 / (1 + count)
+    dense = explain(first.model, picture, method=slug, progress=span(progress, 0, half), **options)
+    shown = replace(dense, map=np.abs(dense.map), signed=False) if config.bundle.magnitudes else dense
+    if not first.report.prunes:
+        return Pair(shown, shown)
+    network: Network | Bundle = made if count > 1 else first
+    part, average = span(progress, half, 1), config.bundle.average
+    return Pair(shown, explain(network, picture, method=slug, average=average, progress=part, **options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,17 +198,21 @@ def describe(analysis: Analysis, source: str | None = None, trigger: TriggerReco
         "config": analysis.config.to_dict(),
         "trace": trace.config.to_dict(),
         **manifest.outcome(trace),
-        "traces": [
-            {"seed": one.config.seed, "sparsity": one.report.sparsity, "fidelity": one.fidelity.to_dict()}
-            for one in analysis.traces.traces
-        ],
+        "traces": [_describe_trace(one, methods) for made, methods in analysis.distinct for one in made.traces],
         "layers": trace.report.to_rows(),
         "methods": {slug: _describe(slug, pair, trigger) for slug, pair in analysis.pairs.items()},
         "refused": dict(analysis.refused),
         "notes": [note for note in [shown_name(trace.fidelity.label, trace.fidelity.target)[1]] if note],
-        "seconds": {"trace": sum(one.seconds for one in analysis.traces.traces), "total": analysis.seconds},
+        "seconds": {"trace": sum(one.seconds for one in analysis.traces), "total": analysis.seconds},
     }
     return manifest.manifest(trace.model, own)
+
+
+def _describe_trace(trace: Trace, methods: Sequence[str]) -> dict[str, object]:
+    """Return what a manifest says of one trace: the methods of its maps, and their own ratios where they have some."""
+    told = {"methods": list(methods), "seed": trace.config.seed, "pruned": trace.report.prunes}
+    ratios = {} if trace.config.table is None else {"stages": trace.config.table["stages"]}
+    return {**told, "sparsity": trace.report.sparsity, **ratios, "fidelity": trace.fidelity.to_dict()}
 
 
 def _describe(slug: str, pair: Pair, trigger: TriggerRecord | None) -> dict[str, object]:
@@ -221,7 +260,9 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
 def _title(analysis: Analysis) -> str:
     """Return what stands above the figure."""
     fidelity = analysis.trace.fidelity
-    probabilities = f"dense {fidelity.dense_probability:.2f}, trace {fidelity.trace_probability:.2f}"
+    kept = sorted({f"{one.fidelity.trace_probability:.2f}" for one in analysis.traces})
+    traced = f"trace {kept[0]}" if len(kept) == 1 else f"traces {kept[0]} to {kept[-1]}"
+    probabilities = f"dense {fidelity.dense_probability:.2f}, {traced}"
     name, _ = shown_name(fidelity.label, fidelity.target)
     return (
         f"{drawable(analysis.trace.model.name) or 'model'}: {shorten(name, TITLE, placeholder=' …')} ({probabilities})"

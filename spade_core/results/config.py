@@ -9,12 +9,19 @@ from typing import Any
 from spade_core.errors import ConfigError
 from spade_core.neurons import Neuron
 from spade_core.pruning.kinds import OneOf
-from spade_core.pruning.options import BundleOptions, checked_bundle
+from spade_core.pruning.options import TRACE_OPTIONS, BundleOptions, checked_bundle
 from spade_core.saliency import METHODS
 
+_TABLE = TRACE_OPTIONS["table"].kind
 _OF_EXPLAIN = ("batch_size", "seed")
 MOST_IMAGES = 8
 DIVERSITY = 10.0  # weight for several drawings of one neuron; without it they differ by their noise only
+
+
+def _held(trace: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return options of a trace with what a table's file holds in the place of its name: a replay needs no file."""
+    given = trace.get("table")
+    return trace if given is None else {**trace, "table": _TABLE.check(given)}
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class AnalysisConfig:
     def __post_init__(self) -> None:
         if not self.methods:
             raise ConfigError("Choose at least one saliency method.")
+        object.__setattr__(self, "trace", _held(self.trace))
         for slug in self.methods:
             OneOf("method", METHODS).check(slug)
         for slug, given in self.options.items():
@@ -81,6 +89,7 @@ class VisualizeConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.images <= MOST_IMAGES:
             raise ConfigError(f"The number of images must lie between 1 and {MOST_IMAGES}, not {self.images}.")
+        object.__setattr__(self, "trace", _held(self.trace))
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""

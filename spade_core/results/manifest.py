@@ -68,6 +68,7 @@ class Manifest(TypedDict, total=False):
     picture: PictureRecord
     config: dict[str, Any]
     trace: dict[str, Any]
+    layers: list[dict[str, Any]]
     methods: dict[str, dict[str, Any]]
     images: dict[str, dict[str, Any]]
     environment: Environment
@@ -220,7 +221,7 @@ def read_manifest(path: str | Path) -> Manifest:
             raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
         check_record(text, path)
         described["methods"] if described.get("kind") is None else described["images"]
-        described["config"]["trace"] |= _renamed(described)
+        described["config"]["trace"] |= _renamed(described) or _own_table(described)
         _keep_steps(described)
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
@@ -245,6 +246,19 @@ def _renamed(described: Manifest) -> dict[str, object]:
     if tuned is None:
         return {"preset": "unweighted"}
     return {"preset": "custom", "stages": dict.fromkeys([*tuned["stages"], "depthwise"], 0.5)}
+
+
+def _own_table(described: Manifest) -> dict[str, object]:
+    """Return the ratios that a model's own table had when a trace was made by it, where it has others today."""
+    made, layers = described["trace"], described.get("layers", [])
+    tuned = table(described["model"]["name"])
+    if tuned is None or made["preset"] != "default" or made.get("table") or tuned.get("methods"):
+        return {}
+    stages = {row["stage"]: row["requested"] for row in layers if row["requested"]}
+    if not stages or stages == {stage: ratio for stage, ratio in tuned["stages"].items() if ratio}:
+        return {}
+    options = {name: made[name] for name in tuned["options"]}
+    return {"table": {"chosen": "", "stages": stages, "depthwise": tuned["depthwise"], "options": options}}
 
 
 def _keep_steps(described: Manifest) -> None:

@@ -14,6 +14,7 @@ from spade_core.models.loaded import LoadedModel, Spec, predict
 from spade_core.models.loading import load_spec
 from spade_core.pictures.picture import Picture, Source, load_picture
 from spade_core.progress import Progress, silent
+from spade_core.pruning.calibration import Shared
 from spade_core.pruning.spade import trace_many
 from spade_core.pruning.trace import Bundle, Trace
 from spade_core.results.manifest import npy_bytes
@@ -82,6 +83,7 @@ def kept_traces(
     *,
     traces: int = 1,
     target: Target = None,
+    shared: Shared | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Bundle:
@@ -92,7 +94,8 @@ def kept_traces(
     index = int(predict(model, picture).argmax()) if target is None else resolve_target(model, target)
     key = json.dumps([model.sha256, picture.key, {"seed": 0, **options}, index, traces], sort_keys=True)
     if key not in _TRACES:
-        _TRACES[key] = trace_many(model, picture, traces=traces, **options, target=index, progress=progress)
+        given = {**options, "target": index, "shared": shared}
+        _TRACES[key] = trace_many(model, picture, traces=traces, **given, progress=progress)
     _TRACES.move_to_end(key)
     while len(_TRACES) > 1 and sum(len(one.traces) for one in _TRACES.values()) > KEPT_TRACES:
         _TRACES.popitem(last=False)

@@ -11,12 +11,14 @@ from spade_core import __version__
 from spade_core.errors import ConfigError
 from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Metric
 from spade_core.evaluation.configuration import THREADS, Configuration
-from spade_core.pruning.kinds import OneOf, check_ratio
+from spade_core.pruning.kinds import OneOf, Ratios, Whole, check_ratio
 from spade_core.pruning.options import RATIO_OPTIONS
-from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, PROCESSING, RATIOS
+from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, PROCESSING, RATIOS, SWEEPS
 
 if TYPE_CHECKING:
     from spade_core.models.loaded import LoadedModel
+
+SWEEPS_KIND = Whole("number of sweeps", 0, 9, "must lie between 0 and 9")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Tuning:
         ratios: candidates of each stage, 0 to 1; kept in rising order, each once.
         trace: options of ``spade_core.trace``. A preset among them says where the search begins, and all other options
             that are not said.
+        begin: further tables, stage -> ratio, one of which the search may begin at; a stage that is left out is dense.
+        sweeps: over the stages, last to first, then back; 0: only whole tables are compared.
         seed: of whatever is drawn, as in benchmarks; threads: of torch.
 
     Raises:
@@ -41,6 +45,8 @@ class Tuning:
     processing: str = PROCESSING
     ratios: tuple[float, ...] = RATIOS
     trace: Mapping[str, object] = field(default_factory=dict)
+    begin: tuple[Mapping[str, float], ...] = ()
+    sweeps: int = SWEEPS
     seed: int = 0
     threads: int = THREADS
 
@@ -49,6 +55,8 @@ class Tuning:
         ratios = {check_ratio(ratio, "candidate ratio") for ratio in self.ratios}
         if not ratios:
             raise ConfigError("Name at least one candidate ratio, such as 0.8.")
+        SWEEPS_KIND.check(self.sweeps)
+        object.__setattr__(self, "begin", tuple(dict(Ratios().check(table)) for table in self.begin))
         object.__setattr__(self, "ratios", tuple(sorted(ratios)))
         object.__setattr__(self, "methods", self.measured.methods)
 

@@ -12,6 +12,7 @@ from spade_core.evaluation.maps import prepare
 from spade_core.evaluation.protocols import PROTOCOLS, Case
 from spade_core.files import Journal
 from spade_core.progress import Progress, silent, span
+from spade_core.pruning.calibration import Shared
 from spade_core.tuning.search import Score, Table
 from spade_core.tuning.space import Space
 
@@ -55,16 +56,19 @@ class Looks:
             for table in sorted(needed)
             if (methods := self._missing(case, table, needed[table]))
         ]
+        known = Shared()
         for at, (case, table, methods) in enumerate(missing):
             edges = [(self._round + part / len(missing)) / self.rounds for part in (at, at + 1)]
             part = span(self._left(edges[0]), *edges)
             part(0.0, 1.0, f"{case.subject.picture.name}: {self._told(table)}")
-            self._look(replace(case, configuration=replace(case.configuration, methods=methods)), table, part)
+            self._look(replace(case, configuration=replace(case.configuration, methods=methods)), table, known, part)
 
-    def _look(self, case: Case, table: Table, progress: Progress) -> None:
+    def _look(self, case: Case, table: Table, known: Shared, progress: Progress) -> None:
         """Measure one table on one picture, for the methods of the case."""
         chosen = case.configuration
-        prepared = prepare(self.space.arm(table), case.subject, chosen.trace, span(progress, 0, 0.5))
+        arm = self.space.arm(table)
+        part = span(progress, 0, 0.5)
+        prepared = prepare(arm, case.subject, chosen.trace, chosen.methods, part, known=known)
         scores = PROTOCOLS[chosen.benchmark](case, prepared, span(progress, 0.5, 1))
         for method, score in zip(chosen.methods, scores[:, 0, 0], strict=True):
             self.journal.add(_key(case, table, method), {"score": float(score), "kept": prepared.outcomes[0]})

@@ -7,3 +7,4 @@ OBJECTIVES = {"trojan-auc": "trojan", "insertion-deletion": "faithfulness"}
 OBJECTIVE, PROCESSING = "trojan-auc", "raw"
 RATIOS = (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 SPLIT = "tuning"
+SWEEPS = 2  # over the stages, down and back

@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from spade_core.tuning.objectives import SWEEPS
+
 KEPT = 0.95  # share of the pictures whose traces must keep the class
 
 Table: TypeAlias = tuple[float, ...]
@@ -61,23 +63,31 @@ Search: TypeAlias = Generator[list[Table], Mapping[Table, Score], Found]
 """Yields the tables that it wants to know of, is sent their scores, and returns what it found."""
 
 
-def rounds(stages: int) -> int:
-    """Return how often :func:`descend` asks: once for where it begins, then stage by stage, the first one once."""
-    return 2 * stages
+def order(stages: int, sweeps: int = SWEEPS) -> list[int]:
+    """Return which stage is changed at each moment: from the last to the first, back, and so on."""
+    down, up = [*reversed(range(stages))], [*range(stages)]
+    swept = [stage for sweep in range(sweeps) for stage in (up if sweep % 2 else down)]
+    return [stage for at, stage in enumerate(swept) if at == 0 or stage != swept[at - 1]]
 
 
-def descend(stages: int, ratios: Sequence[float], begin: Sequence[Table] = ()) -> Search:
-    """Change one stage's ratio at a time to the best candidate, from the last stage to the first and back once.
+def rounds(stages: int, sweeps: int = SWEEPS) -> int:
+    """Return how often :func:`descend` asks: once for where it begins, then stage by stage."""
+    return 1 + len(order(stages, sweeps))
 
-    It begins at the best of the dense table and of those in ``begin``. A table replaces the best one only if it scores
-    higher and keeps the class, so the end is never worse than the dense map on these pictures.
+
+def descend(stages: int, ratios: Sequence[float], begin: Sequence[Table] = (), sweeps: int = SWEEPS) -> Search:
+    """Change one stage's ratio at a time to the best candidate, from the last stage to the first and back.
+
+    It begins at the best of the dense table and of those in ``begin``, and without a sweep it ends there, too. A table
+    replaces the best one only if it scores higher and keeps the class, so the end is never worse than the dense map on
+    these pictures.
     """
     dense = (0.0,) * stages
     known = yield list(dict.fromkeys([dense, *begin]))
     looked, dense_score = dict(known), known[dense]
     best = _better(dense, known)
     steps = [Step(None, best, looked[best])]
-    for stage in [*reversed(range(stages)), *range(1, stages)]:
+    for stage in order(stages, sweeps):
         known = yield [(*best[:stage], ratio, *best[stage + 1 :]) for ratio in ratios]
         looked |= known
         best = _better(best, {best: looked[best], **known})

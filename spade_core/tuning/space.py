@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spade_core.errors import LayerError
+from spade_core.errors import ConfigError, LayerError
 from spade_core.evaluation.arms import ARMS, Arm
 from spade_core.evaluation.statistics import DENSE
 from spade_core.models.layers import Layer
@@ -27,7 +27,7 @@ class Space:
     Attributes:
         stages: that hold a layer which can be pruned, in the network's order.
         options: of every trace, but for its ratios.
-        begin: where the preset of the trace options has a ratio a stage, that table.
+        begin: where the preset of the trace options has a ratio a stage, that table; then those that were given.
     """
 
     stages: tuple[str, ...]
@@ -51,7 +51,7 @@ def space_of(model: LoadedModel, tuning: Tuning) -> Space:
 
     Raises:
         LayerError: no layer can be pruned.
-        ConfigError: the preset of the trace options does not fit the model.
+        ConfigError: the preset of the trace options, or a table to begin at, does not fit the model.
     """
     asked = checked(tuning.trace)
     plan = resolve(asked.filled({"damping": 0.0}).preset, request_of(model, asked))
@@ -61,7 +61,7 @@ def space_of(model: LoadedModel, tuning: Tuning) -> Space:
     if not by_stage:
         raise LayerError(f"No layer of {model.name} can be pruned but the first and depthwise ones: nothing is tuned.")
     options = {**(plan.options if plan else {}), **tuning.options}
-    return Space(tuple(by_stage), options, _begin(plan, by_stage))
+    return Space(tuple(by_stage), options, (*_begin(plan, by_stage), *_given(model, tuning.begin, tuple(by_stage))))
 
 
 def _free(model: LoadedModel, *, first: bool) -> list[Layer]:
@@ -71,6 +71,18 @@ def _free(model: LoadedModel, *, first: bool) -> list[Layer]:
     )
     wanted = used if first else used[1:]
     return [layer for layer in model.layers if layer.parameter in wanted and not layer.depthwise]
+
+
+def _given(model: LoadedModel, tables: Sequence[Mapping[str, float]], stages: tuple[str, ...]) -> list[Table]:
+    """Return the tables that people name.
+
+    Raises:
+        ConfigError: a stage is not one of ``stages``.
+    """
+    for stage in dict.fromkeys(stage for table in tables for stage in table):
+        if stage not in stages:
+            raise ConfigError(f"{model.name} has no stage {stage!r} to tune: its stages are {', '.join(stages)}.")
+    return [tuple(table.get(stage, 0.0) for stage in stages) for table in tables]
 
 
 def _begin(plan: Plan | None, by_stage: Mapping[str, list[Layer]]) -> tuple[Table, ...]:

@@ -68,8 +68,10 @@ def tune(
     with threads(chosen.threads):
         cases, skipped = _cases(model, chosen, paths)
         methods = _searches(chosen)
-        looks = Looks(space, cases, methods, journal, rounds(len(space.stages)), rising(progress))
-        found = side_by_side({name: descend(len(space.stages), chosen.ratios, space.begin) for name in methods}, looks)
+        moments = rounds(len(space.stages), chosen.sweeps)
+        looks = Looks(space, cases, methods, journal, moments, rising(progress))
+        where = len(space.stages), chosen.ratios, space.begin, chosen.sweeps
+        found = side_by_side({name: descend(*where) for name in methods}, looks)
     progress(1.0, 1.0, "done")
     pictures = {"split": split, "pictures": len(cases), "skipped": skipped, "looks": len(looks.seen)}
     table = _table(space, chosen, found, {**chosen.header(model, digest), **pictures})

@@ -70,6 +70,22 @@ def test_explain_makes_the_mean_of_several_traces(tmp_path, capsys):
     assert "The number of traces must lie between 1 and 64, not 0." in capsys.readouterr().err
 
 
+def test_explain_tells_which_method_has_which_trace(tmp_path, capsys):
+    own = {"lrp": {"classifier": 0.5}, "guided_backprop": "dense"}
+    tuned = {"stages": {"classifier": 0.9}, "options": {"views": 1}, "methods": own}
+    (tmp_path / "table.json").write_text(json.dumps(tuned))
+    methods = ["--method", "saliency", "--method", "guided_backprop"]
+    where = ["--image", "bundled:coffee", "--device", "cpu", "--out", str(tmp_path / "out")]
+    asked = ["explain", *where, *methods, "--table", str(tmp_path / "table.json"), "--solver", "magnitude"]
+    assert main(asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("ratios of methods")
+    assert lines[at + 1].startswith("  saliency: ")
+    assert lines[at + 2] == "  guided_backprop: dense, by the table"
+    described = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [one["methods"] for one in described["traces"]] == [["saliency"], ["guided_backprop"]]
+
+
 def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_process(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [

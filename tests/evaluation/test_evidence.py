@@ -106,6 +106,12 @@ def test_the_papers_tables_have_the_papers_means(benchmark, means):
     assert len(paper["columns"]) == len(means)
 
 
+def test_runs_of_a_table_that_is_no_longer_the_models_claim_nothing(folder):
+    assert claims("weights", {})
+    table = {"stages": {"head": 0.5}}
+    assert claims("weights", {"preset": "default", "table": table}) == {}
+
+
 def test_what_is_shipped_is_of_registered_models_and_of_the_reporting_split_alone():
     assert published("sanity") is None
     for found in shipped().values():

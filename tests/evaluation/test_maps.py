@@ -28,7 +28,7 @@ def subject(small, noise):
 
 
 def maps(arm, subject, *processing):
-    return list(prepare(arm, subject, QUICK).maps(METHOD, processing))
+    return list(prepare(arm, subject, QUICK, [METHOD]).maps(METHOD, processing))
 
 
 def test_every_arm_has_options_of_a_trace_and_a_preset_of_its_own_replaces_the_ratios():
@@ -54,17 +54,17 @@ def test_a_trace_is_that_of_the_subjects_seed_and_a_bundle_the_mean_of_its_magni
     assert np.array_equal(maps(ARMS["default"], subject, "raw")[0], found[0].map)
     bundle = Arm("two", "Two", "", {}, traces=2)
     assert maps(bundle, subject, "raw")[0] == pytest.approx(np.mean([np.abs(one.map) for one in found], 0))
-    kept, kl, sparsity = prepare(bundle, subject, QUICK).outcomes
+    kept, kl, sparsity = prepare(bundle, subject, QUICK, [METHOD]).outcomes
     assert 0 <= kept <= 1
     assert kl > 0
     assert sparsity > 0.3
-    assert prepare(ARMS["dense"], subject, QUICK).outcomes == (1, 0, 0)
+    assert prepare(ARMS["dense"], subject, QUICK, [METHOD]).outcomes == (1, 0, 0)
 
 
 def test_noise_is_the_same_on_every_arm_and_of_the_size_it_says(subject):
-    dense = prepare(ARMS["dense"], subject, QUICK)
-    pruned = prepare(ARMS["default"], subject, QUICK)
-    copies = [Noisy(one.networks[0].module, subject.model, 7).input(subject.picture) for one in (dense, pruned)]
+    dense = prepare(ARMS["dense"], subject, QUICK, [METHOD])
+    pruned = prepare(ARMS["default"], subject, QUICK, [METHOD])
+    copies = [Noisy(one.networks[METHOD][0].module, subject.model, 7).input(subject.picture) for one in (dense, pruned)]
     assert torch.equal(*copies)
     x = subject.model.input(subject.picture)
     assert float((copies[0] - x).std()) == pytest.approx(NOISE * float(x.max() - x.min()), rel=0.1)
@@ -104,3 +104,17 @@ def test_every_processing_gives_a_map_of_every_shape_of_arm(subject):
     for arm in ("dense", "relevance_mask"):
         found = maps(ARMS[arm], subject, *PROCESSING)
         assert all(one.shape == (16, 16) and np.isfinite(one).all() for one in found)
+
+
+def test_methods_with_ratios_of_their_own_explain_traces_of_their_own(subject):
+    tuned = {"stages": {"head": 0.5}, "options": {"views": 2}, "methods": {"saliency": {"head": 0.9}}}
+    methods = ["saliency", METHOD, "guided_backprop"]
+    made = prepare(ARMS["default"], subject, {"table": tuned}, methods)
+    asked = {slug: [one.report.layers[-1].requested for one in made.networks[slug]] for slug in methods}
+    assert asked == {"saliency": [0.9], METHOD: [0.5], "guided_backprop": [0.5]}
+    assert made.networks[METHOD] == made.networks["guided_backprop"]
+    both = [made.networks[slug][0] for slug in methods[:2]]
+    assert made.outcomes[2] == pytest.approx(np.mean([one.report.sparsity for one in both])), "each trace once"
+    own = trace(subject.model, subject.picture, target=3, seed=7, table={**tuned, "stages": {"head": 0.9}})
+    shown = explain(own, subject.picture, method="saliency", target=3)
+    assert np.array_equal(next(made.maps("saliency", ["raw"])), shown.map)

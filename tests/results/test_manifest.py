@@ -12,6 +12,7 @@ from PIL import Image
 
 import spade_core as sc
 from spade_core.errors import ConfigError
+from spade_core.pruning import sparsity
 from spade_core.pruning.options import BundleOptions
 from spade_core.results import manifest as results
 from spade_core.results.comparison import analyse, bundle, describe, replay
@@ -166,12 +167,29 @@ def test_a_manifest_of_version_0_1_is_replayed_by_the_table_that_was_its_default
     folder = save(files, tmp_path / "out")
     described = json.loads((folder / "manifest.json").read_text())
     described["config"]["trace"] = {}
-    described["trace"] = {"preset": "default"}
+    described |= {"trace": {"preset": "default"}, "layers": []}
     (folder / "manifest.json").write_text(json.dumps(described))
     assert read_manifest(folder)["config"]["trace"] == {"preset": "unweighted"}
     described["trace"]["weighting"] = "target"
     (folder / "manifest.json").write_text(json.dumps(described))
     assert read_manifest(folder)["config"]["trace"] == {}
+
+
+def test_a_manifest_is_replayed_by_the_ratios_that_its_models_table_had(small, noise, tmp_path, monkeypatch):
+    def tuned(head):
+        options = {"views": 2, "block_size": 1}
+        own = {"chosen": "", "stages": {"grouped": 0.5, "head": head}, "depthwise": 0.0, "options": options}
+        monkeypatch.setattr(sparsity, "_tables", lambda: {small.name: own})
+
+    tuned(0.5)
+    made = describe(analyse(small, noise, AnalysisConfig(("saliency",))))
+    (tmp_path / "manifest.json").write_text(json.dumps(made))
+    assert read_manifest(tmp_path)["config"]["trace"] == {}, "as long as the table is the same"
+    tuned(0.9)
+    asked = read_manifest(tmp_path)["config"]["trace"]
+    assert asked["table"]["stages"] == {"grouped": 0.5, "head": 0.5}
+    again = describe(analyse(small, noise, AnalysisConfig(("saliency",), trace=asked)))
+    assert again["methods"]["saliency"]["spade"]["sha256"] == made["methods"]["saliency"]["spade"]["sha256"]
 
 
 def test_an_old_manifest_keeps_the_steps_of_integrated_gradients(small, noise, tmp_path):
@@ -193,7 +211,7 @@ def test_the_map_of_a_bundle_is_a_mean_and_its_files_and_replay_say_so(lite0, sm
     assert AnalysisConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     signed = average == "signed"
     made = analyse(small, noise, config) if signed else analyse(lite0, coffee, config)
-    assert [one.config.seed for one in made.traces.traces] == [3, 4]
+    assert [one.config.seed for one in made.traces] == [3, 4]
     pair = made.pairs["input_x_gradient"]
     assert (pair.dense.signed, pair.spade.signed) == (signed, signed)
     assert (pair.dense.map.min() < 0) == signed, "the dense map is processed as the bundle's is"

@@ -14,14 +14,14 @@ def separable(best):
     return lambda table: Score(-sum((one - other) ** 2 for one, other in zip(table, best, strict=True)))
 
 
-def searched(score, stages=3, begin=(), ratios=RATIOS):
+def searched(score, stages=3, begin=(), ratios=RATIOS, sweeps=2):
     asked = []
 
     def judge(wanted):
         asked.append(wanted["one"])
         return {"one": {table: score(table) for table in wanted["one"]}}
 
-    return side_by_side({"one": descend(stages, ratios, begin)}, judge)["one"], asked
+    return side_by_side({"one": descend(stages, ratios, begin, sweeps)}, judge)["one"], asked
 
 
 @pytest.mark.parametrize("best", [(0.5, 0.9, 0.8), (0, 0, 0.9), (0.9, 0.9, 0.9), (0, 0, 0)])
@@ -39,6 +39,17 @@ def test_stages_are_tried_from_the_last_to_the_first_and_back():
     assert asked[1] == [(0, 0, 0), (0, 0, 0.5), (0, 0, 0.8), (0, 0, 0.9)]
     assert asked[-1] == [(0.5, 0.9, ratio) for ratio in RATIOS]
     assert found.looks == len({table for tables in asked for table in tables})
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "stages"), [(0, []), (1, [2, 1, 0]), (2, [2, 1, 0, 1, 2]), (3, [2, 1, 0, 1, 2, 1, 0])]
+)
+def test_a_stage_is_not_tried_twice_running(sweeps, stages):
+    found, asked = searched(separable((0.5, 0.9, 0.8)), begin=[(0.8, 0.8, 0.8)], sweeps=sweeps)
+    assert [step.stage for step in found.steps[1:]] == stages
+    assert len(asked) == rounds(3, sweeps)
+    if not sweeps:
+        assert (asked, found.table) == ([[(0, 0, 0), (0.8, 0.8, 0.8)]], (0.8, 0.8, 0.8))
 
 
 def test_the_sweep_back_mends_what_a_later_choice_has_changed():

@@ -32,7 +32,7 @@ def unbroken(small, folder, tmp_path_factory):
 
 def ratios_of(prepared):
     """What the trace's layers were asked for; of the dense model 0."""
-    (network,) = prepared.networks
+    ((network,),) = set(prepared.networks.values())
     rows = {row["name"]: row["requested"] for row in network.report.to_rows()} if isinstance(network, Trace) else {}
     return np.array([rows.get(stage, 0.0) for stage in STAGES])
 
@@ -61,8 +61,8 @@ def keeping(monkeypatch):
     def keep(rule):
         prepare = looks.prepare
 
-        def kept(arm, subject, *rest):
-            made = prepare(arm, subject, *rest)
+        def kept(arm, subject, *rest, **more):
+            made = prepare(arm, subject, *rest, **more)
             good = rule(ratios_of(made), subject)
             monkeypatch.setattr(Fidelity, "keeps_class", property(lambda _: good))
             return made
@@ -104,13 +104,33 @@ def test_dense_is_told_where_no_trace_beats_the_dense_map(small, folder, tmp_pat
     assert table["stages"] == "dense"
 
 
+def test_whole_tables_that_people_name_are_compared(small, folder, tmp_path, stubbed, keeping):
+    keeping(lambda *_: True)
+    begin = ({"pointwise": 0.8, "grouped": 0.5}, {"grouped": 0.5, "head": 0.9})
+    table = tune(small, folder, tmp_path / "t.json", quick(begin=begin, sweeps=0))
+    saliency = {"pointwise": 0.8, "grouped": 0.5, "head": 0.0}
+    assert table["methods"] == {
+        "saliency": saliency,
+        "input_x_gradient": {"pointwise": 0.0, "grouped": 0.5, "head": 0.9},
+    }
+    assert table["provenance"]["looks"] == 3
+    with pytest.raises(ConfigError, match="has no stage 'tail' to tune: its stages are pointwise, grouped, head"):
+        tune(small, folder, tmp_path / "other.json", quick(begin=({"tail": 0.5},)))
+
+
+@pytest.mark.parametrize("wrong", [{"sweeps": 10}, {"sweeps": -1}, {"begin": ({"head": 2},)}])
+def test_what_cannot_be_searched_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        quick(**wrong)
+
+
 def test_nothing_is_measured_twice(small, folder, tmp_path, stubbed, monkeypatch):
     seen = []
     prepare = looks.prepare
 
-    def counting(arm, subject, *rest):
+    def counting(arm, subject, *rest, **more):
         seen.append((subject.picture.name, arm.slug, json.dumps(dict(arm.trace or {}))))
-        return prepare(arm, subject, *rest)
+        return prepare(arm, subject, *rest, **more)
 
     monkeypatch.setattr(looks, "prepare", counting)
     tune(small, folder, tmp_path / "t.json", quick(methods=("saliency",)))

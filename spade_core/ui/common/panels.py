@@ -39,10 +39,13 @@ class Maps(TypedDict):
     agreement: NotRequired[float]
 
 
-class Seed(TypedDict):
-    """A manifest's entry of one trace."""
+class Traced(TypedDict):
+    """A manifest's entry of one trace; older ones do not say whose maps it makes, nor whether it was pruned."""
 
+    methods: NotRequired[list[str]]
+    pruned: NotRequired[bool]
     seed: int
+    sparsity: float
     fidelity: dict[str, Any]
 
 
@@ -70,13 +73,25 @@ def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
         st.warning(literal(fidelity.warning), icon=":material/warning:")
 
 
-def show_bundle(traces: Sequence[Seed], bundle: BundleOptions) -> None:
-    """Say how many traces the maps are means of, and how many of them keep the class."""
-    if len(traces) > 1:
+def show_bundle(traces: Sequence[Traced], bundle: BundleOptions) -> None:
+    """Say where maps come from several traces, how many they are means of, and how many of them keep the class."""
+    own = len({tuple(one.get("methods", ())) for one in traces})
+    if own > 1:
+        told = "Above is the one, of those that were pruned, that keeps the class least."
+        kind = "traces" if bundle.traces == 1 else "bundles of traces"
+        st.caption(f"The table has ratios for each method: these maps come from {own} {kind}. {told}")
+    if bundle.traces > 1:
         kept = sum(Fidelity.from_dict(one["fidelity"]).keeps_class for one in traces)
         how = "the magnitudes of the maps" if bundle.magnitudes else "the maps"
-        mean = f"Each SPADE map is the mean of {how} of {len(traces)} traces, seeds {traces[0]['seed']}"
-        st.caption(f"{mean} to {traces[-1]['seed']}; {kept} of them keep the class. Above is the weakest of them.")
+        mean = f"Each SPADE map is the mean of {how} of {bundle.traces} traces, seeds {traces[0]['seed']}"
+        of_all = "them" if len(traces) == bundle.traces else f"all {len(traces)}"
+        st.caption(f"{mean} to {traces[-1]['seed']}; {kept} of {of_all} keep the class. Above is the weakest of them.")
+
+
+def of_method(traces: Sequence[Traced], slug: str) -> list[Traced]:
+    """Return the traces of a method's map where methods have traces of their own; else nothing."""
+    own = [one for one in traces if slug in one.get("methods", [slug])]
+    return own if len(own) < len(traces) else []
 
 
 def show_summary(data: bytes) -> None:
@@ -92,11 +107,13 @@ def show_pairs(
     described: Mapping[str, Maps] | None = None,
     claims: Mapping[str, Sequence[Claim]] | None = None,
     *,
+    traces: Sequence[Traced] = (),
     magnitudes: bool = False,
 ) -> None:
     """Draw the panels of every method whose two maps are there, and what is claimed of each.
 
     Args:
+        traces: of the whole analysis; a method's own are told where not all are.
         magnitudes: whether the maps have lost their signs.
     """
     for slug in methods:
@@ -108,6 +125,7 @@ def show_pairs(
         if described is not None:
             _show_scores(described[slug])
             _show_agreement(described[slug])
+        show_own(of_method(traces, slug))
         if claims and slug in claims:
             show_claims(claims[slug])
         signed = method.signed and not magnitudes
@@ -133,6 +151,18 @@ def _show_scores(maps: Maps) -> None:
     change = f":{'green' if spade > dense else 'red'}[{spade - dense:+.1f}]"
     auc = f"Trojan AUC: dense **{dense:.1f}**, SPADE **{spade:.1f}** ({change})"
     st.markdown(f"{auc} · Pointing Game: dense {hits[0]}, SPADE {hits[1]}")
+
+
+def show_own(traces: Sequence[Traced]) -> None:
+    """Say what a method's own traces are."""
+    if not traces:
+        return
+    weakest = min((Fidelity.from_dict(one["fidelity"]) for one in traces), key=lambda one: one.trace_probability)
+    if not any(one.get("pruned", True) for one in traces):
+        st.caption("By the table no trace improves this method's map: both maps are the dense model's.")
+        return
+    removed, kept = f"{traces[0]['sparsity']:.1%} of the weights removed", f"{weakest.trace_probability:.1%}"
+    st.caption(f"By a trace of this method's own ratios: {removed}, probability of the class {kept}.")
 
 
 def show_claims(claims: Sequence[Claim]) -> None:
