@@ -162,7 +162,8 @@ def _traces(
     known: Shared,
 ) -> dict[str, tuple[Trace, ...]]:
     """Return the traces of each method."""
-    asked, found = {**arm.options(given), "seed": subject.seed}, {}
+    asked = {**arm.options(given), "seed": subject.seed}
+    found: dict[str, tuple[Trace, ...]] = {}
     for options, slugs in by_ratios(asked, subject.model.name, methods):
         made = trace_many(
             subject.model,
