@@ -245,7 +245,7 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
     """Add the options of the model; ``size`` names the one of the own weights' input."""
     group = parser.add_argument_group("model")
-    model = "a name of 'models' or timm:NAME (default: %(default)s)"
+    model = "a name of 'models' or timm:NAME or hf-hub:OWNER/NAME (default: %(default)s)"
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="M", help=model)
     group.add_argument("--weights", metavar="FILE", help="own weights: safetensors or a state dict; needs --arch")
     group.add_argument("--arch", metavar="NAME", help="architecture of --weights: a name of 'models' or timm:NAME")

@@ -24,7 +24,7 @@ class Spec(TypedDict, total=False):
     name: str
     memory: bool
     weights: str
-    arch: str
+    arch: str | None
     classes: str | None
     mean: Sequence[float] | None
     std: Sequence[float] | None

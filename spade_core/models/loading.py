@@ -1,4 +1,4 @@
-"""Models as the rest of the library sees them, loaded from the registry, timm or own weights.
+"""Models as the rest of the library sees them, loaded from the registry, timm, the hub or own files.
 
 A :class:`LoadedModel` is canonical (see :mod:`spade_core.models.canonical.canonize`), in eval mode, without gradients,
 and read-only: it is shared between users, and whoever needs hooks or other weights takes a copy that shares its
@@ -23,13 +23,15 @@ from spade_core.errors import ModelError
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.canonical.copying import unwrapped
+from spade_core.models.formats.folder import Published, read_folder, read_hub
+from spade_core.models.formats.onnx import read_onnx
 from spade_core.models.labels import imagenet_labels, notes_on, read_labels
 from spade_core.models.layers import prunable_layers, share_copy
 from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.models.output import Form, answer_as, ends_in_sigmoid, log_probabilities, recognize, rows_of
 from spade_core.models.preprocessing import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from spade_core.models.reference import ROUNDING, Reference, answers_of, observe
-from spade_core.models.registry import DEFAULT_MODEL, MODELS, OUTPUTS, TIMM, TROJAN_MODEL, Entry, find_entry
+from spade_core.models.registry import DEFAULT_MODEL, HUB, MODELS, OUTPUTS, TIMM, TROJAN_MODEL, Entry, find_entry
 from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
 from spade_core.models.weights import best_match, digest, fit_state, load_hub_state, read_state
 
@@ -52,12 +54,14 @@ def load_model(
     size: int | None = None,
     output: str | None = None,
 ) -> LoadedModel:
-    """Load a registered model, any ``timm:NAME``, or own weights of a known architecture.
+    """Load a registered model, any ``timm:NAME`` or ``hf-hub:OWNER/NAME``, or own weights.
 
     Args:
-        name: a key of ``MODELS`` or ``timm:NAME``; ignored where ``weights`` is given.
+        name: a key of ``MODELS``, ``timm:NAME``, or ``hf-hub:OWNER/NAME[@REVISION]`` of an image classifier that timm
+            or transformers saved; ignored where ``weights`` is given.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        weights: a safetensors file or a saved state dict; needs ``arch``.
+        weights: a safetensors file or a saved state dict, which need ``arch``; or what says itself how it is built: a
+            folder that timm or transformers saved, or an ONNX file.
         arch: architecture of ``weights``, a key of ``MODELS`` or ``timm:NAME``.
         classes: file with one class name a line (or a JSON list), for own weights.
         mean, std, size: of the input, where they differ from the architecture's.
@@ -72,9 +76,11 @@ def load_model(
             told = "--arch, --classes, --mean, --std, --size and --output"
             raise ModelError(f"{told} describe own weights: give --weights too.")
         return _load_named(name, place)
-    if arch is None:
-        raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
     path, names = Path(weights), str(Path(classes).absolute()) if classes else None
+    if arch is None and not says_itself(path):
+        raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
+    if arch is not None and says_itself(path):
+        raise ModelError(f"{path.name} says itself how its network is built: leave --arch out.")
     spec = Spec(weights=str(path.absolute()), arch=arch, classes=names, mean=mean, std=std, size=size)
     return _load_own(path, _declared(spec, output), place)
 
@@ -183,7 +189,18 @@ def _offline_models() -> str:
     return ", ".join(name for name, entry in MODELS.items() if entry.offline)
 
 
+def says_itself(weights: Path) -> bool:
+    """Whether own weights need no architecture beside them: a folder, or an ONNX file."""
+    return weights.is_dir() or weights.suffix.lower() == ".onnx"
+
+
 def _load_named(name: str, device: torch.device) -> LoadedModel:
+    if name.startswith(HUB):
+        advice = f"give its folder as --weights; these work without one: {_offline_models()}"
+        found = read_hub(name.removeprefix(HUB), advice)
+        return _finish(
+            found.module, found.preprocessing, found.labels, device, found.family, Spec(name=name), found.notes
+        )
     if name.startswith(TIMM):
         module = load_pretrained(name.removeprefix(TIMM), _offline_models())
         labels = imagenet_labels() if getattr(module, "num_classes", None) == 1000 else None
@@ -199,21 +216,8 @@ def _load_named(name: str, device: torch.device) -> LoadedModel:
 
 
 def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
-    arch, size, mean, std = spec["arch"], spec["size"], spec["mean"], spec["std"]
-    with torch.device("meta"):
-        plan = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
-    found = best_match(read_state(weights), plan)
-    count = _count_classes(arch, plan, found.state, weights.name)
-    if arch.startswith(TIMM):
-        module = create(arch.removeprefix(TIMM), num_classes=count)
-        preprocessing, family = preprocessing_of(module), "timm"
-    else:
-        entry = find_entry(arch)
-        module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
-    grey = _take_channels(module, found.state, weights.name)
-    if grey:
-        preprocessing = replace(preprocessing, mean=GREY_MEAN, std=GREY_STD)
-    fit_state(module, found.state, f"The weights in {weights.name}")
+    found = _own_folder(weights, spec) if says_itself(weights) else _of_architecture(weights, spec)
+    preprocessing, size, mean, std = found.preprocessing, spec["size"], spec["mean"], spec["std"]
     if size is not None:
         resize = round(size * preprocessing.resize / preprocessing.size)
         preprocessing = replace(preprocessing, size=size, resize=resize)
@@ -222,8 +226,38 @@ def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
     if std is not None:
         preprocessing = replace(preprocessing, std=tuple(std))
     own = read_labels(spec["classes"]) if spec["classes"] else None
-    labels, notes = own or (imagenet_labels() if count == 1000 else None), (*found.notes, *notes_on(own or ()))
-    return _finish(module, preprocessing, labels, device, family, spec, notes)
+    notes = (*found.notes, *notes_on(own or ()))
+    return _finish(found.module, preprocessing, own or found.labels, device, found.family, spec, notes)
+
+
+def _own_folder(weights: Path, spec: Spec) -> Published:
+    """Read what says itself how it is built."""
+    if weights.is_dir():
+        return read_folder(weights)
+    found = read_onnx(weights, spec["size"])
+    side = found.size or spec["size"] or 224
+    labels = imagenet_labels() if found.classes == 1000 else None
+    usual = "It does not say how its pictures are normalized: ImageNet's mean and std are taken."
+    notes = () if spec["mean"] and spec["std"] else (usual,)
+    return Published(found.module, Preprocessing(side, round(side * 256 / 224)), labels, "onnx", notes)
+
+
+def _of_architecture(weights: Path, spec: Spec) -> Published:
+    arch = str(spec["arch"])
+    with torch.device("meta"):
+        plan = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
+    fitting = best_match(read_state(weights), plan)
+    count = _count_classes(arch, plan, fitting.state, weights.name)
+    if arch.startswith(TIMM):
+        module = create(arch.removeprefix(TIMM), num_classes=count)
+        preprocessing, family = preprocessing_of(module), "timm"
+    else:
+        entry = find_entry(arch)
+        module, preprocessing, family = entry.build(count), preprocessing_for(entry), entry.family
+    if _take_channels(module, fitting.state, weights.name):
+        preprocessing = replace(preprocessing, mean=GREY_MEAN, std=GREY_STD)
+    fit_state(module, fitting.state, f"The weights in {weights.name}")
+    return Published(module, preprocessing, imagenet_labels() if count == 1000 else None, family, fitting.notes)
 
 
 def _take_channels(module: nn.Module, state: Mapping[str, Tensor], file: str) -> bool:
@@ -268,7 +302,7 @@ def _finish(
     notes: tuple[str, ...] = (),
 ) -> LoadedModel:
     """The one door: compare every form of ``module`` with its own answers, and give it the form that all else takes."""
-    name = spec["name"] if "name" in spec else Path(spec["weights"]).stem
+    name = spec["name"] if "name" in spec else _file_name(Path(spec["weights"]))
     module, told = unwrapped(module)
     if next(module.parameters(), None) is None:
         raise ModelError(f"{name} has no parameters: there is nothing to prune.")
@@ -303,6 +337,10 @@ def _wrong_channels(name: str, wanted: int, given: int) -> str:
         kind = "grey pictures" if wanted == 1 else "colours"
         return f"{name} reads {kind}, and {given} numbers are given as mean: give {wanted}, and as many as std."
     return f"{name} reads {wanted} channels: give a network of pictures with 3, or with 1 for grey ones."
+
+
+def _file_name(weights: Path) -> str:
+    return weights.resolve().name if weights.is_dir() else weights.stem
 
 
 def _canonical(module: nn.Module, reads: Preprocessing, name: str, spec: Spec) -> tuple[nn.Module, Form, Reference]:

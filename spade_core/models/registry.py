@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "efficientnet_lite0"
 TROJAN_MODEL = "efficientnet_lite0_trojan"
 TIMM = "timm:"
+HUB = "hf-hub:"
 OUTPUTS = {
     "logits": "one number a class, whose softmax are the probabilities",
     "probabilities": "of classes that exclude each other: they add up to 1",
@@ -98,5 +99,5 @@ def find_entry(name: str) -> Entry:
     """
     if name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=3) or list(MODELS)
-        raise ModelError(f"There is no model {name!r}: take {', '.join(near)} or timm:NAME.")
+        raise ModelError(f"There is no model {name!r}: take {', '.join(near)}, timm:NAME or hf-hub:OWNER/NAME.")
     return MODELS[name]

@@ -7,32 +7,48 @@ once (the hub's own client retries for most of a minute).
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import importlib
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from spade_core.errors import ModelError
+from spade_core.models.formats.hub import Repository
 from spade_core.models.preprocessing import Preprocessing
-from spade_core.models.weights import check_reachable, load_hub_state, published_state
+from spade_core.models.registry import TIMM
+from spade_core.models.weights import check_extent, load_hub_state, published_state
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
 
 logger = logging.getLogger(__name__)
 
+_TOLD = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation", "pool_size", "fixed_input_size")
+_OWN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"}
+_OWN |= {"exportable", "no_jit", "num_classes", "model_name", "pretrained_strict", "features_only", "in_chans"}
+_MOST = 2**17  # a number of a stranger's configuration
+_MISFITS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
-def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+
+def create(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    state: Mapping[str, Tensor] | None = None,
+    published: Mapping[str, object] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Build timm's model ``name`` (``resnet10t`` or ``resnet10t.c3_in1k``).
 
     Args:
         num_classes: None: as many as the model was published with.
         state: its published weights; None: random ones.
+        published: what is to replace timm's own record of it, as its input; arguments: of the network itself.
 
     Raises:
         ModelError: timm has no such model.
@@ -40,8 +56,11 @@ def create(name: str, *, num_classes: int | None = None, state: Mapping[str, Ten
     import timm
 
     _pretrained_cfg(name)
-    overlay = None if state is None else {"state_dict": state}
-    return timm.create_model(name, state is not None, pretrained_cfg_overlay=overlay, num_classes=num_classes)
+    overlay = dict(published or {}) | ({} if state is None else {"state_dict": state})
+    given = {"pretrained_cfg_overlay": overlay, "num_classes": num_classes, **(arguments or {})}
+    module = timm.create_model(name, state is not None, **given)
+    module.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator, union-attr]
+    return module
 
 
 def _pretrained_cfg(name: str) -> PretrainedCfg | None:
@@ -75,44 +94,64 @@ def load_pretrained(name: str, offline: str) -> nn.Module:
     else:
         state = load_hub_state(str(cfg.url), f"timm:{name}", offline)
     try:
-        module = create(name, state=state)
+        return create(name, state=state)
     except (RuntimeError, KeyError) as error:
         logger.info("timm refused the weights of %s: %s", name, error)
         raise ModelError(f"The weights found for timm:{name} do not fit it: delete them from the cache.") from None
-    module.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator, union-attr]
-    return module
 
 
 def _hub_file(name: str, cfg: PretrainedCfg, offline: str) -> Path:
     """Return the cached or newly fetched file of the Hugging Face hub."""
-    from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError
-
-    network_errors: tuple[type[Exception], ...] = (OSError,)  # requests' are; those of its successor httpx are not
-    with contextlib.suppress(ImportError):
-        network_errors += (importlib.import_module("httpx").HTTPError,)
     repo, _, revision = str(cfg.hf_hub_id).partition("@")
     files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
-    for file in files:
-        if isinstance(cached := try_to_load_from_cache(repo, file, revision=revision or None), str):
-            return Path(cached)
+    title, advice = f"{TIMM}{name}", f"use --weights FILE --arch {TIMM}{name}; these work without one: {offline}"
+    found = Repository(repo, revision or None, title, advice).file(*files)
+    if found is None:
+        raise ModelError(f"The hub has no weights file of {title}: {advice}.")
+    return found
+
+
+def from_config(config: Mapping[str, object], state: Mapping[str, Tensor], title: str) -> nn.Module:
+    """Build the network of a ``config.json`` that timm saved, which nobody vouches for, with its weights.
+
+    Raises:
+        ModelError: timm has no such model, or the weights do not fit it.
+    """
+    name, published = str(config["architecture"]), _mapping(config.get("pretrained_cfg", config))
+    _pretrained_cfg(name)
+    arguments = {key: one for key, one in _mapping(config.get("model_args")).items() if _harmless(key, one, len(state))}
+    count = config.get("num_classes", published.get("num_classes"))
+    told = {key: published[key] for key in _TOLD if published.get(key) is not None} | {"num_classes": count}
     try:
-        if constants.HF_HUB_OFFLINE:
-            raise ConnectionError("HF_HUB_OFFLINE is set")
-        check_reachable(hf_hub_url(repo, files[0], revision=revision or None))
-        for file in files[:-1]:
-            try:
-                return Path(hf_hub_download(repo, file, revision=revision or None))
-            except EntryNotFoundError:
-                logger.info("%s has no %s", repo, file)
-        return Path(hf_hub_download(repo, files[-1], revision=revision or None))
-    except network_errors as error:
-        logger.info("download of %s failed: %s", repo, error)
-        raise ModelError(
-            f"The weights of timm:{name} could not be fetched from {constants.ENDPOINT}/{repo}: connect to the "
-            f"internet, put them into the Hugging Face cache ({constants.HF_HUB_CACHE}), or use --weights FILE "
-            f"--arch timm:{name}; these work without one: {offline}."
-        ) from None
+        if not isinstance(count, int) or not 1 <= count <= _MOST:
+            raise ValueError(f"num_classes is {count}")
+        with torch.device("meta"):
+            check_extent(create(name, num_classes=count, arguments=arguments), state, title)
+        return create(name, num_classes=count, state=state, published=told, arguments=arguments)
+    except _MISFITS as error:
+        logger.info("timm refused %s: %s", title, error)
+        reason = " ".join(str(error).split())[:120]
+        raise ModelError(f"The weights of {title} do not fit its config.json, timm's {name}: {reason}.") from None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _harmless(key: str, value: object, tensors: int) -> bool:
+    """Whether an argument is one of the network alone: plain, and no number that only memory would refuse."""
+    values = value if isinstance(value, list) else [value]
+    plain = all(isinstance(one, bool | int | float | str) or one is None for one in values)
+    most = tensors if re.search("depth|layers|blocks", key) else _MOST
+    return key not in _OWN and plain and all(not isinstance(one, int) or one <= most for one in values)
+
+
+def labels_of(config: Mapping[str, object]) -> tuple[str, ...] | None:
+    """Return the class names of a ``config.json``: descriptions before names; None: it has none."""
+    source = config if config.get("label_names") else _mapping(config.get("pretrained_cfg"))
+    names, described = source.get("label_names"), _mapping(source.get("label_descriptions"))
+    names = [names.get(str(index)) for index in range(len(names))] if isinstance(names, dict) else names
+    return tuple(str(described.get(name, name)) for name in names) if isinstance(names, list) and names else None
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing:

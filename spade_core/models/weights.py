@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "module", "ema_state_dict", "state_dict_ema")
 _DEPTH = 4  # of dictionaries in dictionaries
+_SLACK, _SMALL = 1.5, 2**17  # how much larger than its weights a network may be: buffers, a few of them recomputed
 _AVERAGES = ("ema", "averag", "teacher", "swa")  # in prefixes of second copies of a network
 # What a damaged stream makes of torch's restricted unpickler.
 READING_ERRORS: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError, OSError)
@@ -215,6 +216,23 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None
         if not wide.isfinite().all():
             raise ModelError(f"{what} hold values that are not finite (in {name}): take another checkpoint.")
     module.load_state_dict(dict(state), strict=not optional)
+
+
+def check_extent(plan: nn.Module, state: Mapping[str, Tensor], title: str) -> None:
+    """Refuse a configuration whose network is far larger than its weights, before any memory is taken for it.
+
+    Args:
+        plan: on the meta device.
+
+    Raises:
+        ModelError: it is.
+    """
+    wanted, given = (sum(value.numel() for value in one.values()) for one in (plan.state_dict(), state))
+    if wanted > _SLACK * given + _SMALL:
+        raise ModelError(
+            f"The config.json of {title} describes {wanted:,} numbers and its weights hold {given:,}: "
+            "give those that belong together."
+        )
 
 
 def _shape(value: Tensor) -> str:
