@@ -33,7 +33,7 @@ def _render() -> None:
     with st.sidebar:
         target = pickers.pick_target(start, described.labels, described.probabilities)
         methods = pickers.pick_methods(start, described.unsupported)
-        options = pickers.pick_method_options(start, methods)
+        options = pickers.pick_method_options(start, methods, described.advice)
         choice = replace(subject.choice(), target=target, methods=methods, options=options)
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.config import DIVERSITY, VisualizeConfig
 from spade_core.results.drawing import visualization_files, visualize
 from spade_core.results.manifest import ready, save
+from spade_core.saliency.advice import advise_layers
 
 
 def run_visualize(options: argparse.Namespace) -> int:
@@ -122,5 +124,8 @@ def run_trace(options: argparse.Namespace) -> int:
 
 def run_layers(options: argparse.Namespace) -> int:
     model = load(options)
+    if options.advice:
+        told = [(one.name, f"{one.channels} x {one.rows} x {one.columns}", one.reason) for one in advise_layers(model)]
+        return emit(options, [asdict(one) for one in advise_layers(model)], table(told))
     rows = [(one.name, one.kind, list(one.shape), stage_of(one.name, model.family)) for one in model.layers]
     return emit_table(options, ("name", "kind", "shape", "stage"), rows)

@@ -50,7 +50,10 @@ def add_commands(commands: Commands) -> None:
     _add_app(commands)
     for name, what in (("models", "models"), ("pictures", "bundled pictures"), ("methods", "saliency methods")):
         add_command(commands, name, f"lists:run_{name}", f"list the {what}")
-    add_model(add_command(commands, "layers", "neurons:run_layers", "list the prunable layers of a model"))
+    layers = add_command(commands, "layers", "neurons:run_layers", "list the prunable layers of a model")
+    advice = "list the layers most worth reading instead, for --layer and the option layer of CAM methods, and why"
+    layers.add_argument("--advice", action="store_true", help=advice)
+    add_model(layers)
     _add_explain(commands)
     _add_neurons(commands)
     _add_rater(commands)

@@ -53,7 +53,7 @@ def layout_of(shape: Sequence[int]) -> Layout | None:
         return Layout("channels_first", 0, shape[2])
     if len(shape) == 4 and shape[1] == shape[2] > 1:
         return Layout("channels_last", 0, shape[1])
-    if len(shape) == 3:
+    if len(shape) == 3 and shape[2] > 1:  # else a vector
         for prefix in (0, 1, 2, 4, 5):  # class, distillation and register tokens before the patches
             side = math.isqrt(max(0, shape[1] - prefix))
             if side > 1 and side * side == shape[1] - prefix:

@@ -92,6 +92,7 @@ class LayerShape:
     Attributes:
         name: of the module; kind: its class.
         channels, rows, columns: of its maps; 1 x 1 where it has no places.
+        advice: why it is one of those most worth drawing, or empty.
     """
 
     name: str
@@ -99,9 +100,10 @@ class LayerShape:
     channels: int
     rows: int
     columns: int
+    advice: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} · {self.channels} x {self.rows} x {self.columns}"
+        return f"{'★ ' if self.advice else ''}{self.name} · {self.channels} x {self.rows} x {self.columns}"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ _STAGES = {
     "efficientnet_lite0": r"blocks\.\d+|[^.]+",
     "densenet": r"features\.(?:denseblock|transition)\d+|features\.[^.]+|[^.]+",
     "vit": r"encoder\.layers\.encoder_layer_\d+|[^.]+",
+    "transformers": r"(?:\w+\.)*?(?:layers?|blocks?|stages?)\.\d+|[^.]+\.[^.]+|[^.]+",
 }
 _GENERIC = r"(?:features|blocks|layers|stages|stage|encoder\.layers?)\.[^.]*\d+|[^.]+"
 

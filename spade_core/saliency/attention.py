@@ -69,7 +69,7 @@ def legrad(task: Task) -> Tensor:
 
 
 def _layout(task: Task, tokens: int) -> Layout:
-    layout = layout_of((1, tokens, 1))
+    layout = layout_of((1, tokens, tokens))
     if layout is None:  # the model was asked before
         raise LayerError(f"{task.title} found no square of patches among {tokens} tokens.")
     return layout
@@ -191,4 +191,4 @@ def _rolls(shapes: Sequence[torch.Size]) -> bool:
     """Whether each attention is of one picture, all of whose tokens attend to all: ``(1, heads, tokens, tokens)``."""
     tokens = {shape[-1] for shape in shapes}
     whole = all(shape[0] == 1 and shape[-2] == shape[-1] for shape in shapes)
-    return whole and len(tokens) == 1 and layout_of((1, *tokens, 1)) is not None
+    return whole and len(tokens) == 1 and layout_of((1, *tokens, *tokens)) is not None

@@ -28,7 +28,8 @@ from spade_core.saliency.attention import ATTENTION
 from spade_core.saliency.base import Task, counted, with_batches
 from spade_core.saliency.rules import guided_backprop
 
-_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_POOLS: tuple[type[nn.Module], ...] = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_POOLS += (nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)  # of tokens
 
 
 def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = None) -> tuple[str, Layout]:
@@ -41,7 +42,7 @@ def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = N
     Raises:
         LayerError: there is no such layer, or its output holds no spatial map.
     """
-    logits, seen = _spatial_outputs(module, x)
+    logits, seen = spatial_outputs(module, x)
     if name is not None:
         return name, _layout_by_name(module, seen, name)
     offered = [found for found in seen if found.offered]
@@ -57,7 +58,7 @@ def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = N
 
 
 @dataclass(frozen=True, eq=False)
-class _Spatial:
+class Spatial:
     """An output that holds a spatial map; ``offered`` unless it is pooled or an inner value of attention."""
 
     name: str
@@ -66,14 +67,18 @@ class _Spatial:
     offered: bool
 
 
-def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatial]]:
-    """Return the logits, and every module's output that holds a spatial map, in the order of completion."""
-    found: list[_Spatial] = []
+def spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Spatial]]:
+    """Return the logits, and every module's output that holds a spatial map, in the order of completion.
+
+    Args:
+        module: a private copy; hooks set here are removed.
+        x: input ``(1, 3, height, width)`` that wants gradients.
+    """
+    found: list[Spatial] = []
     pooled: list[Tensor] = []
+    tokens: set[int] = set()
     names = {child: name for name, child in module.named_modules() if name}
-    # What lies within attention is no map: queries, keys and weights only have the shape of one.
-    heads = [child for child in module.modules() if child is not module and ATTENTION.search(type(child).__name__)]
-    inside = {inner for head in heads for inner in head.modules() if inner is not head}
+    inside = _inside_attention(module)
 
     def note(child: nn.Module, _args: tuple, output: object) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad or output.shape[:1] != x.shape[:1]:
@@ -81,8 +86,11 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
         if isinstance(child, _POOLS):
             pooled.append(output)
         if (layout := layout_of(output.shape)) is not None:
-            offered = child not in inside and not any(output is other for other in pooled)
-            found.append(_Spatial(names[child], output, layout, offered))
+            tokens.update(output.shape[1:2] if layout.kind == "tokens" else ())
+            # As wide and as high as there are tokens: who attends to whom, in a network that does not name attention.
+            apart = output.dim() == 4 and output.shape[-1] in tokens and output.shape[-2] in tokens
+            offered = child not in inside and not apart and not any(output is other for other in pooled)
+            found.append(Spatial(names[child], output, layout, offered))
 
     with ExitStack() as hooks, torch.enable_grad():
         for child in names:
@@ -90,7 +98,16 @@ def _spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[_Spatia
         return module(x), found
 
 
-def _layout_by_name(module: nn.Module, seen: Sequence[_Spatial], name: str) -> Layout:
+def _inside_attention(module: nn.Module) -> set[nn.Module]:
+    """Return what lies within attention and is no map: queries, keys and weights only have the shape of one."""
+    heads = [child for child in module.modules() if child is not module and ATTENTION.search(type(child).__name__)]
+    inside = {inner for head in heads for inner in head.modules() if inner is not head}
+    # A converted network has no classes of its own, but the names of the scopes that its steps came from.
+    scoped = {child for name, child in module.named_modules() if ATTENTION.search(name.rpartition(".")[0])}
+    return inside | (set() if heads else scoped)
+
+
+def _layout_by_name(module: nn.Module, seen: Sequence[Spatial], name: str) -> Layout:
     known = dict(module.named_modules())
     if name not in known or not name:
         near = difflib.get_close_matches(name, list(known), n=3) or [found.name for found in seen[-3:]]

@@ -26,6 +26,7 @@ from spade_core.pruning.trace import Trace
 from spade_core.results.config import VisualizeConfig
 from spade_core.results.drawing import label_of, visualization_files, visualize
 from spade_core.results.manifest import manifest
+from spade_core.saliency.advice import advise_layers
 
 
 class RankingPayload(common.TracePayload):
@@ -72,10 +73,12 @@ class FacetsPayload(common.ModelPayload):
 
 
 def layers(payload: common.ModelPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``layers.json``: every layer that can be read, with its kind and shape."""
+    """Return ``layers.json``: every layer that can be read, with its kind, its shape, and what speaks for it."""
     progress(0, 1, "looking at the layers")
     model = common.given_model(payload["model"], device)
-    found = [asdict(layer) for layer in layer_shapes(share_copy(model.module), model.grey())]
+    advice = {one.name: one.reason for one in advise_layers(model)}
+    shapes = layer_shapes(share_copy(model.module), model.grey())
+    found = [{**asdict(layer), "advice": advice.get(layer.name, "")} for layer in shapes]
     return {"layers.json": json.dumps(found).encode()}
 
 

@@ -15,6 +15,7 @@ from spade_core.results.comparison import Pair, TriggerRecord, analyse, bundle
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import device_name, npy_bytes
 from spade_core.saliency import METHODS
+from spade_core.saliency.advice import advise_layers
 
 
 class DescribePayload(common.ModelPayload):
@@ -30,7 +31,7 @@ class AnalysisPayload(common.PicturePayload):
 
 
 def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``model.json``: labels, stages, layers, device; and the prediction, if the payload has a picture."""
+    """Return ``model.json``: labels, stages, layers, advice, device; with a picture in the payload, its prediction."""
     progress(0, 1, "loading the model")
     model = common.given_model(payload["model"], device)
     found: dict[str, object] = {
@@ -44,6 +45,7 @@ def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device
         "table": sparsity.table(model.name),
         "unsupported": {slug: reason for slug, kind in METHODS.items() if (reason := kind.unsupported(model))},
         "notes": list(model.notes),
+        "advice": {one.name: one.reason for one in advise_layers(model)},
     }
     files = {}
     if source := payload.get("picture"):

@@ -290,8 +290,14 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     return tuple(chosen)
 
 
-def pick_method_options(start: Choice, methods: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
-    """Draw a field for each option of the chosen methods, and return those that are not at their defaults."""
+def pick_method_options(
+    start: Choice, methods: Sequence[str], advice: Mapping[str, str] | None = None
+) -> Mapping[str, Mapping[str, object]]:
+    """Draw a field for each option of the chosen methods, and return those that are not at their defaults.
+
+    Args:
+        advice: layers that are worth reading, best first, and why.
+    """
     asked = [METHODS[slug] for slug in methods if METHODS[slug].options]
     found: dict[str, dict[str, object]] = {}
     if not asked:
@@ -301,13 +307,13 @@ def pick_method_options(start: Choice, methods: Sequence[str]) -> Mapping[str, M
             begin = method.complete(start.options.get(method.slug, {}))
             st.markdown(f"**{method.title}**")
             found[method.slug] = {
-                name: _pick_option(option, begin[name], f"option_{method.slug}_{name}")
+                name: _pick_option(option, begin[name], f"option_{method.slug}_{name}", advice or {})
                 for name, option in method.options.items()
             }
     return METHOD_OPTIONS.check(found)
 
 
-def _pick_option(option: MethodOption, begin: Any, key: str) -> object:
+def _pick_option(option: MethodOption, begin: Any, key: str, advice: Mapping[str, str]) -> object:
     """Draw the field of an option; an empty one leaves it at its default."""
     kind, label, hint = option.kind, option.label, option.help
     if isinstance(kind, OneOf):
@@ -317,4 +323,10 @@ def _pick_option(option: MethodOption, begin: Any, key: str) -> object:
     if isinstance(kind, Number):
         low, high = float(kind.low), float(kind.high)
         return st.number_input(label, low, high, begin, step=0.01, format="%.4g", key=key, help=hint)
-    return st.text_input(label, begin or "", key=key, help=hint) or None
+    layers = list(dict.fromkeys([*advice, *([begin] if begin else [])]))
+    told = " ".join(f"**{name}**: {reason}" for name, reason in advice.items())
+    place = layers.index(begin) if begin else None
+    typed = st.selectbox(
+        label, layers, place, key=key, help=f"{hint} {told}", accept_new_options=True, placeholder="The last one"
+    )
+    return typed or None

@@ -39,6 +39,7 @@ class Described:
     table: Tuned | None
     unsupported: dict[str, str]
     notes: list[str]
+    advice: dict[str, str]
 
 
 @dataclass(frozen=True)

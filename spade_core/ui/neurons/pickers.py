@@ -42,9 +42,11 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     names = list(shapes)
     wanted = names.index(start.layer) if start.layer in names else 0
     columns = st.columns([3, 3, 1.2, 1.2])
-    hint = "Type to search; values are read before the activation."
+    hint = "Type to search; values are read before the activation. ★ marks what is most worth drawing."
     title = {name: str(shape) for name, shape in shapes.items()}.__getitem__
     layer = columns[0].selectbox("Layer", names, wanted, format_func=title, key="layer", help=hint)
+    if shapes[layer].advice:
+        columns[0].caption(f"★ {shapes[layer].advice}")
     with columns[1]:
         channel = _pick_class(start, subject) if layer == LOGITS else _pick_channel(start, layer, shapes[layer])
     counts = sorted({*STEPS, start.steps})
