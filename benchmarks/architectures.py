@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from spade_core.errors import SpadeError
 from spade_core.isolation import seeded
 from spade_core.models.loaded import LoadedModel, Network, predict
 from spade_core.models.loading import wrap_model
+from spade_core.models.weight_calls import WeightCalls
 from spade_core.models.weights import digest
 from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.rendering import RenderConfig, render
@@ -40,7 +42,7 @@ from spade_core.saliency import METHODS
 from spade_core.saliency.explanation import explain
 
 CLASSES, RATIO = 10, 0.5
-LARGE = 4_000_000  # weights; above, magnitudes choose: whether a layer is seen does not depend on the solver
+LARGE = 4_000_000  # weights; of larger networks the last two layers alone are pruned, which takes seconds
 FAST = ("torchvision:squeezenet1_1", "timm:vit_tiny_patch16_224", "timm:cait_xxs24_224")
 """Of which the tests make the rows again."""
 BEGIN, END = "<!-- table of architectures -->", "<!-- end of the table -->"
@@ -79,9 +81,7 @@ class Architecture:
 
                 module = timm.create_model(name, num_classes=CLASSES, **self.options)
             else:
-                from torchvision.models import get_model
-
-                module = get_model(name, weights=None, num_classes=CLASSES, **self.options)
+                module = resolve_name(f"torchvision.models:{name}")(num_classes=CLASSES, **self.options)
             return _shaken(module.eval())
 
 
@@ -98,6 +98,8 @@ def _shaken(module: nn.Module) -> nn.Module:
 
 
 _SMALL_VIT = {"img_size": 64, "depth": 2}
+_TORCHVISION_VIT = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 3, "hidden_dim": 96}
+_TORCHVISION_VIT["mlp_dim"] = 192
 _NARROW = {"channels": (16, 32, 48, 64)}
 ARCHITECTURES = tuple(
     Architecture(*row)
@@ -113,7 +115,7 @@ ARCHITECTURES = tuple(
         ("torchvision:shufflenet_v2_x0_5", 64),
         ("torchvision:squeezenet1_1", 64),
         ("torchvision:swin_t", 64),
-        ("torchvision:vit_b_16", 32, {"image_size": 32}),
+        ("torchvision:VisionTransformer", 32, _TORCHVISION_VIT),
         ("timm:beit_base_patch16_224", 64, {**_SMALL_VIT, "embed_dim": 96, "num_heads": 3}),
         ("timm:cait_xxs24_224", 64, {**_SMALL_VIT, "embed_dim": 96, "num_heads": 4}),
         ("timm:coat_lite_tiny", 64, {"img_size": 64}),
@@ -209,7 +211,7 @@ def row_of(architecture: Architecture) -> Row:
     (model,), picture = found, load_picture("bundled:dog")
     before, traces = digest(model.module), list[Trace]()
     row["trace"] = _cell(model.name, lambda: traces.append(_trace(model, picture)))
-    row["layers"] = _layers(model, traces[0]) if traces else f"{len(model.layers)}"
+    row["layers"] = _layers(model, picture)
     networks: list[Network] = [model, *traces]
     for slug in METHODS:
         row[slug] = _cell(model.name, partial(_explain_all, networks, picture, slug))
@@ -246,8 +248,9 @@ def _wrap(architecture: Architecture) -> LoadedModel:
 
 
 def _trace(model: LoadedModel, picture: Picture) -> Trace:
-    solver = "magnitude" if sum(layer.numel for layer in model.layers) > LARGE else None
-    made = trace(model, picture, target=0, sparsity=RATIO, preset="uniform", views=2, solver=solver)
+    large = sum(layer.numel for layer in model.layers) > LARGE
+    how: dict[str, Any] = {"preset": "drawing"} if large else {"preset": "uniform", "sparsity": RATIO}
+    made = trace(model, picture, target=0, views=2, **how)
     _demand(bool(np.isfinite(predict(made, picture)).all()), "its probabilities are not finite")
     pruned = [row for row in made.report.layers if row.status == "pruned"]
     _demand(bool(pruned), "no layer was pruned")
@@ -255,9 +258,13 @@ def _trace(model: LoadedModel, picture: Picture) -> Trace:
     return made
 
 
-def _layers(model: LoadedModel, made: Trace) -> str:
-    seen = sum(row.status != "not captured" for row in made.report.layers)
-    return f"{seen} of {len(model.layers)}"
+def _layers(model: LoadedModel, picture: Picture) -> str:
+    """Return how many of the weights are seen where they are used, and so can be pruned."""
+    weights = {layer.parameter: model.module.get_parameter(layer.parameter) for layer in model.layers}
+    seen: set[str] = set()
+    with torch.no_grad(), WeightCalls(weights, lambda name, *_: seen.add(name)):
+        model.module(model.input(picture))
+    return f"{len(seen)} of {len(weights)}"
 
 
 def _explain_all(networks: Sequence[Network], picture: Picture, slug: str) -> None:

@@ -9,11 +9,17 @@ from spade_core.models.registry import MODELS, Entry
 from spade_core.pictures.picture import bundled
 from spade_core.saliency import METHODS
 
+OTHERS = (
+    "timm:NAME            any model of timm, fetched on first use",
+    "hf-hub:OWNER/NAME    an image classifier of timm or transformers on the Hugging Face hub, fetched on first use",
+    "--weights PATH       own: a state dict with --arch, a folder of timm or transformers, or an ONNX file",
+)
+
 
 def run_models(options: argparse.Namespace) -> int:
     rows = [{"name": name, "title": entry.title, "offline": entry.offline} for name, entry in MODELS.items()]
     lines = [(name, one.title, _origin(one)) for name, one in MODELS.items()]
-    return emit(options, rows, [*table(lines), "timm:NAME  any model of timm, fetched on first use"])
+    return emit(options, rows, [*table(lines), *OTHERS])
 
 
 def _origin(entry: Entry) -> str:

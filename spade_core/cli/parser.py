@@ -250,7 +250,11 @@ def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
     group = parser.add_argument_group("model")
     model = "a name of 'models' or timm:NAME or hf-hub:OWNER/NAME (default: %(default)s)"
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="M", help=model)
-    group.add_argument("--weights", metavar="FILE", help="own weights: safetensors or a state dict; needs --arch")
+    group.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="own weights: safetensors or a state dict with --arch; a folder of timm or transformers; an ONNX file",
+    )
     group.add_argument("--arch", metavar="NAME", help="architecture of --weights: a name of 'models' or timm:NAME")
     group.add_argument("--classes", metavar="FILE", help="class names of --weights, one a line")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="channel means of --weights")

@@ -177,8 +177,8 @@ def _watch(name: str, child: nn.Module, caught: Weights, found: dict[int, str]) 
 
 
 def has_attention(module: nn.Module) -> bool:
-    """Whether a module is a layer of attention, or holds one."""
-    return any(ATTENTION.search(type(child).__name__) for child in module.modules())
+    """Whether a module is a layer of attention, or holds one, by its class or, in a converted network, by its name."""
+    return any(ATTENTION.search(f"{name} {type(child).__name__}") for name, child in module.named_modules())
 
 
 _SHAPES: weakref.WeakKeyDictionary[LoadedModel, list[torch.Size]] = weakref.WeakKeyDictionary()

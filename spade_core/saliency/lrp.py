@@ -192,6 +192,8 @@ class _Rules(TorchFunctionMode):
         return self._shared(x, y.detach())
 
     def _linear(self, given: Mapping[str, Any]) -> Tensor:
+        if not given["input"].requires_grad:  # made of constants, as where heads' attention weights are mixed
+            return F.linear(**given)
         layer = Affine(F.linear, given, self._one)
         return layer.plain() if self._linear_rule is None else self._by_rule(layer, self._linear_rule)
 

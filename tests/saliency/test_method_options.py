@@ -163,7 +163,7 @@ def test_a_field_begins_where_the_link_says_and_gives_what_is_chosen():
     assert app.number_input(key="option_lime_samples").value == 9
     assert json.loads(app.json[0].value) == {"lime": {"samples": 9}, "gradcam": {"layer": "blocks.1"}}
     app.number_input(key="option_lime_ridge").set_value(2.5)
-    app.selectbox(key="option_gradcam_layer").set_value(None).run()
+    app.selectbox(key="option_gradcam_layer").set_value("").run()
     assert json.loads(app.json[0].value) == {"lime": {"samples": 9, "ridge": 2.5}}
 
 

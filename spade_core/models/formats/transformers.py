@@ -49,7 +49,7 @@ def build(config: Mapping[str, object], state: Mapping[str, Tensor], title: str)
     try:
         settings = AutoConfig.for_model(kind, **safe)
         made: Any = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(settings)]
-        architecture = made[0] if isinstance(made, tuple) else made
+        architecture = _chosen(made, config.get("architectures"))
         with torch.device("meta"):
             plan = architecture(copy.deepcopy(settings))
         check_extent(plan, state, title)
@@ -63,6 +63,13 @@ def build(config: Mapping[str, object], state: Mapping[str, Tensor], title: str)
         reason = str(error).strip().split("\n")[0][:120]
         raise ModelError(f"transformers builds no image classifier from {title} ({reason}): take another.") from None
     return module.eval(), _fitted(found, title)
+
+
+def _chosen(made: Any, names: object) -> Any:
+    """Return the class of a configuration: of several (with one head or two) the one that was saved."""
+    several = made if isinstance(made, tuple) else (made,)
+    wanted = names if isinstance(names, list) else []
+    return next((one for one in several if one.__name__ in wanted), several[0])
 
 
 @contextmanager

@@ -60,7 +60,11 @@ def _command(
 
 def _own_weights(spec: Mapping[str, object]) -> list[str]:
     """Return the words of uploaded weights, whose files people know by their names."""
-    words = ["--weights", PurePath(str(spec["weights"])).name, "--arch", str(spec["arch"])]
+    words = [
+        "--weights",
+        PurePath(str(spec["weights"])).name,
+        *(["--arch", str(spec["arch"])] if "arch" in spec else []),
+    ]
     words += ["--classes", PurePath(str(spec["classes"])).name] if "classes" in spec else []
     for name in ("mean", "std"):
         values = spec.get(name)

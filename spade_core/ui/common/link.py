@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spade_core.errors import ConfigError, PictureError
-from spade_core.models.registry import DEFAULT_MODEL, MODELS, TIMM
+from spade_core.models.registry import DEFAULT_MODEL, HUB, MODELS, TIMM
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pictures.frame import CENTRE, parse_frame
 from spade_core.pictures.picture import bundled
@@ -88,7 +88,7 @@ class Choice(BundleOptions, TraceOptions):
 
 class _Model(Kind[str]):
     def read(self, text: str) -> str:
-        return text if text.startswith(TIMM) else OneOf("model", MODELS).read(text)
+        return text if text.startswith((TIMM, HUB)) else OneOf("model", MODELS).read(text)
 
 
 class _Picture(Kind[str]):

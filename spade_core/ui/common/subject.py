@@ -10,14 +10,15 @@ import streamlit as st
 
 from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
-from spade_core.models.registry import MODELS
+from spade_core.models.registry import HUB, MODELS
 from spade_core.pictures.frame import CENTRE
 from spade_core.pictures.picture import Source, load_picture
 from spade_core.pruning.sparsity import Tuned
+from spade_core.roles import allows
 from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
-from spade_core.ui.common.frame import jobs, show_notes
+from spade_core.ui.common.frame import jobs, settings, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.text import literal
@@ -180,6 +181,9 @@ def pick_subject(start: Choice) -> Subject | None:
 def _may_load(spec: Mapping[str, object]) -> bool:
     """Return whether the model may be loaded: a link alone fetches no weights, it takes a click."""
     name, state = spec.get("name"), st.session_state
+    if name is not None and name.startswith(HUB) and not allows(settings().mode, "bring"):
+        st.error("This server takes no models from the hub: choose another.", icon=":material/block:")
+        return False
     here = name in MODELS and MODELS[name].offline
     if here or name is None or name != state.get(LINKED_MODEL):
         return True

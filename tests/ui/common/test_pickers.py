@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -93,3 +94,38 @@ def test_the_order_and_the_words_of_the_page():
     titles = ["FastSPADE", "SPADE (exact)", "SPADE (exact, by row)", "ADMM", "Magnitude", "Random"]
     assert app.selectbox(key="solver").options == titles
     assert [item.value for item in app.caption] == ["Ratios tuned for this model; 'auto' where no table exists."]
+
+
+def test_uploaded_folders_are_kept_under_names_that_their_library_reads(tmp_path, monkeypatch):
+    from spade_core.errors import ModelError
+    from spade_core.ui.common import pickers
+
+    monkeypatch.setenv("SPADE_DATA_DIR", str(tmp_path))
+    data = {"config.json": b"{}", "preprocessor_config.json": b"{}"}
+    kept = Path(pickers._keep_folder("../../my vit.safetensors", b"weights", data))
+    assert (kept.name, kept.parents[1]) == ("my_vit", tmp_path / "weights")
+    assert {one.name: one.read_bytes() for one in kept.iterdir()} == {"model.safetensors": b"weights", **data}
+    assert pickers._keep_folder("../../my vit.safetensors", b"weights", data) == str(kept)
+    assert pickers._keep_folder("my vit.bin", b"weights", data) != str(kept)
+    for name in ("../config.json", "adapter_config.json", "evil.py", "model.safetensors"):
+        with pytest.raises(ModelError, match="is not read"):
+            pickers._keep_folder("a.safetensors", b"", {name: b"{}"})
+
+
+@pytest.mark.parametrize(("mode", "offered"), [("local", True), ("lab", True), ("demo", False)])
+def test_hub_names_are_offered_where_files_may_be_brought(monkeypatch, mode, offered):
+    page = """
+import streamlit as st
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.pickers import pick_model
+
+st.json(pick_model(Choice()) or {})
+"""
+    monkeypatch.setenv("SPADE_MODE", mode)
+    app = AppTest.from_string(page, default_timeout=60).run()
+    box = app.selectbox(key="model")
+    assert ("hf-hub:…" in box.options) is offered
+    if offered:
+        box.set_value("hf-hub:…").run()
+        app.text_input(key="hub_name").set_value(" someone/vit ").run()
+        assert chosen(app) == {"name": "hf-hub:someone/vit"}
