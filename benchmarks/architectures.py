@@ -1,8 +1,8 @@
 """Which architectures work with what: some sixty of timm and torchvision, small and with random weights.
 
-Each is taken through the one door, traced, explained by every method (dense model and trace), drawn, and its trace is
-saved and loaded again. A cell of the table is ``+`` where the promises hold, a letter where it is refused with a
-reason, and ``wrong`` where neither is so; there must be none. Resumable: rows that are there are not made again::
+Each goes through the one door, is traced, explained by every method (dense model and trace), drawn, and its trace is
+saved and loaded again. A cell of the table is ``+`` where the promises hold, ``refused`` where a reason is
+given, and ``wrong`` where neither is so; there must be none. Resumable: rows that are there are not made again::
 
     python -m benchmarks.architectures --out DIR
     python -m benchmarks.architectures --out DIR --write docs/models.md
@@ -45,6 +45,7 @@ CLASSES, RATIO = 10, 0.5
 LARGE = 4_000_000  # weights; of larger networks the last two layers alone are pruned, which takes seconds
 FAST = ("torchvision:squeezenet1_1", "timm:vit_tiny_patch16_224", "timm:cait_xxs24_224")
 """Of which the tests make the rows again."""
+STEPS = ("wrap", "trace", "drawing", "file")
 BEGIN, END = "<!-- table of architectures -->", "<!-- end of the table -->"
 FEW: Mapping[str, Mapping[str, float]] = {
     "smoothgrad": {"samples": 2},
@@ -121,7 +122,7 @@ ARCHITECTURES = tuple(
         ("timm:coat_lite_tiny", 64, {"img_size": 64}),
         ("timm:coatnet_pico_rw_224", 64, {"img_size": 64}),
         ("timm:convit_tiny", 64, {"img_size": 64, "depth": 12}),
-        ("timm:convmixer_768_32", 64, {"dim": 64, "depth": 2}),
+        ("timm:convmixer_768_32", 64),
         ("timm:convnext_atto", 64),
         ("timm:convnextv2_atto", 64),
         ("timm:crossvit_tiny_240", 240),
@@ -301,6 +302,45 @@ def _demand(holds: bool, what: str) -> None:
         raise WrongError(what)
 
 
+def line_of(row: Row) -> str:
+    """Return a row of the page's table: what works, what is refused and why, and what is wrong."""
+    steps = [row.get(step, "") for step in STEPS]
+    told = [
+        f"{step}: {cell.partition(': ')[2]}" for step, cell in zip(STEPS, steps, strict=True) if _is(cell, "refused")
+    ]
+    reasons: dict[str, list[str]] = {}
+    for slug, method in METHODS.items():
+        if _is(row.get(slug, ""), "refused"):
+            reason = row[slug].partition(": ")[2].removeprefix(f"{method.title} ").rstrip(".")
+            reasons.setdefault(reason, []).append(method.title)
+    told += [f"{', '.join(titles)}: {reason}" for reason, titles in reasons.items()]
+    wrong = sum(_is(cell, "wrong") for cell in row.values())
+    works = sum(row.get(slug) == "+" for slug in METHODS)
+    marks = ["+" if cell == "+" else "wrong" if _is(cell, "wrong") else "refused" for cell in steps]
+    cells = [
+        row["architecture"],
+        row.get("layers", ""),
+        *marks,
+        f"{works} of {len(METHODS)}",
+        str(wrong),
+        "; ".join(told),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _is(cell: str, kind: str) -> bool:
+    return cell.startswith(f"{kind}:")
+
+
+def write_page(page: Path, rows: Sequence[Row]) -> None:
+    """Replace the table between the page's marks."""
+    heads = ("Architecture", "Weights seen", *map(str.capitalize, STEPS), "Methods", "Wrong", "Refused, and why")
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *map(line_of, rows)]
+    text = page.read_text(encoding="utf-8")
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    page.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after, encoding="utf-8")
+
+
 def main() -> None:
     """Make the rows that are not there yet, and the page if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -318,6 +358,10 @@ def main() -> None:
             file.write_text(json.dumps(row, indent=1), encoding="utf-8")
             wrong = {key: value for key, value in row.items() if value.startswith("wrong")}
             print(f"{architecture.name}: {time.process_time() - start:.0f} s {wrong or ''}", flush=True)
+
+    files = [options.out / f"{one.name.replace(':', '_')}.json" for one in ARCHITECTURES]
+    if options.write:
+        write_page(options.write, [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spade_core.results.config import AnalysisConfig, VisualizeConfig
     from spade_core.results.drawing import visualize as visualize
     from spade_core.results.manifest import save as save
+    from spade_core.saliency.advice import advise_layers as advise_layers
     from spade_core.saliency.explanation import explain as explain
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _NAMES = {  # module -> its names
     "results.config": "AnalysisConfig VisualizeConfig",
     "results.drawing": "visualize",
     "results.manifest": "save",
+    "saliency.advice": "advise_layers",
     "saliency.explanation": "explain",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

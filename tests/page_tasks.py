@@ -20,6 +20,7 @@ def describe(payload, *, emit, progress, device):
         "table": table(payload["model"]["name"]),
         "unsupported": {},
         "notes": [],
+        "advice": {},
     }
     crop = io.BytesIO()
     np.save(crop, np.zeros((8, 8, 3), np.uint8))

@@ -181,7 +181,7 @@ def pick_subject(start: Choice) -> Subject | None:
 def _may_load(spec: Mapping[str, object]) -> bool:
     """Return whether the model may be loaded: a link alone fetches no weights, it takes a click."""
     name, state = spec.get("name"), st.session_state
-    if name is not None and name.startswith(HUB) and not allows(settings().mode, "bring"):
+    if isinstance(name, str) and name.startswith(HUB) and not allows(settings().mode, "bring"):
         st.error("This server takes no models from the hub: choose another.", icon=":material/block:")
         return False
     here = name in MODELS and MODELS[name].offline
