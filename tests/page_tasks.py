@@ -21,6 +21,7 @@ def describe(payload, *, emit, progress, device):
         "unsupported": {},
         "notes": [],
         "advice": {},
+        "picture": {"seen": []},
     }
     crop = io.BytesIO()
     np.save(crop, np.zeros((8, 8, 3), np.uint8))

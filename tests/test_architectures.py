@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.architectures import ARCHITECTURES, BEGIN, END, FAST, line_of, row_of, write_page
+from spade_core.saliency import METHODS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 
@@ -32,7 +33,9 @@ def test_a_row_says_what_is_refused_and_what_is_wrong(tmp_path):
     row = {"architecture": "timm:a", "layers": "2 of 2", "wrap": "+", "trace": "+", "drawing": "wrong: it is grey"}
     row |= {"file": "+", "saliency": "+", "lrp": "refused: LRP has nothing to hand back.", "lime": "wrong: nan"}
     row |= {"deeplift": "refused: DeepLift has nothing to hand back."}
-    told = "| timm:a | 2 of 2 | + | + | wrong | + | 1 of 18 | 2 | DeepLift, LRP: has nothing to hand back |"
+    told = (
+        f"| timm:a | 2 of 2 | + | + | wrong | + | 1 of {len(METHODS)} | 2 | DeepLift, LRP: has nothing to hand back |"
+    )
     assert line_of(row) == told
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
