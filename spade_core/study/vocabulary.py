@@ -37,8 +37,9 @@ WaysBack = Literal["token", "id"]  # the design's “returning”
 
 # --- a participation ---
 
-ACTIVE, COMPLETE, TIME_OVER = "active", "complete", "time_over"
-TERMINAL = (COMPLETE, "declined", "screened_out", "failed", TIME_OVER)  # each earns a completion code of the design's
+ACTIVE, COMPLETE, TIME_OVER, STOPPED = "active", "complete", "time_over", "stopped"
+TERMINAL = (COMPLETE, "declined", "screened_out", "failed", TIME_OVER, STOPPED)  # each has a code among the design's
+FINISHED = (COMPLETE, "failed")  # answered all trials
 LEFT = "left"  # what an active participation is called that was idle for too long; never stored
 SIMULATED = "SIMULATED"  # marks all that bots and previews have left behind
 

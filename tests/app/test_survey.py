@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -354,6 +355,109 @@ def test_a_typed_id_that_is_taken_asks_for_its_return_code(store, study_with):
     assert second.code[0].value == "DECLINED1"
 
 
+def codes_of(app):
+    """Return the return code and the withdrawal code that the consent page shows."""
+    return re.findall("`([0-9a-f]{32})`", " ".join(text.value for text in app.markdown))
+
+
+def at_consent(**query):
+    app = opened(**query)
+    app.checkbox(key="native").check().run()
+    return press(app, "device")
+
+
+def test_the_consent_gives_both_codes_and_a_copy_and_either_serves_at_once(store, key):
+    app = at_consent(study=key, PROLIFIC_PID="PID1")
+    before = codes_of(app)
+    assert before[0] == token_of(app)
+    assert codes_of(app.run()) == before, "a code that was noted stays the same"
+    assert [button.label for button in app.get("download_button")] == ["Save a copy of this page, with your codes"]
+    said = " ".join(text.value for text in app.markdown)
+    for title in ("Risks", "Payment", "Legal basis", "Who gets the data", "Your rights"):
+        assert f"**{title}:**" in said
+    page = opened(withdraw="1")
+    page.text_input[0].set_value(before[1])
+    page.button[0].click().run()
+    assert "No data belong" in page.error[0].value, "before the consent it opens nothing"
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    page.text_input[0].set_value(before[1])
+    page.button[0].click().run()
+    assert "are deleted" in page.success[0].value
+    assert store.run(lambda session: session.scalar(select(Participant))) is None
+
+
+def test_stop_is_on_every_page_and_keeps_or_deletes_the_answers(store, key):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    assert app.button(key="stop").label == "Stop"
+    app.checkbox(key="native").check().run()
+    for onward in ("device", "consent"):
+        assert app.button(key="stop")
+        if onward == "consent":
+            app.checkbox(key="agreed").check().run()
+        press(app, onward)
+    assert app.button(key="stop"), "instructions"
+    while onward := [button for button in app.button if (button.key or "").startswith("next_")]:
+        onward[0].click().run()
+    assert app.button(key="stop"), "questions"
+    for number, radio in enumerate(app.radio):
+        radio.set_value((1, 1)[number])
+    app.button[0].click().run()
+    trial = app.radio[0].key
+    press(app, "stop")
+    assert not app.radio
+    press(app, "stop_back")
+    assert app.radio[0].key == trial, "nothing was lost by asking"
+    press(app, "stop")
+    press(app, "stop_keep")
+    assert app.title[0].value == "You have stopped, thank you"
+    assert "no completion code for stopping early" in " ".join(text.value for text in app.markdown)
+    row = store.run(lambda session: session.scalar(select(Participant)))
+    assert (row.status, row.finished is not None) == ("stopped", True)
+
+
+@pytest.mark.parametrize("code", ["", "STOPPED1"])
+def test_stopping_has_a_code_where_the_design_gives_one(store, tmp_path, code):
+    codes = {**real_design().codes.model_dump(), "stopped": code}
+    key = publish(store, real_design(trials=6, codes=codes), tiny_set(tmp_path / "s"))
+    app = at_consent(study=key, PROLIFIC_PID="PID1")
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    press(app, "stop")
+    press(app, "stop_keep")
+    assert [shown.value for shown in app.code][:-1] == ([code] if code else [])
+
+
+def test_stopping_can_delete_everything_and_a_reload_says_so(store, key):
+    app = at_consent(study=key, PROLIFIC_PID="PID1")
+    token = token_of(app)
+    app.checkbox(key="agreed").check().run()
+    press(app, "consent")
+    press(app, "stop")
+    press(app, "stop_delete")
+    assert "are deleted" in app.success[0].value
+    assert store.run(lambda session: session.scalar(select(Participant))) is None
+    assert "are deleted" in app.run().success[0].value
+    assert "were deleted" in opened(study=key, r=token).info[0].value
+
+
+def test_who_leaves_before_the_consent_has_declined(store, key):
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    press(app, "stop")
+    assert not [button for button in app.button if button.key == "stop_delete"]
+    press(app, "stop_keep")
+    assert app.code[0].value == "DECLINED1"
+
+
+def test_each_case_of_a_token_that_finds_nobody_has_its_own_sentence(store, key):
+    first = opened(study=key, PROLIFIC_PID="PID1")
+    again = opened(study=key, PROLIFIC_PID="PID1")  # before the consent the id is enough
+    assert token_of(first) != token_of(again)
+    assert "again elsewhere" in first.run().info[0].value
+    assert "incomplete" in opened(study=key, r=token_of(again)[:20]).info[0].value
+    assert "were deleted" in opened(study=key, r="0" * 32).info[0].value
+
+
 def test_declining_gives_the_declined_code(store, key):
     app = opened(study=key, PROLIFIC_PID="PID1")
     app.checkbox(key="native").check().run()
@@ -380,7 +484,7 @@ def test_an_id_can_be_typed_and_wrong_addresses_get_a_sentence(store, key):
     assert store.run(lambda session: session.scalar(select(ExternalId))).external_id == "me"
     assert "whole link" in opened().info[0].value
     assert "There is no study" in opened(study="nope").error[0].value
-    assert "opened again elsewhere" in opened(study=key, r="0" * 32).info[0].value
+    assert "were deleted" in opened(study=key, r="0" * 32).info[0].value
 
 
 @pytest.fixture

@@ -65,8 +65,10 @@ def noise(seed: int) -> bytes:
 
 def real_design(**changes: object) -> Design:
     """Return the template with its placeholders filled in."""
-    facts = dict.fromkeys(("controller", "contact", "ethics", "retention", "age"), "stated")
-    return Design.model_validate({**load_design(TEMPLATE).model_dump(), **facts, **changes})
+    template = load_design(TEMPLATE)
+    return Design.model_validate(
+        {**template.model_dump(), **dict.fromkeys(template.placeholders(), "stated"), **changes}
+    )
 
 
 FEW = {"trials": 6, "practice": 2, "practice_pass": 1, "catch": 1, "repeats": 1, "attention": 1}

@@ -13,7 +13,7 @@ from spade_core.study.analysis.findings import Found, Note
 from spade_core.study.design.design import Analysis
 from spade_core.study.design.questions import Rating
 from spade_core.study.export.codebook import rating_column
-from spade_core.study.vocabulary import CANNOT_TELL, CHOICES, CONDITIONS, REGIONS
+from spade_core.study.vocabulary import CANNOT_TELL, CHOICES, CONDITIONS, FINISHED, REGIONS
 
 NEEDED = (
     *("participant_uid", "is_bot", "is_preview", "included", "exclusion_reason", "trial_id", "trial_index"),
@@ -26,6 +26,17 @@ NEEDED = (
 def fixed_outcomes(plan: Analysis, asked: Sequence[Rating]) -> list[str]:
     """Return the secondary outcomes that a design fixes: those it names, and each of its ratings."""
     return list(dict.fromkeys([*plan.secondary, *(one.column for one in asked)]))
+
+
+def finished(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of people who answered all of their trials.
+
+    Raises:
+        ConfigError: the table has no column ``status``.
+    """
+    if "status" not in trials:
+        raise ConfigError("The table of trials lacks status, which says who finished; export it again.")
+    return trials[trials["status"].isin(FINISHED)]
 
 
 def people_of(trials: pd.DataFrame, *, include_bots: bool, excluded: bool = False) -> pd.DataFrame:

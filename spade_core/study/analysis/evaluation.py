@@ -15,7 +15,8 @@ import pandas as pd
 
 from spade_core.errors import ConfigError
 from spade_core.study.analysis import findings
-from spade_core.study.analysis.coding import contrast, difference, first_presentations, people_of
+from spade_core.study.analysis.attrition import attrition
+from spade_core.study.analysis.coding import contrast, difference, finished, first_presentations, people_of
 from spade_core.study.analysis.describe import alpha_within, baselines, class_neurons, repeats, table3, timeouts
 from spade_core.study.analysis.estimators import odds_ratio
 from spade_core.study.analysis.findings import Evaluation, Label, Look, NoResult, Note, StudyResult
@@ -70,6 +71,7 @@ def evaluate(store: Store, key: str) -> Evaluation:
         demo=study.row.demo,
         completed=int(done),
         look=None if only_bots else _look(source),
+        lost=attrition(source, bots=only_bots),
     )
     return Evaluation(
         study=key,
@@ -132,6 +134,7 @@ def analyse(
     demo: bool = False,
     completed: int | None = None,
     look: Look | None = None,
+    lost: findings.Attrition | None = None,
 ) -> StudyResult | NoResult:
     """Return everything that a study shows; notes where there is too little to show.
 
@@ -143,45 +146,54 @@ def analyse(
         demo: the study's stimuli only try the software; the verdict says so.
         completed: how many included participants finished, for whether the target is met; None: how many answered.
         look: when conditions were first seen, for whether it is confirmatory; None: not before all was collected.
+        lost: who did not finish, by condition, which a table of answers cannot tell.
 
     Raises:
         ConfigError: the table lacks columns or has unknown values.
     """
     if trials.empty:
         return _nothing("There are no trials yet; collect some first.", include_bots, demo)
-    rows = people_of(trials, include_bots=include_bots)
+    available = people_of(trials, include_bots=include_bots)
+    rows = finished(available) if planned is not None and planned.incomplete == "exclude" else available
     if first_presentations(rows).empty:
         who = "people or bots" if include_bots else "real people"
+        who += "" if rows is available else " who finished"
         return _nothing(f"There are no main trials of included {who} yet; collect some first.", include_bots, demo)
     everybody = people_of(trials, include_bots=include_bots, excluded=True)
-    return _result(rows, everybody, planned, asked, completed, look, simulated=include_bots, demo=demo)
+    return _result(rows, available, everybody, planned, asked, completed, look, lost, simulated=include_bots, demo=demo)
 
 
 def _result(
     rows: pd.DataFrame,
+    available: pd.DataFrame,
     everybody: pd.DataFrame,
     planned: Analysis | None,
     asked: Sequence[Rating],
     completed: int | None,
     look: Look | None,
+    lost: findings.Attrition | None,
     *,
     simulated: bool,
     demo: bool,
 ) -> StudyResult:
-    """Return what coded rows show; ``everybody`` holds those of excluded people as well."""
+    """Return what coded rows show.
+
+    Args:
+        available: those of people who did not finish as well; everybody: those of excluded people as well.
+    """
     plan, asked = (UNPLANNED, ()) if planned is None else (planned, asked)
     main = first_presentations(rows)
     answered = main[main["choice"].notna() & main["condition"].isin(COMPARED)]
     people = answered["participant_uid"].nunique()
-    finished = people if completed is None else completed
+    done = people if completed is None else completed
     target = 0 if planned is None else plan.target_participants
-    label = label_of(planned, finished, look)
+    label = label_of(planned, done, look)
     primary, half = contrast(main, "agree", plan), contrast(main, "half", plan)
     others, mark = secondary(main, plan, asked, label), "SIMULATED: " if simulated else ""
     texts = [
         sentence("Agreement, SPADE - dense", primary, plan.alpha),
         sentence("With half credit for 'cannot tell'", half, plan.alpha),
-        *([f"Interim: {finished} of {target} planned participants."] if label == "interim" else []),
+        *([f"Interim: {done} of {target} planned participants."] if label == "interim" else []),
         *([DEMO] if demo else []),
         *others.notes,
         *([] if look is None else [look_text(look, label)]),
@@ -191,7 +203,7 @@ def _result(
         demo=demo,
         label=label,
         participants=people,
-        completed=finished,
+        completed=done,
         target_participants=target,
         look=look,
         alpha=plan.alpha,
@@ -202,7 +214,8 @@ def _result(
         table3=table3(main, plan.alpha),
         by_reference_source=_strata(main, plan),
         timeouts=timeouts(main, plan),
-        sensitivity=_sensitivity(main, first_presentations(everybody), plan),
+        attrition=lost,
+        sensitivity=_sensitivity(main, first_presentations(available), first_presentations(everybody), plan),
         exclusions=_exclusions(everybody),
         secondary=others,
         reaction_time=reaction_times(main, plan),
@@ -236,7 +249,9 @@ def _strata(rows: pd.DataFrame, plan: Analysis) -> dict[str, findings.Stratum]:
     }
 
 
-def _sensitivity(rows: pd.DataFrame, everybody: pd.DataFrame, plan: Analysis) -> findings.Differences:
+def _sensitivity(
+    rows: pd.DataFrame, available: pd.DataFrame, everybody: pd.DataFrame, plan: Analysis
+) -> findings.Differences:
     both = rows[rows["condition"].isin(COMPARED)]
     found = {
         method.__name__: difference(both, "agree", both["condition"] == "spade", method, alpha=plan.alpha)
@@ -244,6 +259,9 @@ def _sensitivity(rows: pd.DataFrame, everybody: pd.DataFrame, plan: Analysis) ->
     }
     found["exclusions_off"] = contrast(everybody, "agree", plan)
     found["exclusions_off_half_credit"] = contrast(everybody, "half", plan)
+    found["available_cases"] = contrast(available, "agree", plan)
+    unknown = Note(note="The table does not say who finished.")
+    found["complete_cases"] = contrast(finished(available), "agree", plan) if "status" in available else unknown
     found["trace_keeps_class"] = contrast(rows[rows["keeps_class"].astype(bool)], "agree", plan)
     return findings.Differences(found=found)
 

@@ -151,6 +151,21 @@ class Timeouts(Value):
     bounds: dict[str, Found]
 
 
+class Attrition(Value):
+    """Who did not finish, by condition.
+
+    Attributes:
+        between: counts are people by the one condition that they were to meet; else main trials by condition, each of
+            which was answered or the one at which somebody left.
+        by_condition: left, of how many.
+        p: of Fisher's exact test that it is the same in all conditions; None: nobody left, or all did.
+    """
+
+    between: bool
+    by_condition: dict[str, Share]
+    p: float | None
+
+
 class BaselineShare(Value):
     """How often something that is no person names the reference region."""
 
@@ -309,6 +324,7 @@ class StudyResult(Value):
     table3: dict[str, Answers]
     by_reference_source: dict[str, Stratum]
     timeouts: Timeouts
+    attrition: Attrition | None = None
     sensitivity: Differences
     exclusions: Exclusions
     secondary: Secondary

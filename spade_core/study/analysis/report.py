@@ -6,10 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spade_core.study.analysis.coding import fixed_outcomes
 from spade_core.study.analysis.estimators import FEW_CLUSTERS
-from spade_core.study.analysis.findings import BaselineShare, Estimate, Found, Label, Look, NoResult, Note, StudyResult
+from spade_core.study.analysis.findings import (
+    Attrition,
+    BaselineShare,
+    Estimate,
+    Found,
+    Label,
+    Look,
+    NoResult,
+    Note,
+    StudyResult,
+)
 from spade_core.study.analysis.tables import NAMES, markdown_table, table3_rows
 from spade_core.study.design.design import Analysis, Design
-from spade_core.study.design.procedure import excluded_when, procedure, set_baselines, stimuli_text
+from spade_core.study.design.procedure import (
+    excluded_when,
+    incomplete_text,
+    procedure,
+    set_baselines,
+    stimuli_text,
+)
 from spade_core.study.design.questions import scale_of
 from spade_core.study.export.codebook import rating_column
 from spade_core.study.stimuli.stimulus_set import StimulusSet
@@ -127,6 +143,7 @@ def methods_text(
         )
     parts += [
         f"Exclusions: {excluded_when(plan.exclusions, plan.thresholds)}.",
+        incomplete_text(plan),
         _primary_method(plan),
         f"Secondary outcomes, two-sided, corrected together by Holm: {_listed(fixed_outcomes(plan, asked))}.",
     ]
@@ -168,6 +185,8 @@ def preregistration(design: Design, stimuli: StimulusSet | None = None) -> str:
         f"**Primary analysis.** {_primary_method(plan)}",
         "**Decision.** 'People chose better' is written only if both intervals, of agreement and of half credit, lie "
         "above 0.",
+        f"**Unfinished participations.** {incomplete_text(plan)} Attrition is told by condition and tested by Fisher's "
+        "exact test.",
         "**Missing answers.** Timeouts are missing; they are counted by condition, and the difference is also "
         "given with all of them counted against and for SPADE.",
         f"**Secondary outcomes**, two-sided, corrected together by Holm: {fixed}.",
@@ -252,7 +271,18 @@ def _beside(result: StudyResult) -> list[str]:
     bounds = [f"{100 * bound.estimate:+.1f}" for bound in found if isinstance(bound, Estimate)]
     if bounds:
         timeouts += f"; with all missing answers against or for SPADE the difference is {' or '.join(bounds)} points"
-    return [odds, f"{timeouts}.", _baselines(result.baselines.values())]
+    lost = [] if result.attrition is None else [attrition_text(result.attrition)]
+    return [odds, f"{timeouts}.", *lost, _baselines(result.baselines.values())]
+
+
+def attrition_text(lost: Attrition) -> str:
+    """Return who did not finish, by condition, with the test, in sentences."""
+    who = "people who did not finish" if lost.between else "main trials at which people left for good"
+    counts = _listed([f"{NAMES[name]} {one.count} of {one.n}" for name, one in lost.by_condition.items()])
+    test = (
+        "there is nothing to test" if lost.p is None else f"Fisher's exact test that it is alike in all: {_p(lost.p)}"
+    )
+    return f"Attrition, {who}: {counts}; {test}."
 
 
 def _baselines(found: Iterable[BaselineShare]) -> str:

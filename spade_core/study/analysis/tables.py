@@ -18,6 +18,8 @@ SENSITIVITY = {
     "product_bootstrap": "product bootstrap (conservative)",
     "exclusions_off": "exclusions off",
     "exclusions_off_half_credit": "exclusions off, half credit",
+    "available_cases": "answers of people who did not finish included (available cases)",
+    "complete_cases": "only people who finished (complete cases)",
     "trace_keeps_class": "traces that keep the class",
 }
 BOUNDS = {"worst_case": "missing answers all against SPADE", "best_case": "missing answers all for SPADE"}
@@ -108,6 +110,18 @@ def _missing_rows(result: StudyResult) -> list[Row]:
     ]
 
 
+def _attrition_rows(result: StudyResult) -> list[Row]:
+    lost = result.attrition
+    if lost is None:
+        return [{"attrition": "A table of answers does not say who left."}]
+    what = "people who did not finish" if lost.between else "main trials at which people left"
+    p = "nothing to test" if lost.p is None else _p(lost.p)
+    return [
+        {"condition": NAMES[name], what: _share(one), "p (Fisher, all alike)": p}
+        for name, one in lost.by_condition.items()
+    ]
+
+
 def _time_rows(result: StudyResult) -> list[Row]:
     rows = []
     for name, found in result.reaction_time.by_condition.items():
@@ -170,6 +184,7 @@ TABLES: Mapping[str, Callable[[StudyResult], list[Row]]] = {
     "Secondary outcomes": _secondary_rows,
     "Ratings": _rating_rows,
     "Missing answers": _missing_rows,
+    "Attrition": _attrition_rows,
     "Baselines": _baseline_rows,
     "Agreement between people, and with themselves": _consistency_rows,
     "Times and confidence": _time_rows,

@@ -88,12 +88,34 @@ def issue_withdrawal(store: Store, uid: str, *, replace: bool = False) -> str:
             raise ConfigError("This participation was deleted.")
         if row.withdrawal_sha256 is not None and not replace:
             raise ConfigError("The withdrawal code was shown before and is not kept: use the one that you noted.")
-        if session.scalar(select(Event.id).where(Event.participant_uid == uid, Event.kind == BY_ID).limit(1)):
-            raise ConfigError(NO_CODE_BY_ID)
+        _check_owner(session, uid)
         row.withdrawal_sha256 = text_sha256(token)
 
     store.run(work)
     return token
+
+
+def _check_owner(session: Session, uid: str) -> None:
+    if session.scalar(select(Event.id).where(Event.participant_uid == uid, Event.kind == BY_ID).limit(1)):
+        raise ConfigError(NO_CODE_BY_ID)
+
+
+def withdraw_now(store: Store, uid: str) -> None:
+    """Delete the participation of somebody who is at it, as its withdrawal code would; a second time does nothing.
+
+    Raises:
+        ConfigError: the participation went on by its id alone, so that whoever asks may be anybody.
+    """
+
+    def work(session: Session) -> None:
+        row = session.get(Participant, uid, with_for_update=True)
+        if row is not None:
+            _check_owner(session, uid)
+            _bar(store, session, row)
+            _remove(store, session, row, "withdrawal")
+
+    store.run(work)
+    wipe(store)
 
 
 def withdraw(store: Store, token: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,16 +21,21 @@ from spade_core.study.vocabulary import ConditionName, WaysBack, WaysIn
 TEMPLATE = ASSETS / "study" / "template.yaml"
 _PLACEHOLDER = re.compile(r"\[[^\]]*\]")
 _MUST_BE_FILLED = ("controller", "contact", "ethics", "retention", "age")
+_TOLD = ("risks", "payment", "legal_basis", "recipients", "rights")  # with the consent, where the design has them
 
 
 # Fields that came after the first databases: at their defaults a design keeps the hash that it had.
 _LATER = {
-    "": ("questions", "mobile", "minutes_limit", "returning", "arrivals_per_minute"),
-    "codes": ("time_over",),
-    "analysis": ("thresholds",),
+    "": ("questions", "mobile", "minutes_limit", "returning", "arrivals_per_minute", *_TOLD),
+    "codes": ("time_over", "stopped"),
+    "analysis": ("thresholds", "incomplete"),
 }
-# At their defaults they are not written, so that a design's YAML stays what it was.
-_UNWRITTEN = ("returning", "arrivals_per_minute")
+# At their defaults these are not written, so that a design's YAML stays what it was.
+_UNWRITTEN = {
+    "": ("returning", "arrivals_per_minute", *_TOLD),
+    "codes": ("stopped",),
+    "analysis": ("incomplete",),
+}
 
 QualityRule = Literal[
     "attention", "catch", "too_fast", "same_side", "practice_rounds", "total_time", "instruction_time"
@@ -71,6 +76,7 @@ class Analysis(Part):
         target_participants: before these have completed, an analysis is interim; alpha: level of the test.
         exclusions: rules of ``checks`` whose participants are left out; thresholds: of all rules.
         secondary: outcomes tested with Holm's step-down, together with the ratings among the design's questions.
+        incomplete: whether the answers of people who did not finish are analysed.
         stopping: in words.
     """
 
@@ -79,6 +85,7 @@ class Analysis(Part):
     target_participants: int = Field(60, ge=2)
     alpha: float = Field(0.05, gt=0, lt=0.5)
     exclusions: tuple[QualityRule, ...] = ("attention", "catch")
+    incomplete: Literal["include", "exclude"] = "include"
     thresholds: Thresholds = Field(default_factory=Thresholds)  # type: ignore[arg-type]
     secondary: tuple[str, ...] = ("half_credit", "cannot_tell", "rt", "confidence")
     stopping: str = "Recruitment stops when the quota is full."
@@ -115,6 +122,7 @@ class Codes(Part):
 
     Attributes:
         time_over: of who has not finished within the study's time limit; needed only with one.
+        stopped: of who stops early and keeps their answers in the study; empty: they get none.
     """
 
     complete: str = Field(min_length=1)
@@ -122,6 +130,7 @@ class Codes(Part):
     screened_out: str = Field(min_length=1)
     failed: str = Field(min_length=1)
     time_over: str = ""
+    stopped: str = ""
     return_url: str = Field("", pattern=r"^(|https://.+)$")
 
 
@@ -150,6 +159,7 @@ class Design(Part):
         pause_every: main trials between two breaks, 0: none.
         seed: of the order of class neurons.
         controller, contact, ethics, retention, age: what the consent must say; publishing refuses ``[placeholders]``.
+        risks, payment, legal_basis, recipients, rights: what it says besides; empty: nothing.
         questions: asked after each choice, beside the confidence; texts, codes, analysis: see there.
     """
 
@@ -186,6 +196,11 @@ class Design(Part):
     ethics: str
     retention: str
     age: str
+    risks: str = ""
+    payment: str = ""
+    legal_basis: str = ""
+    recipients: str = ""
+    rights: str = ""
     questions: Questions = Field(default_factory=Questions)  # type: ignore[arg-type]
     texts: Texts
     codes: Codes
@@ -210,8 +225,12 @@ class Design(Part):
 
     def content(self) -> dict[str, object]:
         """Return what the hash is about."""
+        return self._without_defaults(_LATER)
+
+    def _without_defaults(self, fields: Mapping[str, Sequence[str]]) -> dict[str, object]:
+        """Return all values but those of these fields, by part, that are at their defaults."""
         content = self.model_dump(mode="json")
-        for name, later in _LATER.items():
+        for name, later in fields.items():
             part, values = (getattr(self, name), content[name]) if name else (self, content)
             for field in later:
                 if getattr(part, field) == type(part).model_fields[field].get_default(call_default_factory=True):
@@ -229,14 +248,12 @@ class Design(Part):
         shown = [self.texts.consent, *(getattr(self, name) for name in _MUST_BE_FILLED)]
         if self.minutes_limit is not None:
             shown.append(f"{self.minutes_limit:g} minutes")
+        shown += [f"{name}: {text}" for name in _TOLD if (text := getattr(self, name))]
         return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         """Return the design as YAML; :func:`parse_design` reads it back to an equal one."""
-        values = self.model_dump(mode="json")
-        for name in _UNWRITTEN:
-            if values[name] == type(self).model_fields[name].default:
-                del values[name]
+        values = self._without_defaults(_UNWRITTEN)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
 
     @property
@@ -246,8 +263,9 @@ class Design(Part):
 
     def placeholders(self) -> list[str]:
         """Return the fields whose text is still a placeholder, or empty."""
-        texts = {name: str(getattr(self, name)) for name in _MUST_BE_FILLED}
-        return [name for name, text in texts.items() if not text.strip() or _PLACEHOLDER.search(text)]
+        texts = {name: str(getattr(self, name)) for name in (*_MUST_BE_FILLED, *_TOLD)}
+        empty = [name for name in _MUST_BE_FILLED if not texts[name].strip()]
+        return [name for name, text in texts.items() if name in empty or _PLACEHOLDER.search(text)]
 
     def check_set(self, stimuli: StimulusSet) -> None:
         """Check that the set can serve this design.
@@ -331,6 +349,9 @@ def demo_design() -> Design:
         "ethics": "none, since nothing is measured.",
         "retention": "until whoever runs this demo deletes them.",
         "age": "This is a demo.",
+        "payment": "none.",
+        "legal_basis": "none is needed, since nothing is evaluated.",
+        "recipients": "nobody.",
     }
     return template.model_copy(update={"demo": True, "name": "Demo study", **facts})
 

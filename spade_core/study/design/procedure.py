@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spade_core.study.design.design import LEAST_FOR_SIDE, Design, Thresholds
+from spade_core.study.design.design import LEAST_FOR_SIDE, Analysis, Design, Thresholds
 from spade_core.study.stimuli.regions import rule_text
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.study.vocabulary import BASELINES
@@ -33,6 +33,21 @@ def excluded_when(rules: Sequence[str], limits: Thresholds) -> str:
     """Return the exclusion rules with their thresholds as one list, or ``none``."""
     words = fails_when(limits)
     return "; ".join(f"{name} ({words[name]})" for name in rules) or "none"
+
+
+def incomplete_text(plan: Analysis) -> str:
+    """Return what becomes of the answers of people who did not finish, and why, in sentences."""
+    if plan.incomplete == "include":
+        return (
+            "People who did not finish (who left, stopped, or ran out of time) stay in the primary analysis with the "
+            "answers that they gave (available cases): whether people go on may hang on what they were shown, so that "
+            "leaving them out could select the answers. The analysis of complete cases is shown beside."
+        )
+    return (
+        "People who did not finish (who left, stopped, or ran out of time) are left out of the primary analysis "
+        "(complete cases), so that all people count with as many answers; should what was shown decide who goes on, "
+        "this selects the answers. The analysis of all available cases is shown beside."
+    )
 
 
 def procedure(design: Design) -> str:

@@ -37,6 +37,7 @@ class Source:
         version: number of the design's last saved version; blind: conditions must stay hidden; now: UTC seconds.
         unblinding: when they were first seen, None: never.
         people: in the order of their starts; trials: the answered ones, events, pages: by participant uid.
+        left_at: condition of the main trial that waits, of who is or was last at one, by participant uid.
         shared: owner and name of each free text that may be shared.
         verdicts: what the data-quality rules found, by participant uid.
     """
@@ -50,6 +51,7 @@ class Source:
     trials: Mapping[str, Sequence[Trial]]
     events: Mapping[str, Sequence[Event]]
     pages: Mapping[str, Sequence[PageTime]]
+    left_at: Mapping[str, str]
     shared: Set[tuple[str, str]]
     verdicts: Mapping[str, Verdict]
 
@@ -74,9 +76,25 @@ def read_source(store: Store, key: str) -> Source:
         }
         version, blind = last_version(session, study.row.id), blind_in(session, study.row)
         seen, texts = unblinding_in(session, study.row), shared(session, study)
-        return Source(study, version, blind, seen, now, people, trials, events, pages, texts, verdicts)
+        left_at = _left_at(session, study, trials)
+        return Source(study, version, blind, seen, now, people, trials, events, pages, left_at, texts, verdicts)
 
     return store.read(work)
+
+
+def _left_at(session: Session, study: Opened, trials: Mapping[str, Sequence[Trial]]) -> dict[str, str]:
+    mine = (Participant.study_id == study.row.id, Participant.phase == "main")
+    open_ones = select(Trial).join(Participant).where(*mine, Trial.answered.is_(None), Trial.type != PRACTICE)
+    waiting = [*session.scalars(open_ones), *(one for of in trials.values() for one in of if never_shown(one))]
+    first = {uid: found[0] for uid, found in by_person(sorted(waiting, key=lambda one: one.index)).items()}
+    return {uid: one.condition for uid, one in first.items() if one.type == "main"}
+
+
+def arm_of(study: Opened, cell: int | None) -> str | None:
+    """Return the one condition that a cell gives, or None: all of them, or no cell yet."""
+    if cell is None or study.design.arrangement != "between":
+        return None
+    return study.design.conditions[cells(study.design, study.stimuli)[cell].rotation]
 
 
 def completed_by(source: Source, at: float) -> int:
@@ -115,15 +133,13 @@ class PersonRow:
 
     @property
     def code_kind(self) -> str | None:
-        return self.person.status if self.person.status in TERMINAL else None
+        status = self.person.status
+        return status if status in TERMINAL and getattr(self.source.study.design.codes, status) else None
 
     @property
     def arm(self) -> str | None:
         """The one condition that somebody meets, or None: all of them, or none yet."""
-        design, cell = self.source.study.design, self.person.cell
-        if cell is None or design.arrangement != "between":
-            return None
-        return design.conditions[cells(design, self.source.study.stimuli)[cell].rotation]
+        return arm_of(self.source.study, self.person.cell)
 
     @property
     def checks(self) -> str:

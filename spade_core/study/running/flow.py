@@ -10,6 +10,7 @@ the second time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,11 +19,11 @@ from spade_core.errors import ConfigError
 from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import last_version
-from spade_core.study.data.tables import Event, Participant, Study, Trial
+from spade_core.study.data.tables import Event, Participant, Study, Trial, text_sha256
 from spade_core.study.design.questions import plain
 from spade_core.study.running import phases
 from spade_core.study.running.person import Person
-from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS
+from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS, STOPPED
 
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
@@ -73,11 +74,14 @@ def check_device(store: Store, who: Person, *, width: int | None, device: Device
     return _changed(store, who, change)
 
 
-def consent(store: Store, who: Person, *, given: bool) -> Person:
+def consent(store: Store, who: Person, *, given: bool, withdrawal: str | None = None) -> Person:
     """Record the decision; a given consent is stored with its version and hash, and takes a cell.
 
     The cell is the least filled one of people who completed or are still at it; idle starts count no more. Where the
     quota is full the participation ends as ``screened_out``.
+
+    Args:
+        withdrawal: the code that was shown with the consent, of which the hash is kept.
 
     Raises:
         ConfigError: the design was edited since the text was shown: the decision was about another text.
@@ -96,6 +100,7 @@ def consent(store: Store, who: Person, *, given: bool) -> Person:
         row.consented, row.consent_version = store.clock(), who.design.version
         row.consent_design_version = last_version(session, row.study_id)
         row.consent_sha256 = who.design.consent_sha256
+        row.withdrawal_sha256 = None if withdrawal is None else text_sha256(withdrawal)
         phases.take_cell(store, session, row, who.study)
 
     return _changed(store, who, change, locks=True)
@@ -135,13 +140,28 @@ def current_trial(store: Store, who: Person) -> Trial | None:
 def finish_study(store: Store, who: Person) -> Person:
     """End the participation: ``failed`` after two failed explicit attention checks, ``complete`` otherwise."""
 
+    return _changed(store, who, partial(_finish, store))
+
+
+def _finish(store: Store, row: Participant, session: Session) -> None:
+    if _at_it(row, "debrief"):
+        wrong = select(func.count()).where(
+            Trial.participant_uid == row.uid, Trial.type == "attention", Trial.required != Trial.choice
+        )
+        failed = (session.scalar(wrong) or 0) >= ATTENTION_FAILURES
+        phases.end(row, "failed" if failed else COMPLETE, store.clock())
+
+
+def stop(store: Store, who: Person) -> Person:
+    """End the participation early and keep its answers.
+
+    It is ``declined`` before the consent and ``stopped`` afterwards; whoever has answered everything has finished.
+    """
+
     def change(row: Participant, session: Session) -> None:
-        if _at_it(row, "debrief"):
-            wrong = select(func.count()).where(
-                Trial.participant_uid == row.uid, Trial.type == "attention", Trial.required != Trial.choice
-            )
-            failed = (session.scalar(wrong) or 0) >= ATTENTION_FAILURES
-            phases.end(row, "failed" if failed else COMPLETE, store.clock())
+        _finish(store, row, session)
+        if row.status == ACTIVE:
+            phases.end(row, STOPPED if row.consented is not None else "declined", store.clock())
 
     return _changed(store, who, change)
 

@@ -21,6 +21,7 @@ from spade_core.study.design.design import Design, parse_design
 from spade_core.study.vocabulary import ACTIVE, PHASES, STATES, TERMINAL
 
 ID_LENGTH = 100
+BEFORE = "token_before_sha256"  # in the event of an entry: the token that it took the place of
 FIRST_PAGES = ("device", "consent")  # before which nobody has agreed to anything, and nothing can be lost
 TAKEN = (
     "This id cannot begin here. If it is yours and you have begun already, go on in the same browser, or with the "
@@ -51,8 +52,8 @@ class Person:
 
     @property
     def code(self) -> str | None:
-        """Return the completion code that the person's status earns."""
-        return getattr(self.design.codes, self.row.status) if self.row.status in TERMINAL else None
+        """Return the completion code that the person's status earns; None: it earns none."""
+        return getattr(self.design.codes, self.row.status) or None if self.row.status in TERMINAL else None
 
 
 def enter(
@@ -129,8 +130,8 @@ def _back(
     if not (signed or early or by_id):
         raise TakenError(TAKEN)
     kind = "entered again" if signed or early else BY_ID
+    session.add(Event(participant_uid=row.uid, at=store.clock(), kind=kind, details={BEFORE: row.resume_sha256}))
     row.resume_sha256 = text_sha256(fresh)
-    session.add(Event(participant_uid=row.uid, at=store.clock(), kind=kind))
     return Participation(row.uid, fresh, returned=True)
 
 
@@ -151,6 +152,21 @@ def person_in(session: Session, key: str, token: str) -> Person | None:
         select(Participant).where(Participant.resume_sha256 == text_sha256(token), Participant.study_id == study.row.id)
     )
     return None if row is None else Person(row, study)
+
+
+def moved_on(store: Store, key: str, token: str) -> bool:
+    """Return whether a token that finds nobody was replaced by another one, in another browser or by another entry.
+
+    Raises:
+        ConfigError: no such study.
+    """
+
+    def work(session: Session) -> bool:
+        mine = select(Event.id).join(Participant).where(Participant.study_id == find(session, key).id)
+        replaced = mine.where(Event.details[BEFORE].as_string() == text_sha256(token))
+        return session.scalar(replaced.limit(1)) is not None
+
+    return store.read(work)
 
 
 def owns(who: Person, tab: str) -> bool:

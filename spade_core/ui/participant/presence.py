@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from spade_core.study.data.studies import opened
 from spade_core.study.data.tables import text_sha256
 from spade_core.study.design.design import Design
 from spade_core.study.running import flow
-from spade_core.study.running.person import ID_LENGTH, Participation, enter, owns, return_code
+from spade_core.study.running.person import ID_LENGTH, Participation, enter, moved_on, owns, return_code
 from spade_core.study.running.standing import Standing, look
 from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
 from spade_core.ui.common.login import evidence
@@ -96,13 +97,18 @@ def present(store: Store) -> Standing | None:
         script_component("memory")(key="memory", data={"slot": slot, "token": token})
     at = look(store, key, token, feedback=st.session_state.get(FEEDBACK))
     if at is None:
-        st.info(
-            "This page has been opened again elsewhere, or its address is incomplete. Go on in the newer tab, or open "
-            "the link that you were given once more: no answer is lost. Where you deleted your data, nothing is left.",
-            icon=":material/tab:",
-        )
+        st.info(_why_nobody(store, key, token), icon=":material/tab:")
         return None
     return _only_tab(store, replace(at, who=flow.seen(store, at.who)))
+
+
+def _why_nobody(store: Store, key: str, token: str) -> str:
+    """Return why a token of the address finds nobody, and what to do."""
+    if not re.fullmatch("[0-9a-f]{32}", token):
+        return "This address is incomplete. Please open the link that you were given once more: no answer is lost."
+    if moved_on(store, key, token):
+        return "You have opened this study again elsewhere. Please go on there: no answer is lost."
+    return "There are no data at this address: they were deleted. You can close this page."
 
 
 def _only_tab(store: Store, at: Standing) -> Standing | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping
 
 import streamlit as st
 
+from spade_core.errors import ConfigError
 from spade_core.study.admission.devices import Device, is_mobile
-from spade_core.study.data.deletion import issue_withdrawal, withdraw
+from spade_core.study.data.deletion import issue_withdrawal, withdraw, withdraw_now
 from spade_core.study.data.store import Store
+from spade_core.study.design.design import Design
 from spade_core.study.running import flow
 from spade_core.study.running.person import Person
 from spade_core.study.running.phases import ends_at, is_over
 from spade_core.study.running.standing import Standing, turn_page
-from spade_core.study.vocabulary import PHASES, TERMINAL, TIME_OVER
+from spade_core.study.vocabulary import PHASES, STOPPED, TERMINAL, TIME_OVER
 from spade_core.ui.common.frame import study_store
 from spade_core.ui.common.text import literal
 from spade_core.ui.participant.presence import READABLE, TOKEN, from_the_top, present, script_component
@@ -24,7 +27,11 @@ KEPT_OF_A_FAILURE = (
     "all of it goes. Only where you had failed a check a coded fingerprint of your participant id stays, so that the "
     "same id cannot begin again; nobody can read the id from it."
 )
-RETURN_CODE = "Should you have to go on in another browser, you need your return code; please note it: `{}`"
+DELETED, DONE = "Your data are deleted. You can close this page.", "done"
+_UNUSED = "But only the answers of people who finish are part of the results."
+RETURN_CODE = "Your return code. With it you can go on in another browser: `{}`"
+WITHDRAWAL_CODE = "Your withdrawal code. With it you can delete your data later, at {}?withdraw=1: `{}`"
+STOP, STOPPING = "stop", "stopping"  # the button; session state: whether it was pressed
 LOOK_AT_THE_CLOCK = 10.0  # seconds between two looks at the time that is left
 
 
@@ -33,7 +40,10 @@ def render_survey() -> None:
     store = study_store()
     if "withdraw" in st.query_params:
         with st.container(width=READABLE):
-            _render_withdrawal(store)
+            if st.query_params["withdraw"] == DONE:
+                st.success(DELETED, icon=":material/check:")
+            else:
+                _render_withdrawal(store)
         return
     at = present(store)
     if at is None:
@@ -55,12 +65,47 @@ def render_survey() -> None:
     if ends is not None:
         soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
         st.fragment(_time_left, run_every=soon)(store, ends)
+    if st.session_state.get(STOPPING):
+        with st.container(width=READABLE):
+            _render_stop(store, who)
+        from_the_top(STOPPING)
+        return
     if PHASES[who.row.phase].trials or at.said is not None:  # the last practice trial's feedback, whatever comes next
         render_trials(store, at)
     else:
         with st.container(width=READABLE):
             _SCREENS[who.row.phase](store, at)
+    st.button("Stop", key=STOP, type="tertiary", icon=":material/logout:", on_click=_ask_to_stop, args=(True,))
     from_the_top(f"{who.row.phase} {at.page} {who.row.comprehension_tries}")
+
+
+def _ask_to_stop(asked: bool) -> None:
+    st.session_state[STOPPING] = asked
+
+
+def _render_stop(store: Store, who: Person) -> None:
+    """Let somebody end the study here, with or without their answers."""
+    st.title("Do you want to stop?", anchor=False)
+    agreed = who.row.consented is not None
+    used = "They are part of the results." if who.design.analysis.incomplete == "include" else _UNUSED
+    kept = f"**Keep my answers:** your answers so far stay in the study. {used}"
+    gone = "**Delete my answers:** all that the study has recorded of you is deleted, for good."
+    st.markdown(f"{kept}\n\n{gone}" if agreed else "You have not answered anything yet.")
+    keep = st.button("Stop and keep my answers" if agreed else "Leave the study", key="stop_keep")
+    remove = st.button("Stop and delete my answers", key="stop_delete") if agreed else False
+    st.button("Back to the study", key="stop_back", type="primary", on_click=_ask_to_stop, args=(False,))
+    try:
+        if keep:
+            flow.stop(store, who)
+        elif remove:
+            withdraw_now(store, who.row.uid)
+            st.query_params.from_dict({"withdraw": DONE})
+    except ConfigError as error:  # whoever came by an id alone deletes nothing, and can still go back
+        st.error(str(error), icon=":material/error:")
+        return
+    if keep or remove:
+        _ask_to_stop(False)
+        st.rerun()
 
 
 def _time_left(store: Store, ends: float) -> None:
@@ -117,15 +162,14 @@ def _render_consent(store: Store, at: Standing) -> None:
         st.warning("This study was changed a moment ago: please read it once more.")
     st.title("Before you begin", anchor=False)
     st.markdown(design.texts.consent)
-    facts = {"Responsible": design.controller, "Questions": design.contact, "Ethics": design.ethics}
-    facts["Data are kept"] = design.retention
-    if design.minutes_limit is not None:
-        whole = f"{design.minutes_limit:g} minutes from here on; then the study ends, and your answers so far are kept."
-        facts["Time"] = whole
-    facts["If you have your data deleted"] = KEPT_OF_A_FAILURE
-    st.markdown("\n".join(f"- **{name}:** {text}" for name, text in facts.items()))
-    if not who.row.is_preview:
-        st.markdown(RETURN_CODE.format(st.query_params[TOKEN]))
+    facts = "\n".join(f"- **{name}:** {text}" for name, text in _facts(design).items() if text)
+    st.markdown(facts)
+    codes = [] if who.row.is_preview else _codes()
+    if codes:
+        st.markdown("\n".join(f"- {code}" for code in codes))
+    copy = "\n\n".join([design.name, design.texts.consent, facts, *codes])
+    label = "Save a copy of this page, with your codes" if codes else "Save a copy of this page"
+    st.download_button(label, copy, "consent.txt", "text/plain", key="copy", on_click="ignore", icon=":material/print:")
     agreed = st.checkbox(f"{design.age} I have read this and want to take part.", key="agreed")
     if not agreed:
         st.caption("Tick the box to take part.")
@@ -133,8 +177,34 @@ def _render_consent(store: Store, at: Standing) -> None:
     given = yes.button("Take part", type="primary", disabled=not agreed, key="consent", width="stretch")
     declined = no.button("Do not take part", key="decline", width="stretch")
     if same and (given or declined):
-        flow.consent(store, who, given=given)
+        flow.consent(store, who, given=given, withdrawal=st.session_state.get("withdrawal"))
         st.rerun()
+
+
+def _facts(design: Design) -> dict[str, str]:
+    """Return what the consent page says of the study beside its text, by title; empty: the design says nothing."""
+    limit = design.minutes_limit
+    ends = "minutes from here on. Then the study ends, and your answers so far are kept."
+    return {
+        "Responsible": design.controller,
+        "Questions": design.contact,
+        "Ethics": design.ethics,
+        "Time": "" if limit is None else f"{limit:g} {ends}",
+        "Risks": design.risks,
+        "Payment": design.payment,
+        "Legal basis": design.legal_basis,
+        "Who gets the data": design.recipients,
+        "Data are kept": design.retention,
+        "Your rights": design.rights,
+        "If you have your data deleted": KEPT_OF_A_FAILURE,
+    }
+
+
+def _codes() -> list[str]:
+    """Return the sentences with both codes; the withdrawal code counts once the consent is given."""
+    code = st.session_state.setdefault("withdrawal", secrets.token_hex(16))
+    here = (st.context.url or "").partition("?")[0]  # as the participant sees this server
+    return [RETURN_CODE.format(st.query_params[TOKEN]), WITHDRAWAL_CODE.format(here, code)]
 
 
 def _render_instructions(store: Store, at: Standing) -> None:
@@ -162,7 +232,9 @@ def _render_comprehension(store: Store, at: Standing) -> None:
     if tries == 0:
         st.markdown(f"They make sure that the instructions were clear. You have {flow.COMPREHENSION_TRIES} attempts.")
     else:
-        again = "Not quite. Please read the instructions below once more and answer again; this is the last attempt."
+        again = (
+            "Not all of your answers were right. Please read this once more, then answer again. It is the last time."
+        )
         st.warning(again, icon=":material/replay:")
         st.markdown("\n\n".join(who.design.texts.instructions))
     with st.form(f"comprehension_{tries}"):
@@ -193,17 +265,42 @@ def _render_debrief(store: Store, at: Standing) -> None:
 def _render_end(store: Store, who: Person) -> None:
     st.title(_ENDS[who.row.status], anchor=False)
     st.progress(1.0, text="Everything is saved.")
+    if why := _why_over(who):
+        st.markdown(why)
     if who.row.status == TIME_OVER:
         st.markdown("The answers that you gave in time are kept. You need not do anything else.")
         st.markdown(who.design.texts.debrief)
-    url = who.design.codes.return_url
-    how = "press the button, which returns it" if url else "copy it to where you found this study, if you are asked to"
-    st.markdown(f"Your completion code; {how}:")
-    st.code(who.code, language=None)
-    if url:
-        st.link_button("Return", url.replace("{code}", who.code or ""), type="primary")
+    elif who.row.status == STOPPED:
+        st.markdown("The answers that you gave are kept.")
+        st.markdown(who.design.texts.debrief)
+    if who.code is None:
+        st.markdown(f"There is no completion code for stopping early. Questions: {who.design.contact}")
+    else:
+        _render_code(who.code, who.design.codes.return_url)
     if who.row.consented is not None:
         _render_token(store, who)
+
+
+def _why_over(who: Person) -> str:
+    """Return why somebody cannot go on, in a sentence, or nothing."""
+    row = who.row
+    if row.status == "failed":
+        return "Some questions checked your attention, and your answers to them were not as asked."
+    if row.status != "screened_out":
+        return ""
+    if row.cell is None:
+        return "Enough people have taken part already."
+    if row.phase == "comprehension":
+        return "Your answers to the questions about the task were not right in both attempts."
+    return "Too few answers in the practice were right."
+
+
+def _render_code(code: str, url: str) -> None:
+    how = "Press the button: it takes the code back." if url else "Copy it to where you found this study, if asked to."
+    st.markdown(f"Your completion code. {how}")
+    st.code(code, language=None)
+    if url:
+        st.link_button("Return", url.replace("{code}", code), type="primary")
 
 
 def _render_token(store: Store, who: Person) -> None:
@@ -211,10 +308,9 @@ def _render_token(store: Store, who: Person) -> None:
     if "withdrawal" not in st.session_state and who.row.withdrawal_sha256 is None:
         st.session_state["withdrawal"] = issue_withdrawal(store, who.row.uid)
     if "withdrawal" in st.session_state:
-        here = (st.context.url or "").partition("?")[0]  # as the participant sees this server
+        here = (st.context.url or "").partition("?")[0]
         st.markdown(
-            "Your withdrawal code. Keep it: with it, and only with it, you can delete your data later, at "
-            f"{here}?withdraw=1."
+            f"Your withdrawal code. Keep it: only with it can you delete your data later, at {here}?withdraw=1."
         )
         st.code(st.session_state["withdrawal"], language=None)
         st.markdown("You are done: you can close this page.")
@@ -236,12 +332,12 @@ def _render_withdrawal(store: Store) -> None:
             token = st.text_input("Your withdrawal code", max_chars=64).strip()
             sent = st.form_submit_button("Delete all of it for good", type="primary")
         if sent and not token:
-            st.error("Type the code that you were given at the end of the study.", icon=":material/error:")
+            st.error("Type the code that you were given with the consent.", icon=":material/error:")
         elif sent and not withdraw(store, token):
             unknown = "No data belong to this code. Check it; if it is right, they are deleted already."
             st.error(unknown, icon=":material/error:")
         elif sent:
-            place.success("Your data are deleted. You can close this page.", icon=":material/check:")
+            place.success(DELETED, icon=":material/check:")
 
 
 _ENDS = {
@@ -250,6 +346,7 @@ _ENDS = {
     "screened_out": "Thank you; you cannot go on in this study",
     "failed": "Thank you for your time",
     "time_over": "The time for this study is over, thank you",
+    "stopped": "You have stopped, thank you",
 }
 _SCREENS: Mapping[str, Callable[[Store, Standing], None]] = {
     "device": _render_device,

@@ -15,7 +15,9 @@ def test_the_template_is_valid_has_none_on_and_hides_the_class():
     design = load_design(TEMPLATE)
     assert "none" in design.conditions
     assert not design.show_class
-    assert design.placeholders() == ["controller", "contact", "ethics", "retention", "age"]
+    assert design.placeholders() == [
+        *("controller", "contact", "ethics", "retention", "age", "payment", "legal_basis", "recipients"),
+    ]
     assert not real_design().placeholders()
 
 
