@@ -77,3 +77,11 @@ def test_what_lies_in_folders_by_content_is_dropped_too(tmp_path):
     new = keep_file(tmp_path, "b/weights.pt", b"y" * 10, 15)
     assert new.is_file()
     assert not old.exists()
+
+
+def test_kept_files_lie_in_a_folder_that_its_owner_alone_looks_into(tmp_path):
+    made, older = tmp_path / "results" / "kept", tmp_path / "older"
+    older.mkdir(mode=0o755)
+    for folder in (made, older):
+        keep_file(folder, "a", b"1", 100)
+        assert folder.stat().st_mode & 0o777 == 0o700

@@ -76,6 +76,8 @@ def test_a_blind_study_is_analysed_only_when_it_is_unblinded(capsys, folder):
     found = json.loads(ask(capsys, "analyse", key, "--interim", "to see it", "--json")[1].out)
     assert (found["simulated"], found["label"], found["look"]["reason"]) == (False, "exploratory", "to see it")
     ask(capsys, "export", key, "--out", folder / "open.csv")
+    assert {"open.csv.read.R", "open.csv.read.py"} <= {file.name for file in folder.iterdir()}
+    assert (folder / "open.csv").read_bytes().startswith(b"study_id")
     assert "condition" in (folder / "open.csv").read_text("utf-8-sig").splitlines()[0].split(",")
 
 

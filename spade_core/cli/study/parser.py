@@ -91,6 +91,7 @@ def _add_running(inner: Commands) -> None:
     add("--format", choices=("csv", "parquet", "json"), help="default: by the file's ending, else csv")
     anonymous = "fresh numbers, relative times, only texts that were reviewed"
     add("--shareable", action="store_true", help=anonymous)
+    add("--bom", action="store_true", help="begin CSV with a mark (BOM), for spreadsheets that need it")
     add = keyed("texts", "free texts, and which of them may be shared").add_argument
     add("--share", nargs="+", default=[], metavar="ID", help="texts that shareable exports may hold")
     add("--withhold", nargs="+", default=[], metavar="ID", help="texts that they may not hold")

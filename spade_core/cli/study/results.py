@@ -26,12 +26,16 @@ def run_export(options: argparse.Namespace, store: Store) -> int:
     out = Path(options.out)
     ending = out.suffix.removeprefix(".").lower()
     form = options.format or (ending if ending in FORMATS else "csv")
-    made = export(store, options.key, form, options.table, shareable=options.shareable)
+    made = export(store, options.key, form, options.table, shareable=options.shareable, bom=options.bom)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(made.data)
     beside = out.with_name(f"{out.name}.codebook.json")
     if made.codebook is not None:
         beside.write_bytes(made.codebook)
+    if form == "csv":
+        for name, script in made.readers(out.name, options.table).items():
+            out.with_name(f"{out.name}.{name}").write_text(script, encoding="utf-8")
     found = {"file": str(out), "rows": made.rows, "format": form}
     lines = [f"{made.rows} rows in {out}", *([f"codebook in {beside}"] if made.codebook is not None else [])]
+    lines += [f"read it by {out}.read.R or {out}.read.py"] if form == "csv" else []
     return emit(options, found, lines)

@@ -6,14 +6,17 @@ property of the row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import get_args
+from typing import Literal, get_args
 
 from spade_core.study import vocabulary as words
 from spade_core.study.design.design import Design, QualityRule
 from spade_core.study.design.questions import column_of
+
+Storage = Literal["text", "whole", "number"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class Column:
         for part in (self.path or name).split("."):
             row = row.get(part) if isinstance(row, Mapping) else None if row is None else getattr(row, part)
         return row
+
+    @property
+    def storage(self) -> Storage:
+        """Return what a program reads it as; px are numbers, as browsers may give fractions of them."""
+        if self.kind in ("text", "JSON"):
+            return "text"
+        return "whole" if self.kind in ("whole number", "0/1") or re.fullmatch(r"-?\d+--?\d+", self.kind) else "number"
 
 
 def _or(names: Iterable[str]) -> str:

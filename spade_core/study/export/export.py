@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import secrets
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
 from spade_core.study.export.codebook import CODEBOOKS, Column, codebook_of, hidden_columns
+from spade_core.study.export.reading import read_python, read_r
 from spade_core.study.export.rows import Source, read_source, rows_of
 from spade_core.study.monitoring.checks import rules_only
 from spade_core.study.monitoring.free_texts import COMMENT
@@ -33,11 +35,19 @@ class Exported:
 
     Attributes:
         data: the file; codebook: JSON for beside it, None where the format has room for it; rows: how many.
+        columns: their names, in their order; meanings: all that the table may have.
     """
 
     data: bytes
     codebook: bytes | None
     rows: int
+    columns: tuple[str, ...]
+    meanings: Mapping[str, Column]
+
+    def readers(self, file: str, table: str) -> dict[str, str]:
+        """Return the scripts that read this table from a CSV file of this name, by the names that they end with."""
+        tables, meanings = {table: (file, self.columns)}, {table: self.meanings}
+        return {"read.R": read_r(tables, meanings), "read.py": read_python(tables, meanings)}
 
 
 def trial_table(store: Store, key: str, *, shareable: bool = False, blind: bool | None = None) -> pd.DataFrame:
@@ -55,8 +65,13 @@ def trials_of(source: Source, *, shareable: bool = False, blind: bool | None = N
     return _tables(source, ("trials",), shareable=shareable, blind=blind)["trials"]
 
 
-def export(store: Store, key: str, form: str, table: str = "trials", *, shareable: bool = False) -> Exported:
+def export(
+    store: Store, key: str, form: str, table: str = "trials", *, shareable: bool = False, bom: bool = False
+) -> Exported:
     """Return a table of a study as a file, with its codebook.
+
+    Args:
+        bom: begin CSV with the mark by which spreadsheets know UTF-8, and which other programs take for a letter.
 
     Raises:
         ConfigError: no such study, format or table.
@@ -64,29 +79,37 @@ def export(store: Store, key: str, form: str, table: str = "trials", *, shareabl
     if table not in TABLES:
         raise ConfigError(f"There is no table “{table}”: take {', '.join(TABLES)}.")
     source = read_source(store, key)
-    return _exported(_tables(source, (table,), shareable=shareable)[table], form, source.study, table)
+    return _exported(_tables(source, (table,), shareable=shareable)[table], form, source.study, table, bom=bom)
 
 
-def bundle(store: Store, key: str, form: str, *, shareable: bool = False) -> bytes:
+def bundle(store: Store, key: str, form: str, *, shareable: bool = False, bom: bool = False) -> bytes:
     """Return all tables of a study with their codebooks as one ZIP; a participant has the same number in all of them.
+
+    Beside CSV lie ``read.R`` and ``read.py``, which read all of it.
 
     Raises:
         ConfigError: no such study or format.
     """
     source, out = read_source(store, key), io.BytesIO()
+    tables, meanings = {}, {}
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, table in _tables(source, TABLES, shareable=shareable).items():
-            made = _exported(table, form, source.study, name)
+            made = _exported(table, form, source.study, name, bom=bom)
+            tables[name], meanings[name] = (f"{name}.{form}", made.columns), made.meanings
             archive.writestr(f"{name}.{form}", made.data)
             if made.codebook is not None:
                 archive.writestr(f"{name}.{form}.codebook.json", made.codebook)
+        if form == "csv":
+            archive.writestr("read.R", read_r(tables, meanings))
+            archive.writestr("read.py", read_python(tables, meanings))
     return out.getvalue()
 
 
-def _exported(table: pd.DataFrame, form: str, study: Opened, name: str) -> Exported:
+def _exported(table: pd.DataFrame, form: str, study: Opened, name: str, *, bom: bool) -> Exported:
     codebook = codebook_of(study.design, name)
     beside = json.dumps({"codebook": _meanings(table, codebook)}, indent=1, ensure_ascii=False).encode()
-    return Exported(write(table, form, codebook), None if form == "json" else beside, len(table))
+    data = write(table, form, codebook, bom=bom)
+    return Exported(data, None if form == "json" else beside, len(table), tuple(table.columns), codebook)
 
 
 def _tables(
@@ -135,17 +158,19 @@ def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) 
 
 
 FORMATS = ("csv", "parquet", "json")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for a formula, at the start of a cell or after a sign at which it may split the cell: blanks
+# and quotation marks in front are skipped, and the full-width signs count as well (OWASP, CSV Injection).
+_FORMULA = re.compile(r"""(^|[;\t])([\s"]*)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])""")
 
 
-def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Column]) -> bytes:
-    """Return the table as a file: CSV (UTF-8 with a mark for spreadsheets), Parquet, or JSON with its codebook.
+def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Column], *, bom: bool = False) -> bytes:
+    """Return the table as a file: CSV (UTF-8, on request with a mark for spreadsheets), Parquet, JSON with codebook.
 
     Raises:
         ConfigError: unknown format.
     """
     if form == "csv":
-        return _csv(table)
+        return (b"\xef\xbb\xbf" if bom else b"") + _csv(table, codebook)
     if form == "parquet":
         out = io.BytesIO()
         table.to_parquet(out, index=False)
@@ -157,9 +182,8 @@ def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Column]) -> byt
 
 
 def safe_cell(text: str) -> str:
-    """Keep a spreadsheet from taking text for a formula, and a row on one line."""
-    flat = " ".join(text.splitlines())
-    return "'" + flat if flat.startswith(_FORMULA) else flat
+    """Keep a spreadsheet from taking text for a formula, wherever it splits a cell, and a row on one line."""
+    return _FORMULA.sub(r"\1'\2", " ".join(text.splitlines()))
 
 
 def safe_text(value: object) -> object:
@@ -171,11 +195,19 @@ def _meanings(table: pd.DataFrame, codebook: Mapping[str, Column]) -> dict[str, 
     return {name: {"type": codebook[name].kind, "meaning": codebook[name].meaning} for name in table.columns}
 
 
-def _csv(table: pd.DataFrame) -> bytes:
+def _csv(table: pd.DataFrame, codebook: Mapping[str, Column]) -> bytes:
     safe = table.copy()
     for name in safe.columns:
-        if safe[name].dtype == bool:
-            safe[name] = safe[name].astype(int)
-        elif safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
-            safe[name] = safe[name].map(lambda value: int(value) if isinstance(value, bool) else safe_text(value))
-    return b"\xef\xbb\xbf" + safe.to_csv(index=False).encode()
+        if codebook[name].storage == "whole" or (codebook[name].kind == "px" and _is_whole(safe[name])):
+            safe[name] = pd.to_numeric(safe[name].map(_number)).astype("Int64")
+        elif codebook[name].storage == "text":
+            safe[name] = safe[name].map(safe_text)
+    return safe.to_csv(index=False).encode()
+
+
+def _number(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _is_whole(values: pd.Series) -> bool:
+    return bool((pd.to_numeric(values).dropna() % 1 == 0).all())

@@ -40,10 +40,19 @@ def show_export(key: str) -> None:
         key="shareable",
     )
     mark = "_shareable" if shareable else ""
+    bom = form == "csv" and st.toggle("Begin with a mark (BOM), for spreadsheets that show Ã¤ for ä", key="bom")
     left, right, _ = st.columns([1, 2, 1])
-    one, everything = partial(export, store, key, form, name), partial(bundle, store, key, form, shareable=shareable)
+    one = partial(export, store, key, form, name, bom=bom)
+    everything = partial(bundle, store, key, form, shareable=shareable, bom=bom)
     offer(left, "Download", f"{key}_{name}{mark}.{form}", lambda: one(shareable=shareable).data, "export", "primary")
-    offer(right, "All tables and codebooks (ZIP)", f"{key}{mark}_{form}.zip", everything, "export_all")
+    title = "All tables, codebooks, read.R, read.py (ZIP)" if form == "csv" else "All tables and codebooks (ZIP)"
+    offer(
+        right,
+        title,
+        f"{key}{mark}_{form}.zip",
+        everything,
+        "export_all",
+    )
     table = trials_of(source, shareable=shareable)
     st.caption(f"{len(table)} answers; the last {min(SHOWN, len(table))}:")
     same = [name for name in STUDY_COLUMNS if name in table]  # in every row, and in front of what one looks for

@@ -111,7 +111,7 @@ def test_formats_hold_the_same_rows(store, key, form):
 
 def test_a_spreadsheet_takes_no_text_for_a_formula():
     table = pd.DataFrame({"policy": ["=1+1", "@x", "two\nlines", None], "is_bot": [True, False, True, False]})
-    lines = write(table, "csv", CODEBOOK).decode("utf-8-sig").splitlines()
+    lines = write(table, "csv", CODEBOOK).decode().splitlines()
     assert lines == ["policy,is_bot", "'=1+1,1", "'@x,0", "two lines,1", ",0"]
 
 
@@ -264,7 +264,8 @@ def test_shareable_tables_say_nothing_of_who_it_was(store, key):
     who = with_all_sorts(store, key)
     with zipfile.ZipFile(io.BytesIO(bundle(store, key, "csv", shareable=True))) as archive:
         files = {name: archive.read(name).decode("utf-8-sig") for name in archive.namelist()}
-    assert set(files) == {f"{name}.csv{end}" for name in TABLES for end in ("", ".codebook.json")}
+    named = {f"{name}.csv{end}" for name in TABLES for end in ("", ".codebook.json")}
+    assert set(files) == {*named, "read.R", "read.py"}
     for text in files.values():
         for secret in (who.row.uid, who.row.seed, "PROLIFIC123", "Firefox", "from outside"):
             assert secret not in text
