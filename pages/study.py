@@ -67,7 +67,7 @@ def _render() -> None:
 
 
 def _render_new(*, expanded: bool) -> None:
-    with st.expander("New study", expanded=expanded, icon=":material/add:"):
+    with st.expander("New study", expanded=expanded, icon=":material/add:", key="new_study", on_change="rerun"):
         st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_make), args=("demo",))
         st.caption("From the shipped set, at once. It tries the software and measures nothing.")
         st.divider()

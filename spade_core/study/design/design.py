@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
@@ -321,10 +322,48 @@ def parse_design(text: str) -> Design:
     try:
         return Design.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        faults = error.errors()
+        first = next(
+            (one for one in faults if one["type"] == "extra_forbidden"), faults[0]
+        )  # it explains a missing one
         where = ".".join(str(part) for part in first["loc"]) or "design"
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"there is no such field{_nearest(first['loc'])}{_line(text, first['loc'])}"
         raise ConfigError(f"The design's “{where}” cannot be used: {message}.") from error
+
+
+def _nearest(place: tuple[int | str, ...]) -> str:
+    """Return the known field that looks most like an unknown one, in words, or nothing."""
+    known = _fields_beside(place)
+    close = get_close_matches(str(place[-1]), known, 1, cutoff=0.5)
+    return f"; did you mean “{close[0]}”?" if close else f"; it has {', '.join(known)}" if known else ""
+
+
+def _fields_beside(place: tuple[int | str, ...]) -> list[str]:
+    part: type[BaseModel] = Design
+    for name in place[:-1]:
+        field = part.model_fields.get(str(name))
+        inner = None if field is None else field.annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []  # of a list, such as a question
+        part = inner
+    return list(part.model_fields)
+
+
+def _line(text: str, place: tuple[int | str, ...]) -> str:
+    """Return in words on which line of a YAML text a field stands, or nothing: it is missing."""
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = {key.value: (key, value) for key, value in node.value}.get(part)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return "" if line is None else f" (line {line})"
 
 
 def load_design(path: str | Path) -> Design:

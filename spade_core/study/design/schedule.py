@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from spade_core.study.design.design import Design
 from spade_core.study.stimuli.stimulus_set import Item, StimulusSet
-from spade_core.study.vocabulary import PRACTICE, REGIONS
+from spade_core.study.vocabulary import CONDITIONS, PRACTICE, REGIONS
 
 MAIN_START = 1000  # trial indices below are practice
 ROUND = 100  # indices between two practice rounds
@@ -112,13 +112,29 @@ def main_schedule(design: Design, stimuli: StimulusSet, cell: Cell, seed: int) -
 
 
 def practice_schedule(design: Design, stimuli: StimulusSet, number: int, seed: int) -> list[Planned]:
-    """Return the trials of one practice round, ``number`` from 0: the same items for all conditions."""
+    """Return the trials of one practice round, ``number`` from 0: the same items for all conditions.
+
+    Where the set has visualizations for practice, at least one is shown, each of a condition drawn at random.
+    """
     rng = seeded(f"{seed}/{number}")
     items = rng.sample(stimuli.of("practice"), design.practice)
+    drawn = [item for item in stimuli.of("practice") if drawn_for(design, item)]
+    if items and drawn and not any(item in drawn for item in items):
+        items[-1] = drawn[0]
     return [
-        replace(_plan(PRACTICE, item, design.conditions[0], rng), index=number * ROUND + place)
+        replace(_plan(PRACTICE, item, _practised(design, item, rng), rng), index=number * ROUND + place)
         for place, item in enumerate(items)
     ]
+
+
+def _practised(design: Design, item: Item, rng: random.Random) -> str:
+    drawn = drawn_for(design, item)
+    return rng.choice(drawn) if drawn else design.conditions[0]
+
+
+def drawn_for(design: Design, item: Item) -> list[str]:
+    """Return the conditions of a design for which an item has a visualization."""
+    return [name for name in design.conditions if CONDITIONS[name].file in item.files]
 
 
 def _neurons(design: Design, stimuli: StimulusSet) -> list[list[Item]]:

@@ -10,8 +10,12 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import PageTime, Participant, Trial
+from spade_core.study.design.schedule import ROUND
 from spade_core.study.running.person import Person, person_in
+from spade_core.study.running.phases import never_shown
 from spade_core.study.vocabulary import ACTIVE, INSTRUCTIONS, PHASES, PRACTICE, TERMINAL
+
+_READ = "feedback_read_utc"  # among a practice trial's details
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Standing:
         who: the person; page: of the instructions, from 0; progress: 0 to 1, which is reached when all is saved.
         trial: the one that waits for an answer; None: nothing is left in this phase.
         said: the answered practice trial whose feedback is still to be read.
+        right: how many of the round of practice before were right, where ``trial`` is the first one after it.
         upcoming: the trial planned after the one that is shown, in the same phase: its pictures can be sent ahead.
         begins_block: whether ``trial`` comes after a break, as the first of its block and not of the first block.
         answered: ids of all trials that have an answer, in their order.
@@ -32,16 +37,14 @@ class Standing:
     progress: float
     trial: Trial | None
     said: Trial | None
+    right: int | None
     upcoming: Trial | None
     begins_block: bool
     answered: list[str]
 
 
-def look(store: Store, key: str, token: str, *, feedback: str | None = None) -> Standing | None:
+def look(store: Store, key: str, token: str) -> Standing | None:
     """Return where the participant of a token stands, or None where it finds nobody.
-
-    Args:
-        feedback: id of the practice trial whose feedback is still to be read.
 
     Raises:
         ConfigError: no such study.
@@ -49,19 +52,19 @@ def look(store: Store, key: str, token: str, *, feedback: str | None = None) -> 
 
     def work(session: Session) -> Standing | None:
         who = person_in(session, key, token)
-        return None if who is None else standing_in(session, who, feedback)
+        return None if who is None else standing_in(session, who)
 
     return store.read(work)
 
 
-def standing_in(session: Session, who: Person, feedback: str | None = None) -> Standing:
+def standing_in(session: Session, who: Person) -> Standing:
     """Return where a person stands, whose row is as it was read, as part of a transaction."""
     phase = who.row.phase
     plan = list(session.scalars(select(Trial).where(Trial.participant_uid == who.row.uid).order_by(Trial.index)))
     after_practice = [trial for trial in plan if trial.type != PRACTICE]
     of_phase = [trial for trial in plan if (trial.type == PRACTICE) == (phase == PRACTICE) and PHASES[phase].trials]
     current = next((trial for trial in of_phase if trial.answered is None), None)
-    said = next((trial for trial in plan if trial.id == feedback), None)
+    said = _unread(plan)
     shown = said or current
     alike = [trial for trial in plan if shown is not None and (trial.type == PRACTICE) == (shown.type == PRACTICE)]
     later = (trial for trial in alike if shown is not None and trial.index > shown.index and trial.answered is None)
@@ -72,10 +75,41 @@ def standing_in(session: Session, who: Person, feedback: str | None = None) -> S
         _progress(who, after_practice),
         trial=current,
         said=said,
+        right=_right_before(plan, current),
         upcoming=next(later, None),
         begins_block=current is not None and bool(blocks) and blocks[-1] < current.block,
         answered=[trial.id for trial in plan if trial.answered is not None],
     )
+
+
+def _unread(plan: Sequence[Trial]) -> Trial | None:
+    """Return the practice trial that was answered last of all, unless its feedback was read."""
+    last = next((trial for trial in reversed(plan) if trial.answered is not None), None)
+    if last is None or last.type != PRACTICE or never_shown(last) or _READ in (last.details or {}):
+        return None
+    return last
+
+
+def _right_before(plan: Sequence[Trial], current: Trial | None) -> int | None:
+    """Return how many answers of the round of practice just before a trial were right; None: there is none."""
+    before = [trial for trial in plan if current is not None and trial.index < current.index]
+    if current is None or not before or before[-1].type != PRACTICE:
+        return None
+    number = before[-1].index // ROUND
+    in_round = (trial for trial in before if trial.index // ROUND == number)
+    return None if current.index // ROUND == number else sum(t.choice == t.reference_side for t in in_round)
+
+
+def read_feedback(store: Store, who: Person, trial_id: str) -> None:
+    """Note that a participant has read what was said of an answered practice trial; a second time changes nothing."""
+
+    def work(session: Session) -> None:
+        mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == who.row.uid).with_for_update()
+        trial = session.scalar(mine)
+        if trial is not None and trial.answered is not None and _READ not in (trial.details or {}):
+            trial.details = {**(trial.details or {}), _READ: store.clock()}
+
+    store.run(work)
 
 
 def _progress(who: Person, after_practice: Sequence[Trial]) -> float:

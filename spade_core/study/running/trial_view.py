@@ -88,8 +88,9 @@ def view_of(
         limit_ms: what is left of the trial's time; answered: whether it says, as practice does, if that was right.
     """
     item = stimuli.item(trial.stimulus_id)
-    # Practice and catch items show the same image in all conditions.
-    second = CONDITIONS[trial.condition].file if item.role == "main" else "shown"
+    # Catch items show the same image in all conditions, and so do practice items without visualizations.
+    own = CONDITIONS[trial.condition].file
+    second = own if item.role == "main" or own in item.files else "shown"
     names = {PICTURE: item.files["picture"]} | ({} if second is None else {"second": item.files[second]})
     side = trial.reference_side
     sides = SIDES if side == REGIONS[0] else SIDES[::-1]

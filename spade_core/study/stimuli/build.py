@@ -45,6 +45,7 @@ QUALITY = 90  # of WebP; the same for all conditions
 CENTRAL = (0.4, 0.6)  # share of items whose reference is the more central patch: outside, guessing has a handle
 CLEARLY = 0.1  # difference of eccentricities that a person may see: 11 px of 224 between the distances
 ROWS, GAP = 3, 4  # of the reference crops: rows, and px between two, white
+DRAWN_IN_PRACTICE = 2  # of the practice items, so that one remains where a rule drops the other
 USED = "another item shows this class neuron"
 UNREADABLE = "its file is no picture that can be read"
 
@@ -57,6 +58,7 @@ class Candidate:
         path: file or ``bundled:NAME``; picture_id: names the photograph; credit: author, licence, source.
         role: ``main``, ``practice`` or ``catch``; rank: which of the dense model's classes, 0 the most probable.
         paste: a trigger to lay into it; the item counts only if the trigger causes the prediction.
+        drawn: whether an item for practice has visualizations as main items have, beside its enlarged cut.
     """
 
     path: str
@@ -65,6 +67,7 @@ class Candidate:
     rank: int = 0
     paste: Paste | None = None
     credit: Mapping[str, str] | None = None
+    drawn: bool = False
 
     def key(self, sha256: str | None) -> str:
         """Return what tells this candidate from others, its picture's content included."""
@@ -98,8 +101,9 @@ def plan(
             path.stem if stems[path.stem] == 1 else path.name,
             role,
             paste=next(pastes, None) if role == "main" else None,
+            drawn=role == "practice" and number < DRAWN_IN_PRACTICE,
         )
-        for path, role in zip(paths, roles, strict=True)
+        for number, (path, role) in enumerate(zip(paths, roles, strict=True))
     ]
 
 
@@ -258,15 +262,16 @@ class Builder:
         keeps: bool | None = None
         sources: dict[str, str] = {}
         raters: dict[str, dict[str, str]] = {side: {} for side in pairs}
-        if candidate.role == "main":
+        main = candidate.role == "main"
+        if main or candidate.drawn:
             images, keeps = self._visualizations(picture, target)
-            if self.references is not None:
+            if main and self.references is not None:
                 images["reference"], sources = self.references.of(self.model, target, self.config.size)
             for kind, image in images.items():
                 files[CONDITIONS[kind].file or kind] = self._write(f"{key}_{kind[0]}", image)
-                for side, cut in cuts.items():
+                for side, cut in cuts.items() if main else ():
                     raters[side][f"rater_{kind}"] = "reference" if rate(self.judge, image, cut) > 0 else "other"
-        else:  # the reference is the same, whichever region is the nearer one
+        if not main:  # the reference is the same, whichever region is the nearer one
             shown = Image.fromarray(next(iter(cuts.values()))[0])
             enlarged = shown.resize((self.config.size, self.config.size), Image.Resampling.BICUBIC)
             files["shown"] = self._write(f"{key}_s", np.asarray(enlarged))

@@ -39,7 +39,6 @@ OUT_OF_REACH = (
     "have answered is kept."
 )
 READABLE = 760  # px, width of what is to be read
-FEEDBACK = "feedback"  # session state: the practice trial whose feedback is still to be read
 SLOT, TYPED = "memory_slot", "typed_id"  # session state: where the browser keeps the token; an id that is taken
 DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the id
 
@@ -95,7 +94,7 @@ def present(store: Store) -> Standing | None:
         return None
     if (slot := st.session_state.get(SLOT)) is not None:
         script_component("memory")(key="memory", data={"slot": slot, "token": token})
-    at = look(store, key, token, feedback=st.session_state.get(FEEDBACK))
+    at = look(store, key, token)
     if at is None:
         st.info(_why_nobody(store, key, token), icon=":material/tab:")
         return None

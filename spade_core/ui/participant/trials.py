@@ -11,11 +11,10 @@ from spade_core.study.data.tables import Trial
 from spade_core.study.design.questions import Extra, Rating, Text
 from spade_core.study.running.answers import Receipt, elapsed_ms, give, remaining_ms, submit
 from spade_core.study.running.person import Person
-from spade_core.study.running.standing import Standing
+from spade_core.study.running.standing import Standing, read_feedback
 from spade_core.study.running.trial_view import TrialTexts, TrialView, view_of, with_regions
-from spade_core.study.vocabulary import CHOICES, CONFIDENCE
+from spade_core.study.vocabulary import CHOICES, CONFIDENCE, PRACTICE
 from spade_core.ui.participant.component import Message, show_trial
-from spade_core.ui.participant.presence import FEEDBACK
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +22,14 @@ TEXTS = TrialTexts()
 
 
 def render_trials(store: Store, at: Standing) -> None:
-    """Show the current trial, a break before a new block, or the feedback of the practice trial just answered.
-
-    A reload goes on without the feedback.
-    """
+    """Show the current trial, what comes between two trials, or the feedback of the practice trial just answered."""
     who, trial = at.who, at.said or at.trial
     if trial is None:
         st.rerun()
         return
     if at.said is None and at.begins_block and _pause(who, trial):
+        return
+    if at.said is None and at.right is not None and _between(who, trial, at.right):
         return
     if f"limit_{trial.id}" not in st.session_state:
         trial = give(store, trial)
@@ -39,7 +37,7 @@ def render_trials(store: Store, at: Standing) -> None:
         st.session_state[f"limit_{trial.id}"] = remaining_ms(who.design, trial, store.clock())
     view = _view(who, trial, answered=at.said is not None)
     if who.row.native:
-        _plain(store, who, trial, view)
+        _plain(store, at, trial, view)
     else:
         _component(store, at, view)
 
@@ -54,7 +52,7 @@ def _component(store: Store, at: Standing, view: TrialView) -> None:
         upcoming=None if at.upcoming is None else _view(who, at.upcoming),
         key=f"t{who.row.uid}",  # the same over reloads, and nobody else's: the browser keeps answers under it
         on_answer=lambda given: _receive_ahead(store, who, given),
-        on_continue=_read_feedback,
+        on_continue=lambda trial_id: _read(store, at, trial_id),
     )
     taken = answer is not None and st.session_state.pop("received", None) == answer["trial_id"]  # by the callback
     if answer is not None and not taken and _receive(store, who, answer).fresh:
@@ -78,17 +76,34 @@ def _receive(store: Store, who: Person, answer: Message) -> Receipt:
     """Store an answer once and remember what the browser may forget."""
     receipt = submit(store, who, answer)
     st.session_state["received"] = answer["trial_id"]
-    if receipt.fresh and receipt.correct is not None:
-        st.session_state[FEEDBACK] = answer["trial_id"]
     if receipt.refusal is not None and not receipt.stored and st.session_state.get("refused_last") != answer:
         st.session_state["refused_last"] = answer  # the same once more is a repetition, not another attempt
         st.session_state.setdefault("refused", []).append(answer["trial_id"])
     return receipt
 
 
-def _read_feedback(trial_id: str) -> None:
-    if st.session_state.get(FEEDBACK) == trial_id:
-        del st.session_state[FEEDBACK]
+def _read(store: Store, at: Standing, trial_id: str) -> None:
+    """Note that feedback was read; the browser may say so again."""
+    if at.said is not None and at.said.id == trial_id:
+        read_feedback(store, at.who, trial_id)
+
+
+def _between(who: Person, trial: Trial, right: int) -> bool:
+    """Say before a trial that practice is repeated, or over; return whether that is still to be read."""
+    if st.session_state.get("begun") == trial.id:
+        return False
+    of, wanted = who.design.practice, who.design.practice_pass
+    if trial.type == PRACTICE:
+        st.markdown(f"Let us practise again, because {right} of {of} answers were right. {wanted} are needed.")
+    else:
+        st.markdown("Practice is over. Now the study begins. From here on you are not told which answer is right.")
+    # By a callback: the run that shows the trial says nothing else, so that all trials come alike.
+    st.button("Go on", type="primary", key=f"pause_{trial.id}", on_click=_begin, args=(trial.id,))
+    return True
+
+
+def _begin(trial_id: str) -> None:
+    st.session_state["begun"] = trial_id
 
 
 def _pause(who: Person, trial: Trial) -> bool:
@@ -103,8 +118,9 @@ def _pause(who: Person, trial: Trial) -> bool:
     return True
 
 
-def _plain(store: Store, who: Person, trial: Trial, view: TrialView) -> None:
+def _plain(store: Store, at: Standing, trial: Trial, view: TrialView) -> None:
     """Show a trial as ordinary form controls; its response time is the server's and stays out of such analyses."""
+    who = at.who
     pictures = [with_regions(view.pictures["picture"], view.regions), *list(view.pictures.values())[1:]]
     # The captions are also what a screen reader says of the pictures.
     for column, picture, words in zip(st.columns(2), pictures, (TEXTS.picture_alt, TEXTS.second_alt), strict=False):
@@ -114,7 +130,7 @@ def _plain(store: Store, who: Person, trial: Trial, view: TrialView) -> None:
         st.caption(f"Region {number}: a square of {100 * side:.0f} % of the picture's side; its centre lies {centre}.")
     if view.feedback is not None:
         st.success(view.feedback["text"])
-        st.button("Continue", type="primary", on_click=_read_feedback, args=(trial.id,), key=f"go_{trial.id}")
+        st.button("Continue", type="primary", on_click=_read, args=(store, at, trial.id), key=f"go_{trial.id}")
         return
     limit = who.design.time_limit_ms
     if limit is not None:

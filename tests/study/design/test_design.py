@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from spade_core.errors import ConfigError
@@ -97,3 +99,35 @@ def test_publishing_refuses_placeholders_and_keeps_what_was_published(tmp_path):
     with pytest.raises(ConfigError, match="changed after the study was published"):
         opened(store, key)
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            ("trials: 12", "trails: 12"),
+            "“trails” cannot be used: there is no such field; did you mean “trials”? (line {line})",
+        ),
+        (
+            ("  alpha: 0.05", "  alfa: 0.05"),
+            "“analysis.alfa” cannot be used: there is no such field; did you mean “alpha”? (line {line})",
+        ),
+        (("    catch_right: 0.5", "    zzz: 0.5"), "there is no such field; it has catch_right, fast_ms"),
+        (
+            ("      correct: 1", "      korrect: 1"),
+            "“texts.comprehension.0.korrect” cannot be used: there is no such field (line {line})",
+        ),
+        (("quota: 60", "quota: many"), "“quota” cannot be used: Input should be a valid integer"),
+    ],
+)
+def test_a_fault_of_a_design_names_field_nearest_one_and_line(changed, words):
+    text = TEMPLATE.read_text()
+    line = 1 + text[: text.index(changed[0])].count("\n")
+    with pytest.raises(ConfigError) as caught:
+        parse_design(text.replace(*changed, 1))
+    assert words.format(line=line) in str(caught.value)
+
+
+def test_a_missing_field_has_no_line():
+    with pytest.raises(ConfigError, match="“controller” cannot be used: Field required"):
+        parse_design(re.sub("(?m)^controller:.*$", "", TEMPLATE.read_text()))

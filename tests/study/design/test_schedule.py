@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -107,3 +108,19 @@ def test_attention_checks_lie_over_catch_items_of_their_own_where_there_are_enou
 def test_a_set_must_have_as_many_catch_items_as_attention_checks(stimuli):
     with pytest.raises(ConfigError, match="build 7 catch items"):
         real_design(attention=5).check_set(stimuli)
+
+
+@pytest.mark.parametrize("practice", [1, 6])
+def test_practice_holds_a_real_visualization_where_the_set_has_one(stimuli, practice):
+    first, *others = stimuli.of("practice")
+    first = replace(first, files={**first.files, "dense": "d.webp", "spade": "s.webp"})
+    rest = [item for item in stimuli.items if item.role != "practice"]
+    drawn = replace(stimuli, items=(first, *others, *rest))
+    design = real_design(practice=practice, practice_pass=1)
+    shown = set()
+    for seed in range(20):
+        trials = practice_schedule(design, drawn, 0, seed)
+        assert len({trial.stimulus_id for trial in trials}) == practice
+        shown |= {trial.condition for trial in trials if trial.stimulus_id == first.id}
+        assert any(trial.stimulus_id == first.id for trial in trials)
+    assert shown == {"dense", "spade"}, "of either kind, drawn at random"
