@@ -9,6 +9,7 @@ import streamlit as st
 from spade_core.study.data.store import UNREACHABLE, Store
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.questions import Extra, Rating, Text
+from spade_core.study.design.schedule import ROUND
 from spade_core.study.running.answers import Receipt, elapsed_ms, give, remaining_ms, submit
 from spade_core.study.running.person import Person
 from spade_core.study.running.standing import Standing, read_feedback
@@ -98,7 +99,8 @@ def _between(who: Person, trial: Trial, right: int) -> bool:
     else:
         st.markdown("Practice is over. Now the study begins. From here on you are not told which answer is right.")
     # By a callback: the run that shows the trial says nothing else, so that all trials come alike.
-    st.button("Go on", type="primary", key=f"pause_{trial.id}", on_click=_begin, args=(trial.id,))
+    key = f"pause_round_{trial.index // ROUND}"
+    st.button("Go on", type="primary", key=key, on_click=_begin, args=(trial.id,))
     return True
 
 
