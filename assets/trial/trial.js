@@ -141,6 +141,7 @@ class Trial {
     mark(this.root, phase, this.answer, this.trial.feedback);
     if (["waiting", "saving", "leaving"].includes(phase)) this.sayWaiting(0);
     if (phase === "feedback") this.root.querySelector(".continue").focus({ preventScroll: true });
+    if (phase === "confidence") this.root.querySelector(".confidence").scrollIntoView({ block: "nearest" });
     if (phase === "extra") this.askMore();
   }
 
