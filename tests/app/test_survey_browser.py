@@ -250,3 +250,15 @@ def test_a_narrow_window_is_refused_politely_and_may_be_enlarged(page, study_ser
     page.get_by_text("this study needs 700").wait_for()
     page.set_viewport_size({"width": 1000, "height": 800})
     page.get_by_role("button", name="Continue").wait_for()
+
+
+def test_the_question_of_confidence_comes_into_view_in_a_low_window(page, study_server, key):
+    page.set_viewport_size({"width": 853, "height": 533})  # 1280 x 800 at 150 %
+    to_practice(page, study_server, key, "&PROLIFIC_PID=PID14")
+    page.locator(".trial[data-phase=open]").wait_for()
+    page.wait_for_timeout(600)  # the least viewing time
+    page.keyboard.press("1")
+    page.locator(".trial[data-phase=confidence]").wait_for()
+    box = page.locator(".confidence").bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 534
