@@ -144,7 +144,7 @@ def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_conditio
     withdraw(page, study_server)
     assert uid not in set(trial_table(store, key, blind=False)["participant_uid"])
     page.go_back()
-    page.get_by_text("nothing is left").wait_for()
+    page.get_by_text("they were deleted").wait_for()
 
 
 def withdraw(page, study_server):
