@@ -157,8 +157,9 @@ def save(files: Mapping[str, bytes], folder: str | Path) -> Path:
     Raises:
         ConfigError: the folder cannot be made or written.
     """
-    folder = ready(folder)
+    folder = Path(folder)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name in sorted(files, key=lambda item: item == "manifest.json"):
             (folder / name).write_bytes(files[name])
     except OSError as error:
@@ -167,22 +168,22 @@ def save(files: Mapping[str, bytes], folder: str | Path) -> Path:
 
 
 def ready(folder: str | Path) -> Path:
-    """Make a folder of results, before what takes long is computed for it.
+    """Look whether a folder of results can be written, before what takes long is computed; nothing is left there.
 
     Raises:
         ConfigError: it cannot be made or written.
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise ConfigError(_unwritable(folder, error)) from error
     return folder
 
 
 def _unwritable(folder: Path, error: OSError) -> str:
-    reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
+    reason = "it is a file" if folder.is_file() else error.strerror or error
     return f"The results cannot be written to {folder} ({reason}): give another folder, or make room."
 
 

@@ -35,6 +35,7 @@ from tests.app.conftest import LONG
 from tests.study.conftest import real_design, tiny_set
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+EVERYTHING = "All tables, codebooks, read.R, read.py (ZIP)"
 LOCAL = (("Host", "127.0.0.1:8501"), ("Origin", "http://127.0.0.1:8501"))
 PROXIED = (*LOCAL, ("X-Forwarded-For", "192.0.2.1"))
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
@@ -222,7 +223,7 @@ def test_an_action_looks_at_the_door_again(monkeypatch, store, key):
     assert not app.dataframe
     with pytest.raises(ConfigError, match="not logged in"):
         downloads(monkeypatch, show_export, key, PROXIED)["Download"]()
-    assert downloads(monkeypatch, show_export, key, LOCAL)["Download"]().startswith(b"\xef\xbb\xbfstudy_id")
+    assert downloads(monkeypatch, show_export, key, LOCAL)["Download"]().startswith(b"study_id")
 
 
 def test_one_button_makes_the_demo(store):
@@ -631,7 +632,7 @@ def test_the_design_gives_its_preregistration(key):
 def test_downloads_look_at_the_door_again(monkeypatch, key):
     assert checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", LOCAL)) == b"text"
     for make in (lambda: checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
-                 downloads(monkeypatch, show_export, key, PROXIED)["All tables and codebooks (ZIP)"]):  # fmt: skip
+                 downloads(monkeypatch, show_export, key, PROXIED)[EVERYTHING]):  # fmt: skip
         with pytest.raises(ConfigError, match="not logged in"):
             make()
-    assert downloads(monkeypatch, show_export, key, LOCAL)["All tables and codebooks (ZIP)"]().startswith(b"PK")
+    assert downloads(monkeypatch, show_export, key, LOCAL)[EVERYTHING]().startswith(b"PK")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from spade_core.study.analysis.evaluation import analyse
-from spade_core.study.analysis.tables import differences
+from spade_core.study.analysis.findings import Estimate
+from spade_core.study.analysis.tables import SENSITIVITY, differences
 from spade_core.study.power.power import PowerRequest, power_report
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html, power_figure
 from tests.study.analysis.test_analyse import plan, study
@@ -40,7 +41,9 @@ def test_the_answers_add_up_to_all_trials_and_show_their_counts(result, trials):
 
 def test_every_difference_has_its_interval(result):
     figure = FIGURES["differences"](result)
-    known = [value for _, _, value in differences(result)]
+    found = {name: value for name, _, value in differences(result)}
+    known = [value for value in found.values() if isinstance(value, Estimate)]
+    assert [name for name, value in found.items() if value not in known] == [SENSITIVITY["complete_cases"]]
     assert len(figure.data) == len(known)
     for drawn, value in zip(figure.data, known, strict=True):
         assert drawn.x[0] == pytest.approx(100 * value.estimate)
