@@ -1,27 +1,39 @@
-"""What strangers write at the doors that parse: links, personal links, designs, ids and answers.
+"""What strangers write at the doors that parse: links, personal links, designs, ids, answers, and files of all kinds.
 
     python -m benchmarks.fuzz --seconds 60 --seed 0
 
 Each input is a good one of its door, changed in some places: cut, doubled, spliced with another, or with a hostile
 piece put in. A door may refuse it by a sentence (``SpadeError``); anything else that is raised is printed with its
-input, by kind, and the command ends with 1. Inputs follow from the seed. Model files, pictures, manifests and websocket
-frames are not among the doors.
+input, by kind, and the command ends with 1; so does an input that takes longer than ``PATIENCE``. Inputs follow from
+the seed. Files are pictures, class names, weights and manifests. Websocket frames are not among the doors.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import logging
 import random
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save
+
 from spade_core.errors import SpadeError
+from spade_core.models.labels import read_labels
+from spade_core.models.weights import read_state
+from spade_core.pictures.picture import load_picture
+from spade_core.results.manifest import SCHEMA_VERSION, read_manifest
 from spade_core.study.admission.links import Signer, arriving_id, typed_id
 from spade_core.study.design.design import TEMPLATE, parse_design
 from spade_core.study.design.schedule import seeded
@@ -37,6 +49,7 @@ HOSTILE = (
     *(".inf", "~", "true"),
 )
 Door = Callable[[str], object]
+PATIENCE = 5.0  # processor seconds of one input
 
 
 def doors(folder: Path) -> dict[str, tuple[str, Door]]:
@@ -52,7 +65,55 @@ def doors(folder: Path) -> dict[str, tuple[str, Door]]:
         "design": (TEMPLATE.read_text(encoding="utf-8"), parse_design),
         "id": ("PID 1", lambda text: typed_id(text, "typed")),
         "answer": (answer, lambda text: Answer.read(_typed(_pairs(text)))),
+        **_pictures(),
+        **_files(folder),
     }
+
+
+def _pictures() -> dict[str, tuple[str, Door]]:
+    """Return the doors of pictures; their bytes travel as the characters of Latin-1."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    found: dict[str, tuple[str, Door]] = {}
+    for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"):
+        Image.fromarray(pixels).save(data := io.BytesIO(), form)
+        found[form] = (data.getvalue().decode("latin-1"), lambda text: load_picture(_bytes(text), name="x"))
+    return found
+
+
+def _files(folder: Path) -> dict[str, tuple[str, Door]]:
+    """Return the doors of files that hold text, or bytes as the characters of Latin-1."""
+    tensors = {"weight": torch.zeros(2, 3)}
+    torch.save(tensors, pickled := io.BytesIO())
+    manifest = {
+        "schema_version": SCHEMA_VERSION, "model": {"name": "m", "sha256": "0", "spec": {"name": "m"}},
+        "picture": {"source": "bundled:dog", "sha256": "0", "trigger": {"trigger": "heart", "position": [1, 2]}},
+        "config": {"methods": ["lime"], "trace": {"views": 2}, "options": {}}, "methods": {},
+        "trace": {"preset": "default", "weighting": "none"}, "environment": {"threads": 2, "device_type": "cpu"},
+    }  # fmt: skip
+
+    def text_file(name: str, read: Callable[[Path], object]) -> Door:
+        return lambda text: read(_written(folder / name, text.encode("utf-8", "surrogatepass")))
+
+    def byte_file(name: str, read: Callable[[Path], object]) -> Door:
+        return lambda text: read(_written(folder / name, _bytes(text)))
+
+    return {
+        "classes.txt": ("a\nb\n1 c\n", text_file("classes.txt", read_labels)),
+        "classes.csv": ("id,name\n0,a\n1,b\n", text_file("classes.csv", read_labels)),
+        "classes.json": ('{"0": ["n0", "a"], "1": "b"}', text_file("classes.json", read_labels)),
+        "manifest": (json.dumps(manifest), text_file("manifest.json", read_manifest)),
+        "safetensors": (save(tensors).decode("latin-1"), byte_file("weights.safetensors", read_state)),
+        "torch": (pickled.getvalue().decode("latin-1"), byte_file("weights.pt", read_state)),
+    }
+
+
+def _written(file: Path, data: bytes) -> Path:
+    file.write_bytes(data)
+    return file
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1", "ignore")
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -97,14 +158,17 @@ def attack(folder: Path, seconds: float, seed: int) -> tuple[Counter[str], dict[
 
 def _fault(door: Door, text: str) -> str | None:
     """Return what a door raises that no door may raise."""
+    begun = time.process_time()
     try:
-        door(text)
+        with warnings.catch_warnings(action="ignore"):  # of the libraries that read pictures
+            door(text)
     except SpadeError:
-        return None
+        pass
     except Exception as error:
         logger.exception("a door failed")
         return f"{type(error).__name__}: {str(error)[:24]}"
-    return None
+    took = time.process_time() - begun
+    return f"took {took:.1f} s" if took > PATIENCE else None
 
 
 def main() -> int:

@@ -36,6 +36,7 @@ MOST_CONFIG = 2**24  # bytes
 PREFERRED = "the preset's"
 MAX_SIDE = 1024  # px, of a model's input
 LONGEST_NAME = 80  # letters of an uploaded file's
+SEVERAL = 3  # reasons why methods are not offered, which then fold up
 SIZE, CORNER = 60, (24, 24)  # px, of a trigger that has no place yet
 
 
@@ -324,8 +325,10 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     title = {slug: f"{method.title} · {method.cost}" for slug, method in METHODS.items()}.__getitem__
     hint = " ".join(f"**{method.title}**: {method.help}" for method in METHODS.values())
     chosen = st.multiselect("Methods", offered, first, format_func=title, key="methods", help=hint)
+    few = len(unsupported) < SEVERAL
+    place = st.container() if few else st.expander(f"{len(unsupported)} methods do not fit this model")
     for reason in unsupported.values():  # each names its method
-        st.caption(f":material/block: {literal(reason)}")
+        place.caption(f":material/block: {literal(reason)}")
     return tuple(chosen)
 
 
