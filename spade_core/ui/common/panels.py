@@ -19,7 +19,7 @@ from spade_core.ui.common.downloads import read_array, read_json
 from spade_core.ui.common.plots import pair_figure, top_figure
 from spade_core.ui.common.text import literal
 
-NOTABLE = 0.0005  # change of a probability below which it rounds to nothing
+SHOWN, NOTABLE = 0.0005, 0.01  # changes of a probability: below, it rounds to nothing; from here on, it has a colour
 FIGURES = 24  # kept for all users, about 2 MB each
 
 
@@ -62,11 +62,12 @@ def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
     columns = st.columns([2.2, 1.4, 1, 1])
     columns[0].metric("Explained class", literal(fidelity.label.split(",")[0]))
     change = fidelity.trace_probability - fidelity.dense_probability
+    against = f"{100 * change:+.1f} points against dense" if abs(change) >= SHOWN else "as in the dense model"
     notable = abs(change) >= NOTABLE
-    against = f"{change:+.1%} against dense" if notable else "as in the dense model"
     colour: Literal["normal", "off"] = "normal" if notable else "off"
+    arrow: Literal["auto", "off"] = "auto" if notable else "off"
     probability = f"{fidelity.trace_probability:.1%}"
-    columns[1].metric("Its probability in the trace", probability, against, delta_color=colour)
+    columns[1].metric("Its probability in the trace", probability, against, delta_color=colour, delta_arrow=arrow)
     columns[2].metric("Weights removed", f"{described['sparsity']:.1%}")
     columns[3].metric("Trace computed in", f"{seconds:.1f} s")
     if fidelity.warning:

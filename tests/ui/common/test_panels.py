@@ -1,39 +1,35 @@
-"""What the page of maps says where methods have traces of their own."""
+"""The head of a result: a change of probability in points, with a colour and an arrow only where it is one."""
 
 from __future__ import annotations
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
-PAGE = """
-from spade_core.pruning.options import BundleOptions
-from spade_core.ui.common.panels import of_method, show_bundle, show_own
 
-def traced(methods, sparsity, seed=0):
-    told = dict(target=3, label="c", dense_probability=0.9, trace_probability=0.8, kl=0.1)
-    fidelity = dict(**told, dense_top5=[(3, 0.9)], trace_top5=[(3, 0.8)])
-    return {"methods": methods, "pruned": sparsity > 0, "seed": seed, "sparsity": sparsity, "fidelity": fidelity}
+def shown(change):
+    from spade_core.pruning.report import Fidelity
+    from spade_core.ui.common.panels import show_fidelity
 
-alone = [traced(["saliency", "lrp", "gradcam"], 0.5)]
-older = [{name: value for name, value in alone[0].items() if name not in ("methods", "pruned")}]
-own = [traced(["saliency", "lrp"], 0.5), traced(["gradcam"], 0.0)]
-for traces in (alone, older, own):
-    for slug in ("lrp", "gradcam"):
-        show_own(of_method(traces, slug))
-show_bundle(own, BundleOptions())
-show_bundle([traced(["lrp"], 0.5), traced(["lrp"], 0.5, 1)], BundleOptions(traces=2))
-show_bundle([traced([slug], 0.5, seed) for slug in ("lrp", "gradcam") for seed in (4, 5)], BundleOptions(traces=2))
-"""
+    before, after = [(3, 0.5)], [(3, 0.5 + change)]
+    fidelity = Fidelity(3, "dog, hound", 0.5, 0.5 + change, before, after, 0.0)
+    show_fidelity({"fidelity": vars(fidelity), "sparsity": 0.5}, 1.0)
 
 
-def test_a_methods_own_traces_are_told_where_not_all_share_one():
-    app = AppTest.from_string(PAGE, default_timeout=60).run()
+@pytest.mark.parametrize(
+    ("change", "words", "coloured"),
+    [
+        (0.0, "as in the dense model", False),
+        (0.0004, "as in the dense model", False),
+        (0.001, "+0.1 points against dense", False),
+        (-0.009, "-0.9 points against dense", False),
+        (0.02, "+2.0 points against dense", True),
+        (-0.3, "-30.0 points against dense", True),
+    ],
+)
+def test_a_change_within_a_point_alarms_nobody(change, words, coloured):
+    app = AppTest.from_function(shown, args=(change,), default_timeout=300).run()
     assert not app.exception
-    own, dense, kinds, bundle, again, bundles = [caption.value for caption in app.caption]
-    assert "these maps come from 2 traces. " in kinds
-    assert "these maps come from 2 bundles of traces. " in again
-    assert (
-        own == "By a trace of this method's own ratios: 50.0% of the weights removed, probability of the class 80.0%."
-    )
-    assert "no trace improves this method's map" in dense
-    assert "of 2 traces, seeds 0 to 1; 2 of them keep the class" in bundle
-    assert "of 2 traces, seeds 4 to 5; 4 of all 4 keep the class" in bundles
+    metric = app.metric[1]
+    assert metric.delta == words
+    grey, no_arrow = metric.proto.GRAY, metric.proto.NONE
+    assert (metric.proto.color == grey, metric.proto.direction == no_arrow) == (not coloured, not coloured)
