@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from spade_core.errors import ConfigError
+from spade_core.models.loaded import Spec
+from spade_core.results import record
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import read_manifest
+from spade_core.trojan.triggers import Paste
 
 OLD = Path(__file__).resolve().parent.parent / "old" / "manifest"
 KEPT = sorted(OLD.rglob("manifest.json"))
 GOOD = json.loads(next(file for file in KEPT if file.parent.name == "explain_trigger").read_text(encoding="utf-8"))
+
+
+def test_a_record_has_the_words_of_what_it_describes():
+    """A word that a model's spec or a trigger gets must be known at the door, too."""
+    assert set(record._Spec.model_fields) == set(Spec.__annotations__)
+    assert set(record._Trigger.model_fields) == {one.name for one in fields(Paste)}
 
 
 def test_old_manifests_pass(tmp_path):
