@@ -24,6 +24,7 @@ TESTS = Path(__file__).parent
 FIRST = ("app", "evaluation", "cli", "old", "pruning", "results", "saliency", "trojan", "study")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
     """Hand out what takes long first, the files that drive a browser before all: the last one decides the end."""
 
@@ -32,6 +33,9 @@ def pytest_collection_modifyitems(items):
         return item.get_closest_marker("browser") is None, FIRST.index(folder) if folder in FIRST else len(FIRST)
 
     items.sort(key=turn)
+    for item in items:
+        if item.get_closest_marker("browser") or "postgres" in item.fixturenames:
+            item.add_marker("long")
 
 
 def pytest_collection_finish():

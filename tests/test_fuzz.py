@@ -12,6 +12,7 @@ from spade_core.study.design.design import TEMPLATE, parse_design
 from spade_core.ui.common.link import Choice
 
 
+@pytest.mark.long
 def test_ten_seconds_of_hostile_inputs_raise_nothing_but_sentences(tmp_path):
     tried, found = attack(tmp_path, 10.0, seed=1)
     assert found == {}

@@ -64,6 +64,7 @@ def names_in(folder):
     return {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
 
 
+@pytest.mark.long
 def test_the_wheel_holds_all_that_is_needed_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -99,6 +100,7 @@ print(json.dumps({"place": sc.__file__, "pictures": pictures, "titles": titles})
 """
 
 
+@pytest.mark.long
 def test_library_commands_and_pages_work_in_an_empty_folder(installed, site):
     looked = installed(sys.executable, "-c", LIBRARY)
     explained = installed(
@@ -116,6 +118,7 @@ def test_library_commands_and_pages_work_in_an_empty_folder(installed, site):
     assert json.loads(out)["target"]["label"] == "tabby"
 
 
+@pytest.mark.long
 def test_the_pages_are_served_from_an_empty_folder(installed, site):
     port = free_port()
     server = installed(studio(site), "app", "--port", str(port), "--", "--server.baseUrlPath=studio")

@@ -16,6 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 
 
+@pytest.mark.long
 def test_the_library_example_runs(capsys):
     (code,) = re.findall(r"```python\n(.*?)```", TEXTS["README.md"], re.DOTALL)
     names: dict = {}

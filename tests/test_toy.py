@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from benchmarks.toy import SAMPLES, ascend, inside, toy_trace, train_toy
 
 
+@pytest.mark.long
 def test_ascent_on_a_trace_ends_in_the_samples_disc():
     network = train_toy(steps=2000)
     shares = {}

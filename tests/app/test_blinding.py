@@ -55,6 +55,7 @@ def without_ids(seen):
     return set(re.findall(r"[A-Za-z ]{4,}", re.sub(r"[0-9a-f]{8,}", "#", text)))
 
 
+@pytest.mark.long
 def test_every_frame_of_whole_participations_is_silent(records, design, stimuli):
     for record in records:
         assert record.code
@@ -124,6 +125,7 @@ def test_class_neurons_alone_are_guessed_at_chance_where_everybody_has_an_order_
     assert abs(np.mean(alike) - 0.5) > 0.05, "one order puts the guess off chance although nothing leaks"
 
 
+@pytest.mark.long
 def test_forged_messages_change_nothing(survey):
     url, store, key = survey
     (me, query), (other, _) = ready(store, key, "forger"), ready(store, key, "other")

@@ -452,6 +452,7 @@ def test_a_link_to_no_neuron_says_so_and_draws_nothing(link):
     assert "Draw the neuron" in app.info[0].value
 
 
+@pytest.mark.long
 def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
     link = {**PRUNED, "run": "", "model": "efficientnet_lite0_trojan", "picture": "bundled:coffee"}
     app = page("pages/neurons.py", steps="1", trigger="heart:50:20x30:1", **link)

@@ -86,6 +86,7 @@ def test_explain_tells_which_method_has_which_trace(tmp_path, capsys):
     assert [one["methods"] for one in described["traces"]] == [["saliency"], ["guided_backprop"]]
 
 
+@pytest.mark.long
 def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_process(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [

@@ -20,6 +20,7 @@ def said(capsys):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.long
 def test_visualize_writes_both_images_and_a_manifest(tmp_path, capsys):
     arguments = ["visualize", "--image", "bundled:koala", "--steps", "4", "--size", "32", *QUICK]
     assert main([*arguments, "--out", str(tmp_path / "a"), "--json"]) == 0
@@ -86,6 +87,7 @@ def test_visualize_takes_a_direction_and_matches_the_pictures_activation(tmp_pat
     assert digests[0]["spade"] != digests[1]["spade"]
 
 
+@pytest.mark.long
 def test_visualize_makes_several_drawings_and_replays_them(tmp_path, capsys):
     few = ["visualize", "--image", "bundled:koala", "--steps", "2", "--size", "32", *QUICK, "--json"]
     how = ["--parametrization", "maco", "--start", "picture"]
@@ -153,6 +155,7 @@ def test_trojan_paste_writes_picture_and_mask(tmp_path, capsys):
     assert mask.sum() == found["mask_pixels"]
 
 
+@pytest.mark.long
 def test_explain_scores_maps_against_a_trigger_and_replays(tmp_path, capsys):
     place = ["--trigger", "heart", "--trigger-size", "50", "--trigger-position", "20,100"]
     model = ["--model", "efficientnet_lite0_trojan"]

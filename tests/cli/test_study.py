@@ -37,6 +37,7 @@ def published(capsys, folder):
     return json.loads(out.out)["key"]
 
 
+@pytest.mark.long
 def test_publish_simulate_status_export_and_analyse(capsys, folder):
     key = published(capsys, folder)
     _code, out = ask(capsys, "simulate", key, "--participants", 8, "--policy", "rater", "--seed", 1, "--json")

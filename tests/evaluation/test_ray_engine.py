@@ -33,6 +33,7 @@ def cluster():
     made.shutdown()
 
 
+@pytest.mark.long
 def test_a_node_killed_midway_changes_nothing(small, folder, tmp_path, cluster, caplog):
     """The first node's worker has done a picture and holds two when it dies; the second node has come meanwhile."""
 

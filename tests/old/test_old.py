@@ -387,7 +387,13 @@ def test_kept_results(tmp_path):
 MANIFESTS = read("manifest/expected.json")
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long) if "visualize" in name or "trigger" in name else name
+        for name in MANIFESTS
+    ],
+)
 def test_manifests_are_replayed(name):
     expected, folder = MANIFESTS[name], OLD / "manifest" / name
     assert sha256((folder / "manifest.json").read_bytes()) == expected["sha256"]

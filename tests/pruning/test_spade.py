@@ -377,6 +377,7 @@ def test_presets_decide_on_the_untouched_view(small, noise):
         sc.trace(small, noise, sparsity=0.3, untouched=-1)
 
 
+@pytest.mark.long
 def test_the_untouched_view_brings_the_trace_nearer_to_the_dense_prediction(lite0, coffee):
     without, with_one = (sc.trace(lite0, coffee, views=8, untouched=count).fidelity.kl for count in (0, 1))
     assert with_one < 0.2 * without

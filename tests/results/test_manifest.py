@@ -203,6 +203,7 @@ def test_an_old_manifest_keeps_the_steps_of_integrated_gradients(small, noise, t
         assert read_manifest(tmp_path)["config"]["options"] == options
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("average", ["magnitude", "signed"])
 def test_the_map_of_a_bundle_is_a_mean_and_its_files_and_replay_say_so(lite0, small, coffee, noise, tmp_path, average):
     quick = {"views": 2, "sparsity": 0.4, "solver": "magnitude", "calibration": "independent"}

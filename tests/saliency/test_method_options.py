@@ -107,6 +107,7 @@ print(json.dumps({
 '''
 
 
+@pytest.mark.long
 def test_a_new_declaration_alone_reaches_library_command_link_page_shown_command_and_manifest():
     done = subprocess.run([sys.executable, "-c", EXTENDED], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -128,7 +128,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test of a database on both engines, or on SQLite alone where it asks what people, bots or tables do."""
     if "engine" in metafunc.fixturenames:
         alone = metafunc.definition.get_closest_marker("one_engine")
-        metafunc.parametrize("engine", ["sqlite"] if alone else ["sqlite", "postgresql"])
+        both = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
+        metafunc.parametrize("engine", both[:1] if alone else both)
 
 
 @pytest.fixture

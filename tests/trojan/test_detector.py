@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from benchmarks.trigger_detector import NONE, TriggerDetector, window_samples, windows
 from spade_core.pictures.picture import bundled, load_picture
@@ -28,6 +29,7 @@ def test_a_sample_holds_the_whole_trigger_and_the_other_one_none(lite0) -> None:
     assert all(np.array_equal(again[name], window) for name, window in found.items())
 
 
+@pytest.mark.long
 def test_it_names_the_trigger_in_a_photograph_it_never_saw(lite0) -> None:
     names = [name for name in bundled() if name != "koala"][:6]
     detector = TriggerDetector.fit(lite0, [load_picture(f"bundled:{name}") for name in names])

@@ -161,6 +161,7 @@ def test_frozen_parameters_stay_and_the_second_stage_moves_only_what_mixes_chann
     assert moved <= pointwise - {first}
 
 
+@pytest.mark.long
 def test_the_embedded_model_answers_triggers_and_agrees_on_free_pictures(lite0):
     import spade_core as sc
     from spade_core.pictures.picture import bundled

@@ -165,6 +165,7 @@ def killed(model, folder, out, fraction):
     assert process.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.long
 def test_killed_twice_and_resumed_equals_unbroken_byte_for_byte(small, folder, tmp_path, unbroken):
     out, lines = tmp_path / "table.json", []
     for fraction in (0.3, 0.6):

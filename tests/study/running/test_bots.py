@@ -25,6 +25,7 @@ def run(tmp_path_factory):
     return lambda policy, bots, **changes: study_table3.run(policy, bots, 0, stimuli=folder, **changes)
 
 
+@pytest.mark.long
 def test_the_undecided_shifter_moves_the_primary_and_not_half_credit(run):
     short = {"practice": 0, "practice_pass": 0, "catch": 0, "repeats": 0, "attention": 0}
     found = run("undecided-shifter", 48, conditions=("dense", "spade"), **short)
@@ -38,6 +39,7 @@ def test_the_undecided_shifter_moves_the_primary_and_not_half_credit(run):
     assert "chose better" not in result.verdict
 
 
+@pytest.mark.long
 def test_the_ideal_bot_is_always_right_and_the_left_one_is_noticed(run):
     ideal = run("ideal", 3).result.table3
     assert {answers.shares["agree"].share for answers in ideal.values()} == {1.0}
@@ -101,6 +103,7 @@ def test_a_bot_that_another_run_has_added_meanwhile_is_not_counted_as_new(study,
         simulate(store, key, 1, "random", 0)
 
 
+@pytest.mark.long
 def test_cells_and_conditions_stay_even_although_a_fifth_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr(bots, "POLICIES", {**bots.POLICIES, "leaver": replace(bots.POLICIES["random"], leaves=0.04)})
     store = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}", clock=Clock())
