@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spade_core.models.loaded import predict as predict
     from spade_core.models.loading import load_model, wrap_model
     from spade_core.neurons import Neuron as Neuron
+    from spade_core.notebook import view as view
     from spade_core.pictures.picture import bundled, load_picture
     from spade_core.pruning.spade import prune_globally, trace, trace_many
     from spade_core.pruning.trace import Bundle as Bundle
@@ -38,6 +39,7 @@ _NAMES = {  # module -> its names
     "models.loaded": "predict",
     "models.loading": "load_model wrap_model",
     "neurons": "Neuron",
+    "notebook": "view",
     "pictures.picture": "bundled load_picture",
     "pruning.spade": "prune_globally trace trace_many",
     "pruning.trace": "Bundle",

@@ -31,6 +31,7 @@ ORDER = [
         "neurons",
         "trojan",
         "results",
+        "notebook",
         "evaluation",
         "tuning",
         "jobs",

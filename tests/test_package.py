@@ -82,7 +82,7 @@ def test_the_wheel_holds_all_that_is_needed_and_nothing_else(wheel):
     asked = {line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()}
     asked |= {f"{line}; extra == 'cluster'" for line in (ROOT / "requirements-cluster.txt").read_text().splitlines()}
     needed = {line.removeprefix("Requires-Dist: ") for line in about.splitlines() if line.startswith("Requires-Dist")}
-    needed = {name for name in needed if not name.endswith("; extra == 'models'")}
+    needed = {name for name in needed if not name.endswith(("; extra == 'models'", "; extra == 'notebook'"))}
     assert {name.replace("_", "-") for name in needed} == {name.replace("_", "-") for name in asked if name}
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LIVE = 1.0  # seconds between two intermediate pictures
 RETRIES = 2
@@ -134,6 +137,20 @@ class Rendering:
         if self.image.std((0, 1)).max() / 255 < GREY:  # of each channel: one colour all over shows nothing either
             return "the image stayed of one colour"
         return None
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Show the drawing on matplotlib axes, those of a new figure without ``ax``; return them."""
+        from spade_core.pictures.plotting import axes_for, draw_picture
+
+        return draw_picture(axes_for(ax), self.image, f"Drawing of {self.neuron}")
+
+    def _repr_html_(self) -> str:
+        from spade_core.pictures.markup import card_html, facts_html, picture_html
+
+        title = f"Drawing of {self.neuron}"
+        facts = {"steps": self.steps, "seed": self.seed, "seconds": f"{self.seconds:.1f}"}
+        said = f"What excites it: {self.values[-1]:.3g} at the last step"
+        return card_html(title, picture_html(self.image, said, title), facts_html(facts), notes=self.notes)
 
 
 def render(

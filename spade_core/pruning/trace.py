@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from spade_core.models.output import divergence, log_probabilities
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.options import TraceConfig
 from spade_core.pruning.report import Fidelity, Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,39 @@ class Trace(Network):
     def sparsity(self) -> float:
         """Zeros over all prunable weights, 0 to 1."""
         return self.report.sparsity
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the share of zeros of every layer, in the network's order; those that stay dense are grey.
+
+        Args:
+            ax: matplotlib axes to draw on; None: those of a new figure.
+
+        Returns:
+            The axes.
+        """
+        from spade_core.pictures.plotting import axes_for, titled
+
+        layers, ax = self.report.layers, axes_for(ax, (7, 2.6))
+        colours = ["#0f766e" if row.status == "pruned" else "#94a3b8" for row in layers]
+        ax.bar(range(len(layers)), [row.realised for row in layers], color=colours)
+        ax.set(xlabel="layer, in the network's order", ylabel="share of zeros", ylim=(0, 1))
+        return titled(ax, f"Trace for {self.fidelity.label}: {self.sparsity:.1%} of the weights removed")
+
+    def _repr_html_(self) -> str:
+        from spade_core.pictures.markup import card_html, facts_html, rows_html
+
+        fidelity = self.fidelity
+        facts = {
+            "class": f"{fidelity.label} ({fidelity.target})",
+            "its probability": f"dense {fidelity.dense_probability:.1%}, trace {fidelity.trace_probability:.1%}",
+            "weights removed": f"{self.sparsity:.1%}",
+            "preset": f"{self.config.preset}, seed {self.config.seed}",
+            "seconds": f"{self.seconds:.1f}",
+        }
+        rows = [[row.name, row.status, f"{row.realised:.1%}", f"{row.error:.3g}"] for row in self.report.layers]
+        layers = rows_html("Every layer", ("layer", "status", "zeros", "output error"), rows)
+        notes = [fidelity.warning] if fidelity.warning else []
+        return card_html(f"Trace of {self.model.name}", facts_html(facts), layers, notes=notes)
 
 
 @dataclass(frozen=True, eq=False)

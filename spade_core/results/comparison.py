@@ -20,6 +20,7 @@ from spade_core.models.labels import resolve_target
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.figures import FigureRow, colorize, figure_png, png_bytes
 from spade_core.pictures.fonts import drawable, shown_name
+from spade_core.pictures.markup import beside_html, card_html, picture_html
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.calibration import Shared
@@ -64,6 +65,20 @@ class Pair:
         spread = {} if self.spade.spread is None else {"spread": self.spade.spread}
         return {side: item.map for side, item in self.sides.items()} | spread
 
+    @property
+    def title(self) -> str:
+        """What the method is called."""
+        return METHODS[self.spade.method].title
+
+    def _repr_html_(self) -> str:
+        named = {"Dense": self.dense, "SPADE": self.spade}
+        alts = {name: f"Saliency map by {self.title} of the class {item.label}, {name}" for name, item in named.items()}
+        return card_html(
+            f"{self.title}: {self.spade.label}",
+            beside_html(*(picture_html(item.pixels, name, alts[name]) for name, item in named.items())),
+            notes=dict.fromkeys((*self.dense.notes, *self.spade.notes)),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
@@ -98,6 +113,16 @@ class Analysis:
     def trace(self) -> Trace:
         """The trace; of several pruned ones the one that gives the explained class the lowest probability."""
         return Bundle(tuple(one for one in self.traces if one.report.prunes) or self.traces).weakest
+
+    @property
+    def crop(self) -> np.ndarray:
+        """What the model sees of the picture, uint8 ``(height, width, 3)``."""
+        return self.trace.model.preprocessing.crop(self.picture)
+
+    def _repr_html_(self) -> str:
+        seen = picture_html(self.crop, "What the model sees", f"The picture {self.picture.name}, as the model sees it")
+        pairs = (pair._repr_html_() for pair in self.pairs.values())
+        return card_html(self.picture.name, beside_html(seen, self.trace._repr_html_()), *pairs)
 
 
 def analyse(
@@ -251,8 +276,7 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
             files[f"spread_{slug}.png"] = png_bytes(colorize(pair.spread, colour_limits(False), False))
         sides = shown["dense"], shown["spade"], pair.spread
         rows.append(FigureRow(METHODS[slug].title, *sides, colour_limits(signed), signed))
-    crop = analysis.trace.model.preprocessing.crop(analysis.picture)
-    files["figure.png"] = figure_png(crop, rows, _title(analysis))
+    files["figure.png"] = figure_png(analysis.crop, rows, _title(analysis))
     files["manifest.json"] = manifest.manifest_bytes(describe(analysis, source, trigger))
     return files
 

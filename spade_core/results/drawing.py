@@ -19,6 +19,7 @@ from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.ranking import most_active_region
 from spade_core.neurons.rendering import RenderConfig, Rendering, render
 from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.markup import beside_html, card_html, picture_html
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, rising, silent, span
 from spade_core.pruning.spade import trace
@@ -67,6 +68,22 @@ class Visualization:
         for number, pair in enumerate(self.more, 1):
             found |= {f"{side}_{number}": item for side, item in zip(("dense", "spade"), pair, strict=True)}
         return found
+
+    @property
+    def crop(self) -> np.ndarray:
+        """What the model sees of the picture, uint8 ``(height, width, 3)``."""
+        return self.trace.model.preprocessing.crop(self.picture)
+
+    @property
+    def title(self) -> str:
+        """What is drawn: the class, or layer and channel."""
+        return f"Drawing of {label_of(self.trace.model, self.dense.neuron)}"
+
+    def _repr_html_(self) -> str:
+        named = {"What the model sees": self.crop, "Dense": self.dense.image, "SPADE": self.spade.image}
+        shown = (picture_html(pixels, name, f"{self.title}: {name}") for name, pixels in named.items())
+        notes = dict.fromkeys((*self.dense.notes, *self.spade.notes))
+        return card_html(self.title, beside_html(*shown), self.trace._repr_html_(), notes=notes)
 
 
 def visualize(
@@ -132,7 +149,7 @@ def visualization_files(
     values = {name: item.values.tolist() for name, item in found.drawings.items()}
     return {
         **{f"{name}.png": png_bytes(item.image) for name, item in found.drawings.items()},
-        "picture.png": png_bytes(found.trace.model.preprocessing.crop(found.picture)),
+        "picture.png": png_bytes(found.crop),
         "values.json": json.dumps(values).encode(),
         "manifest.json": manifest_bytes(_manifest(found, source, trigger)),
     }

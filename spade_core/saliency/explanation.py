@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,8 +24,11 @@ from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
 from spade_core.pruning.options import checked_bundle
 from spade_core.pruning.trace import Bundle
-from spade_core.saliency import METHODS, Method
+from spade_core.saliency import METHODS, Method, colour_limits, top_of
 from spade_core.saliency.base import Task
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 AGREEING = 0.5  # rank correlation of two traces' maps, below which their mean is read with caution
 
@@ -62,6 +65,46 @@ class Explanation:
             return None
         found = f"Two of the traces disagree on this map (rank correlation {self.agreement:.2f}, below {AGREEING})"
         return f"{found}: trust only what stands out from its spread, or take more traces or views."
+
+    @property
+    def colours(self) -> str:
+        """Matplotlib's name of the scale that the map is shown in, zero-centred where it has signs."""
+        from spade_core.pictures.figures import DIVERGING, SEQUENTIAL
+
+        return DIVERGING if self.signed else SEQUENTIAL
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The map as a picture in its own unit, see ``top_of``: uint8 ``(height, width, 3)``."""
+        from spade_core.pictures.figures import colorize
+
+        return colorize(self.map / top_of(self.map), colour_limits(self.signed), self.signed)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the map in its own unit, see ``top_of``.
+
+        Args:
+            ax: matplotlib axes to draw on; None: those of a new figure.
+
+        Returns:
+            The axes; their image is ``ax.images[0]``, for a colour bar.
+        """
+        from spade_core.pictures.plotting import axes_for, draw_picture
+
+        values = self.map / top_of(self.map)
+        return draw_picture(axes_for(ax), values, self._title, self.colours, colour_limits(self.signed))
+
+    @property
+    def _title(self) -> str:
+        return f"{METHODS[self.method].title}: {self.label}"
+
+    def _repr_html_(self) -> str:
+        from spade_core.pictures.markup import card_html, facts_html, picture_html
+
+        unit = "1 is the top half percent of its magnitudes"
+        alt = f"Saliency map by {METHODS[self.method].title} for the class {self.label}"
+        facts = {"method": self.method, "class": f"{self.label} ({self.target})", "seconds": f"{self.seconds:.2f}"}
+        return card_html(self._title, picture_html(self.pixels, unit, alt), facts_html(facts), notes=self.notes)
 
 
 def explain(
