@@ -26,10 +26,12 @@ LONG = 120_000
 # In the page: the driver waits for a busy page, a person does not. From the click to the frame after paint.
 CLOCK = """() => {
     const waited = window.waited = {};
+    const hosts = () => [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")];
+    const maps = () => hosts().map((host) => host.shadowRoot?.querySelector(".maps")).find(Boolean);
     let start;
     addEventListener("click", () => { start ??= performance.now(); }, {capture: true, once: true});
     const seen = {
-        pair: () => document.querySelector(".js-plotly-plot .hm"),
+        pair: () => maps()?.querySelector(".panel canvas"),
         all: () => document.querySelector("[data-testid=stMain]").textContent.includes("Take it with you"),
         image: () => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stImage]")].some(
             (shown) => /, step \\d+ of/.test(shown.textContent) && shown.querySelector("img")?.complete),

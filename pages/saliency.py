@@ -1,8 +1,8 @@
-"""Saliency maps of a dense model and of its trace, side by side."""
+"""Saliency maps of a dense model and of its trace, in one grid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -15,12 +15,12 @@ from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, show_notes
 from spade_core.ui.common.jobs import outcome
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.plots import stage_figure
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.common.text import literal
+from spade_core.ui.saliency.grid import FOLDER
+from spade_core.ui.saliency.maps import VIEWS, show_maps
 
 PAGE = "saliency"
-LIVE_OPACITY = 0.85
 
 
 def _render() -> None:
@@ -31,14 +31,14 @@ def _render() -> None:
         return
     described = subject.described
     with st.sidebar:
-        target = pickers.pick_target(start, described.labels, described.probabilities)
+        target = pickers.pick_target(start, described.labels, described.probabilities, subject.identity)
         methods = pickers.pick_methods(start, described.unsupported)
         options = pickers.pick_method_options(start, methods, described.advice)
         choice = replace(subject.choice(), target=target, methods=methods, options=options)
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
             choice = pickers.pick_bundle(choice, start)
-        run = st.button("Run SPADE", type="primary", width="stretch", disabled=not choice.methods, key="run")
+    run = _bar(choice, subject)
     if run or asked_by_link(PAGE):
         config = AnalysisConfig(
             choice.methods, choice.target, choice.trace_options(), choice.options, choice.seed, choice.bundle()
@@ -48,13 +48,30 @@ def _render() -> None:
     _render_result(subject)
 
 
+def _bar(choice: Choice, subject: Subject) -> bool:
+    """Say what a click would explain, and draw its button, in view however far the page is scrolled."""
+    st.html(FOLDER / "page.css")
+    described, target = subject.described, choice.target
+    index = described.probabilities.index(max(described.probabilities)) if target is None else target
+    named = literal(described.labels[index].split(",")[0])
+    count = f"{len(choice.methods)} method{'' if len(choice.methods) == 1 else 's'}"
+    with st.container(key="run_bar", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"Why **{named}**? :gray[{literal(described.title)} · {count}]", width="content")
+        return st.button(
+            "Run SPADE", type="primary", disabled=not choice.methods, key="run", icon=":material/play_arrow:"
+        )
+
+
 def _render_result(subject: Subject) -> None:
     before = asked(PAGE)
     if before is None:
-        hint = "Press **Run SPADE** in the sidebar: the first maps come within seconds."
-        st.info(hint, icon=":material/touch_app:")
-        st.markdown(f"**What {literal(subject.described.name)} predicts for this picture**")
-        panels.show_top(subject.described.labels, subject.described.probabilities)
+        hint = "Press **Run SPADE**: the first maps come within seconds. Picture, model, class and methods are in the "
+        st.info(f"{hint} sidebar (» at the top left where it is closed).", icon=":material/touch_app:")
+        picture, bars = st.columns([1, 3])
+        picture.image(subject.crop, caption="What the model sees", width="stretch")
+        bars.markdown(f"**What {literal(subject.described.title)} predicts for this picture**")
+        with bars:
+            panels.show_top(subject.described.labels, subject.described.probabilities)
         return
     live, stopped = partial(_render_live, before.choice), "Cancelled. Change what you like and run again."
     files = outcome(before.ticket, PAGE, live=live, cancelled=stopped)
@@ -67,29 +84,42 @@ def _render_result(subject: Subject) -> None:
 
 def _render_live(choice: Choice, partials: Mapping[str, bytes]) -> None:
     if "trace.json" in partials:
-        panels.show_summary(partials["trace.json"])
-    panels.show_pairs(partials, choice.methods, LIVE_OPACITY, magnitudes=choice.bundle().magnitudes)
+        view = _pick_view(partial(panels.show_summary, partials["trace.json"]))
+        show_maps(partials, choice.methods, view=view, magnitudes=choice.bundle().magnitudes)
+
+
+def _pick_view(show: Callable[[], None]) -> str:
+    """Return how both maps are processed before they are shown, chosen beside what ``show`` draws."""
+    hint = " ".join(f"**{view.title}**: {view.help}" for view in VIEWS.values())
+    hint += " Dense and SPADE maps are processed alike; downloads hold them as they are."
+    titles = {slug: view.title for slug, view in VIEWS.items()}.__getitem__
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="content"):
+            show()
+        chosen = st.segmented_control("Maps", list(VIEWS), default="raw", format_func=titles, key="view", help=hint)
+    return chosen or "raw"
 
 
 def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
     described = downloads.read_json(files["manifest.json"])
     show_notes((*described["picture"]["notes"], *described["picture"]["seen"], *described["notes"]))
-    panels.show_fidelity(described, described["seconds"]["trace"])
+    view = _pick_view(partial(panels.show_fidelity, described, described["seconds"]["trace"]))
     bundle = choice.bundle()
     panels.show_bundle(described["traces"], bundle)
-    opacity = st.slider("Overlay", 0.0, 1.0, 0.85, 0.05, key="opacity", help="Opacity of the maps over the picture.")
-    st.caption("Each map is coloured in a unit of its own: 1 is the top half percent of its magnitudes.")
-    shown, known = tuple(described["methods"]), claims(described["model"]["sha256"], described["config"]["trace"])
+    known = claims(described["model"]["sha256"], described["config"]["trace"])
     known = {} if bundle.traces > 1 else known
     more = {"traces": described["traces"], "magnitudes": bundle.magnitudes}
-    panels.show_pairs(files, shown, opacity, described["methods"], known, **more)
-    for method in described["methods"].values():
-        show_notes({*method["dense"]["notes"], *method["spade"]["notes"]})
+    methods = described["methods"]
+    show_maps(files, tuple(methods), view=view, described=methods, claims=known, **more)
+    if known:
+        st.caption(
+            "How much of the dense error such maps remove is measured on triggered pictures: [Evidence](evidence)."
+        )
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):
         panels.show_top_tables(described["prediction"], described["trace_prediction"], *st.columns(2))
     layers = [LayerReport(**row) for row in described["layers"]]
     with st.expander("Inside the trace: every layer", icon=":material/layers:"):
-        st.plotly_chart(stage_figure(layers), width="stretch", key="layers_plot")
+        panels.show_chart(panels.stage_figure(layers), "layers_plot")
         panels.show_layer_table(layers)
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
     offers = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
 from spade_core.inspection import Point
+from spade_core.models.naming import titled
 from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, panels, pickers
@@ -18,10 +20,12 @@ from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import frame
 from spade_core.ui.common.jobs import Draw, Files, outcome
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.plots import stage_figure
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.trace import plots as trace_plots
 from spade_core.ui.trace.second_picture import pick_second
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 PAGE = "trace"
 COMPARE = "trace_compare"
@@ -36,7 +40,7 @@ def _render() -> None:
         return
     described = subject.described
     with st.sidebar:
-        target = pickers.pick_target(start, described.labels, described.probabilities)
+        target = pickers.pick_target(start, described.labels, described.probabilities, subject.identity)
         choice = replace(subject.choice(), target=target, other=start.other, other_trigger=start.other_trigger)
         with st.expander("Trace", icon=":material/tune:", expanded=True):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
@@ -63,7 +67,7 @@ def _found(slot: str, choice: Choice, subject: Subject, live: Draw = lambda _: N
 
 def _show_partial(partials: Mapping[str, bytes]) -> None:
     if "curve.json" in partials:
-        st.plotly_chart(_curve(partials["curve.json"]), width="stretch", key="curve_live")
+        panels.show_chart(_curve(partials["curve.json"]), "curve_live")
 
 
 def _curve(data: bytes) -> go.Figure:
@@ -85,10 +89,10 @@ def _render_trace(subject: Subject) -> None:
     panels.show_summary(files["trace.json"])
     rows = [LayerReport(**row) for row in read_json(files["layers.json"])]
     names = ("Layers", "Surviving weights", "Paths", "Two pictures", "More pruning", "Export")
-    layers, weights, paths, two, more, export = st.tabs(names)
+    layers, weights, paths, two, more, export = st.tabs(names, key="trace_tabs", on_change="rerun")
     with layers:
         plot, tables = st.columns([3, 1.4])
-        plot.plotly_chart(stage_figure(rows), width="stretch", key="layers_plot")
+        panels.show_chart(panels.stage_figure(rows), "layers_plot", plot)
         panels.show_top_tables(**read_json(files["predictions.json"]), dense=tables, trace=tables)
         panels.show_layer_table(rows)
     with weights:
@@ -96,15 +100,16 @@ def _render_trace(subject: Subject) -> None:
     with paths:
         _render_paths(files)
     with two:
-        _render_overlap(choice, before)
+        _render_overlap(choice, before, opened=_opened(two, "overlap"))
     with more:
-        _render_curve(choice, before)
+        _render_curve(choice, before, opened=_opened(more, "curve"))
     with export:
         data = files["trace.safetensors"]
         label, kind = f"Trace (sparse safetensors, {len(data) / 2**20:.1f} MB)", "application/octet-stream"
         st.download_button(label, data, "trace.safetensors", kind, key="get_trace", on_click="ignore")
         st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
-        st.code(command.trace_command(choice, before.spec, before.source["name"]), language="bash")
+        made = command.trace_command(choice, before.spec, before.source["name"])
+        st.code(made, language="bash", wrap_lines=True)
 
 
 def _render_weights(files: Mapping[str, bytes], rows: Sequence[LayerReport]) -> None:
@@ -112,7 +117,7 @@ def _render_weights(files: Mapping[str, bytes], rows: Sequence[LayerReport]) -> 
     if not pruned:
         st.info("No layer of this trace was pruned.")
         return
-    titles = {name: f"{name} · {' x '.join(map(str, shape))}" for name, shape in pruned.items()}
+    titles = {name: f"{titled(name)} · {' x '.join(map(str, shape))}" for name, shape in pruned.items()}
     layer = st.selectbox("Layer", list(pruned), format_func=titles.__getitem__, key="map_layer")
     with np.load(io.BytesIO(files["maps.npz"])) as maps:
         values, kept = maps[f"{layer}.map"], maps[f"{layer}.inputs"]
@@ -120,12 +125,12 @@ def _render_weights(files: Mapping[str, bytes], rows: Sequence[LayerReport]) -> 
     shape = pruned[layer]
     whole = "" if bits is None else " A cell shows the share of several weights; the window below shows single ones."
     st.caption("Dark weights survived; drag to zoom." + whole)
-    st.plotly_chart(trace_plots.map_figure(values, shape), width="stretch", key="map_plot")
+    panels.show_chart(trace_plots.map_figure(values, shape), "map_plot")
     if bits is not None:
         _render_window(layer, bits, shape[0], int(np.prod(shape[1:])))
     order = st.segmented_control("Channels", ["in order", "fullest first"], default="in order", key="inputs_order")
     figure = trace_plots.inputs_figure(kept, by_count=order == "fullest first")
-    st.plotly_chart(figure, width="stretch", key="inputs_plot")
+    panels.show_chart(figure, "inputs_plot")
 
 
 def _render_window(layer: str, bits: np.ndarray, rows: int, columns: int) -> None:
@@ -139,7 +144,7 @@ def _render_window(layer: str, bits: np.ndarray, rows: int, columns: int) -> Non
     left = int(fields[1].number_input(f"First column (0 to {last})", 0, last, 0, key=f"window_left_{layer}"))
     mask = np.unpackbits(bits, count=rows * columns).reshape(rows, columns)
     part = mask[top : top + size_down, left : left + size_across].astype(bool)
-    st.plotly_chart(trace_plots.window_figure(part, top, left), width="stretch", key="window_plot")
+    panels.show_chart(trace_plots.window_figure(part, top, left), "window_plot")
     st.caption(f"{int(part.sum()):,} of {part.size:,} weights of this window survived.")
 
 
@@ -152,7 +157,7 @@ def _render_paths(files: Mapping[str, bytes]) -> None:
     )
     found = trace_plots.read_paths(read_json(files["paths.json"]))
     label = read_json(files["trace.json"])["fidelity"]["label"]
-    st.plotly_chart(trace_plots.paths_figure(found, label), width="stretch", key="paths_plot")
+    panels.show_chart(trace_plots.paths_figure(found, label), "paths_plot")
     ended: dict[str, list[str]] = {}
     for end in found.ends:
         ended.setdefault(f"{end.layer} {end.reason}", []).append(str(end.channel))
@@ -160,13 +165,19 @@ def _render_paths(files: Mapping[str, bytes]) -> None:
         st.caption(f":material/flag: Ended: {what} (channel {', '.join(channels)}).")
 
 
-def _render_overlap(choice: Choice, subject: Subject) -> None:
+def _opened(tab: TabContainer, slot: str) -> bool:
+    """Return whether a person has opened a tab that has nothing to show yet: a click, which starts its work."""
+    return bool(tab.open) and asked(slot) is None
+
+
+def _render_overlap(choice: Choice, subject: Subject, *, opened: bool) -> None:
+    st.caption("Which weights do the traces of two pictures share? Layer by layer, against what chance would give.")
     second = pick_second(choice, subject)
     first = subject.source["path"], subject.source.get("trigger")
     same = second is not None and (second.source["path"], second.source.get("trigger")) == first
     if same:
         st.caption(":material/info: This is the first picture itself: choose another one, or another trigger.")
-    run = st.button("Compare the traces", key="compare", disabled=second is None or same)
+    run = st.button("Compare the traces", key="compare", disabled=second is None or same) or opened
     if (st.session_state.pop(COMPARE, False) or run) and second is not None and not same:
         both = replace(choice, other=second.link, other_trigger=second.paste if second.link else None)
         more = {"trace": choice.trace_arguments(), "target": choice.target, "other": second.source}
@@ -177,18 +188,18 @@ def _render_overlap(choice: Choice, subject: Subject) -> None:
     if files is not None:
         st.markdown(f"**With: {st.session_state.overlap_title}**")
         figure = trace_plots.overlap_figure(read_json(files["overlap.json"]))
-        st.plotly_chart(figure, width="stretch", key="overlap_plot")
+        panels.show_chart(figure, "overlap_plot")
         st.caption("Share of weights that both traces keep among those that either keeps; chance: two random choices.")
 
 
-def _render_curve(choice: Choice, subject: Subject) -> None:
+def _render_curve(choice: Choice, subject: Subject, *, opened: bool) -> None:
     st.caption("One even ratio for all layers, growing; these traces never saw the untouched picture.")
-    if st.button("Compute the curve", key="curve"):
+    if st.button("Compute the curve", key="curve") or opened:
         options = {name: value for name, value in choice.trace_arguments().items() if name not in RATIO_OPTIONS}
         ask("curve", "curve", choice, subject, clicked=True, trace=options, target=choice.target)
     files = _found("curve", choice, subject, _show_partial)
     if files is not None:
-        st.plotly_chart(_curve(files["curve.json"]), width="stretch", key="curve_plot")
+        panels.show_chart(_curve(files["curve.json"]), "curve_plot")
 
 
 frame("Inside the trace", _render)

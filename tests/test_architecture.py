@@ -38,7 +38,17 @@ ORDER = [
     ),
     *("study.vocabulary", "study.stimuli", "study.design", "study.admission", "study.data", "study.running"),
     *("study.monitoring", "study.export", "study.analysis", "study.power"),
-    *("tasks", "cli", "ui.common", "ui.neurons", "ui.trace", "ui.evidence", "ui.participant", "ui.study"),
+    *(
+        "tasks",
+        "cli",
+        "ui.common",
+        "ui.saliency",
+        "ui.neurons",
+        "ui.trace",
+        "ui.evidence",
+        "ui.participant",
+        "ui.study",
+    ),
 ]
 """The rooms from the ground up: each may import those before it."""
 

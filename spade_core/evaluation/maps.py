@@ -10,13 +10,12 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from spade_core.evaluation.arms import Arm
 from spade_core.evaluation.baselines.replacement import Baseline, Replacement
 from spade_core.evaluation.configuration import NETWORK
-from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING, Processing
+from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
@@ -95,7 +94,7 @@ class Prepared:
             noisy = one.noisy or self.arm.noisy
             if noisy not in found:
                 found[noisy] = self._values(method, noisy, progress)
-            yield found[noisy].processed(one)
+            yield one.apply(found[noisy].signed, found[noisy].absolute)
 
     def _values(self, method: str, noisy: bool, progress: Progress) -> Values:
         """Explain all networks, at noisy copies if asked; of several maps the magnitudes' mean is taken."""
@@ -117,12 +116,6 @@ class Values:
 
     signed: np.ndarray
     absolute: np.ndarray
-
-    def processed(self, processing: Processing) -> np.ndarray:
-        """Return the map as it is judged."""
-        if processing.blur:
-            return gaussian_filter(np.abs(self.signed), processing.blur)
-        return self.absolute if processing.absolute else self.signed
 
 
 def prepare(

@@ -7,6 +7,9 @@ compared under equal processing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,17 @@ class Processing:
     absolute: bool = False
     blur: float = 0.0
     noisy: bool = False
+
+    def apply(self, signed: np.ndarray, absolute: np.ndarray) -> np.ndarray:
+        """Return a map as it is judged, ``(height, width)``.
+
+        Args:
+            signed, absolute: sums over the channels of its values and of their magnitudes.
+        """
+        if self.blur:
+            blurred: np.ndarray = resolve_name("scipy.ndimage:gaussian_filter")(np.abs(signed), self.blur)
+            return blurred
+        return absolute if self.absolute else signed
 
 
 NOISY_COPIES = 8

@@ -1,4 +1,4 @@
-"""Maps as pictures: one scale of colours for all, zero-centred where the method is signed."""
+"""Maps as pictures, in the colours of :mod:`spade_core.pictures.scales`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from spade_core.pictures.fonts import DEFAULT, families_for
+from spade_core.pictures.scales import DIFFERENCE, SPREAD, Scale, scale_of, top_of
 
-DIVERGING, SEQUENTIAL = "RdBu_r", "magma"
 
-
-def colorize(values: np.ndarray, limits: tuple[float, float], signed: bool) -> np.ndarray:
-    """Return ``values`` ``(height, width)`` as uint8 ``(height, width, 3)``; ``limits`` span the colour map."""
+def colorize(values: np.ndarray, limits: tuple[float, float], scale: Scale) -> np.ndarray:
+    """Return ``values`` ``(height, width)`` as uint8 ``(height, width, 3)``; ``limits`` span the colours."""
     low, high = limits
     scaled = (np.clip(values, low, high) - low) / (high - low)
-    return (mpl.colormaps[DIVERGING if signed else SEQUENTIAL](scaled)[..., :3] * 255).round().astype(np.uint8)
+    return (mpl.colormaps[scale.colours](scaled)[..., :3] * 255).round().astype(np.uint8)
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
@@ -49,7 +49,7 @@ class FigureRow:
 
 
 def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> bytes:
-    """Draw picture, dense map, SPADE map and their difference, and the spread of a bundle, a row a method.
+    """Draw the picture once, and in a row a method its dense map, its SPADE map, their difference, a bundle's spread.
 
     Args:
         picture: uint8 ``(height, width, 3)``, what the model sees.
@@ -64,23 +64,34 @@ def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> by
     families = list(families_for(title) or (DEFAULT,))
     figure.suptitle(title, fontsize=11, fontfamily=families, parse_math=False)
     axes = figure.subplots(len(rows), len(names), squeeze=False)
+    axes[0][0].imshow(picture)
     for line, row in zip(axes, rows, strict=True):
-        gap = np.abs(row.spade - row.dense)
-        most = float(np.percentile(gap, 99.5)) or float(gap.max()) or 1.0
-        line[0].imshow(picture)
-        line[0].set_ylabel(row.title, fontsize=10)
-        for axis, values in zip(line[1:3], (row.dense, row.spade), strict=True):
-            axis.imshow(values, cmap=DIVERGING if row.signed else SEQUENTIAL, vmin=row.limits[0], vmax=row.limits[1])
-        figure.colorbar(line[2].images[0], ax=list(line[1:3]), fraction=0.05)
-        difference = line[3].imshow(row.spade - row.dense, cmap=DIVERGING, vmin=-most, vmax=most)
-        figure.colorbar(difference, ax=line[3], fraction=0.05)
-        if row.spread is not None:
-            figure.colorbar(line[4].imshow(row.spread, cmap=SEQUENTIAL, vmin=0), ax=line[4], fraction=0.05)
+        line[1].set_ylabel(row.title, fontsize=10)
+        _draw_row(figure, list(line[1:]), row)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=10)
     for axis in axes.flat:
         axis.set_xticks([])
         axis.set_yticks([])
+    for line in axes[1:]:
+        line[0].set_axis_off()
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
+
+
+def _draw_row(figure: Figure, axes: Sequence[Axes], row: FigureRow) -> None:
+    """Draw the maps of one method, each with a bar that says what its colours mean."""
+    scale, most = scale_of(row.signed), top_of(row.spade - row.dense)
+    for axis, values in zip(axes[:2], (row.dense, row.spade), strict=True):
+        axis.imshow(values, cmap=scale.colours, vmin=row.limits[0], vmax=row.limits[1])
+    figure.colorbar(axes[1].images[0], ax=list(axes[:2]), fraction=0.05).set_label(_meaning(scale), fontsize=7)
+    axes[2].imshow(row.spade - row.dense, cmap=DIFFERENCE.colours, vmin=-most, vmax=most)
+    figure.colorbar(axes[2].images[0], ax=axes[2], fraction=0.05)
+    if row.spread is not None:
+        axes[3].imshow(row.spread, cmap=SPREAD.colours, vmin=0)
+        figure.colorbar(axes[3].images[0], ax=axes[3], fraction=0.05)
+
+
+def _meaning(scale: Scale) -> str:
+    return f"{scale.low} ... {scale.high}" if scale.centred else "share of the map's top"

@@ -22,6 +22,7 @@ from spade_core.pictures.figures import FigureRow, colorize, figure_png, png_byt
 from spade_core.pictures.fonts import drawable, shown_name
 from spade_core.pictures.markup import beside_html, card_html, picture_html
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.scales import SPREAD, scale_of
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.calibration import Shared
 from spade_core.pruning.options import by_ratios
@@ -271,9 +272,9 @@ def bundle(analysis: Analysis, source: str | None = None, trigger: TriggerRecord
             files[f"{side}_{slug}.npy"] = manifest.npy_bytes(values)
         signed, shown = pair.spade.signed, pair.shown
         for side, values in shown.items():
-            files[f"{side}_{slug}.png"] = png_bytes(colorize(values, colour_limits(signed), signed))
+            files[f"{side}_{slug}.png"] = png_bytes(colorize(values, colour_limits(signed), scale_of(signed)))
         if pair.spread is not None:
-            files[f"spread_{slug}.png"] = png_bytes(colorize(pair.spread, colour_limits(False), False))
+            files[f"spread_{slug}.png"] = png_bytes(colorize(pair.spread, colour_limits(False), SPREAD))
         sides = shown["dense"], shown["spade"], pair.spread
         rows.append(FigureRow(METHODS[slug].title, *sides, colour_limits(signed), signed))
     files["figure.png"] = figure_png(analysis.crop, rows, _title(analysis))

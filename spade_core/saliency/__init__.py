@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
+from spade_core.pictures.scales import top_of
 from spade_core.saliency.method import Method, MethodOptions
 from spade_core.saliency.options import OPTIONS
 
-__all__ = ["METHODS", "METHOD_OPTIONS", "Method", "colour_limits", "top_of"]
-
-SCALE_PERCENTILE = 99.5  # of |values|: a single hot pixel must not leave the rest of the map pale
-
+__all__ = ["COSTS", "METHODS", "METHOD_OPTIONS", "Method", "colour_limits", "top_of"]
+COSTS = ("fast", "medium", "slow")
+"""A few passes, tens, hundreds."""
 
 _HELP = {
     "saliency": "How strongly each pixel moves the logit: |gradient| (Simonyan et al. 2014).",
@@ -75,16 +73,6 @@ METHODS: dict[str, Method] = {
 METHOD_OPTIONS = MethodOptions(METHODS)
 
 
-def top_of(values: np.ndarray) -> float:
-    """Return the unit in which a map is shown, its own: nearly its largest magnitude, and never 0.
-
-    The values of a sparse trace are as a whole smaller than the dense model's, or larger; what is compared is where
-    they lie. On one scale for both the fainter map would look empty.
-    """
-    strength = np.abs(values)
-    return float(np.percentile(strength, SCALE_PERCENTILE)) or float(strength.max()) or 1.0
-
-
 def colour_limits(signed: bool) -> tuple[float, float]:
-    """Return what the colours span in that unit: zero-centred where a method is signed."""
+    """Return what the colours span in the unit ``top_of``: zero-centred where a method is signed."""
     return (-1.0, 1.0) if signed else (0.0, 1.0)

@@ -79,9 +79,8 @@ def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     with held():
         page.get_by_role("button", name="Run SPADE").click()
         page.get_by_role("button", name="Cancel").wait_for()
-    page.locator(".js-plotly-plot .hm").first.wait_for()
+    page.locator(".maps canvas").first.wait_for()
     says(page, "Take it with you")
-    assert page.locator(".js-plotly-plot").count() >= 3
     assert page.get_by_text("Weights removed").is_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Manifest (JSON)").click()
@@ -101,6 +100,34 @@ def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     says(other, "Take it with you")
     other.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
     other.close()
+
+
+def widths(page):
+    """Return the left edge and the width of each map that is shown."""
+    boxes = page.locator(".panel canvas").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect())")
+    return [(box["left"], box["width"]) for box in boxes if box["width"]]
+
+
+def test_maps_share_room_zoom_and_layout(page, server):
+    follow(page, f"{server}/saliency?picture=bundled:dog&methods=saliency,input_x_gradient&{QUICK}", "Run SPADE")
+    says(page, "Take it with you")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.get_by_role("button", name="Run SPADE").bounding_box()["y"] < 400
+    assert min(width for _, width in widths(page)) >= 260
+    assert len({left for left, _ in widths(page)}) == 3
+    page.locator(".maps .rows").press("+")
+    assert page.locator(".maps").evaluate("(maps) => maps.classList.contains('zoomed')")
+    page.get_by_role("button", name="Whole").click()
+    page.locator(".maps label", has_text="Slider").click()
+    divider = page.get_by_role("slider", name="Dense map to the left")
+    divider.first.press("Home")
+    assert divider.last.input_value() == "0", "one divider for all"
+    assert len(widths(page)) == 4, "a pair and a difference a method"
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".maps label", has_text="Side by side").click()
+    assert len({left for left, _ in widths(page)}) == 1, "one column"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.get_by_role("button", name="Run SPADE").is_visible(), "the sidebar is closed"
 
 
 def test_cancel_leaves_a_page_that_works(page, server, held):

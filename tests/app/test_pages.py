@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
@@ -14,7 +13,6 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from plotly.colors import get_colorscale, sample_colorscale
 from streamlit.testing.v1 import AppTest
 
 from spade_core.errors import ConfigError
@@ -23,7 +21,6 @@ from spade_core.pictures.picture import bundled
 from spade_core.ui.common import subject
 from spade_core.ui.common.command import explain_command
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.plots import pair_figure
 from spade_core.ui.trace.plots import paths_figure, read_paths
 from tests.app.conftest import LONG
 from tests.hostile import hostile_files
@@ -65,9 +62,22 @@ def pressed(key, path=SALIENCY, **query):
 
 
 def texts(app):
-    return " ".join(
-        str(item.value) for kind in ("markdown", "caption", "info", "warning", "error") for item in app.get(kind)
-    )
+    said = [str(item.value) for kind in ("markdown", "caption", "info", "warning", "error") for item in app.get(kind)]
+    return " ".join([*said, *(word for row in grid(app) for word in told(row))])
+
+
+def grid(app):
+    """Return the rows of the grid of maps, as the browser gets them."""
+    found = [json.loads(item.proto.json) for item in app.get("bidi_component")]
+    return [row for data in found for row in data.get("rows", ())]
+
+
+def told(row):
+    return [row["title"], row["help"], *row["notes"], *(chip["text"] for chip in row["chips"])]
+
+
+def class_field(app):
+    return next(box for box in app.selectbox if box.label == "Class to explain")
 
 
 def test_home_says_what_this_is():
@@ -81,8 +91,9 @@ def test_the_page_waits_for_a_click_and_shows_the_prediction():
     app = page()
     assert not app.exception
     assert "Press **Run SPADE**" in app.info[0].value
-    assert "What efficientnet_lite0 predicts" in texts(app)
-    assert app.selectbox(key="target").options[0].startswith("German shepherd")
+    assert "What EfficientNet-Lite0 (embedded) predicts" in texts(app)
+    assert "Why **German shepherd**?" in texts(app)
+    assert class_field(app).options[0].startswith("German shepherd")
 
 
 def test_a_click_gives_maps_fidelity_link_and_command():
@@ -106,6 +117,53 @@ def test_a_click_gives_maps_fidelity_link_and_command():
     assert "0.3" in app.query_params["sparsity"]
     assert "--sparsity 0.3" in app.code[0].value
     assert "--image bundled:coffee" in app.code[0].value
+
+
+def test_the_class_to_explain_is_the_new_pictures_once_the_picture_changes():
+    app = page(target="105", picture="bundled:koala")
+    assert class_field(app).value is None, "the koala is predicted"
+    class_field(app).select_index(2).run()
+    other = class_field(app).options[2]
+    app.selectbox(key="frame").select("letterbox").run()
+    assert class_field(app).options[class_field(app).index].split(" · ")[0] == other.split(" · ")[0], "the same picture"
+    app.selectbox(key="picture").select("coffee").run()
+    assert class_field(app).value is None
+    assert class_field(app).options[0].startswith("espresso")
+    assert "Why **espresso**?" in texts(app)
+
+
+def test_an_upload_outlives_a_reload_until_it_is_forgotten():
+    app = page()
+    app.selectbox(key="picture").select("upload").run()
+    app.file_uploader(key="picture_file").set_value(
+        ("mine.jpg", bundled()["cat"].path.read_bytes(), "image/jpeg")
+    ).run()
+    link = "".join(app.query_params["picture"])
+    assert link.startswith("own:")
+    again = page(picture=link)
+    assert not again.exception
+    assert again.selectbox(key="picture").value == "upload"
+    assert "mine.jpg is kept while this server runs" in texts(again)
+    assert class_field(again).options[0] == class_field(app).options[0]
+    again.button(key="forget_upload").click().run()
+    assert "picture" not in again.query_params
+    gone = page(picture=link)
+    assert "no longer kept on this server: upload it again." in gone.warning[0].value
+
+
+def test_an_unknown_method_in_a_link_costs_nothing_else():
+    app = page(methods="lime,magic,saliency", picture="bundled:cat", sparsity="7")
+    assert ["'magic'" in app.error[0].value, "sparsity" in app.error[1].value] == [True, True]
+    assert app.selectbox(key="picture").value == "cat"
+    assert app.multiselect(key="methods").value == ["lime", "saliency"]
+
+
+@pytest.mark.parametrize("run", ["0", "no", ""])
+def test_a_link_whose_run_is_not_1_shows_no_result_that_is_kept(run):
+    pressed("run", **QUICK)
+    app = page(**QUICK, run=run)
+    assert not app.metric
+    assert page(**QUICK, run="1").metric
 
 
 @pytest.fixture
@@ -221,7 +279,7 @@ def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
     assert not app.exception
     assert "What Mein Netz predicts" in texts(app)
     captions = [image.caption for item in app.get("image") for image in item.proto.imgs]
-    assert "What the model sees: 64 x 64 pixels" in captions
+    assert any(caption.startswith("What the model sees: 64 x 64 pixels. ") for caption in captions)
     assert re.search("[0-9a-f]{17}", texts(app)) is None
 
 
@@ -285,47 +343,6 @@ def test_the_command_line_is_complete():
     assert "--weights x --arch resnet18" in explain_command(Choice(), {"weights": "x", "arch": "resnet18"}, "a.png")
 
 
-@pytest.mark.parametrize("opacity", [0.0, 0.5, 1.0])
-def test_a_panels_colours_are_the_colour_scales_and_lie_over_the_grey_picture(opacity):
-    dense = np.linspace(-1, 1, 64).reshape(8, 8)
-    figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, dense, signed=True, opacity=opacity, title="t")
-    laid = [image for image in figure.layout.images if image.xref == "x2"]
-    assert [image.opacity for image in laid] == [1.0, opacity]
-    assert len({(image.x, image.y) for image in laid}) == 2, "Plotly.js draws one of two in the same place"
-    png = Image.open(io.BytesIO(base64.b64decode(laid[1].source.split(",")[1]))).convert("RGB")
-    scale = sample_colorscale(get_colorscale("RdBu_r"), (dense.ravel() + 1) / 2, colortype="tuple")
-    np.testing.assert_allclose(np.asarray(png).reshape(-1, 3), np.array(scale) * 255, atol=2.5)
-
-
-def test_panels_share_the_colours_centred_on_zero_and_each_map_fills_them():
-    rng = np.random.default_rng(0)
-    dense, spade = rng.normal(size=(2, 8, 8))
-    figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, signed=True, opacity=0.5, title="t")
-    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
-    faint = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, 1e-3 * spade, signed=True, opacity=0.5, title="t")
-    assert [image.source for image in faint.layout.images] == [image.source for image in figure.layout.images]
-    unsigned = pair_figure(np.zeros((8, 8, 3), np.uint8), dense**2, spade**2, signed=False, opacity=0.5, title="t")
-    colours = [colour for _, colour in unsigned.layout.coloraxis.colorscale]
-    assert not any(colour.startswith("#0000") for colour in colours), "Streamlit replaces these by its theme's colours"
-    heat = [trace for trace in figure.data if trace.type == "heatmap"]
-    assert [trace.coloraxis for trace in heat] == ["coloraxis", "coloraxis", "coloraxis2"]
-    dense, spade = (one / np.percentile(np.abs(one), 99.5) for one in (dense, spade))
-    cells = [[(spade - dense)[y : y + 2, x : x + 2].mean() for x in range(0, 8, 2)] for y in range(0, 8, 2)]
-    np.testing.assert_allclose(np.array(heat[2].z), cells, rtol=1e-5)
-    assert (heat[2].x0, heat[2].dx) == (0.5, 2), "a cell's number stands in its middle"
-    assert {axis.matches for axis in figure.select_xaxes()} == {"x"}
-
-
-def test_the_spread_of_a_bundle_is_a_panel_of_its_own():
-    dense, spade, spread = np.random.default_rng(0).random((3, 8, 8))
-    plain = {"signed": False, "opacity": 0.5, "title": "t"}
-    figure = pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, spread=spread, **plain)
-    assert [note.text for note in figure.layout.annotations][-2:] == ["SPADE minus dense", "Spread of the traces"]
-    unit = np.percentile(spade, 99.5)
-    assert figure.data[3].z[0][0] == pytest.approx(spread[:2, :2].mean() / unit, rel=1e-5)
-    assert len(pair_figure(np.zeros((8, 8, 3), np.uint8), dense, spade, **plain).data) == 3
-
-
 def test_a_page_shows_the_mean_of_several_traces_and_its_spread():
     app = pressed("run", **{**QUICK, "methods": "input_x_gradient", "traces": "2"})
     assert not app.exception
@@ -335,8 +352,9 @@ def test_a_page_shows_the_mean_of_several_traces_and_its_spread():
     assert "mean of the magnitudes of the maps of 2 traces, seeds 0 to 1" in texts(app)
     assert "Rank correlation of the two traces that agree least" in texts(app)
     assert "--traces 2" in app.code[0].value
-    figure = json.loads(next(item.proto.spec for item in app.get("plotly_chart") if "Spread" in item.proto.spec))
-    assert figure["layout"]["coloraxis"]["cmin"] == 0, "magnitudes have no signs"
+    (row,) = grid(app)
+    assert row["panels"][3]["name"] == "Spread of the traces"
+    assert row["panels"][0]["scale"] == "magnitude", "magnitudes have no signs"
     app.number_input(key="traces").set_value(1).run()
     assert not [box for box in app.selectbox if box.key == "average"], "of a single trace nothing is averaged"
 
@@ -491,8 +509,10 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     assert "**Trace**" in texts(app)
     assert [tab.label for tab in app.tabs][:3] == ["Layers", "Surviving weights", "Paths"]
     app.selectbox(key="map_layer").select("blocks.2.0.conv_pw").run()
-    app.button(key="compare").click().run()
-    app.button(key="curve").click().run()
+    assert "overlap_ticket" not in app.session_state, "nobody asked"
+    for tab in ("Two pictures", "More pruning"):
+        app.session_state["trace_tabs"] = tab  # a person opens it
+        app.run()
     assert not app.exception
     assert not app.error
     assert "--out trace.safetensors" in app.code[0].value
@@ -500,7 +520,7 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     app.selectbox(key="map_layer").select("conv_head").run()
     app.number_input(key="window_top_conv_head").set_value(1279).run()
     assert "of 128 weights of this window survived" in texts(app), "one row is left below the last one"
-    app.selectbox(key="target").select_index(1).run()
+    class_field(app).select_index(1).run()
     app.button(key="make").click().run()
     assert not app.exception
     assert texts(app).count("This is of your previous choice") == 2, "overlap and curve"
@@ -516,12 +536,12 @@ def test_paths_are_drawn_in_the_order_of_the_layers():
     figure = paths_figure(read_paths(found), "koala")
     *lines, nodes = figure.data
     assert list(nodes.text) == ["koala", "3", "3"]
-    assert list(nodes.hovertext) == ["head, channel 7", "b, channel 3", "a, channel 3"]
+    assert list(nodes.hovertext) == ["Classifier · head, channel 7", "b, channel 3", "a, channel 3"]
     assert list(nodes.y) == [0, -1, -2]
     assert len(set(nodes.x)) == 3, "a line that passes by meets no node"
     assert [line.line.width for line in lines] == [6, 3.5, 6]
     assert len({line.line.color for line in lines}) == 2, "for and against the class"
-    assert [note.text for note in figure.layout.annotations] == list(names)
+    assert [note.text for note in figure.layout.annotations] == ["Classifier · head", "b", "a"]
     lonely = read_paths({"edges": [], "starts": [["head", 7]], "layers": ["head"], "ends": []})
     assert paths_figure(lonely, "koala").data[-1].text == ("koala",)
 

@@ -152,9 +152,10 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
 
 def test_colours_span_the_limits():
     from spade_core.pictures.figures import colorize
+    from spade_core.pictures.scales import SIGNED
 
     values = np.array([[-2.0, 0.0, 2.0]])
-    signed = colorize(values, (-1, 1), True)
+    signed = colorize(values, (-1, 1), SIGNED)
     assert signed.shape == (1, 3, 3)
     assert signed[0, 1].min() > 240, "zero is white"
     assert signed[0, 0, 2] > signed[0, 0, 0], "negative is blue"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+STYLE = ASSETS / "home" / "frame.css"
 ICON = ASSETS / "home" / "icon.png"  # from here: Streamlit's icons of pages are fetched from a font host
 PAGES: tuple[tuple[str, str, str, Action], ...] = (
     ("home.py", "Home", ":material/home:", "look"),
@@ -83,6 +84,7 @@ def frame(title: str, render: Callable[[], None], action: Action = "look") -> No
         action: what the page is for; it is drawn where the server's mode opens that, and to who may.
     """
     st.set_page_config(page_title=f"{title} · SPADE Studio", page_icon=ICON, layout="wide")
+    st.html(STYLE)
     with errors_as_sentences():
         here = settings()  # refused before anything else
         require(here, action)

@@ -108,13 +108,18 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel:
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
         if status.state == "queued":
-            bar.progress(0.0, text=f"Waiting: {status.position} jobs come first.")
+            bar.progress(0.0, text=f"Waiting: {_before(status.position)}.")
         else:
             left = "" if status.remaining is None else f" · about {status.remaining:.0f} s left"
             bar.progress(min(status.fraction, 1.0), text=f"{literal(status.note)}{left}")
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
+
+
+def _before(count: int) -> str:
+    """Return how many jobs come before one's own."""
+    return {0: "yours is the next job", 1: "one job comes first"}.get(count, f"{count} jobs come first")
 
 
 def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
@@ -125,7 +130,7 @@ def wait_briefly(ticket: Ticket, seconds: float, text: str) -> Status:
     notice = st.empty()
     end = time.monotonic() + seconds
     while not status.finished and time.monotonic() < end:
-        queue = f" {status.position} other jobs come first." if status.position else ""
+        queue = f" In the queue {_before(status.position)}." if status.position else ""
         notice.caption(f":material/hourglass_top: {text}{queue}")
         status = ticket.wait(WAIT_STEP)
     notice.empty()

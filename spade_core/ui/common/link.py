@@ -1,7 +1,8 @@
-"""The address bar: an analysis of a bundled picture as URL parameters, and back."""
+"""The address bar: an analysis as URL parameters, and back."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOpti
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
+UPLOADED = "own:"  # of an upload, before the token that finds it again
+_TOKEN = re.compile(rf"{UPLOADED}[\w-]{{22}}")
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
 MOST_IMAGES = 8
 DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
@@ -26,7 +29,8 @@ class Choice(BundleOptions, TraceOptions):
     """What a person has chosen on a page, the options of traces included; its defaults are the pages'.
 
     Attributes:
-        picture: ``bundled:NAME``; uploads are not part of a link. frame: what of it the model sees, see ``Frame``.
+        picture: ``bundled:NAME``, or ``own:TOKEN`` of an upload, see ``uploads.Kept``.
+        frame: what of it the model sees, see ``Frame``.
         target: class index, or None for the dense model's top-1.
         trigger: what is pasted into the picture, or None.
         methods: of the saliency page; options: theirs, by method and name.
@@ -72,6 +76,20 @@ class Choice(BundleOptions, TraceOptions):
         values: dict[str, Any] = {name: kind.read(query[name]) for name, kind in _KINDS.items() if query.get(name)}
         return cls(**values)
 
+    @classmethod
+    def from_link(cls, query: Mapping[str, str]) -> tuple[Choice, tuple[str, ...]]:
+        """Rebuild what of a link can be read; what cannot stays at its default, and a sentence says so."""
+        values: dict[str, Any] = {}
+        told = []
+        for name in _KINDS.keys() & query.keys():
+            try:
+                values |= {name: _KINDS[name].read(query[name])} if query[name] else {}
+            except ConfigError as error:
+                told.append(str(error))
+                if name == "methods" and (known := [slug for slug in query[name].split(",") if slug in METHODS]):
+                    values[name] = tuple(dict.fromkeys(known))
+        return cls(**values), tuple(sorted(told))
+
     def trace_options(self) -> dict[str, object]:
         """Return the keyword arguments of ``spade_core.trace`` but for the seed; ratios only as the preset has them."""
         given = self.given().items()
@@ -93,6 +111,8 @@ class _Model(Kind[str]):
 
 class _Picture(Kind[str]):
     def read(self, text: str) -> str:
+        if _TOKEN.fullmatch(text):
+            return text
         return "bundled:" + OneOf("picture", bundled()).read(text.removeprefix("bundled:"))
 
 

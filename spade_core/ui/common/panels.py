@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Literal, NotRequired, TypedDict
 
 import plotly.graph_objects as go
 import streamlit as st
+from plotly.subplots import make_subplots
 from streamlit.delta_generator import DeltaGenerator
 
-from spade_core.evaluation.evidence import Claim
-from spade_core.evaluation.processing import PROCESSING
+from spade_core.models.naming import layer_title
 from spade_core.pruning.options import BundleOptions
 from spade_core.pruning.report import Fidelity, LayerReport
-from spade_core.saliency import METHODS
-from spade_core.ui.common.downloads import read_array, read_json
-from spade_core.ui.common.plots import pair_figure, top_figure
+from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.text import literal
 
 SHOWN, NOTABLE = 0.0005, 0.01  # changes of a probability: below, it rounds to nothing; from here on, it has a colour
-FIGURES = 24  # kept for all users, about 2 MB each
-
-
-class Side(TypedDict):
-    """A manifest's entry of one map; where a trigger was pasted it holds the scores."""
-
-    notes: list[str]
-    trojan_auc: NotRequired[float]
-    pointing_game: NotRequired[bool]
-
-
-class Maps(TypedDict):
-    """A manifest's entry of one method; of a bundle it has the lowest rank correlation of two traces' maps."""
-
-    dense: Side
-    spade: Side
-    agreement: NotRequired[float]
 
 
 class Traced(TypedDict):
@@ -59,17 +39,17 @@ class Class(TypedDict):
 def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
     """Show what the trace still predicts, beside what it keeps, of a manifest or ``trace.json``."""
     fidelity = Fidelity.from_dict(described["fidelity"])
-    columns = st.columns([2.2, 1.4, 1, 1])
-    columns[0].metric("Explained class", literal(fidelity.label.split(",")[0]))
     change = fidelity.trace_probability - fidelity.dense_probability
     against = f"{100 * change:+.1f} points against dense" if abs(change) >= SHOWN else "as in the dense model"
     notable = abs(change) >= NOTABLE
     colour: Literal["normal", "off"] = "normal" if notable else "off"
     arrow: Literal["auto", "off"] = "auto" if notable else "off"
-    probability = f"{fidelity.trace_probability:.1%}"
-    columns[1].metric("Its probability in the trace", probability, against, delta_color=colour, delta_arrow=arrow)
-    columns[2].metric("Weights removed", f"{described['sparsity']:.1%}")
-    columns[3].metric("Trace computed in", f"{seconds:.1f} s")
+    made = f"The trace was computed in {seconds:.1f} s; the dense model keeps all weights."
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Explained class", literal(fidelity.label.split(",")[0]), width="content")
+        probability, label = f"{fidelity.trace_probability:.1%}", "Its probability in the trace"
+        st.metric(label, probability, against, delta_color=colour, delta_arrow=arrow, width="content")
+        st.metric("Weights removed", f"{described['sparsity']:.1%}", width="content", help=made)
     if fidelity.warning:
         st.warning(literal(fidelity.warning), icon=":material/warning:")
 
@@ -89,98 +69,10 @@ def show_bundle(traces: Sequence[Traced], bundle: BundleOptions) -> None:
         st.caption(f"{mean} to {traces[-1]['seed']}; {kept} of {of_all} keep the class. Above is the weakest of them.")
 
 
-def of_method(traces: Sequence[Traced], slug: str) -> list[Traced]:
-    """Return the traces of a method's map where methods have traces of their own; else nothing."""
-    own = [one for one in traces if slug in one.get("methods", [slug])]
-    return own if len(own) < len(traces) else []
-
-
 def show_summary(data: bytes) -> None:
     """Show the same of ``trace.json``."""
     found = read_json(data)
     show_fidelity(found, found["seconds"])
-
-
-def show_pairs(
-    files: Mapping[str, bytes],
-    methods: Sequence[str],
-    opacity: float,
-    described: Mapping[str, Maps] | None = None,
-    claims: Mapping[str, Sequence[Claim]] | None = None,
-    *,
-    traces: Sequence[Traced] = (),
-    magnitudes: bool = False,
-) -> None:
-    """Draw the panels of every method whose two maps are there, and what is claimed of each.
-
-    Args:
-        traces: of the whole analysis; a method's own are told where not all are.
-        magnitudes: whether the maps have lost their signs.
-    """
-    for slug in methods:
-        names = ("crop.npy", f"dense_{slug}.npy", f"spade_{slug}.npy")
-        if not all(name in files for name in names):
-            continue
-        method = METHODS[slug]
-        st.markdown(f"**{method.title}**  :gray[{method.help}]")
-        if described is not None:
-            _show_scores(described[slug])
-            _show_agreement(described[slug])
-        show_own(of_method(traces, slug))
-        if claims and slug in claims:
-            show_claims(claims[slug])
-        signed = method.signed and not magnitudes
-        figure = _figure(*(files[name] for name in names), files.get(f"spread_{slug}.npy"), slug, signed, opacity)
-        st.plotly_chart(figure, width="stretch", key=f"pair_{slug}", config={"displaylogo": False})
-
-
-@lru_cache(maxsize=FIGURES)
-def _figure(
-    crop: bytes, dense: bytes, spade: bytes, spread: bytes | None, slug: str, signed: bool, opacity: float
-) -> go.Figure:
-    """Return a pair's figure; the page is drawn more often than its maps change."""
-    arrays = [read_array(data) for data in (crop, dense, spade)]
-    apart = None if spread is None else read_array(spread)
-    return pair_figure(*arrays, spread=apart, signed=signed, opacity=opacity, title=METHODS[slug].title)
-
-
-def _show_scores(maps: Maps) -> None:
-    if "trojan_auc" not in maps["dense"]:
-        return
-    dense, spade = maps["dense"]["trojan_auc"], maps["spade"]["trojan_auc"]
-    hits = ["hit" if side["pointing_game"] else "miss" for side in (maps["dense"], maps["spade"])]
-    change = f":{'green' if spade > dense else 'red'}[{spade - dense:+.1f}]"
-    auc = f"Trojan AUC: dense **{dense:.1f}**, SPADE **{spade:.1f}** ({change})"
-    st.markdown(f"{auc} · Pointing Game: dense {hits[0]}, SPADE {hits[1]}")
-
-
-def show_own(traces: Sequence[Traced]) -> None:
-    """Say what a method's own traces are."""
-    if not traces:
-        return
-    weakest = min((Fidelity.from_dict(one["fidelity"]) for one in traces), key=lambda one: one.trace_probability)
-    if not any(one.get("pruned", True) for one in traces):
-        st.caption("By the table no trace improves this method's map: both maps are the dense model's.")
-        return
-    removed, kept = f"{traces[0]['sparsity']:.1%} of the weights removed", f"{weakest.trace_probability:.1%}"
-    st.caption(f"By a trace of this method's own ratios: {removed}, probability of the class {kept}.")
-
-
-def show_claims(claims: Sequence[Claim]) -> None:
-    """Show how much of the dense error such maps removed over many pictures; green where the interval excludes 0."""
-    badges = []
-    for claim in claims:
-        colour = "green" if claim.holds else "red" if claim.refuted else "gray"
-        removed = claim.removed
-        text = f"{removed.mean:.0f} % ({removed.low:.0f} to {removed.high:.0f})"
-        badges.append(f":{colour}-badge[{PROCESSING[claim.processing].title}: {text}]")
-    said = f"Removed of the dense error on {claims[0].removed.n} triggered pictures, both maps processed alike"
-    st.caption(f"{said}: {' '.join(badges)} [Evidence](evidence)")
-
-
-def _show_agreement(maps: Maps) -> None:
-    if "agreement" in maps:
-        st.markdown(f"Rank correlation of the two traces that agree least: **{maps['agreement']:.2f}**")
 
 
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
@@ -188,12 +80,19 @@ def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> N
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
     # As a Plotly figure, the browser has its largest library loaded before the first maps arrive.
     figure = top_figure([labels[index] for index in order], [probabilities[index] for index in order])
-    st.plotly_chart(figure, width="stretch", key="top", config={"displayModeBar": False})
+    show_chart(figure, "top", displayModeBar=False)
+
+
+def show_chart(figure: go.Figure, key: str, place: DeltaGenerator | None = None, **options: bool) -> None:
+    """Draw a Plotly figure, without tips that stay over it; ``options`` are Plotly.js's."""
+    config = {"displaylogo": False, "showTips": False, **options}
+    (place or st).plotly_chart(figure, width="stretch", key=key, config=config)
 
 
 def show_layer_table(layers: Sequence[LayerReport]) -> None:
     """Show the report of every layer."""
-    st.dataframe([{**vars(row), "shape": " x ".join(map(str, row.shape))} for row in layers], key="layers_table")
+    rows = [{"layer": layer_title(row.name), **vars(row), "shape": " x ".join(map(str, row.shape))} for row in layers]
+    st.dataframe(rows, key="layers_table")
 
 
 def show_top_tables(
@@ -204,3 +103,33 @@ def show_top_tables(
         rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in top]
         place.markdown(f"**{title}**")
         place.dataframe(rows, key="top_prediction" if title == "Dense" else "top_trace_prediction")
+
+
+def stage_figure(layers: Sequence[LayerReport]) -> go.Figure:
+    """Return realised sparsity and output error of every layer, in the network's order."""
+    names = [row.name for row in layers]
+    colours = ["#0f766e" if row.status == "pruned" else "#cbd5e1" for row in layers]
+    details = [f"{layer_title(row.name)} {tuple(row.shape)}<br>{row.status}. {row.reason}" for row in layers]
+    zeros = go.Bar(x=names, y=[row.realised for row in layers], marker_color=colours, customdata=details)
+    errors = go.Bar(x=names, y=[row.error for row in layers], marker_color="#d97706")
+    zeros.hovertemplate = "%{x}<br>%{customdata}<br>%{y:.1%} zeros<extra></extra>"
+    errors.hovertemplate = "%{x}<br>relative output error %{y:.3g}<extra></extra>"
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    figure.add_trace(zeros, 1, 1)
+    figure.add_trace(errors, 2, 1)
+    figure.update_yaxes(title_text="zeros", tickformat=".0%", range=[0, 1], row=1, col=1)
+    figure.update_yaxes(title_text="output error", row=2, col=1)
+    figure.update_xaxes(showticklabels=False)
+    figure.update_layout(height=300, showlegend=False, margin={"l": 4, "r": 4, "t": 8, "b": 4}, bargap=0.15)
+    return figure
+
+
+def top_figure(names: Sequence[str], probabilities: Sequence[float]) -> go.Figure:
+    """Return class probabilities as bars, the first on top."""
+    bars = go.Bar(x=list(probabilities), y=list(names), orientation="h", marker_color="#0f766e", hoverinfo="skip")
+    bars.update(text=[f"{value:.1%}" for value in probabilities], textposition="outside", cliponaxis=False)
+    figure = go.Figure(bars)
+    figure.update_layout(height=40 + 34 * len(names), margin={"l": 4, "r": 60, "t": 4, "b": 4}, bargap=0.35)
+    figure.update_xaxes(visible=False, range=[0, 1])
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure

@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
+from spade_core.models.naming import titled
 from spade_core.models.registry import HUB, MODELS, OUTPUTS, TIMM, TROJAN_MODEL
 from spade_core.pictures.frame import CENTRE, LETTERBOX, Frame, parse_frame
 from spade_core.pictures.picture import READABLE, Picture, bundled, load_picture
@@ -20,16 +21,21 @@ from spade_core.pruning.kinds import Number, OneOf, Ratios, Switch, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, Option, Widget
 from spade_core.pruning.sparsity import Tuned
 from spade_core.roles import allows
-from spade_core.saliency import METHOD_OPTIONS, METHODS
+from spade_core.saliency import COSTS, METHOD_OPTIONS, METHODS
 from spade_core.saliency.options import MethodOption
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings, show_notes
-from spade_core.ui.common.link import Choice
+from spade_core.ui.common.link import UPLOADED, Choice
 from spade_core.ui.common.text import literal
-from spade_core.ui.common.uploads import ask_for_file
+from spade_core.ui.common.uploads import KEPT, ask_for_file
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 T = TypeVar("T")
 UPLOAD = "upload"
+HELD = "held_upload"  # the session's name for the token of its upload
+CHOSEN_CLASS = "chosen_class"  # the session's name for the class to explain, and of what
 OWN = "own weights"
 FOLDER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
 MOST_CONFIG = 2**24  # bytes
@@ -42,10 +48,18 @@ SIZE, CORNER = 60, (24, 24)  # px, of a trigger that has no place yet
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A picture that was picked; ``data`` holds the bytes of an upload."""
+    """A picture that was picked.
+
+    Attributes:
+        data: the bytes of an upload.
+        place: where it is shown, until what the model sees of it is known.
+        credit: its author and licence.
+    """
 
     picture: Picture
     data: bytes | None
+    place: DeltaGenerator
+    credit: str = ""
 
 
 def pick_model(start: Choice) -> dict[str, object] | None:
@@ -168,19 +182,49 @@ def _keep_folder(file: str, data: bytes, beside: Mapping[str, bytes]) -> str:
 
 def pick_picture(start: Choice) -> Chosen | None:
     """Return the chosen picture, or None while an upload is missing."""
-    name = select_picture("Picture", start.picture.removeprefix("bundled:"), "picture")
-    if name != UPLOAD:
-        entry = bundled()[name]
-        st.image(str(entry.path), caption=f"{entry.author}, {entry.licence}")
-        return Chosen(load_picture(f"bundled:{name}"), None)
+    begin = UPLOAD if start.picture.startswith(UPLOADED) else start.picture.removeprefix("bundled:")
+    name = select_picture("Picture", begin, "picture")
+    if name == UPLOAD:
+        return _pick_upload(start.picture.removeprefix(UPLOADED) if begin == UPLOAD else None)
+    entry, place = bundled()[name], st.empty()
+    credit = f"{entry.author}, {entry.licence}"
+    place.image(str(entry.path), caption=credit)
+    return Chosen(load_picture(f"bundled:{name}"), None, place, credit)
+
+
+def _pick_upload(linked: str | None) -> Chosen | None:
+    """Return the uploaded picture, or the one whose token the session or the link has."""
     file = ask_for_file("Picture file", "picture_file", hint=f"{READABLE}, up to 20 MB.")
-    if file is None:
+    token = st.session_state.get(HELD, linked)
+    found = (file.name, file.getvalue()) if file is not None else KEPT.find(token or "")
+    if found is None:
+        if token:
+            gone = "The picture that was uploaded is no longer kept on this server: upload it again."
+            st.warning(gone, icon=":material/hide_image:")
         return None
-    data = file.getvalue()
-    picture = load_picture(data, name=file.name)
-    st.image(picture.pixels, output_format="PNG")
+    name, data = found
+    picture, place = load_picture(data, name=name), st.empty()
+    place.image(picture.pixels, output_format="PNG")
     show_notes(picture.notes)
-    return Chosen(picture, data)
+    if file is None:
+        st.session_state[HELD] = token
+        st.caption(f"{literal(name)} is kept while this server runs and has room, for whoever has this page's address.")
+        st.button("Forget it", key="forget_upload", on_click=_forget, args=(token,))
+    return Chosen(picture, data, place)
+
+
+def _forget(token: str) -> None:
+    KEPT.drop(token)
+    st.session_state.pop(HELD, None)
+    st.query_params.clear()
+
+
+def keep_upload(chosen: Chosen, path: str) -> str:
+    """Return the token of an upload that lies at ``path``, a new one where it is another than before."""
+    token: str | None = st.session_state.get(HELD)
+    if token is None or KEPT.find(token) != (chosen.picture.name, chosen.data):
+        token = st.session_state[HELD] = KEPT.keep(chosen.picture.name, path)
+    return token
 
 
 def pick_frame(start: Choice) -> str:
@@ -233,8 +277,13 @@ def select_trigger(label: str, begin: Paste | None, key: str, hint: str) -> str 
     return select(label, titles, begin.trigger if begin else None, key, hint)
 
 
-def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[float]) -> int | None:
-    """Return the class to explain: None for the top-1, else an index, by rank or by search."""
+def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[float], of: Sequence[str]) -> int | None:
+    """Return the class to explain: None for the top-1, else an index, by rank or by search.
+
+    Args:
+        of: what tells one model and picture from another, and what else the probabilities depend on. The choice stays
+            while the first is the same; the field is a new one whenever what it says has changed.
+    """
     ranked = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:5]
     order = [None, *ranked[1:], *(index for index in range(len(labels)) if index not in ranked)]
 
@@ -242,10 +291,14 @@ def pick_target(start: Choice, labels: Sequence[str], probabilities: Sequence[fl
         real = ranked[0] if index is None else index
         return f"{labels[real]} · {probabilities[real]:.1%}" + (" (predicted)" if index is None else "")
 
-    wanted = start.target if start.target is not None and start.target < len(labels) else None
+    before, wanted = st.session_state.get(CHOSEN_CLASS, (of[0], start.target))
+    wanted = wanted if before == of[0] and wanted is not None and wanted < len(labels) else None
     index = order.index(None if wanted == ranked[0] else wanted)
     hint = "The most probable classes come first; type to search all of them."
-    return st.selectbox("Class to explain", order, index, format_func=show, key="target", help=hint)
+    key = "_".join(("target", *of))
+    chosen = st.selectbox("Class to explain", order, index, format_func=show, key=key, help=hint)
+    st.session_state[CHOSEN_CLASS] = of[0], chosen
+    return chosen
 
 
 def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tuned | None) -> Choice:
@@ -265,7 +318,8 @@ def pick_trace(choice: Choice, start: Choice, stages: Sequence[str], tuned: Tune
         elif isinstance(option.kind, Ratios):
             ratios = dict.fromkeys(stages[1:], 0.0) | (tuned["stages"] if tuned else {}) | begin
             found[name] = {
-                one: st.slider(one, 0.0, 0.99, float(ratios[one]), 0.01, key=f"stage_{one}") for one in stages[1:]
+                one: st.slider(titled(one), 0.0, 0.99, float(ratios[one]), 0.01, key=f"stage_{one}")
+                for one in stages[1:]
             }
         elif isinstance(option.kind, OneOf):
             found[name] = _pick_slug(name, option.kind, option.widget, begin)
@@ -291,13 +345,13 @@ def pick_bundle(choice: Choice, start: Choice) -> Choice:
 
 def _pick_slug(name: str, kind: OneOf, widget: Widget, begin: str | None) -> str | None:
     """Draw the choice of an entry of a table; an option that begins open may stay so."""
-    titled = kind.titled()
+    entries = kind.titled()
     slugs = [*([None] if getattr(Choice(), name) is None else []), *(widget.offered or kind.table)]
-    titles = {slug: titled[slug].title if slug in titled else slug or PREFERRED for slug in slugs}
-    hint = widget.help or " ".join(f"{entry.title}: {entry.help}" for entry in titled.values())
+    titles = {slug: entries[slug].title if slug in entries else slug or PREFERRED for slug in slugs}
+    hint = widget.help or " ".join(f"{entry.title}: {entry.help}" for entry in entries.values())
     found = select(widget.label, titles, begin, name, hint)
     if widget.explained and found is not None:
-        st.caption(titled[found].help)
+        st.caption(entries[found].help)
     return found
 
 
@@ -319,8 +373,11 @@ def _pick_number(
 
 
 def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the chosen methods; those that this model does not support are not offered, and the page says why."""
-    offered = [slug for slug in METHODS if slug not in unsupported]
+    """Return the chosen methods, the cheapest first, whose maps are there first.
+
+    Those that this model does not support are not offered, and the page says why.
+    """
+    offered = sorted((slug for slug in METHODS if slug not in unsupported), key=_cost)
     first = [slug for slug in start.methods if slug in offered] or offered[:1]
     title = {slug: f"{method.title} · {method.cost}" for slug, method in METHODS.items()}.__getitem__
     hint = " ".join(f"**{method.title}**: {method.help}" for method in METHODS.values())
@@ -329,7 +386,11 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     place = st.container() if few else st.expander(f"{len(unsupported)} methods do not fit this model")
     for reason in unsupported.values():  # each names its method
         place.caption(f":material/block: {literal(reason)}")
-    return tuple(chosen)
+    return tuple(sorted(chosen, key=offered.index))
+
+
+def _cost(slug: str) -> int:
+    return COSTS.index(METHODS[slug].cost)
 
 
 def pick_method_options(
@@ -371,7 +432,7 @@ def _pick_option(option: MethodOption, begin: Any, key: str, advice: Mapping[str
         label,
         layers,
         layers.index(begin or ""),
-        format_func=lambda name: name or "The last one",
+        format_func=lambda name: titled(name) if name else "The last one",
         key=key,
         help=f"{hint} {told}",
         accept_new_options=True,

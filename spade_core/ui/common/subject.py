@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import streamlit as st
 
-from spade_core.errors import ConfigError
 from spade_core.jobs.job import Ticket
 from spade_core.models.registry import HUB, MODELS
 from spade_core.pictures.frame import CENTRE
@@ -20,7 +21,7 @@ from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs, settings, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
-from spade_core.ui.common.link import Choice
+from spade_core.ui.common.link import UPLOADED, Choice
 from spade_core.ui.common.text import literal
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
@@ -42,23 +43,38 @@ class Described:
     notes: list[str]
     advice: dict[str, str]
 
+    @property
+    def title(self) -> str:
+        """What people call the model."""
+        return MODELS[self.name].title if self.name in MODELS else self.name
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Subject:
     """What is looked at.
 
     Attributes:
         spec: of the model; source: of the picture, as payloads name it, a trigger included.
+        crop: what the model sees, uint8 ``(height, width, 3)``.
+        link: how a link names the picture.
     """
 
     spec: dict[str, object]
     source: Source
+    crop: np.ndarray
     described: Described
+    link: str
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What tells model and picture from others, and then how the picture is shown, as words of keys."""
+        how = self.source.get("frame"), self.source.get("trigger")
+        return _short(json.dumps([self.spec, self.source["path"]])), _short(json.dumps(how))
 
     @property
     def linkable(self) -> bool:
-        """Whether a link can name it: a registered model and a bundled picture."""
-        return self.source["path"].startswith("bundled:") and "name" in self.spec
+        """Whether a link can name it: a registered model."""
+        return "name" in self.spec
 
     @property
     def paste(self) -> Paste | None:
@@ -69,13 +85,15 @@ class Subject:
     def choice(self) -> Choice:
         """Return the choice of it, nothing else being chosen."""
         frame = self.source.get("frame", str(CENTRE))
-        return Choice(
-            model=str(self.spec.get("name", "own")), picture=self.source["name"], frame=frame, trigger=self.paste
-        )
+        return Choice(model=str(self.spec.get("name", "own")), picture=self.link, frame=frame, trigger=self.paste)
 
     def same(self, other: Subject) -> bool:
         """Whether model, picture and trigger are the same."""
         return (self.spec, self.source) == (other.spec, other.source)
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,7 @@ def show_link(choice: Choice, subject: Subject, *, methods: bool = False) -> Non
 
 
 def start_of(page: str, *, preset: str = "default") -> Choice:
-    """Return what the address bar asks for, read once a session and page; a bad link says so and gives the defaults.
+    """Return what the address bar asks for, read once a session and page; what of a link cannot be read, it says.
 
     Where no link says otherwise the page begins with ``preset``.
     """
@@ -125,18 +143,14 @@ def start_of(page: str, *, preset: str = "default") -> Choice:
         last = state.get("last_choice", Choice())
         if last.preset in PAGE_PRESETS:  # nobody's choice
             last = replace(last, preset=preset)
-        state[f"{page}_start"], state[f"{page}_link_error"] = last, None
         query = st.query_params.to_dict()
+        found, told = Choice.from_link(query) if query else (last, ())
         if query:
-            state[f"{page}_start"] = Choice()
-            try:
-                state[f"{page}_start"] = Choice.from_query(query)
-                state[LINKED_MODEL] = state[f"{page}_start"].model
-            except ConfigError as error:
-                state[f"{page}_link_error"] = str(error)
-        state[f"{page}_run"] = ("methods" in query or "run" in query) and state[f"{page}_link_error"] is None
-    if state[f"{page}_link_error"]:
-        st.error(literal(state[f"{page}_link_error"]), icon=":material/link_off:")
+            state[LINKED_MODEL] = found.model
+        state[f"{page}_start"], state[f"{page}_told"] = found, told
+        state[f"{page}_run"] = not told and query.get("run", "1" if "methods" in query else "") == "1"
+    for sentence in state[f"{page}_told"]:
+        st.error(literal(sentence), icon=":material/link_off:")
     return state[f"{page}_start"]
 
 
@@ -156,6 +170,8 @@ def pick_subject(start: Choice) -> Subject | None:
     if not _may_load(spec):
         return None
     source = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
+    link = source["path"] if chosen.data is None else UPLOADED + pickers.keep_upload(chosen, source["path"])
+    _show_upload(link)
     with st.sidebar:
         frame = pickers.pick_frame(start)
         paste = pickers.pick_trigger(start, spec)
@@ -164,18 +180,26 @@ def pick_subject(start: Choice) -> Subject | None:
     if paste is not None:
         source["trigger"] = paste.to_dict()
     described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
-    with st.sidebar:
-        crop = downloads.read_array(described["crop.npy"])
-        st.image(crop, caption=f"What the model sees: {crop.shape[1]} x {crop.shape[0]} pixels")
+    crop = downloads.read_array(described["crop.npy"])
+    caption = f"What the model sees: {crop.shape[1]} x {crop.shape[0]} pixels"
+    chosen.place.image(crop, caption=f"{caption}. {chosen.credit}" if chosen.credit else caption)
     found = downloads.read_json(described["model.json"])
-    subject = Subject(spec, source, Described(**{one.name: found[one.name] for one in fields(Described)}))
+    subject = Subject(spec, source, crop, Described(**{one.name: found[one.name] for one in fields(Described)}), link)
     with st.sidebar:
         show_notes((*found["picture"]["seen"], *subject.described.notes))
         st.caption(f":material/memory: {subject.described.device} · {len(subject.described.labels):,} classes")
     named = replace(start, model=str(spec.get("name", start.model)), trigger=paste, frame=frame)
-    picture = source["path"] if source["path"].startswith("bundled:") else start.picture
-    st.session_state.last_choice = replace(named, picture=picture, target=None)
+    st.session_state.last_choice = replace(named, picture=link, target=None)
     return subject
+
+
+def _show_upload(link: str) -> None:
+    """Let the address bar name an upload as soon as it is there, so that a reload finds it."""
+    shown = st.query_params.get("picture", "")
+    if link.startswith(UPLOADED) and shown != link:
+        st.query_params["picture"] = link
+    elif shown.startswith(UPLOADED) and shown != link:
+        del st.query_params["picture"]
 
 
 def _may_load(spec: Mapping[str, object]) -> bool:

@@ -8,9 +8,12 @@ whether its page asks for a file or not. Here a page says what it asks for (:fun
 from __future__ import annotations
 
 import re
+import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 import streamlit as st
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 SEVERAL = 8  # files of pictures' size that a session may hold; two of what it may send, as one takes another's place
 MARGIN = 64 * 1024  # bytes of the form around a file
+MOST_KEPT = 1024  # tokens
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+$")
 
 
@@ -115,6 +119,44 @@ class LimitedUploads:
         with LEDGER.coming(found[1], int(length), _held(), Settings.from_environment().upload_bytes) as reason:
             answer = self._app if reason is None else PlainTextResponse(reason, 413)
             await answer(scope, receive, send)
+
+
+class Kept:
+    """Uploaded pictures by tokens, so that a page that is loaded anew, or another page, finds its own again.
+
+    A token stands in the address bar alone: whoever has the address can open the picture, and nobody else. The bytes
+    lie where jobs read them, for as long as there is room; a token lives as long as the server.
+    """
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._most = most
+
+    def keep(self, name: str, path: str) -> str:
+        """Return a new token of the upload ``name`` that lies at ``path``; the oldest token gives way."""
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            self._files[token] = name, path
+            while len(self._files) > self._most:
+                self._files.popitem(last=False)
+        return token
+
+    def find(self, token: str) -> tuple[str, bytes] | None:
+        """Return name and bytes of an upload, or None where it is no longer there."""
+        name, path = self._files.get(token, ("", ""))
+        try:
+            return (name, Path(path).read_bytes()) if path else None
+        except OSError:
+            return None
+
+    def drop(self, token: str) -> None:
+        """Forget a token."""
+        with self._lock:
+            self._files.pop(token, None)
+
+
+KEPT = Kept()
 
 
 @overload

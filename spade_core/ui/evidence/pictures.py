@@ -15,11 +15,12 @@ from spade_core.pictures.picture import Source
 from spade_core.pruning.options import TRACE_OPTIONS
 from spade_core.results.config import AnalysisConfig
 from spade_core.saliency import METHODS
-from spade_core.ui.common import panels, pickers
+from spade_core.ui.common import pickers
 from spade_core.ui.common.frame import jobs, settings
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.subject import shelved
 from spade_core.ui.evidence.tables import View
+from spade_core.ui.saliency.maps import show_maps
 
 SLOT = "evidence_maps"
 
@@ -81,7 +82,7 @@ def _show_one(view: View, method: str, picture: int) -> None:
     if ticket is not None and asked == (view.evidence.model, view.arm, method, sha256):
         files = outcome(ticket, SLOT)
         if files is not None:
-            panels.show_pairs(files, (method,), 0.85)
+            show_maps(files, (method,), key=SLOT)
 
 
 def _ask(view: View, arm: Arm, method: str, picture: int, source: Source) -> None:

@@ -58,7 +58,8 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     if layer == LOGITS:
         return choice
     with st.sidebar:
-        target = pickers.pick_target(start, subject.described.labels, subject.described.probabilities)
+        described = subject.described
+        target = pickers.pick_target(start, described.labels, described.probabilities, subject.identity)
     choice = replace(choice, target=target, position=_pick_position(start, layer, shapes[layer]))
     _offer_ranked(choice, subject)
     return choice

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from spade_core.inspection import Edge, End, Paths, Point
+from spade_core.models.naming import layer_title, titled
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
@@ -77,7 +78,8 @@ class Overlap(TypedDict):
 def overlap_figure(rows: Sequence[Overlap]) -> go.Figure:
     """Return the Jaccard index of two traces in every layer, beside what chance would give."""
     names, found = [row["layer"] for row in rows], [row["jaccard"] for row in rows]
-    figure = go.Figure(go.Bar(x=names, y=found, marker_color=TEAL, name="both traces"))
+    bars = go.Bar(x=names, y=found, marker_color=TEAL, name="both traces", hovertext=list(map(layer_title, names)))
+    figure = go.Figure(bars)
     chance = go.Scatter(x=names, y=[row["chance"] for row in rows], mode="lines", line={"color": AMBER})
     figure.add_trace(chance.update(name="chance"))
     figure.update_layout(height=300, margin=MARGIN, yaxis_title="Jaccard index", legend={"orientation": "h", "y": 1.1})
@@ -109,7 +111,9 @@ def paths_figure(found: Paths, label: str) -> go.Figure:
     figure = go.Figure([_line(edge, place, strongest[edge.sink]) for edge in found.edges])
     figure.add_trace(_nodes(place, found.starts, label))
     for level, layer in enumerate(members):
-        figure.add_annotation(x=0, y=-level, text=layer, showarrow=False, xanchor="left", yshift=16, font={"size": 11})
+        figure.add_annotation(
+            x=0, y=-level, text=titled(layer), showarrow=False, xanchor="left", yshift=16, font={"size": 11}
+        )
     row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
     figure.update_layout(height=row * max(2, len(members)) + 60, margin=MARGIN, showlegend=False)
     figure.update_xaxes(visible=False, range=[-0.02, 1.06])
@@ -129,5 +133,5 @@ def _nodes(place: Places, starts: Collection[tuple[str, int]], label: str) -> go
     x, y = zip(*place.values(), strict=True)
     nodes = go.Scatter(x=x, y=y, mode="markers+text", marker={"size": 13, "color": TEAL}, hoverinfo="text")
     nodes.update(text=[label if node in starts else str(node[1]) for node in place])
-    nodes.update(hovertext=[f"{layer}, channel {channel}" for layer, channel in place])
+    nodes.update(hovertext=[f"{titled(layer)}, channel {channel}" for layer, channel in place])
     return nodes.update(textposition="middle right", textfont={"size": 10})

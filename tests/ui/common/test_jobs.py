@@ -61,16 +61,23 @@ def test_a_cancelled_job_and_a_failed_one_say_so(said):
 
 
 @pytest.mark.parametrize(
-    ("path", "methods", "expected"),
+    ("spec", "methods", "expected"),
     [
-        ("bundled:cat", True, {"methods": "lime", "views": "8"}),
-        ("bundled:cat", False, {"run": "1", "views": "8"}),
-        ("/data/pictures/x", True, {}),
+        ({"name": "resnet18"}, True, {"methods": "lime", "views": "8"}),
+        ({"name": "resnet18"}, False, {"run": "1", "views": "8"}),
+        ({"weights": "/data/x"}, True, {}),
     ],
 )
-def test_only_what_a_link_can_name_stands_in_the_address_bar(monkeypatch, path, methods, expected):
+def test_only_what_a_link_can_name_stands_in_the_address_bar(monkeypatch, spec, methods, expected):
     written = []
     monkeypatch.setattr(subject, "st", SimpleNamespace(query_params=SimpleNamespace(from_dict=written.append)))
-    shown = subject.Subject({"name": "resnet18"}, {"path": path, "name": path, "sha256": ""}, None)
+    shown = subject.Subject(spec, {"path": "", "name": "", "sha256": ""}, None, None, "bundled:cat")
     subject.show_link(Choice(views=8, methods=("lime",)), shown, methods=methods)
     assert written == [expected]
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "yours is the next job"), (1, "one job comes first"), (2, "2 jobs come first")]
+)
+def test_a_queue_is_told_in_words(count, words):
+    assert jobs._before(count) == words

@@ -33,3 +33,16 @@ def test_a_change_within_a_point_alarms_nobody(change, words, coloured):
     assert metric.delta == words
     grey, no_arrow = metric.proto.GRAY, metric.proto.NONE
     assert (metric.proto.color == grey, metric.proto.direction == no_arrow) == (not coloured, not coloured)
+
+
+def drawn():
+    from spade_core.ui.common.panels import show_chart, top_figure
+
+    show_chart(top_figure(["dog"], [0.5]), "top")
+
+
+def test_no_tip_stays_over_a_chart():
+    import json
+
+    app = AppTest.from_function(drawn, default_timeout=300).run()
+    assert json.loads(app.get("plotly_chart")[0].proto.config)["showTips"] is False

@@ -129,3 +129,14 @@ st.json(pick_model(Choice()) or {})
         box.set_value("hf-hub:…").run()
         app.text_input(key="hub_name").set_value(" someone/vit ").run()
         assert chosen(app) == {"name": "hf-hub:someone/vit"}
+
+
+def test_methods_come_cheapest_first_whatever_a_links_order():
+    page = """
+import streamlit as st
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.pickers import pick_methods
+
+st.json(pick_methods(Choice.from_query({"methods": "lime,smoothgrad,gradcam"}), {}))
+"""
+    assert chosen(AppTest.from_string(page, default_timeout=60).run()) == ["gradcam", "smoothgrad", "lime"]

@@ -76,3 +76,17 @@ def test_what_is_on_its_way_counts():
         assert second == "The server holds as many files as it may: try again later."
     with ledger.coming("b", MIB, {}, 2 * MIB - 1) as third:
         assert third is None
+
+
+def test_kept_uploads_are_found_by_their_token_until_room_or_time_runs_out(tmp_path):
+    from spade_core.ui.common.uploads import Kept
+
+    kept, file = Kept(most=2), tmp_path / "picture"
+    file.write_bytes(b"bytes")
+    tokens = [kept.keep(f"{name}.jpg", str(file)) for name in "abc"]
+    assert [kept.find(token) for token in tokens] == [None, ("b.jpg", b"bytes"), ("c.jpg", b"bytes")]
+    kept.drop(tokens[1])
+    assert kept.find(tokens[1]) is None
+    file.unlink()
+    assert kept.find(tokens[2]) is None
+    assert kept.find("") is None
