@@ -20,6 +20,7 @@ from spade_core.models.labels import resolve_target
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import Network
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.scales import scale_of
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
 from spade_core.pruning.options import checked_bundle
@@ -69,16 +70,14 @@ class Explanation:
     @property
     def colours(self) -> str:
         """Matplotlib's name of the scale that the map is shown in, zero-centred where it has signs."""
-        from spade_core.pictures.figures import DIVERGING, SEQUENTIAL
-
-        return DIVERGING if self.signed else SEQUENTIAL
+        return scale_of(self.signed).colours
 
     @property
     def pixels(self) -> np.ndarray:
         """The map as a picture in its own unit, see ``top_of``: uint8 ``(height, width, 3)``."""
         from spade_core.pictures.figures import colorize
 
-        return colorize(self.map / top_of(self.map), colour_limits(self.signed), self.signed)
+        return colorize(self.map / top_of(self.map), colour_limits(self.signed), scale_of(self.signed))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the map in its own unit, see ``top_of``.
