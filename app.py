@@ -8,5 +8,7 @@ from starlette.middleware import Middleware
 from spade_core.ui.common.doors import Doors
 from spade_core.ui.common.headers import SafeHeaders
 from spade_core.ui.common.uploads import LimitedUploads
+from spade_core.ui.participant.route import trial_routes
 
-app = st.App("home.py", middleware=[Middleware(SafeHeaders), Middleware(Doors), Middleware(LimitedUploads)])
+middleware = [Middleware(SafeHeaders), Middleware(Doors), Middleware(LimitedUploads)]
+app = st.App("home.py", routes=trial_routes(), middleware=middleware)

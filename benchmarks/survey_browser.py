@@ -35,7 +35,7 @@ READ = """(trial) => {
     });
 }"""
 IDS = re.compile(r"\b[0-9a-f]{32}\b|(?<=:t)[0-9a-f]{32}|(?<=study=)\w+")
-PLACES = re.compile(r'(?<= )(data-onset|x|y|width|height)=\\"[0-9.]+\\"')
+PLACES = re.compile(r'(?<= )(data-onset|value|x|y|width|height)=\\"[0-9.]+\\"')
 
 
 def pages_of(chromium: str, url: str, store: Store, key: str, people: int) -> list[tuple[str, str]]:

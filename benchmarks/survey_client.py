@@ -1,11 +1,12 @@
 """A participant of the survey page without a browser: Streamlit's own messages over its websocket, all of them kept.
 
-It presses buttons by their labels and answers as the trial component does, and it keeps big messages as a browser does,
-so the server sends it what it sends a browser.
+It presses buttons by their labels and answers as the trial component does, by the server's route where the page tells
+of one, and it keeps big messages as a browser does, so the server sends it what it sends a browser.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import time
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.BidiComponent_pb2 import BidiComponent
@@ -47,12 +49,14 @@ class SurveyClient:
 
     Attributes:
         url: of the server; query: of the page, without the question mark; patience: seconds to wait for a frame.
-        heard: every frame, in order; elements: of the page as it stands, in the order of the page.
+        by_route: whether trials go by the route where there is one; else by runs of the page.
+        heard: every frame and every answer of the route, in order; elements: of the page as it stands.
     """
 
     url: str
     query: str
     patience: float = 120.0
+    by_route: bool = True
     heard: list[Heard] = field(default_factory=list)
     elements: dict[tuple[int, ...], Element] = field(default_factory=dict)
 
@@ -68,6 +72,10 @@ class SurveyClient:
         self._states: dict[str, WidgetState] = {}
         self._page = ""
         self._sequence = 0
+        self._trial: dict[str, Any] | None = None  # the last one that came by the route
+        self._held: list[str] = []  # trials whose pictures came
+        self._asking = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=self.patience)
+        self._closing.callback(self._asking.close)
         self.run()
 
     def close(self) -> None:
@@ -112,22 +120,56 @@ class SurveyClient:
         self._states[name] = WidgetState(id=name, json_value=json.dumps({"size": WINDOW}))
         self.run()
 
-    def trial(self) -> dict[str, Any] | None:
-        """Return what the trial component got, or None: there is none on the page."""
+    def trial(self) -> str | None:
+        """Return the id of the trial that the component shows, or None: there is none on the page."""
+        data = self._data()
+        return None if data is None else (self._trial or data["trial"])["trial_id"]
+
+    def _data(self) -> dict[str, Any] | None:
+        """Return what the page has told the trial component."""
         found = [one for one in self._of("bidi_component") if one.component_name.endswith("trial")]
         return json.loads(found[0].json) if found else None
 
     def answer(self, answer: Mapping[str, Any]) -> float:
-        """Send an answer until it is acknowledged; return the seconds that took."""
+        """Send an answer until it is acknowledged; return the seconds that took, to the next trial."""
         start = time.perf_counter()
+        if self._turn({"answer": dict(answer)}):
+            return time.perf_counter() - start
         self._post("answer", answer)
-        while (given := self.trial()) is not None and answer["trial_id"] not in given["acknowledged"]:
+        while (given := self._data()) is not None and answer["trial_id"] not in given["acknowledged"]:
             self._post("answer", answer)
         return time.perf_counter() - start
 
-    def go_on(self, trial_id: str) -> None:
-        """Say that a practice trial's feedback was read."""
-        self._post("continued", {"trial_id": trial_id})
+    def go_on(self, trial_id: str) -> float:
+        """Say that a practice trial's feedback was read; return the seconds until the next trial."""
+        start = time.perf_counter()
+        if not self._turn({"read": trial_id}):
+            self._post("continued", {"trial_id": trial_id})
+        return time.perf_counter() - start
+
+    def _turn(self, told: Mapping[str, Any]) -> bool:
+        """Take a turn by the route, and draw the page where that has something else to show; False: there is none."""
+        data = self._data()
+        if not self.by_route or data is None or data["route"] is None:
+            return False
+        status, text = self.ask({**data["route"], **told, "held": self._held[-8:]})
+        if status != 200:
+            raise RuntimeError(f"the route refuses: {status} {text}")
+        step = json.loads(text)
+        self._trial = step["trial"]
+        self._held += dict.fromkeys(name.rpartition("-")[0] for name in step.get("pictures", ()))
+        if self._trial is None:
+            self._post("redraw", {})
+        return True
+
+    def ask(self, body: Mapping[str, Any]) -> tuple[int, str]:
+        """Send a message to the route as a page of the server would; return status and text of its answer."""
+        headers = {"Content-Type": "application/json", "Origin": self.url}
+        self._asking.request("POST", "/survey/trial", json.dumps(body), headers)
+        answer = self._asking.getresponse()
+        data = answer.read()
+        self._keep(data)
+        return answer.status, data.decode()
 
     def text(self) -> str:
         """Return all of the page, for looking up words."""
@@ -155,9 +197,7 @@ class SurveyClient:
         """Take one frame in; return whether the page has run to its end."""
         frame = self._socket.recv(timeout=self.patience)
         data = frame if isinstance(frame, bytes) else frame.encode()
-        text = data.decode("latin-1")
-        pictures = tuple(len(found) for found in PIXELS.findall(text))
-        self.heard.append(Heard(PIXELS.sub(lambda found: f"<{len(found[0])}>", text), len(data), pictures))
+        self._keep(data)
         message = ForwardMsg.FromString(data)
         kind = message.WhichOneof("type")
         if kind == "ref_hash":
@@ -169,11 +209,18 @@ class SurveyClient:
             self._place(message, message)
         elif kind == "new_session":
             self.elements.clear()
+            self._trial = None
         elif kind == "navigation":
             self._page = message.navigation.page_script_hash
         elif kind == "page_info_changed":
             self.query = message.page_info_changed.query_string
         return kind == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what came, without its pictures."""
+        text = data.decode("latin-1")
+        pictures = tuple(len(found) for found in PIXELS.findall(text))
+        self.heard.append(Heard(PIXELS.sub(lambda found: f"<{len(found[0])}>", text), len(data), pictures))
 
     def _place(self, content: ForwardMsg, place: ForwardMsg) -> None:
         if content.delta.WhichOneof("type") == "new_element":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Record:
         heard: every frame; trials: answered ones as the database has them, in their order.
         sent: trial id -> number of frames that had come when its answer went off; seconds: until it was acknowledged.
         acknowledged: trial id -> number of frames that had come by then; finished: when the debrief was sent off.
-        queries: trial id -> the page's address; code: the design's completion code was on the last page.
+        queries: trial id -> the page's address; choices: trial id -> what was answered.
+        code: the design's completion code was on the last page.
     """
 
     heard: list[Heard]
@@ -44,6 +46,7 @@ class Record:
     seconds: dict[str, float]
     acknowledged: dict[str, int]
     queries: dict[str, str]
+    choices: dict[str, str]
     finished: int
     code: bool
 
@@ -70,39 +73,72 @@ class Seen:
         return [len(self.sizes), sum(self.sizes), max(self.sizes), len(self.pictures), *two, self.seconds]
 
 
-def participate(
-    url: str, store: Store, key: str, number: int, seed: int, think: tuple[float, float] = (0.0, 0.0)
-) -> Record:
-    """Let one bot take part by the page itself, from the device check to the completion code.
+@dataclass(frozen=True)
+class Bot:
+    """A bot that has entered; ``rng`` draws its answers."""
+
+    key: str
+    entry: person.Participation
+    rng: random.Random
+
+
+def enter_bot(store: Store, key: str, number: int, seed: int) -> Bot:
+    """Let a bot enter.
 
     Args:
         number, seed: of the bot and of all of them: which schedule and answers it gets.
-        think: least and most seconds before each answer.
     """
     rng = random.Random(f"{seed}/{number}")  # noqa: S311 - repeatable
     schedule = f"{rng.getrandbits(128):032x}"
     entry = person.enter(store, key, external_id=f"read{seed}-{number}", is_bot=True, policy="read", seed=schedule)
-    client = SurveyClient(url, f"study={key}&r={entry.token}")
+    return Bot(key, entry, rng)
+
+
+def participate(
+    url: str,
+    store: Store,
+    bot: Bot,
+    *,
+    think: tuple[float, float] = (0.0, 0.0),
+    gate: threading.Barrier | None = None,
+    by_route: bool = True,
+) -> Record:
+    """Let one bot take part by the page itself, from the device check to the completion code; reads the database only.
+
+    Args:
+        think: least and most seconds before each answer; by_route: see :class:`SurveyClient`.
+        gate: where bots wait for each other, before the first trial and after the last one.
+    """
+    entry, rng = bot.entry, bot.rng
+    client = SurveyClient(url, f"study={bot.key}&r={entry.token}", by_route=by_route)
     try:
-        who = person.person(store, key, entry.token)
+        who = person.person(store, bot.key, entry.token)
         if who is None:
             raise RuntimeError("the token just given finds nobody")
         _introduction(client, who.design)
+        if gate is not None:
+            gate.wait()
         sent: dict[str, int] = {}
         seconds: dict[str, float] = {}
         acknowledged: dict[str, int] = {}
         queries: dict[str, str] = {}
+        choices: dict[str, str] = {}
         for trial in _shown(client, store, entry.uid):
             time.sleep(rng.uniform(*think))
             sent[trial.id], queries[trial.id] = len(client.heard), client.query
-            seconds[trial.id] = client.answer(_answer(trial, rng))
+            answer = _answer(trial, rng)
+            choices[trial.id] = str(answer["choice"])
+            seconds[trial.id] = client.answer(answer)
             acknowledged[trial.id] = len(client.heard)
             if trial.type == "practice":
                 client.go_on(trial.id)
+        if gate is not None:
+            gate.wait()
         finished = len(client.heard)
         client.press("Finish")
         code = who.design.codes.complete in client.text()
-        return Record(client.heard, _trials(store, entry.uid), sent, seconds, acknowledged, queries, finished, code)
+        trials = _trials(store, entry.uid)
+        return Record(client.heard, trials, sent, seconds, acknowledged, queries, choices, finished, code)
     finally:
         client.close()
 
@@ -160,10 +196,9 @@ def _introduction(client: SurveyClient, design: Design) -> None:
 def _shown(client: SurveyClient, store: Store, uid: str) -> Iterator[Trial]:
     """Yield the trials that the page shows, past breaks, until there are no more."""
     for _ in range(STEPS):
-        given = client.trial()
-        if given is not None:
-            name = given["trial"]["trial_id"]
-            trial = store.run(lambda session, name=name: session.get(Trial, name))  # type: ignore[misc]
+        name = client.trial()
+        if name is not None:
+            trial = store.read(lambda session, name=name: session.get(Trial, name))  # type: ignore[misc]
             if trial is None or trial.participant_uid != uid:
                 raise RuntimeError("the page shows a trial that is not this participant's")
             yield trial
@@ -187,7 +222,7 @@ def _trials(store: Store, uid: str) -> list[Trial]:
         query = select(Trial).where(Trial.participant_uid == uid, Trial.answered.is_not(None))
         return list(session.scalars(query.order_by(Trial.index)))
 
-    return store.run(work)
+    return store.read(work)
 
 
 def _seen(record: Record, trial: Trial) -> Seen:

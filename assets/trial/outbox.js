@@ -67,13 +67,15 @@ class Outbox {
     this.send = send; // (event, message) => void
     this.waited = waited; // (times) => void, after every repetition
     this.farewell = null; // the trial whose feedback was read; only sent when no answer waits
+    this.redraw = false; // whether the page has to be drawn anew, which is asked last
     this.sequence = 0;
   }
 
   next() {
     const answer = this.notes.answers()[0];
     if (answer) return ["answer", answer];
-    return this.farewell === null ? null : ["continued", { trial_id: this.farewell }];
+    if (this.farewell !== null) return ["continued", { trial_id: this.farewell }];
+    return this.redraw ? ["redraw", {}] : null;
   }
 
   start() {

@@ -5,7 +5,7 @@
 const BOUNCE = 250; // ms after the choice in which a second press of the same key is not yet a confidence
 const LISTED = 50; // focus losses and resizes kept of one trial
 const KEYS = { ArrowLeft: "region_1", ArrowRight: "region_2", 1: "region_1", 2: "region_2", 3: "cannot_tell", 0: "cannot_tell" };
-const shelf = (window[Symbol.for("trial-pictures")] ??= new Map());
+const PAST = 200; // trials that are remembered as past
 
 class Trial {
   constructor(parent, key) {
@@ -13,9 +13,14 @@ class Trial {
     this.notes = new Notes(`trial:${key}`);
     this.outbox = new Outbox(
       this.notes,
-      (event, message) => this.component.setTriggerValue(event, message),
+      (event, message) => this.send(event, message),
       (times) => this.sayWaiting(times),
     );
+    this.route = new Route(
+      (step, event, message) => this.heard(step, event, message),
+      (event, message) => this.sendByPage(event, message),
+    );
+    this.byPage = false; // whether the route has refused a message of this mount
     this.generation = 0;
     this.phase = "waiting";
     this.listen();
@@ -36,19 +41,81 @@ class Trial {
 
   update(component) {
     // The page was drawn again; only another trial, an acknowledgement or feedback changes anything.
-    const { trial, acknowledged, attempt } = component.data;
+    const { trial, acknowledged, attempt, progress } = component.data;
     const refused = this.refused(trial.trial_id, attempt);
     const first = this.generation === 0;
     this.component = component;
     this.generation += 1;
+    if (this.past().includes(trial.trial_id)) return this.overtaken(trial, first);
     this.acknowledged = new Set(acknowledged);
     this.outbox.acknowledge(acknowledged);
     if (refused) this.notes.drop(trial.trial_id); // the server cannot take it: the person is asked once more
-    if (refused || this.trial?.trial_id !== trial.trial_id) this.begin(trial);
-    this.trial = trial;
+    this.showProgress(trial, progress);
+    this.follow(trial, refused);
     if (first) this.outbox.start();
-    this.proceed();
     return this.generation;
+  }
+
+  overtaken(trial, first) {
+    // The page was drawn before the route led on from this trial: what came since stands, or else the page has to tell.
+    if (first) {
+      this.acknowledged = new Set();
+      this.begin(trial);
+      this.askForPage();
+    }
+    return this.generation;
+  }
+
+  past() {
+    return this.notes.read("past", "trials") ?? [];
+  }
+
+  send(event, message) {
+    const { route } = this.component.data;
+    if (!route || this.byPage || event === "redraw") this.component.setTriggerValue(event, message);
+    else this.route.send(route, event, message);
+  }
+
+  sendByPage(event, message) {
+    this.byPage = true;
+    this.component.setTriggerValue(event, message);
+  }
+
+  heard(step, event, { trial_id: id }) {
+    // The route has answered a message about a trial: what became of it, and the next trial or none.
+    const { trial, pictures, progress, stored, refused } = step;
+    if (stored) {
+      this.acknowledged.add(id);
+      this.outbox.acknowledge([id]);
+    }
+    if (refused) this.notes.drop(id);
+    if (trial === null) return this.askForPage();
+    const before = this.trial.trial_id;
+    if (trial.trial_id !== before) this.notes.write("past", "trials", [...this.past(), before].slice(-PAST));
+    stock(pictures);
+    this.showProgress(trial, progress);
+    this.follow(trial, refused && trial.trial_id === id);
+  }
+
+  askForPage() {
+    this.outbox.farewell = null;
+    this.outbox.redraw = true;
+    this.outbox.start();
+  }
+
+  follow(trial, again) {
+    const before = this.trial;
+    if (again || before?.trial_id !== trial.trial_id) this.begin(trial);
+    // What is left of the time counts from the onset, which was seen already; feedback stays.
+    else this.trial = { ...trial, time_limit_ms: before.time_limit_ms, feedback: trial.feedback ?? before.feedback };
+    this.proceed();
+  }
+
+  showProgress(trial, progress) {
+    const bar = this.root.querySelector(".progress");
+    bar.hidden = progress === null;
+    bar.querySelector("span").textContent = trial.texts.progress;
+    bar.querySelector("progress").value = progress ?? 0;
   }
 
   refused(id, attempt) {
@@ -62,8 +129,9 @@ class Trial {
   begin(trial) {
     (this.trial?.pictures ?? []).forEach((id) => trial.pictures.includes(id) || shelf.delete(id));
     clearTimeout(this.limit);
-    if (this.outbox.farewell !== null) this.outbox.stop();
+    if (this.outbox.farewell !== null || this.outbox.redraw) this.outbox.stop();
     this.outbox.farewell = null;
+    this.outbox.redraw = false;
     this.trial = trial;
     this.decoding = null;
     this.onset = null;
@@ -273,6 +341,7 @@ class Trial {
   close() {
     this.ending.abort();
     this.outbox.stop();
+    this.route.leave();
     clearTimeout(this.limit);
   }
 }

@@ -13,7 +13,7 @@ from benchmarks.blind_guess import guess, number_kernel, word_kernel
 from benchmarks.serving import serving
 from benchmarks.survey_browser import ready
 from benchmarks.survey_client import SurveyClient
-from benchmarks.survey_record import early, participate, telling, trials_of
+from benchmarks.survey_record import early, enter_bot, participate, telling, trials_of
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Event, Trial
@@ -45,7 +45,8 @@ def survey(tmp_path_factory, design, stimuli):
 
 @pytest.fixture(scope="module")
 def records(survey):
-    return [participate(*survey, number, 0) for number in range(3)]
+    url, store, key = survey
+    return [participate(url, store, enter_bot(store, key, number, 0)) for number in range(3)]
 
 
 def without_ids(seen):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +24,7 @@ from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import ExternalId, PageTime, Participant, Trial
 from spade_core.study.data.versions import edit
 from spade_core.study.running import flow, person
+from spade_core.study.running.turns import take_turn
 from spade_core.ui.common import login
 from spade_core.ui.participant import trials
 from spade_core.ui.participant.presence import OUT_OF_REACH
@@ -147,6 +150,34 @@ def test_a_rerun_of_the_trial_component_is_one_read(store, tmp_path, begun, prac
     _, query = ready(store, key, "PID1")
     app = opened(**dict(parse_qsl(urlsplit(query).query)))
     assert rerun(app, begun) == ["read"]
+
+
+def told_to_component(app):
+    found = [one.proto for one in app.get("bidi_component") if one.proto.component_name.endswith("trial")]
+    return json.loads(found[0].json) if found else None
+
+
+def test_trials_go_by_the_page_where_the_server_has_no_route_and_by_the_route_where_it_has(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trials, "MOUNTED", threading.Event())
+    key = publish(store, real_design(trials=6, practice=0, practice_pass=0), tiny_set(tmp_path / "s"))
+    who, query = ready(store, key, "PID1")
+    query = dict(parse_qsl(urlsplit(query).query))
+    app = opened(**query)
+    told = told_to_component(app)
+    assert told["route"] is None
+    said = {"choice": "region_1", "confidence": 2, "rt_ms": 900.0, "rt_source": "browser"}
+    trials._receive_ahead(store, who, {**said, "trial_id": told["trial"]["trial_id"]})  # as its message is received
+    after = told_to_component(app.run())
+    assert after["acknowledged"] == [told["trial"]["trial_id"]]
+    assert after["progress"] > told["progress"]
+    trials.MOUNTED.set()
+    told = told_to_component(app.run())
+    assert {**told["route"], "r": told["route"]["token"]} == {**query, "token": query["r"], "tab": told["route"]["tab"]}
+    step = take_turn(store, key, query["r"], told["route"]["tab"])
+    assert step.trial.id == told["trial"]["trial_id"] == after["trial"]["trial_id"]
+    assert not app.exception
 
 
 def test_signs_of_life_are_written_down_now_and_then(store, key, begun):

@@ -74,6 +74,19 @@ def answer(page, number, right=None):
     page.get_by_role("button", name=re.compile("Fairly sure")).click()
 
 
+def by_route(page, frames):
+    """Add what the route answers to the frames; return a list that fills with its states."""
+    turns = []
+
+    def note(answer):
+        if answer.url.endswith("/survey/trial"):
+            turns.append(answer.status)
+            frames.append(answer.body())
+
+    page.on("response", note)
+    return turns
+
+
 def go_through(page, store, uid):
     """Answer until the debrief."""
     begun = None
@@ -118,10 +131,13 @@ def person(store):
 def test_a_whole_participation_by_clicks_and_keys_and_nothing_tells_the_condition(page, study_server, store, key):
     frames, started = [], time.monotonic()
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(data)))
+    turns = by_route(page, frames)
     to_practice(page, study_server, key, "&PROLIFIC_PID=PID9&STUDY_ID=S&SESSION_ID=T")
     assert "PID9" not in page.url
     uid = person(store).uid
     go_through(page, store, uid)
+    assert len(turns) >= 2 + 2 + 4 + 1 + 1 + 1, "every answer, and every word that feedback was read"
+    assert set(turns) == {200}
     text = "\n".join(data if isinstance(data, str) else data.decode("utf-8", "replace") for data in frames)
     for word in PUBLIC:
         text = text.replace(word, "")

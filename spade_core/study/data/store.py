@@ -3,6 +3,8 @@
 SQLite: write-ahead log, foreign keys, full synchronisation, five seconds of patience, and ``BEGIN IMMEDIATE`` for every
 transaction that may write, since each of ours decides on what it has read (by default a read opens no transaction at
 all, and two writers decide on the same state); one that only reads sees one state and keeps nobody from writing.
+Writers of a process take turns at a lock of its own: SQLite lets those who wait ask again and again, which keeps them
+waiting longer than the writers before them take.
 PostgreSQL: SERIALIZABLE, run again when the server finds a conflict; where many people want the same row at once that
 would be most of the runs, and such a transaction locks what it decides on (READ COMMITTED).
 """
@@ -13,9 +15,10 @@ import logging
 import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +47,7 @@ TRIES = 40  # of a transaction that another one disturbed
 KEY_TRIES = 5  # of one whose key was taken: the next run sees the other's row, unless the fault is our own
 CONFLICTS = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
 BUSY = ("database is locked", "database table is locked", "database schema is locked")
+_ANYBODY = nullcontext()
 
 
 class Store:
@@ -70,6 +74,7 @@ class Store:
             self.engine = _engine(address, PRAGMAS if lasting else (*PRAGMAS, "synchronous=OFF"))
             file = sqlite_file(self.engine.url)
             self._locking = self.engine if file else self.engine.execution_options(isolation_level="READ COMMITTED")
+            self._turns: AbstractContextManager[object] = threading.Lock() if file else _ANYBODY
             self._reading = self.engine.execution_options(**{READS: True, "postgresql_readonly": True})
             bring_up_to_date(self.engine, self.run, now=self.clock(), backups=self.backups)
         except (DBAPIError, ImportError, OSError) as error:
@@ -96,7 +101,7 @@ class Store:
         Raises:
             DatabaseError: the database stayed busy.
         """
-        return self._repeated(self._locking if locks else self.engine, work)
+        return self._repeated(self._locking if locks else self.engine, work, self._turns)
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` on one state of the database and return what it returns; it cannot write.
@@ -108,11 +113,13 @@ class Store:
         """
         return self._repeated(self._reading, work)
 
-    def _repeated(self, engine: Engine, work: Callable[[Session], T]) -> T:
+    def _repeated(
+        self, engine: Engine, work: Callable[[Session], T], turns: AbstractContextManager[object] = _ANYBODY
+    ) -> T:
         busy: Exception | None = None
         for attempt in range(TRIES):
             try:
-                with Session(engine, expire_on_commit=False) as session, session.begin():
+                with turns, Session(engine, expire_on_commit=False) as session, session.begin():
                     return work(session)
             except PoolTimeout as error:
                 busy = error

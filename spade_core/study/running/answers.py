@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Annotated, Literal, TypeAlias, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
+from spade_core.study.data.studies import Opened
 from spade_core.study.data.tables import Event, Participant, Trial
 from spade_core.study.design.design import Design
-from spade_core.study.design.questions import Replies, read_replies
+from spade_core.study.design.questions import Replies, plain, read_replies
 from spade_core.study.running.person import Person
 from spade_core.study.running.phases import GRACE, after_answer, close_when_over, never_shown, open_trial
 from spade_core.study.vocabulary import ACTIVE, BROWSER, CONFIDENCE, PHASES, PRACTICE, RELOADED, ChoiceName, RtSource
@@ -27,6 +28,7 @@ LONGEST_RT_MS = 24 * 3600 * 1000.0
 MARGIN_MS = 2000.0  # by which the clocks of browser and server may differ within a trial
 MOST_DETAILS = 200  # entries of a list that comes with an answer
 LARGEST = 1e15  # of a number that comes from a browser
+REFUSED, MOST_REFUSALS = "refused answer", 200  # an event's kind; so many of one participant are noted
 _GIVEN = "given_utc"  # among a trial's details
 
 
@@ -155,28 +157,38 @@ def submit(store: Store, who: Person, told: Mapping[str, object]) -> Receipt:
     A repeated answer is acknowledged and changes nothing. A conflicting, skipping, foreign or impossible one is refused
     and noted as an event.
     """
-    answer, trial_id = Answer.read(told), str(told.get("trial_id"))[:32]
 
     def work(session: Session) -> Receipt:
         row = session.get(Participant, who.row.uid, with_for_update=True)
-        if row is None:
-            return Receipt(False, False, "deleted")
-        close_when_over(session, store, row, who.design, grace=GRACE)
-        mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid)
-        trial, now = session.scalar(mine), store.clock()
-        fault = _fault(session, row, trial, answer, who.design)
-        if trial is not None and answer is not None and fault is None:
-            _write(trial, answer, who.design, now)
-            row.last_seen = now
-            session.flush()
-            after_answer(store, session, row, who.study)
-            return Receipt(True, True, correct=trial.choice == trial.reference_side if trial.type == PRACTICE else None)
-        if fault != "repeated":
-            details = {"reason": fault, "trial_id": trial_id}
-            session.add(Event(participant_uid=row.uid, at=now, kind="refused answer", details=details))
-        return Receipt(trial is not None and trial.answered is not None, False, fault)
+        return Receipt(False, False, "deleted") if row is None else submit_in(store, session, row, who.study, told)
 
-    return store.run(work)
+    return store.run(work, locks=True)
+
+
+def submit_in(store: Store, session: Session, row: Participant, study: Opened, told: Mapping[str, object]) -> Receipt:
+    """Do the same as part of a transaction that has locked the participant's row."""
+    answer, trial_id, design = Answer.read(told), plain(str(told.get("trial_id"))[:32]), study.design
+    close_when_over(session, store, row, design, grace=GRACE)
+    mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid)
+    trial, now = session.scalar(mine.with_for_update()), store.clock()
+    fault = _fault(session, row, trial, answer, design)
+    if trial is not None and answer is not None and fault is None:
+        _write(trial, answer, design, now)
+        row.last_seen = now
+        session.flush()
+        after_answer(store, session, row, study)
+        return Receipt(True, True, correct=trial.choice == trial.reference_side if trial.type == PRACTICE else None)
+    if fault is not None and fault != "repeated":
+        _note_refusal(session, row, now, fault, trial_id)
+    return Receipt(trial is not None and trial.answered is not None, False, fault)
+
+
+def _note_refusal(session: Session, row: Participant, now: float, fault: Refusal, trial_id: str) -> None:
+    """Note that an answer was refused, unless so many are noted that somebody fills the database with them."""
+    noted = select(func.count()).where(Event.participant_uid == row.uid, Event.kind == REFUSED)
+    if (session.scalar(noted) or 0) < MOST_REFUSALS:
+        details = {"reason": fault, "trial_id": trial_id}
+        session.add(Event(participant_uid=row.uid, at=now, kind=REFUSED, details=details))
 
 
 def _fault(
@@ -216,18 +228,28 @@ def _write(trial: Trial, answer: Answer, design: Design, now: float) -> None:
 
 def give(store: Store, trial: Trial) -> Trial:
     """Note when a trial is first sent to a browser; later calls change nothing. Return it as stored."""
-    if trial.answered is not None or _GIVEN in (trial.details or {}):
+    if trial.answered is not None or is_given(trial):
         return trial
 
     def work(session: Session) -> Trial:
         row = session.get(Trial, trial.id, with_for_update=True)
         if row is None:
             return trial
-        if row.answered is None and _GIVEN not in (row.details or {}):
-            row.details = {**(row.details or {}), _GIVEN: store.clock()}
+        give_in(row, store.clock())
         return row
 
-    return store.run(work)
+    return store.run(work, locks=True)
+
+
+def give_in(trial: Trial, now: float) -> None:
+    """Do the same as part of a transaction; ``now``: UTC seconds."""
+    if trial.answered is None and not is_given(trial):
+        trial.details = {**(trial.details or {}), _GIVEN: now}
+
+
+def is_given(trial: Trial) -> bool:
+    """Return whether a trial was sent to a browser."""
+    return _GIVEN in (trial.details or {})
 
 
 def elapsed_ms(trial: Trial, now: float) -> float | None:

@@ -145,12 +145,17 @@ def person(store: Store, key: str, token: str) -> Person | None:
     return store.read(lambda session: person_in(session, key, token))
 
 
-def person_in(session: Session, key: str, token: str) -> Person | None:
-    """Return the same as part of a transaction, which must be one that only reads."""
+def person_in(session: Session, key: str, token: str, *, lock: bool = False) -> Person | None:
+    """Return the same as part of a transaction, which must be one that only reads, or find the study opened before.
+
+    Args:
+        lock: the participant's row, for a transaction that changes it.
+    """
     study = opened_in(session, key)
-    row = session.scalar(
-        select(Participant).where(Participant.resume_sha256 == text_sha256(token), Participant.study_id == study.row.id)
+    mine = select(Participant).where(
+        Participant.resume_sha256 == text_sha256(token), Participant.study_id == study.row.id
     )
+    row = session.scalar(mine.with_for_update() if lock else mine)
     return None if row is None else Person(row, study)
 
 

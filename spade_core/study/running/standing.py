@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import PageTime, Participant, Trial
 from spade_core.study.design.schedule import ROUND
+from spade_core.study.running.answers import is_given
 from spade_core.study.running.person import Person, person_in
 from spade_core.study.running.phases import never_shown
 from spade_core.study.vocabulary import ACTIVE, INSTRUCTIONS, PHASES, PRACTICE, TERMINAL
@@ -41,6 +42,15 @@ class Standing:
     upcoming: Trial | None
     begins_block: bool
     answered: list[str]
+
+    @property
+    def pauses(self) -> bool:
+        """Return whether something comes before the trial: a break, or a word on the practice before it.
+
+        A trial that was given to a browser is past that.
+        """
+        between = self.said is None and (self.begins_block or self.right is not None)
+        return between and self.trial is not None and not is_given(self.trial)
 
 
 def look(store: Store, key: str, token: str) -> Standing | None:
@@ -103,13 +113,15 @@ def _right_before(plan: Sequence[Trial], current: Trial | None) -> int | None:
 def read_feedback(store: Store, who: Person, trial_id: str) -> None:
     """Note that a participant has read what was said of an answered practice trial; a second time changes nothing."""
 
-    def work(session: Session) -> None:
-        mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == who.row.uid).with_for_update()
-        trial = session.scalar(mine)
-        if trial is not None and trial.answered is not None and _READ not in (trial.details or {}):
-            trial.details = {**(trial.details or {}), _READ: store.clock()}
+    store.run(lambda session: read_feedback_in(session, who.row, trial_id, store.clock()), locks=True)
 
-    store.run(work)
+
+def read_feedback_in(session: Session, row: Participant, trial_id: str, now: float) -> None:
+    """Do the same as part of a transaction; ``now``: UTC seconds."""
+    mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid).with_for_update()
+    trial = session.scalar(mine)
+    if trial is not None and trial.answered is not None and _READ not in (trial.details or {}):
+        trial.details = {**(trial.details or {}), _READ: now}
 
 
 def _progress(who: Person, after_practice: Sequence[Trial]) -> float:
@@ -118,7 +130,7 @@ def _progress(who: Person, after_practice: Sequence[Trial]) -> float:
     done = sum(trial.answered is not None for trial in after_practice)
     order = list(PHASES)
     before = order.index(who.row.phase) / order.index("main")
-    return 0.1 * min(before, 1.0) + 0.85 * (done / len(after_practice) if after_practice else 0.0)
+    return round(0.1 * min(before, 1.0) + 0.85 * (done / len(after_practice) if after_practice else 0.0), 3)
 
 
 def page_of(session: Session, who: Person) -> int:

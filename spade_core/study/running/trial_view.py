@@ -44,6 +44,7 @@ class TrialTexts:
     optional: str = "(optional)"
     missing: str = "Please answer this question before you go on."
     send: str = "Send"
+    progress: str = "Your progress"
 
 
 @dataclass(frozen=True)

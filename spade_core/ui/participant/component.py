@@ -8,7 +8,8 @@ Three things travel apart, because a component whose data changes gets all of it
 * the acknowledged trials, beside the text: a few hundred bytes.
 
 The browser keeps an answer until its trial id is acknowledged and sends it again until then, so the same answer may
-arrive several times: whoever receives it stores it idempotently.
+arrive several times: whoever receives it stores it idempotently. Where it is told of a route (``participant.route``) it
+sends answers there and gets the next trial back, and the page runs only for what is no trial.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def show_trial(
     acknowledged: Sequence[str],
     upcoming: TrialView | None,
     attempt: int = 0,
+    progress: float | None = None,
+    route: Mapping[str, str] | None = None,
     key: str,
     on_answer: Callable[[Message], object],
     on_continue: Callable[[str], object],
@@ -45,6 +48,8 @@ def show_trial(
         attempt: how often an answer to this very trial was refused: the browser drops it and asks once more. Such a
             trial must not be among the acknowledged ones, or the next answer to it would be forgotten.
         upcoming: the next trial, whose pictures are sent and decoded while this one is answered.
+        progress: 0 to 1, drawn as a bar above the trial; None: no bar.
+        route: what the route has to be told with each message; None: there is none, and messages come by the page.
         key: random and the participant's own; the same after a reload, for answers are kept under it.
         on_answer: called before the page runs, with the answer: ``trial_id, choice, confidence, extra, rt_ms,
             confidence_rt_ms, extra_rt_ms, rt_source, timed_out, input, early_answers, focus_losses, resizes, onset_utc,
@@ -62,16 +67,22 @@ def show_trial(
 
     result = _component("trial")(
         key=key,
-        data={"key": key, "trial": _data(view), "acknowledged": list(acknowledged), "attempt": attempt},
+        data={
+            "key": key,
+            "trial": trial_data(view),
+            "acknowledged": list(acknowledged),
+            "attempt": attempt,
+            "progress": progress,
+            "route": None if route is None else dict(route),
+        },
         on_answer_change=lambda: _hand_over(st.session_state.get(key, {}).get("answer"), on_answer),
+        on_redraw_change=lambda: None,  # the component has come to what the page has to draw
         on_continued_change=lambda: _hand_over(st.session_state.get(key, {}).get("continued"), on_continued),
     )
     # After the trial, which can thus forget an acknowledged answer before the large messages arrive.
     for one in (view, upcoming):
         if one is not None:
-            ordered = [one.pictures[PICTURE], *(uri for name, uri in one.pictures.items() if name != PICTURE)]
-            uris = dict(zip(_picture_ids(one), ordered, strict=True))
-            _component("pictures")(key=f"{key}_{one.trial_id}", data={"pictures": uris})
+            _component("pictures")(key=f"{key}_{one.trial_id}", data={"pictures": picture_uris(one)})
     _hand_over(result.get("continued"), on_continued)
     return _message(result.get("answer"))
 
@@ -79,7 +90,10 @@ def show_trial(
 @cache
 def _component(name: str) -> Any:
     """Register one of the two components; the scripts travel as text, as no installed package holds them."""
-    scripts = {"trial": ("outbox.js", "screen.js", "extra.js", "trial.js"), "pictures": ("pictures.js",)}[name]
+    scripts = {
+        "trial": ("shelf.js", "outbox.js", "route.js", "screen.js", "extra.js", "trial.js"),
+        "pictures": ("shelf.js", "pictures.js"),
+    }[name]
     script = "\n".join((FOLDER / file).read_text("utf-8") for file in scripts)
     if name == "pictures":
         return st.components.v2.component("study_pictures", js=script)
@@ -87,12 +101,18 @@ def _component(name: str) -> Any:
     return st.components.v2.component("study_trial", html=html, css=css, js=script)
 
 
-def _data(view: TrialView) -> dict[str, object]:
-    """Return a trial as its mount gets it: of the pictures their ids alone."""
+def trial_data(view: TrialView) -> dict[str, object]:
+    """Return a trial as the browser gets it: of the pictures their ids alone."""
     data = asdict(view)
     texts = {name.rstrip("_"): value for name, value in data["texts"].items()}
     extra = [question.model_dump(mode="json") for question in view.extra]
     return {**data, "pictures": _picture_ids(view), "texts": texts, "extra": extra}
+
+
+def picture_uris(view: TrialView) -> dict[str, str]:
+    """Return the data URIs of a trial's pictures, the photograph first, by the ids that the browser has for them."""
+    ordered = [view.pictures[PICTURE], *(uri for name, uri in view.pictures.items() if name != PICTURE)]
+    return dict(zip(_picture_ids(view), ordered, strict=True))
 
 
 def _picture_ids(view: TrialView) -> list[str]:

@@ -33,6 +33,7 @@ from spade_core.ui.common.text import literal
 logger = logging.getLogger(__name__)
 
 TOKEN = "r"  # noqa: S105 - the query parameter's name
+TAB = "tab"  # session state: the tab's mark
 RETRY, TRYING = 3.0, "trying_again"  # seconds between two tries; session state: whether one is due
 OUT_OF_REACH = (
     "The study cannot be reached at the moment. Please leave this page open: it tries again by itself, and what you "
@@ -112,14 +113,14 @@ def _why_nobody(store: Store, key: str, token: str) -> str:
 
 def _only_tab(store: Store, at: Standing) -> Standing | None:
     """A newer tab takes over; the old one says so and may take over again."""
-    if "tab" not in st.session_state:
-        st.session_state["tab"] = secrets.token_hex(8)
-        return replace(at, who=flow.claim(store, at.who, st.session_state["tab"]))
-    if owns(at.who, st.session_state["tab"]):
+    if TAB not in st.session_state:
+        st.session_state[TAB] = secrets.token_hex(8)
+        return replace(at, who=flow.claim(store, at.who, st.session_state[TAB]))
+    if owns(at.who, st.session_state[TAB]):
         return at
     st.info("The study goes on in a newer tab or window. You can close this one.", icon=":material/tab:")
     if st.button("Go on here instead", key="claim"):
-        flow.claim(store, at.who, st.session_state["tab"])
+        flow.claim(store, at.who, st.session_state[TAB])
         st.rerun()
     return None
 

@@ -21,7 +21,7 @@ from spade_core.study.vocabulary import PHASES, STOPPED, TERMINAL, TIME_OVER
 from spade_core.ui.common.frame import study_store
 from spade_core.ui.common.text import literal
 from spade_core.ui.participant.presence import READABLE, TOKEN, from_the_top, present, script_component
-from spade_core.ui.participant.trials import render_trials
+from spade_core.ui.participant.trials import TEXTS, render_trials, shows_component
 
 KEPT_OF_A_FAILURE = (
     "all of it goes. Only where you had failed a check a coded fingerprint of your participant id stays, so that the "
@@ -60,7 +60,10 @@ def render_survey() -> None:
             _render_end(store, who)
         from_the_top(who.row.status)
         return
-    st.progress(at.progress, text="Your progress")
+    trials = PHASES[who.row.phase].trials or at.said is not None  # feedback on the last of practice, whatever is next
+    # The trial component draws its own, since it goes on without the page.
+    if st.session_state.get(STOPPING) or not (trials and shows_component(at)):
+        st.progress(at.progress, text=TEXTS.progress)
     ends = ends_at(who.design, who.row)
     if ends is not None:
         soon = min(LOOK_AT_THE_CLOCK, max(1.0, ends - store.clock()))
@@ -70,7 +73,7 @@ def render_survey() -> None:
             _render_stop(store, who)
         from_the_top(STOPPING)
         return
-    if PHASES[who.row.phase].trials or at.said is not None:  # the last practice trial's feedback, whatever comes next
+    if trials:
         render_trials(store, at)
     else:
         with st.container(width=READABLE):

@@ -9,13 +9,14 @@ import streamlit as st
 from spade_core.study.data.store import UNREACHABLE, Store
 from spade_core.study.data.tables import Trial
 from spade_core.study.design.questions import Extra, Rating, Text
-from spade_core.study.design.schedule import ROUND
 from spade_core.study.running.answers import Receipt, elapsed_ms, give, remaining_ms, submit
 from spade_core.study.running.person import Person
 from spade_core.study.running.standing import Standing, read_feedback
 from spade_core.study.running.trial_view import TrialTexts, TrialView, view_of, with_regions
 from spade_core.study.vocabulary import CHOICES, CONFIDENCE, PRACTICE
 from spade_core.ui.participant.component import Message, show_trial
+from spade_core.ui.participant.presence import TAB, TOKEN
+from spade_core.ui.participant.route import MOUNTED
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,7 @@ def render_trials(store: Store, at: Standing) -> None:
     if trial is None:
         st.rerun()
         return
-    if at.said is None and at.begins_block and _pause(who, trial):
-        return
-    if at.said is None and at.right is not None and _between(who, trial, at.right):
+    if at.pauses and _pause(at, trial):
         return
     if f"limit_{trial.id}" not in st.session_state:
         trial = give(store, trial)
@@ -51,6 +50,8 @@ def _component(store: Store, at: Standing, view: TrialView) -> None:
         acknowledged=[*at.answered, *(one for one in refused if one != view.trial_id)],
         attempt=refused.count(view.trial_id),
         upcoming=None if at.upcoming is None else _view(who, at.upcoming),
+        progress=at.progress,
+        route=_route(),
         key=f"t{who.row.uid}",  # the same over reloads, and nobody else's: the browser keeps answers under it
         on_answer=lambda given: _receive_ahead(store, who, given),
         on_continue=lambda trial_id: _read(store, at, trial_id),
@@ -58,6 +59,13 @@ def _component(store: Store, at: Standing, view: TrialView) -> None:
     taken = answer is not None and st.session_state.pop("received", None) == answer["trial_id"]  # by the callback
     if answer is not None and not taken and _receive(store, who, answer).fresh:
         st.rerun()
+
+
+def _route() -> dict[str, str] | None:
+    """Return by what the component is known to the route: all of it stands in this tab's address but the tab."""
+    if not MOUNTED.is_set():
+        return None
+    return {"study": st.query_params["study"], "token": st.query_params[TOKEN], "tab": st.session_state[TAB]}
 
 
 def _view(who: Person, trial: Trial, *, answered: bool = False) -> TrialView:
@@ -89,35 +97,37 @@ def _read(store: Store, at: Standing, trial_id: str) -> None:
         read_feedback(store, at.who, trial_id)
 
 
-def _between(who: Person, trial: Trial, right: int) -> bool:
-    """Say before a trial that practice is repeated, or over; return whether that is still to be read."""
-    if st.session_state.get("begun") == trial.id:
+def shows_component(at: Standing) -> bool:
+    """Return whether the page shows the trial component, rather than a plain form or what comes between two trials."""
+    return not at.who.row.native and not (at.pauses and at.trial is not None and not _is_begun(at.trial))
+
+
+def _pause(at: Standing, trial: Trial) -> bool:
+    """Offer a break, or say that practice is repeated or over; return whether that is still to be read."""
+    if _is_begun(trial):
         return False
-    of, wanted = who.design.practice, who.design.practice_pass
-    if trial.type == PRACTICE:
-        st.markdown(f"Let us practise again, because {right} of {of} answers were right. {wanted} are needed.")
-    else:
-        st.markdown("Practice is over. Now the study begins. From here on you are not told which answer is right.")
+    st.markdown(_words_between(at, trial))
     # By a callback: the run that shows the trial says nothing else, so that all trials come alike.
-    key = f"pause_round_{trial.index // ROUND}"
-    st.button("Go on", type="primary", key=key, on_click=_begin, args=(trial.id,))
+    st.button("Go on", type="primary", key=f"pause_{trial.index}", on_click=_begin, args=(trial.id,))
     return True
+
+
+def _words_between(at: Standing, trial: Trial) -> str:
+    design = at.who.design
+    if at.right is None:
+        return design.texts.pause
+    if trial.type == PRACTICE:
+        of, wanted = design.practice, design.practice_pass
+        return f"Let us practise again, because {at.right} of {of} answers were right. {wanted} are needed."
+    return "Practice is over. Now the study begins. From here on you are not told which answer is right."
+
+
+def _is_begun(trial: Trial) -> bool:
+    return bool(st.session_state.get("begun") == trial.id)
 
 
 def _begin(trial_id: str) -> None:
     st.session_state["begun"] = trial_id
-
-
-def _pause(who: Person, trial: Trial) -> bool:
-    """Offer a break before a block; return whether it is still going on."""
-    if st.session_state.get("block", 0) >= trial.block:
-        return False
-    st.markdown(who.design.texts.pause)
-    if not st.button("Go on", type="primary", key=f"pause_{trial.block}"):
-        return True
-    st.session_state["block"] = trial.block
-    st.rerun()
-    return True
 
 
 def _plain(store: Store, at: Standing, trial: Trial, view: TrialView) -> None:
