@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Processing:
             signed, absolute: sums over the channels of its values and of their magnitudes.
         """
         if self.blur:
-            blurred: np.ndarray = resolve_name("scipy.ndimage:gaussian_filter")(np.abs(signed), self.blur)
+            blurred: np.ndarray = resolve_name("scipy.ndimage:gaussian_filter")(abs(signed), self.blur)
             return blurred
         return absolute if self.absolute else signed
 
