@@ -45,7 +45,7 @@ def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
     colour: Literal["normal", "off"] = "normal" if notable else "off"
     arrow: Literal["auto", "off"] = "auto" if notable else "off"
     made = f"The trace was computed in {seconds:.1f} s; the dense model keeps all weights."
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("Explained class", literal(fidelity.label.split(",")[0]), width="content")
         probability, label = f"{fidelity.trace_probability:.1%}", "Its probability in the trace"
         st.metric(label, probability, against, delta_color=colour, delta_arrow=arrow, width="content")
