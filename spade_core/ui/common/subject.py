@@ -187,7 +187,7 @@ def pick_subject(start: Choice) -> Subject | None:
     subject = Subject(spec, source, crop, Described(**{one.name: found[one.name] for one in fields(Described)}), link)
     with st.sidebar:
         show_notes((*found["picture"]["seen"], *subject.described.notes))
-        st.caption(f":material/memory: {subject.described.device} · {len(subject.described.labels):,} classes")
+        st.caption(f":material/memory: Computed on {subject.described.device}")
     named = replace(start, model=str(spec.get("name", start.model)), trigger=paste, frame=frame)
     st.session_state.last_choice = replace(named, picture=link, target=None)
     return subject
