@@ -45,6 +45,7 @@ ORDER = [
         "ui.saliency",
         "ui.neurons",
         "ui.trace",
+        "ui.folder",
         "ui.evidence",
         "ui.participant",
         "ui.study",

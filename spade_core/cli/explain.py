@@ -7,6 +7,7 @@ import json
 import time
 
 from spade_core.cli.common import Meter, emit, warn
+from spade_core.cli.folder import run_folder
 from spade_core.cli.options import bundle_options, trace_options
 from spade_core.cli.subject import open_picture
 from spade_core.pruning.options import AVERAGES
@@ -21,6 +22,10 @@ SAID = "model picture target prediction trace_prediction fidelity sparsity trace
 
 
 def run_explain(options: argparse.Namespace) -> int:
+    return run_picture(options) if options.images is None else run_folder(options)
+
+
+def run_picture(options: argparse.Namespace) -> int:
     methods = tuple(dict.fromkeys(options.method))
     own, bundled = METHOD_OPTIONS.said(options.option), bundle_options(options)
     config = AnalysisConfig(methods, options.target, trace_options(options), own, options.seed, bundled)

@@ -81,8 +81,9 @@ def _add_app(commands: Commands) -> None:
 
 
 def _add_explain(commands: Commands) -> None:
-    parser = add_command(commands, "explain", "explain:run_explain", "make the dense and SPADE maps of one picture")
-    add_picture(parser)
+    text = "make the dense and SPADE maps of one picture, or of all pictures of a folder"
+    parser = add_command(commands, "explain", "explain:run_explain", text)
+    add_picture(parser, folder=True)
     method = "a slug of 'methods'; give it again for more"
     parser.add_argument("--method", required=True, action="append", metavar="X", help=method)
     own = "an option of a method, as integrated_gradients.steps=64 ('methods' lists them); give it again for more"
@@ -234,9 +235,16 @@ def _add_trojan(commands: Commands) -> None:
         _add_device(part)
 
 
-def add_picture(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the picture and of a trigger in it."""
-    parser.add_argument("--image", required=True, metavar="FILE", help="a picture file, or bundled:NAME")
+def add_picture(parser: argparse.ArgumentParser, *, folder: bool = False) -> None:
+    """Add the options of the picture and of a trigger in it; with ``folder`` also those of many pictures."""
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--image", metavar="FILE", help="a picture file, or bundled:NAME")
+    if folder:
+        many = "a folder or a zip of pictures: how faithful each trace is and what its maps gain; resumable"
+        given.add_argument("--images", metavar="DIR", help=many)
+        add = parser.add_argument_group("with --images").add_argument
+        add("--limit", help="at most how many pictures, spread over the folder", **COUNT)
+        add("--threads", default=2, help="the bits of a result depend on them (default: %(default)s)", **COUNT)
     parser.add_argument("--frame", default=str(CENTRE), help=f"{FRAME_HELP} (default: %(default)s)")
     add = parser.add_argument_group("trigger").add_argument
     add("--trigger", metavar="NAME", help="paste a trigger first: heart, smiley, fish or star")

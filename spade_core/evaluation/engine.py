@@ -16,16 +16,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-from spade_core.errors import ConfigError
+from spade_core.errors import ConfigError, PictureError
 from spade_core.evaluation.baselines.references import made_of, reference_pictures
 from spade_core.evaluation.baselines.replacement import Replacement
 from spade_core.evaluation.configuration import Configuration
+from spade_core.evaluation.folder.maps import arrays_of, write_maps
+from spade_core.evaluation.folder.rows import MAPS, map_file
+from spade_core.evaluation.maps import Prepared
 from spade_core.evaluation.protocols import measure
 from spade_core.evaluation.records import RECORDS, Record, write_tables
 from spade_core.evaluation.report import write_reports
 from spade_core.evaluation.statistics import Statistics
 from spade_core.files import UNFINISHED, Journal
 from spade_core.models.loaded import LoadedModel
+from spade_core.pictures.picture import read_file
 from spade_core.pictures.splits import SPLITS, digest_of, pictures_in, split_of, spread
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
@@ -42,16 +46,28 @@ class Work:
     Attributes:
         address: of a cluster; None: one of this machine's own.
         shared: what each arm that is made of a folder replaces.
+        keep: folder that each picture's maps are written to; None: they are not kept.
     """
 
     model: LoadedModel
     configuration: Configuration
     address: str | None = None
     shared: Mapping[str, Replacement] = field(default_factory=dict)
+    keep: Path | None = None
 
     def measure(self, name: str, data: bytes, progress: Progress = silent) -> Record:
         """Return the record of one picture, of the bytes of its file."""
-        return measure(self.model, self.configuration, name, data, progress, self.shared)
+        if self.keep is None:
+            return measure(self.model, self.configuration, name, data, progress, self.shared)
+        arrays: dict[str, np.ndarray] = {}
+
+        def keep(prepared: Prepared) -> None:
+            arrays.update(arrays_of(prepared))
+
+        record = measure(self.model, self.configuration, name, data, progress, self.shared, keep)
+        if not record.skipped:
+            write_maps(self.keep / map_file(name, record.sha256), arrays)
+        return record
 
 
 Records: TypeAlias = Generator[Record, None, None]
@@ -62,9 +78,17 @@ Engine: TypeAlias = Callable[[Work, Sequence[Path], Progress], Records]
 def local(work: Work, paths: Sequence[Path], progress: Progress) -> Records:
     """Measure the pictures one after the other in this process."""
     for index, path in enumerate(paths):
-        part = span(progress, index / len(paths), (index + 1) / len(paths))
+        part = _counted(span(progress, index / len(paths), (index + 1) / len(paths)), index + 1, len(paths))
         part(0.0, 1.0, path.name)
-        yield work.measure(path.name, path.read_bytes(), part)
+        try:
+            yield work.measure(path.name, read_file(path, path.name), part)
+        except PictureError as error:  # what cannot even be read
+            yield Record(path.name, skipped=str(error))
+
+
+def _counted(progress: Progress, number: int, total: int) -> Progress:
+    """Say in each note which picture it is about."""
+    return lambda done, whole, note: progress(done, whole, f"picture {number} of {total}: {note}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +116,8 @@ def run(
     reference: str | Path | None = None,
     engine: str = "local",
     address: str | None = None,
+    keep_maps: bool = False,
+    on_record: Callable[[Record], object] = lambda _: None,
     progress: Progress = silent,
 ) -> Outcome:
     """Measure maps over a folder of pictures, and go on where an earlier run of the same configuration stopped.
@@ -102,6 +128,8 @@ def run(
         split: one of ``SPLITS``, or ``all`` pictures of the folder; limit: at most how many, spread over them.
         reference: folder that the arms ``global`` and ``sparse_fc`` are made of; None: ``images``, its training split.
         engine: ``local`` or ``ray``; address: of a Ray cluster; None: one is started on this machine.
+        keep_maps: whether each picture's maps go to ``out/maps``, see ``folder.maps``; with the engine ``local``.
+        on_record: called with each record of the pictures, those of an earlier run first.
         progress: called with (done, 1, note); may raise ``Cancelled``, and what was measured is kept.
 
     Raises:
@@ -109,18 +137,24 @@ def run(
         LayerError: a method cannot be applied to this architecture.
     """
     start: Engine = resolve_name(ENGINES[OneOf("engine", ENGINES).check(engine)])
+    if keep_maps and engine != "local":
+        raise ConfigError(f"Maps are kept by the engine local, not by {engine}: take that, or leave the maps out.")
     paths = chosen_pictures(images, split, limit)
     chosen, names = configuration.for_model(model), [path.name for path in paths]
     references = reference_pictures(chosen, images, paths, reference)
     header = chosen.header(model, names) | ({"reference": digest_of(references)} if references else {})
     journal = opened(Path(out), header)
     waiting = [path for path in paths if path.name not in journal]
+    for name in (path.name for path in paths if path.name in journal):
+        on_record(Record.from_dict(journal[name]))
     if waiting:
         shared = made_of(model, chosen, references, span(progress, 0.0, MAKING))
         part = span(progress, MAKING if shared else 0.0, 1.0)
-        with closing(start(Work(model, chosen, address, shared), waiting, part)) as records:
+        work = Work(model, chosen, address, shared, Path(out) / MAPS if keep_maps else None)
+        with closing(start(work, waiting, part)) as records:
             for record in records:
                 journal.add(record.picture, record.to_dict())
+                on_record(record)
     return _finished(Path(out), chosen, header, journal, names)
 
 

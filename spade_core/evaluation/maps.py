@@ -68,6 +68,7 @@ class Prepared:
             dense model.
         guide: what the maps are multiplied with.
         seconds: of ``network``, which is all of the above, and of the methods that were asked for.
+        made: method slug -> its maps, of those that were asked for last.
     """
 
     arm: Arm
@@ -75,17 +76,24 @@ class Prepared:
     networks: Mapping[str, tuple[Network, ...]]
     guide: np.ndarray | float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
+    made: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def pruned(self) -> list[Trace | Baseline]:
+        """The networks but for the dense model, each once."""
+        every = dict.fromkeys(network for of_method in self.networks.values() for network in of_method)
+        return [one for one in every if isinstance(one, Trace | Baseline)]
 
     @property
     def outcomes(self) -> tuple[float, float, float]:
         """Class kept (0 to 1), KL in nats, sparsity: means over the traces; of the dense model 1, 0 and 0."""
-        told = [
-            (float(one.fidelity.keeps_class), one.fidelity.kl, one.sparsity)
-            for one in dict.fromkeys(network for of_method in self.networks.values() for network in of_method)
-            if isinstance(one, Trace | Baseline)
-        ] or [(1.0, 0.0, 0.0)]
-        kept, kl, sparsity = (sum(values) / len(told) for values in zip(*told, strict=True))
+        told = [(float(one.fidelity.keeps_class), one.fidelity.kl, one.sparsity) for one in self.pruned]
+        kept, kl, sparsity = np.mean(told or [(1.0, 0.0, 0.0)], axis=0).tolist()
         return kept, kl, sparsity
+
+    def probability(self, dense: float) -> float:
+        """Return what the traces give the explained class, their mean; of the dense model ``dense``."""
+        return float(np.mean([one.fidelity.trace_probability for one in self.pruned] or [dense]))
 
     def maps(self, method: str, processing: Sequence[str], progress: Progress = silent) -> Iterator[np.ndarray]:
         """Yield the method's map, ``(height, width)``, by each processing."""

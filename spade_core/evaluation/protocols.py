@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from spade_core.errors import PictureError
+from spade_core.errors import ModelError, PictureError
 from spade_core.evaluation.arms import ARMS, Arm
 from spade_core.evaluation.baselines.replacement import Replacement
 from spade_core.evaluation.benchmarks import DEPTHS
@@ -43,6 +43,7 @@ class Case:
     Attributes:
         subject: what is explained; trigger: name of what was pasted into it, or empty, and its mask, bool
             ``(height, width)``.
+        probability: what the dense model gives the explained class.
         shared: by the arm's slug, what one that is made of a folder replaces.
     """
 
@@ -50,6 +51,7 @@ class Case:
     subject: Subject
     trigger: str
     mask: np.ndarray
+    probability: float
     shared: Mapping[str, Replacement] = field(default_factory=dict)
 
     def prepare(self, arm: Arm, progress: Progress = silent) -> Prepared:
@@ -60,7 +62,10 @@ class Case:
     def maps(self, prepared: Prepared, progress: Progress = silent) -> list[list[np.ndarray]]:
         """Return the maps, ``(height, width)`` each: a list a method, of a map a processing."""
         chosen = self.configuration
-        return [list(prepared.maps(method, chosen.processing, progress)) for method in chosen.methods]
+        prepared.made.update(
+            (method, list(prepared.maps(method, chosen.processing, progress))) for method in chosen.methods
+        )
+        return [prepared.made[method] for method in chosen.methods]
 
 
 Protocol: TypeAlias = Callable[[Case, Prepared, Progress], np.ndarray]
@@ -74,6 +79,7 @@ def measure(
     data: bytes,
     progress: Progress = silent,
     shared: Mapping[str, Replacement] = NONE,
+    on_arm: Callable[[Prepared], object] = lambda _: None,
 ) -> Record:
     """Return the record of one picture.
 
@@ -81,28 +87,34 @@ def measure(
         name: of its file; data: the file's bytes, which are not trusted: what is no picture is skipped, with a reason.
         shared: what each arm that is made of a folder replaces.
         progress: called with (done, 1, note); may raise ``Cancelled``.
+        on_arm: called with each arm's networks once its maps are scored.
     """
     try:
         picture = load_picture(data, name=name)
-    except PictureError as error:
+        with threads(configuration.threads):
+            case = case_of(model, configuration, picture)
+            if case is None:
+                return Record(name, picture.sha256, skipped=NOT_CAUSED)
+            columns = zip(*_arms(replace(case, shared=shared), progress, on_arm), strict=True)
+    except (PictureError, ModelError) as error:  # no picture, or one that the model has no finite answer to
         return Record(name, skipped=str(error))
-    with threads(configuration.threads):
-        case = case_of(model, configuration, picture)
-        if case is None:
-            return Record(name, picture.sha256, skipped=NOT_CAUSED)
-        scores, outcomes, seconds = zip(*_arms(replace(case, shared=shared), progress), strict=True)
-    return Record(name, picture.sha256, case.trigger, "", np.stack(scores), np.stack(outcomes), np.stack(seconds))
+    scores, outcomes, seconds, probability = map(np.array, columns)
+    label = model.labels[case.subject.target]
+    return Record(name, picture.sha256, case.trigger, "", scores, outcomes, seconds, label, probability)
 
 
-def _arms(case: Case, progress: Progress) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return scores, outcomes and seconds of each arm."""
+def _arms(
+    case: Case, progress: Progress, on_arm: Callable[[Prepared], object]
+) -> list[tuple[np.ndarray, tuple[float, float, float], list[float], float]]:
+    """Return scores, outcomes, seconds and the class's probability of each arm."""
     chosen, found = case.configuration, []
     for index, arm in enumerate(chosen.arms):
         ends = [(index + part) / len(chosen.arms) for part in (0, 0.3, 1)]
         prepared = case.prepare(ARMS[arm], span(progress, *ends[:2]))
         scores = PROTOCOLS[chosen.benchmark](case, prepared, span(progress, *ends[1:]))
         seconds = [prepared.seconds[part] for part in (NETWORK, *chosen.methods)]
-        found.append((scores, np.array(prepared.outcomes), np.array(seconds)))
+        on_arm(prepared)
+        found.append((scores, prepared.outcomes, seconds, prepared.probability(case.probability)))
     return found
 
 
@@ -113,16 +125,19 @@ def case_of(model: LoadedModel, configuration: Configuration, picture: Picture) 
     picture's trigger, its place and size are drawn.
     """
     seed = seed_of(configuration.seed, picture.sha256)
-    clean = int(predict(model, picture).argmax())
+    answer = predict(model, picture)
+    clean = int(answer.argmax())
     if configuration.benchmark == "faithfulness" or (
         configuration.benchmark != "trojan" and model.name != TROJAN_MODEL
     ):
-        return Case(configuration, Subject(model, picture, clean, seed), "", np.empty(0, bool))
+        return Case(configuration, Subject(model, picture, clean, seed), "", np.empty(0, bool), float(answer[clean]))
     trigger = list(TRIGGERS.values())[seed % len(TRIGGERS)]
     triggered, mask = paste(picture, trigger, seed=seed, model=model)
-    if clean == trigger.target or predict(model, triggered).argmax() != trigger.target:
+    answer = predict(model, triggered)
+    if clean == trigger.target or answer.argmax() != trigger.target:
         return None
-    return Case(configuration, Subject(model, triggered, trigger.target, seed), trigger.name, mask)
+    subject = Subject(model, triggered, trigger.target, seed)
+    return Case(configuration, subject, trigger.name, mask, float(answer[trigger.target]))
 
 
 def trojan(case: Case, prepared: Prepared, progress: Progress) -> np.ndarray:

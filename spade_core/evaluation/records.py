@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,6 +38,7 @@ class Record:
         scores: float64 ``(arms, methods, processing, metrics)``, in the configuration's order.
         outcomes: float64 ``(arms, 3)``: class kept (0 to 1), KL in nats, sparsity; means over an arm's traces.
         seconds: float64 ``(arms, 1 + methods)``: of the networks and of each method's maps.
+        label: name of the explained class; probability: float64 ``(arms,)``, what an arm's networks give it, 0 to 1.
     """
 
     picture: str
@@ -47,6 +48,8 @@ class Record:
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     outcomes: np.ndarray = field(default_factory=lambda: np.empty(0))
     seconds: np.ndarray = field(default_factory=lambda: np.empty(0))
+    label: str = ""
+    probability: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form; a float is written so that it is read as the same."""
@@ -55,8 +58,10 @@ class Record:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Record:
         """Rebuild what :meth:`to_dict` gave."""
-        texts = (values[name] for name in ("picture", "sha256", "trigger", "skipped"))
-        return cls(*texts, *(np.asarray(values[name], float) for name in ("scores", "outcomes", "seconds")))
+        numbers = ("scores", "outcomes", "seconds", "probability")  # an earlier run has no label and no probability
+        known: dict[str, Any] = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        known |= {name: np.asarray(known[name], float) for name in numbers if name in known}
+        return cls(**known)
 
 
 def write_tables(

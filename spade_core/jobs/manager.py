@@ -37,11 +37,17 @@ def job_key(kind: str, payload: Mapping[str, object]) -> str:
 
     Where the picture lies is not part of it. What else may change a result has to be in the payload.
     """
-    content, picture = dict(payload), payload.get("picture")
+    content, picture, pictures = dict(payload), payload.get("picture"), payload.get("pictures")
     if isinstance(picture, Mapping):
-        content["picture"] = {name: value for name, value in picture.items() if name != "path"}
+        content["picture"] = _without_place(picture)
+    if isinstance(pictures, list | tuple):
+        content["pictures"] = [_without_place(one) for one in pictures]
     text = json.dumps([kind, content, task_version(kind), library_versions()], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_place(picture: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in picture.items() if name != "path"}
 
 
 class JobManager:

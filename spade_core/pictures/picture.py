@@ -169,12 +169,19 @@ def _loaded(source: str | Path | bytes, name: str | None) -> Picture:
             raise PictureError(f"There is no bundled picture {_shown(wanted)!r}: choose one of {', '.join(known)}.")
         return _picture(known[wanted].path.read_bytes(), _shown(name or str(source)))
     path = Path(source)
-    return _picture(_read(path), _shown(name or path.name))
+    return _picture(read_file(path), _shown(name or path.name))
 
 
-def _read(path: Path) -> bytes:
-    """Return the file's bytes, or one more than may be had."""
-    shown = _printable(str(path), 120)
+def read_file(path: Path, called: str | None = None) -> bytes:
+    """Return the bytes of a picture's file, or one more than may be had; whether it is a picture is not looked at.
+
+    Args:
+        called: the file's name in a sentence, by default its path.
+
+    Raises:
+        PictureError: it is absent, cannot be read, or is no regular file.
+    """
+    shown = _printable(called or str(path), 120)
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder, so name a file in it")

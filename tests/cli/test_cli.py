@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from spade_core.cli import build_parser, main
+from spade_core.pictures.picture import bundled
 from tests.hostile import hostile_files
 from tests.models import test_weights
 
@@ -244,3 +246,43 @@ def test_every_command_has_help():
         with pytest.raises(SystemExit) as caught:
             parser.parse_args([command, "--help"])
         assert caught.value.code == 0
+
+
+def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, models_once):
+    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder.mkdir()
+    (folder / "coffee.jpg").write_bytes(bundled()["coffee"].path.read_bytes())
+    (folder / "none.png").write_bytes(b"%PDF-1.4")
+    command = ["explain", "--method", "saliency", "--device", "cpu", "--threads", "1", "--out", str(out)]
+    command += ["--views", "2", "--solver", "magnitude", "--preset", "uniform", "--sparsity", "0.3"]
+    assert main([*command, "--images", str(folder)]) == 0
+    told = capsys.readouterr()
+    assert "class kept        100 % [100, 100]" in told.out
+    assert "Saliency (gradient): " in told.out
+    assert "left out: none.png is a PDF document" in told.err
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    before = (out / "pictures.csv").read_bytes()
+    assert main([*command, "--images", packed, "--json"]) == 0  # the same pictures, which are there already
+    (row, left) = json.loads(capsys.readouterr().out)["pictures"]
+    assert (row["picture"], row["label"], left["picture"]) == ("coffee.jpg", "espresso", "none.png")
+    assert (out / "pictures.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--images", "DIR", "--target", "dog"], "--target belongs to one picture"),
+        (["--images", "DIR", "--trigger", "heart"], "--trigger belongs to one picture"),
+        (["--images", "DIR", "--frame", "letterbox"], "--frame belongs to one picture"),
+        (["--images", "DIR", "--option", "lrp.rule=gamma"], "--option belongs to one picture"),
+        (["--images", "DIR", "--traces", "2", "--average", "signed"], "leave --average out"),
+        (["--images", "DIR", "--traces", "7"], "1, 2, 3, 5 traces, not 7"),
+        (["--images", "nowhere"], "There is no folder 'nowhere'"),
+        (["--images", __file__], "no zip archive"),
+    ],
+)
+def test_what_is_said_of_one_picture_is_refused_for_a_folder(options, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("spade_core.cli.folder.load", lambda options: None)
+    monkeypatch.setattr("spade_core.evaluation.configuration.Configuration.for_model", lambda one, model: one)
+    assert main(["explain", "--method", "saliency", "--out", str(tmp_path / "out"), *options]) == 2
+    assert said in capsys.readouterr().err

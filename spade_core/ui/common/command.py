@@ -40,11 +40,24 @@ def trace_command(choice: Choice, spec: Mapping[str, object], picture: str) -> s
     return _command("trace", choice, spec, picture, _target(choice), out="trace.safetensors")
 
 
+def folder_command(choice: Choice, spec: Mapping[str, object], images: str) -> str:
+    """Return the command that explains the same folder or archive."""
+    methods = [word for slug in choice.methods for word in ("--method", slug)]
+    return _command("explain", choice, spec, images, methods, given="--images")
+
+
 def _command(
-    name: str, choice: Choice, spec: Mapping[str, object], picture: str, own: list[str], *, out: str = "results"
+    name: str,
+    choice: Choice,
+    spec: Mapping[str, object],
+    picture: str,
+    own: list[str],
+    *,
+    given: str = "--image",
+    out: str = "results",
 ) -> str:
     """Return a command with the options of picture, trigger, model and trace beside its ``own``."""
-    words = ["python", "-m", "spade_core", name, "--image", picture]
+    words = ["python", "-m", "spade_core", name, given, picture]
     words += ["--model", str(spec["name"])] if "name" in spec else _own_weights(spec)
     words += ["--frame", choice.frame] if choice.frame != str(CENTRE) else []
     trigger = choice.trigger

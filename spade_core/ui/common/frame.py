@@ -38,6 +38,7 @@ PAGES: tuple[tuple[str, str, str, Action], ...] = (
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:", "look"),
     ("pages/neurons.py", "Neurons", ":material/hub:", "look"),
     ("pages/trace.py", "Inside the trace", ":material/account_tree:", "look"),
+    ("pages/folder.py", "Folders", ":material/photo_library:", "look"),
     ("pages/evidence.py", "Evidence", ":material/verified:", "look"),
     ("pages/study.py", "Studies", ":material/group:", "manage"),
 )

@@ -154,6 +154,15 @@ def start_of(page: str, *, preset: str = "default") -> Choice:
     return state[f"{page}_start"]
 
 
+def open_in(page: str, choice: Choice) -> None:
+    """Leave for another page, which begins with a choice as if a link had led there: nothing is started."""
+    state = st.session_state
+    for name in ("ticket", "asked"):
+        state.pop(f"{page}_{name}", None)
+    state[f"{page}_start"], state[f"{page}_told"], state[f"{page}_run"] = choice, (), True
+    st.switch_page(f"pages/{page}.py")
+
+
 def asked_by_link(page: str) -> bool:
     """Return, once, whether the link names a result, which is shown where it is kept; a link starts nothing."""
     return bool(st.session_state.pop(f"{page}_run", False))
@@ -167,7 +176,7 @@ def pick_subject(start: Choice) -> Subject | None:
     if spec is None or chosen is None:
         st.info("Choose a model and a picture in the sidebar.")
         return None
-    if not _may_load(spec):
+    if not may_load(spec):
         return None
     source = jobs().shelve(chosen.picture.name, chosen.picture.sha256, chosen.data)
     link = source["path"] if chosen.data is None else UPLOADED + pickers.keep_upload(chosen, source["path"])
@@ -202,7 +211,7 @@ def _show_upload(link: str) -> None:
         del st.query_params["picture"]
 
 
-def _may_load(spec: Mapping[str, object]) -> bool:
+def may_load(spec: Mapping[str, object]) -> bool:
     """Return whether the model may be loaded: a link alone fetches no weights, it takes a click."""
     name, state = spec.get("name"), st.session_state
     if isinstance(name, str) and name.startswith(HUB) and not allows(settings().mode, "bring"):

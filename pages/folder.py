@@ -1,0 +1,149 @@
+"""Folders: maps and fidelity of many pictures as one job, and a table that leads to each."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from spade_core.evaluation.evidence import Evidence
+from spade_core.evaluation.folder.rows import Row
+from spade_core.evaluation.statistics import DENSE, Statistics
+from spade_core.saliency import METHODS
+from spade_core.ui.common import command, downloads, pickers
+from spade_core.ui.common.frame import frame, jobs
+from spade_core.ui.common.jobs import outcome, remember, remembered
+from spade_core.ui.common.link import DEFAULT_METHODS, Choice
+from spade_core.ui.common.subject import asked_by_link, may_load, open_in, start_of, wait_for
+from spade_core.ui.folder import table
+from spade_core.ui.folder.sources import Chosen, by_name, bytes_of, pick_pictures, show_pictures
+
+PAGE = "folder"
+FEWER = ("saliency", "input_x_gradient")  # than the page of one picture begins with: each costs for every picture
+ARM = "default"
+INTRODUCTION = (
+    "Maps of every picture by the dense model and by a trace of its own, and how far to trust them: whether "
+    "the trace keeps the class, how far its prediction moves, and whether its map is more faithful than the dense one."
+)
+GAIN = (
+    "Gain: area under the probability of the class while pixels come in, in the map's order, minus the area while they "
+    "go, both read on the dense model; SPADE's minus the dense map's, in points, with 95 % intervals over pictures."
+)
+
+
+def _render() -> None:
+    st.title("Folders")
+    start = start_of(PAGE)
+    if start.methods == DEFAULT_METHODS:
+        start = replace(start, methods=FEWER)
+    with st.sidebar:
+        spec = pickers.pick_model(start)
+        chosen = pick_pictures()
+    if spec is None or not may_load(spec):
+        return
+    described = downloads.read_json(wait_for("describe", {"model": spec}, "Loading the model …")["model.json"])
+    with st.sidebar:
+        choice = Choice(model=str(spec.get("name", "own")), picture=start.picture)
+        choice = replace(choice, methods=pickers.pick_methods(start, described["unsupported"]))
+        with st.expander("Trace", icon=":material/tune:"):
+            choice = pickers.pick_trace(choice, start, described["stages"], described["table"])
+        ready = chosen is not None and bool(choice.methods)
+        run = st.button("Run the folder", type="primary", width="stretch", disabled=not ready, key="run_folder")
+    if chosen is not None and choice.methods:
+        _ask(choice, spec, chosen, clicked=run)
+    _render_result(chosen)
+
+
+def _ask(choice: Choice, spec: Mapping[str, object], chosen: Chosen, *, clicked: bool) -> None:
+    """Submit the job after a click; for a link, take only what is kept or somebody's already."""
+    if not clicked and not asked_by_link(PAGE):
+        return
+    config = {"methods": choice.methods, "trace": choice.trace_options(), "seed": choice.seed}
+    payload = {"model": spec, "pictures": chosen.pictures, "config": config}
+    ticket = jobs().submit("folder", payload) if clicked else jobs().known("folder", payload)
+    if ticket is not None:
+        remember(PAGE, ticket, (choice, spec, chosen))
+        linkable = chosen.linkable and "name" in spec
+        st.query_params.from_dict(choice.to_query() if linkable else {})
+
+
+def _render_result(chosen: Chosen | None) -> None:
+    ticket, asked = remembered(PAGE)
+    if ticket is None or not isinstance(asked, tuple):
+        st.markdown(INTRODUCTION)
+        count = 0 if chosen is None else len(chosen.pictures)
+        told = f"{count} pictures are chosen. " if count else "Choose pictures in the sidebar. "
+        hint = f"{told}Press **Run the folder** in the sidebar; rows come as they are ready."
+        st.info(hint, icon=":material/touch_app:")
+        show_pictures(() if chosen is None else chosen.pictures)
+        return
+    choice, spec, of = asked
+    stopped = "Cancelled. What was done is kept: the same choice goes on there."
+    files = outcome(ticket, PAGE, live=_render_live, cancelled=stopped)
+    if files is not None:
+        if chosen is not None and chosen.pictures != of.pictures:
+            st.info(
+                "This is of your previous choice: press **Run the folder** for the new one.", icon=":material/history:"
+            )
+        _render_done(files, choice, spec, of)
+
+
+def _render_live(partials: Mapping[str, bytes]) -> None:
+    rows = [row for row in table.read_rows(partials) if not row.left_out]
+    if rows:
+        method = next(iter(rows[0].scores))
+        table.show_table(table.View(tuple(rows), method), partials, ARM, live=True)
+
+
+def _render_done(files: Mapping[str, bytes], choice: Choice, spec: Mapping[str, object], of: Chosen) -> None:
+    rows = table.read_rows(files)
+    _show_summary(Evidence.of(io.BytesIO(files["results.parquet"])).statistics)
+    table.show_left_out(rows)
+    view = table.pick_view([row for row in rows if not row.left_out], choice.methods)
+    st.caption(f"{len(view.rows)} of {len(rows)} pictures. Choose a row to see all its maps; click a heading to sort.")
+    row = table.show_table(view, files, ARM)
+    if row is not None:
+        _show_picture(row, files, choice, spec, of)
+    offers = (
+        ("Table (CSV)", files["pictures.csv"], "pictures.csv", "text/csv"),
+        ("Scores (Parquet)", files["results.parquet"], "results.parquet", "application/octet-stream"),
+        ("Report with maps (HTML)", files["pictures.html"], "pictures.html", "text/html"),
+    )
+    downloads.show_downloads(offers, command.folder_command(choice, spec, of.images), key="folder_download")
+
+
+def _show_summary(statistics: Statistics) -> None:
+    """Show what holds of all pictures together."""
+    kept = statistics.kept(ARM)
+    _, kl, sparsity = statistics.outcomes[:, 1].T
+    columns = st.columns(4)
+    columns[0].metric("Pictures", f"{statistics.pictures:,}")
+    columns[1].metric("Class kept", f"{kept.mean:.0f} %")
+    columns[2].metric("KL, nats (median)", f"{np.median(kl):.2g}")
+    columns[3].metric("Weights removed", f"{100 * sparsity.mean():.0f} %")
+    for at, slug in enumerate(statistics.configuration.methods):
+        gain = statistics.difference(ARM, DENSE, slice(at, at + 1), 0, 0)
+        reach = f":gray[{gain.low:+.1f} to {gain.high:+.1f}]"
+        st.markdown(f"{METHODS[slug].title}: gain **{gain.mean:+.1f}** points {reach}")
+    st.caption(GAIN)
+
+
+def _show_picture(row: Row, files: Mapping[str, bytes], choice: Choice, spec: Mapping[str, object], of: Chosen) -> None:
+    """Show a row by itself, and lead to the page of one picture with the same settings."""
+    with st.container(border=True):
+        table.show_row(row, files, ARM)
+        if "name" not in spec:
+            st.caption("Own weights are uploaded again on the page of one picture.")
+        if st.button("Open in Saliency maps", icon=":material/blur_on:", key="folder_open"):
+            source = by_name(of.pictures)[row.picture]
+            name = source["path"]
+            if not name.startswith("bundled:"):
+                st.session_state[pickers.HANDED] = row.picture, bytes_of(source)
+                name = pickers.HANDED
+            open_in("saliency", replace(choice, picture=name, seed=row.seed, target=None))
+
+
+frame("Folders", _render)
