@@ -119,15 +119,17 @@ def _show_summary(statistics: Statistics) -> None:
     """Show what holds of all pictures together."""
     kept = statistics.kept(ARM)
     _, kl, sparsity = statistics.outcomes[:, 1].T
-    columns = st.columns(4)
-    columns[0].metric("Pictures", f"{statistics.pictures:,}")
-    columns[1].metric("Class kept", f"{kept.mean:.0f} %")
-    columns[2].metric("KL, nats (median)", f"{np.median(kl):.2g}")
-    columns[3].metric("Weights removed", f"{100 * sparsity.mean():.0f} %")
+    place = st.container(horizontal=True, gap="large")
+    place.metric("Pictures", f"{statistics.pictures:,}", width="content")
+    place.metric("Class kept", f"{kept.mean:.0f} %", width="content")
+    place.metric("KL, nats (median)", f"{np.median(kl):.1e}", width="content")
+    place.metric("Weights removed", f"{100 * sparsity.mean():.0f} %", width="content")
+    gains = []
     for at, slug in enumerate(statistics.configuration.methods):
         gain = statistics.difference(ARM, DENSE, slice(at, at + 1), 0, 0)
         reach = f":gray[{gain.low:+.1f} to {gain.high:+.1f}]"
-        st.markdown(f"{METHODS[slug].title}: gain **{gain.mean:+.1f}** points {reach}")
+        gains.append(f"{METHODS[slug].title}: gain **{gain.mean:+.1f}** points {reach}")
+    st.markdown("  \n".join(gains))
     st.caption(GAIN)
 
 

@@ -248,7 +248,8 @@ def test_every_command_has_help():
         assert caught.value.code == 0
 
 
-def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, models_once):
+def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, monkeypatch, small, coffee):
+    monkeypatch.setattr("spade_core.cli.folder.load", lambda options: small)
     folder, out = tmp_path / "pictures", tmp_path / "out"
     folder.mkdir()
     (folder / "coffee.jpg").write_bytes(bundled()["coffee"].path.read_bytes())
@@ -257,14 +258,15 @@ def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, m
     command += ["--views", "2", "--solver", "magnitude", "--preset", "uniform", "--sparsity", "0.3"]
     assert main([*command, "--images", str(folder)]) == 0
     told = capsys.readouterr()
-    assert "class kept        100 % [100, 100]" in told.out
+    assert "pictures          1, 1 left out" in told.out
+    assert "class kept        " in told.out
     assert "Saliency (gradient): " in told.out
     assert "left out: none.png is a PDF document" in told.err
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
     before = (out / "pictures.csv").read_bytes()
     assert main([*command, "--images", packed, "--json"]) == 0  # the same pictures, which are there already
     (row, left) = json.loads(capsys.readouterr().out)["pictures"]
-    assert (row["picture"], row["label"], left["picture"]) == ("coffee.jpg", "espresso", "none.png")
+    assert (row["picture"], row["sha256"], left["picture"]) == ("coffee.jpg", coffee.sha256, "none.png")
     assert (out / "pictures.csv").read_bytes() == before
 
 

@@ -569,8 +569,9 @@ def test_an_uploaded_picture_is_shelved_by_content(make, tmp_path, coffee):
 
 def test_the_key_is_the_content(monkeypatch):
     picture = {"path": "/a", "name": "n", "sha256": "s"}
-    payload = {"model": {"name": "m"}, "picture": picture, "config": {"b": 1, "a": 2}}
-    moved = {**payload, "picture": {**picture, "path": "/elsewhere"}, "config": {"a": 2, "b": 1}}
+    payload = {"model": {"name": "m"}, "picture": picture, "pictures": (picture,), "config": {"b": 1, "a": 2}}
+    elsewhere = {**picture, "path": "/elsewhere"}
+    moved = {**payload, "picture": elsewhere, "pictures": [elsewhere], "config": {"a": 2, "b": 1}}
     other = {**payload, "picture": {**picture, "sha256": "t"}}
     key = job_key("k", payload)
     assert key == job_key("k", moved)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from spade_core.evaluation.folder.rows import Row
 from spade_core.saliency import METHODS
@@ -28,7 +29,7 @@ KINDS: Mapping[str, Callable[[Row], bool]] = {
 SHARES = {"Any": (0.0, 1.0), "Lower half": (0.0, 0.5), "Higher half": (0.5, 1.0), "Highest tenth": (0.9, 1.0)}
 BY_NAME = "Name"
 PICTURE, DENSE = "picture", "dense"  # keys of small pictures
-LARGE, FEW = 150, 4  # px, of a small picture by itself; sentences that need no folding
+LARGE, WIDE, FEW = 150, 540, 4  # px, of a small picture by itself and of a row's; sentences that need no folding
 
 Order = tuple[float, float, str]
 
@@ -99,6 +100,7 @@ def show_table(view: View, files: Files, arm: str, *, live: bool = False) -> Row
     listed = [_cells(row, view.method, files, arm) for row in view.rows]
     state = hashlib.sha256(repr([view.method, *(row.picture for row in view.rows)]).encode()).hexdigest()[:12]
     shape: dict[str, Any] = {"hide_index": True, "row_height": ROW, "height": min(HIGH, ROW * len(listed) + 38)}
+    shape["alt"] = "Table of the pictures with their maps, gain, divergence and class; each row can be chosen."
     shape["column_config"] = _columns(METHODS[view.method].title)
     if live:
         st.dataframe(listed, key="folder_live", **shape)
@@ -117,13 +119,13 @@ def _columns(method: str) -> dict[str, Any]:
         "Picture": known.ImageColumn(width=76, help="What the model sees."),
         "Dense map": known.ImageColumn(width=76),
         "SPADE map": known.ImageColumn(width=76),
-        "Gain": known.NumberColumn("Gain, points", width=92, format="%+.1f", help=gain),
-        "Kept": known.TextColumn("Class", width=56, help=kept),
-        "KL": known.NumberColumn("KL, nats", width=74, format="%.1e", help="Divergence of the trace's prediction."),
-        "Class": known.TextColumn("Explained class", width=126),
-        "Dense": known.NumberColumn("Dense, %", width=74, format="%.1f", help="Probability of the class."),
-        "Trace": known.NumberColumn("Trace, %", width=74, format="%.1f", help="The same in the trace."),
-        "Name": known.TextColumn("File", width=120),
+        "Gain": known.NumberColumn("Gain, points", width=86, format="%+.1f", help=gain),
+        "Kept": known.TextColumn("Class", width=52, help=kept),
+        "KL": known.NumberColumn("KL, nats", width=70, format="%.1e", help="Divergence of the trace's prediction."),
+        "Class": known.TextColumn("Explained class", width=116),
+        "Dense": known.NumberColumn("Dense, %", width=70, format="%.1f", help="Probability of the class."),
+        "Trace": known.NumberColumn("Trace, %", width=70, format="%.1f", help="The same in the trace."),
+        "Name": known.TextColumn("File", width=110),
     }
 
 
@@ -155,15 +157,18 @@ def _address(files: Files, row: Row, key: str) -> str | None:
 def show_row(row: Row, files: Files, arm: str) -> None:
     """Draw one picture's small maps by all methods, with its numbers."""
     st.markdown(f"**{literal(row.picture)}** :gray[{literal(row.label)}]")
-    shown = [("What the model sees", PICTURE)]
+    picture, maps = st.columns([1, 2.2], width=WIDE)
+    _show(picture, files, row, PICTURE, "What the model sees")
     for slug in row.scores:
-        shown += [(f"{METHODS[slug].title}: dense", f"{DENSE}_{slug}")]
-        shown += [(f"{METHODS[slug].title}: SPADE, gain {row.gain(slug):+.1f}", f"{arm}_{slug}")]
-    place = st.container(horizontal=True)
-    for caption, key in shown:
-        data = small_picture(files, row, key)
-        if data is not None:
-            place.image(data, caption=caption, width=LARGE)
+        title, place = METHODS[slug].title, maps.container(horizontal=True)
+        _show(place, files, row, f"{DENSE}_{slug}", f"{title}: dense")
+        _show(place, files, row, f"{arm}_{slug}", f"{title}: SPADE, gain {row.gain(slug):+.1f}")
+
+
+def _show(place: DeltaGenerator, files: Files, row: Row, key: str, caption: str) -> None:
+    """Draw a small picture, where it is there."""
+    if (data := small_picture(files, row, key)) is not None:
+        place.image(data, caption=caption, width=LARGE)
 
 
 def show_left_out(rows: Sequence[Row]) -> None:
