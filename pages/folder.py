@@ -19,7 +19,7 @@ from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import DEFAULT_METHODS, Choice
 from spade_core.ui.common.subject import asked_by_link, may_load, open_in, start_of, wait_for
 from spade_core.ui.folder import table
-from spade_core.ui.folder.sources import Chosen, by_name, bytes_of, pick_pictures, show_pictures
+from spade_core.ui.folder.sources import Chosen, by_name, link_of, pick_pictures, show_pictures
 
 PAGE = "folder"
 FEWER = ("saliency", "input_x_gradient")  # than the page of one picture begins with: each costs for every picture
@@ -140,12 +140,8 @@ def _show_picture(row: Row, files: Mapping[str, bytes], choice: Choice, spec: Ma
         if "name" not in spec:
             st.caption("Own weights are uploaded again on the page of one picture.")
         if st.button("Open in Saliency maps", icon=":material/blur_on:", key="folder_open"):
-            source = by_name(of.pictures)[row.picture]
-            name = source["path"]
-            if not name.startswith("bundled:"):
-                st.session_state[pickers.HANDED] = row.picture, bytes_of(source)
-                name = pickers.HANDED
-            open_in("saliency", replace(choice, picture=name, seed=row.seed, target=None))
+            picture = link_of(by_name(of.pictures)[row.picture])
+            open_in("saliency", replace(choice, picture=picture, seed=row.seed, target=None))
 
 
 frame("Folders", _render)

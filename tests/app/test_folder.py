@@ -136,7 +136,8 @@ def test_a_zip_is_unpacked_once_and_its_bad_pictures_are_listed(monkeypatch):
     app.button(key="folder_open").click().run()
     assert not app.exception
     assert app.title[0].value == "Saliency maps"
-    assert app.selectbox(key="picture").value == "handed"
+    assert app.selectbox(key="picture").value == "upload"
+    assert "a.png is kept while this server runs" in texts(app)
     assert not app.error
 
 

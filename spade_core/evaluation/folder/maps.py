@@ -17,6 +17,7 @@ from PIL import Image
 from spade_core.evaluation.maps import Prepared
 from spade_core.files import written_beside
 from spade_core.pictures.figures import colorize
+from spade_core.pictures.scales import scale_of
 from spade_core.results.manifest import npy_bytes
 from spade_core.saliency import METHODS, colour_limits, top_of
 
@@ -47,7 +48,7 @@ def small_pictures(path: Path, arms: Sequence[str], methods: Sequence[str]) -> d
             signed = METHODS[method].signed
             for key in (f"{arm}_{method}" for arm in arms):
                 unit = arrays[key] / top_of(arrays[key])
-                found[key] = _webp(colorize(unit, colour_limits(signed), signed))
+                found[key] = _webp(colorize(unit, colour_limits(signed), scale_of(signed)))
     return found
 
 

@@ -18,11 +18,12 @@ from spade_core.pictures.splits import reference_files, spread
 from spade_core.roles import DEMO_PICTURES, allows
 from spade_core.study.admission.access import is_local
 from spade_core.ui.common.frame import jobs, settings
+from spade_core.ui.common.link import UPLOADED
 from spade_core.ui.common.login import evidence
-from spade_core.ui.common.pickers import select
+from spade_core.ui.common.pickers import HELD, select
 from spade_core.ui.common.subject import shelved
 from spade_core.ui.common.text import literal
-from spade_core.ui.common.uploads import MIB, ask_for_file
+from spade_core.ui.common.uploads import KEPT, MIB, ask_for_file
 from spade_core.ui.neurons.references import BUNDLED, folders
 
 TYPED, ZIP = "typed", "zip"
@@ -30,7 +31,7 @@ MOST = 200  # pictures that the page takes at a time; the command line takes any
 ZIP_BYTES = 200 * MIB
 LIMITS = Limits(MOST, 256 * MIB)  # half of what the server keeps of all uploaded pictures
 SHOWN, SMALL = 24, 104  # pictures before a run, and px of each
-KEPT = "folder_zip_kept"  # the session's: which upload was unpacked, and to what
+UNPACKED = "folder_zip_kept"  # the session's: which upload was unpacked, and to what
 
 
 @dataclass(frozen=True)
@@ -150,13 +151,13 @@ def _unpack_upload() -> Chosen | None:
     hint = f"Up to {MOST} pictures and {ZIP_BYTES // MIB} MB; folders in it are fine."
     file = ask_for_file("Zip of pictures", "folder_zip", ZIP_BYTES, hint=hint)
     if file is None:
-        st.session_state.pop(KEPT, None)
+        st.session_state.pop(UNPACKED, None)
         st.caption(hint)
         return None
-    before, pictures = st.session_state.get(KEPT, ("", ()))
+    before, pictures = st.session_state.get(UNPACKED, ("", ()))
     if before != file.file_id:
         pictures = tuple(_kept(name, data) for name, data in unpacked(file, LIMITS))
-        st.session_state[KEPT] = file.file_id, pictures
+        st.session_state[UNPACKED] = file.file_id, pictures
     return Chosen(pictures, file.name)
 
 
@@ -188,13 +189,18 @@ def _small(path: str, content: str) -> bytes | None:
     return out.getvalue()
 
 
-def bytes_of(source: Source) -> bytes:
-    """Return the bytes of a picture that is not a bundled one.
+def link_of(source: Source) -> str:
+    """Return how a link names a picture: ``bundled:NAME``, or as an upload that this session now holds.
 
     Raises:
         PictureError: it is there no more.
     """
-    return read_file(Path(source["path"]), source.get("name"))
+    if source["path"].startswith("bundled:"):
+        return source["path"]
+    name = str(source.get("name"))
+    kept = shelved(name, read_file(Path(source["path"]), name))
+    token = st.session_state[HELD] = KEPT.keep(name, kept["path"])
+    return UPLOADED + token
 
 
 def by_name(pictures: Sequence[Source]) -> Mapping[str, Source]:
