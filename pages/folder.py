@@ -18,6 +18,7 @@ from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import DEFAULT_METHODS, Choice
 from spade_core.ui.common.subject import asked_by_link, may_load, open_in, start_of, wait_for
+from spade_core.ui.common.text import literal
 from spade_core.ui.folder import table
 from spade_core.ui.folder.sources import Chosen, by_name, link_of, pick_pictures, show_pictures
 
@@ -50,11 +51,22 @@ def _render() -> None:
         choice = replace(choice, methods=pickers.pick_methods(start, described["unsupported"]))
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described["stages"], described["table"])
-        ready = chosen is not None and bool(choice.methods)
-        run = st.button("Run the folder", type="primary", width="stretch", disabled=not ready, key="run_folder")
+    run = _bar(choice, 0 if chosen is None else len(chosen.pictures))
     if chosen is not None and choice.methods:
         _ask(choice, spec, chosen, clicked=run)
     _render_result(chosen)
+
+
+def _bar(choice: Choice, count: int) -> bool:
+    """Say what a click would run, and draw its button."""
+    pictures = f"{count} picture{'' if count == 1 else 's'}" if count else "No pictures yet"
+    methods = f"{len(choice.methods)} method{'' if len(choice.methods) == 1 else 's'}"
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        model = literal(pickers.model_title(choice.model))
+        st.markdown(f"**{pictures}** :gray[{model} · {methods}]", width="content")
+        ready = bool(count and choice.methods)
+        icon = ":material/play_arrow:"
+        return st.button("Run the folder", type="primary", disabled=not ready, key="run_folder", icon=icon)
 
 
 def _ask(choice: Choice, spec: Mapping[str, object], chosen: Chosen, *, clicked: bool) -> None:
@@ -74,10 +86,8 @@ def _render_result(chosen: Chosen | None) -> None:
     ticket, asked = remembered(PAGE)
     if ticket is None or not isinstance(asked, tuple):
         st.markdown(INTRODUCTION)
-        count = 0 if chosen is None else len(chosen.pictures)
-        told = f"{count} pictures are chosen. " if count else "Choose pictures in the sidebar. "
-        hint = f"{told}Press **Run the folder** in the sidebar; rows come as they are ready."
-        st.info(hint, icon=":material/touch_app:")
+        hint = "Press **Run the folder**: rows come as they are ready. Pictures, model and methods are in the sidebar "
+        st.info(f"{hint}(» at the top left where it is closed).", icon=":material/touch_app:")
         show_pictures(() if chosen is None else chosen.pictures)
         return
     choice, spec, of = asked
@@ -119,7 +129,7 @@ def _show_summary(statistics: Statistics) -> None:
     """Show what holds of all pictures together."""
     kept = statistics.kept(ARM)
     _, kl, sparsity = statistics.outcomes[:, 1].T
-    place = st.container(horizontal=True, gap="large")
+    place = st.container(horizontal=True, gap="medium")
     place.metric("Pictures", f"{statistics.pictures:,}", width="content")
     place.metric("Class kept", f"{kept.mean:.0f} %", width="content")
     place.metric("KL, nats (median)", f"{np.median(kl):.1e}", width="content")

@@ -72,7 +72,7 @@ def test_a_link_starts_nothing_and_shows_what_is_kept(started, monkeypatch):
     monkeypatch.setattr(sources, "bundled", lambda: {name: bundled()[name] for name in ("coffee", "dog")})
     app = page()
     assert started == []
-    assert "2 pictures are chosen" in texts(app)
+    assert "**2 pictures**" in texts(app)
     app.button(key="run_folder").click().run()
     assert started == ["folder"]
     assert dict(app.query_params)["methods"] == "saliency"
@@ -123,7 +123,7 @@ def test_a_zip_is_unpacked_once_and_its_bad_pictures_are_listed(monkeypatch):
     app.file_uploader(key="folder_zip").upload(
         "trip.zip", zipped(a_png=png(), b_png=b"%PDF-1.4"), "application/zip"
     ).run()
-    assert "2 pictures are chosen" in texts(app)
+    assert "**2 pictures**" in texts(app)
     monkeypatch.setattr(sources, "unpacked", None)
     app.button(key="run_folder").click().run()
     assert not app.exception
@@ -155,7 +155,7 @@ def test_a_folder_of_the_computer_is_for_its_own_user(monkeypatch, tmp_path):
     app = page()
     app.selectbox(key="folder_from").set_value(sources.TYPED).run()
     (tmp_path / "a.png").write_bytes(png())
-    for typed, said in (("a", "from / on"), (str(tmp_path / "none"), "absent"), (str(tmp_path), "1 pictures are")):
+    for typed, said in (("a", "from / on"), (str(tmp_path / "none"), "absent"), (str(tmp_path), "**1 picture**")):
         app.text_input(key="folder_path").set_value(typed).run()
         assert said in texts(app)
     monkeypatch.setenv("SPADE_MODE", "demo")
