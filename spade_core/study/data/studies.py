@@ -98,7 +98,15 @@ def opened_in(session: Session, key: str) -> Opened:
     Raises:
         ConfigError: see :func:`opened`.
     """
-    row = find(session, key)
+    return opened_row(find(session, key))
+
+
+def opened_row(row: Study) -> Opened:
+    """Return the same of a study's row.
+
+    Raises:
+        ConfigError: its stimulus set is gone or was changed.
+    """
     return Opened(row, _design(row.design), _stimuli(row.stimuli, row.stimuli_sha256))
 
 

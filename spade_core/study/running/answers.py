@@ -6,7 +6,7 @@ is plain. The server notes on its own when a trial was first given to a browser,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias, TypeGuard
@@ -21,7 +21,7 @@ from spade_core.study.data.tables import Event, Participant, Trial
 from spade_core.study.design.design import Design
 from spade_core.study.design.questions import Replies, plain, read_replies
 from spade_core.study.running.person import Person
-from spade_core.study.running.phases import GRACE, after_answer, close_when_over, never_shown, open_trial
+from spade_core.study.running.phases import GRACE, after_answer, close_when_over, never_shown, open_trial, plan_of
 from spade_core.study.vocabulary import ACTIVE, BROWSER, CONFIDENCE, PHASES, PRACTICE, RELOADED, ChoiceName, RtSource
 
 LONGEST_RT_MS = 24 * 3600 * 1000.0
@@ -160,23 +160,30 @@ def submit(store: Store, who: Person, told: Mapping[str, object]) -> Receipt:
 
     def work(session: Session) -> Receipt:
         row = session.get(Participant, who.row.uid, with_for_update=True)
-        return Receipt(False, False, "deleted") if row is None else submit_in(store, session, row, who.study, told)
+        if row is None:
+            return Receipt(False, False, "deleted")
+        return submit_in(store, session, row, who.study, plan_of(session, row), told)
 
     return store.run(work, locks=True)
 
 
-def submit_in(store: Store, session: Session, row: Participant, study: Opened, told: Mapping[str, object]) -> Receipt:
-    """Do the same as part of a transaction that has locked the participant's row."""
+def submit_in(
+    store: Store,
+    session: Session,
+    row: Participant,
+    study: Opened,
+    plan: Sequence[Trial],
+    told: Mapping[str, object],
+) -> Receipt:
+    """Do the same as part of a transaction that has locked the participant's row, and read the planned trials since."""
     answer, trial_id, design = Answer.read(told), plain(str(told.get("trial_id"))[:32]), study.design
     close_when_over(session, store, row, design, grace=GRACE)
-    mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid)
-    trial, now = session.scalar(mine.with_for_update()), store.clock()
-    fault = _fault(session, row, trial, answer, design)
+    trial, now = next((one for one in plan if one.id == trial_id), None), store.clock()
+    fault = _fault(row, plan, trial, answer, design)
     if trial is not None and answer is not None and fault is None:
         _write(trial, answer, design, now)
         row.last_seen = now
-        session.flush()
-        after_answer(store, session, row, study)
+        after_answer(store, session, row, study, plan)
         return Receipt(True, True, correct=trial.choice == trial.reference_side if trial.type == PRACTICE else None)
     if fault is not None and fault != "repeated":
         _note_refusal(session, row, now, fault, trial_id)
@@ -192,7 +199,7 @@ def _note_refusal(session: Session, row: Participant, now: float, fault: Refusal
 
 
 def _fault(
-    session: Session, row: Participant, trial: Trial | None, answer: Answer | None, design: Design
+    row: Participant, plan: Sequence[Trial], trial: Trial | None, answer: Answer | None, design: Design
 ) -> Refusal | None:
     """Return why an answer cannot be taken, or None.
 
@@ -207,7 +214,7 @@ def _fault(
         before = (trial.choice, trial.confidence, trial.extra or {})
         same = answer is not None and before == (answer.choice, answer.confidence, answer.replies(design, trial))
         return "repeated" if same else "conflicting"
-    current = open_trial(session, row)
+    current = open_trial(plan, row)
     if row.status != ACTIVE or not PHASES[row.phase].trials or current is None or current.id != trial.id:
         return "skipping"
     return None if answer is not None and answer.fits(design, trial) else "impossible"
@@ -232,7 +239,8 @@ def give(store: Store, trial: Trial) -> Trial:
         return trial
 
     def work(session: Session) -> Trial:
-        row = session.get(Trial, trial.id, with_for_update=True)
+        session.get(Participant, trial.participant_uid, with_for_update=True)  # whose lock is that of all trials
+        row = session.get(Trial, trial.id)
         if row is None:
             return trial
         give_in(row, store.clock())

@@ -134,7 +134,7 @@ def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
 
 def current_trial(store: Store, who: Person) -> Trial | None:
     """Return the trial that waits for an answer, or None: nothing is left in this phase."""
-    return store.read(lambda session: phases.open_trial(session, who.row))
+    return store.read(lambda session: phases.open_trial(phases.plan_of(session, who.row), who.row))
 
 
 def finish_study(store: Store, who: Person) -> Person:

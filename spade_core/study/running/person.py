@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from spade_core.errors import ConfigError, TakenError
 from spade_core.study.data.deletion import BY_ID, is_barred
 from spade_core.study.data.store import Store
-from spade_core.study.data.studies import Opened, find, opened_in
+from spade_core.study.data.studies import Opened, find, opened_row
 from spade_core.study.data.tables import Event, ExternalId, Participant, Study, text_sha256
 from spade_core.study.design.design import Design, parse_design
 from spade_core.study.vocabulary import ACTIVE, PHASES, STATES, TERMINAL
@@ -150,13 +150,27 @@ def person_in(session: Session, key: str, token: str, *, lock: bool = False) -> 
 
     Args:
         lock: the participant's row, for a transaction that changes it.
+
+    Raises:
+        ConfigError: no such study.
     """
-    study = opened_in(session, key)
-    mine = select(Participant).where(
-        Participant.resume_sha256 == text_sha256(token), Participant.study_id == study.row.id
-    )
-    row = session.scalar(mine.with_for_update() if lock else mine)
-    return None if row is None else Person(row, study)
+    if not (key.isascii() and key.isprintable()):  # no text for a database
+        find(session, key)
+    asked = {"key": key, "token": text_sha256(token)}
+    found = session.execute(_MINE_LOCKED if lock else _MINE, asked).one_or_none()
+    if found is None:
+        find(session, key)
+        return None
+    row, study = found
+    return Person(row, opened_row(study))
+
+
+_MINE = (
+    select(Participant, Study)
+    .join(Study)
+    .where(Study.key == bindparam("key"), Participant.resume_sha256 == bindparam("token"))
+)
+_MINE_LOCKED = _MINE.with_for_update(of=Participant)
 
 
 def moved_on(store: Store, key: str, token: str) -> bool:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import ColumnElement, false, func, select
+from sqlalchemy import ColumnElement, bindparam, false, func, select
 from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
@@ -24,17 +24,23 @@ from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS, LIMITED,
 GRACE = 2.0  # seconds after the end in which an answer that was on its way still counts
 
 
-def open_trial(session: Session, row: Participant) -> Trial | None:
+_PLAN = select(Trial).where(Trial.participant_uid == bindparam("uid")).order_by(Trial.index)
+
+
+def plan_of(session: Session, row: Participant) -> list[Trial]:
+    """Return all planned trials of a participant, in their order."""
+    return list(session.scalars(_PLAN, {"uid": row.uid}))
+
+
+def open_trial(plan: Iterable[Trial], row: Participant) -> Trial | None:
     """Return the first unanswered trial of a participant's phase."""
-    waiting = select(Trial).where(
-        Trial.participant_uid == row.uid, Trial.answered.is_(None), (Trial.type == PRACTICE) == (row.phase == PRACTICE)
-    )
-    return session.scalar(waiting.order_by(Trial.index).limit(1))
+    waiting = (trial for trial in plan if trial.answered is None)
+    return next((trial for trial in waiting if (trial.type == PRACTICE) == (row.phase == PRACTICE)), None)
 
 
-def after_answer(store: Store, session: Session, row: Participant, study: Opened) -> None:
+def after_answer(store: Store, session: Session, row: Participant, study: Opened, plan: Iterable[Trial]) -> None:
     """Move on where the answer just written was the last one of its phase."""
-    if open_trial(session, row) is not None:
+    if open_trial(plan, row) is not None:
         return
     before = row.phase
     if row.phase == PRACTICE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from spade_core.study.data.tables import PageTime, Participant, Trial
 from spade_core.study.design.schedule import ROUND
 from spade_core.study.running.answers import is_given
 from spade_core.study.running.person import Person, person_in
-from spade_core.study.running.phases import never_shown
+from spade_core.study.running.phases import never_shown, plan_of
 from spade_core.study.vocabulary import ACTIVE, INSTRUCTIONS, PHASES, PRACTICE, TERMINAL
 
 _READ = "feedback_read_utc"  # among a practice trial's details
@@ -67,10 +67,14 @@ def look(store: Store, key: str, token: str) -> Standing | None:
     return store.read(work)
 
 
-def standing_in(session: Session, who: Person) -> Standing:
-    """Return where a person stands, whose row is as it was read, as part of a transaction."""
+def standing_in(session: Session, who: Person, plan: Sequence[Trial] | None = None) -> Standing:
+    """Return where a person stands, whose row is as it was read, as part of a transaction.
+
+    Args:
+        plan: all of the person's trials as they are now, where they were read already.
+    """
     phase = who.row.phase
-    plan = list(session.scalars(select(Trial).where(Trial.participant_uid == who.row.uid).order_by(Trial.index)))
+    plan = plan_of(session, who.row) if plan is None else plan
     after_practice = [trial for trial in plan if trial.type != PRACTICE]
     of_phase = [trial for trial in plan if (trial.type == PRACTICE) == (phase == PRACTICE) and PHASES[phase].trials]
     current = next((trial for trial in of_phase if trial.answered is None), None)
@@ -113,14 +117,18 @@ def _right_before(plan: Sequence[Trial], current: Trial | None) -> int | None:
 def read_feedback(store: Store, who: Person, trial_id: str) -> None:
     """Note that a participant has read what was said of an answered practice trial; a second time changes nothing."""
 
-    store.run(lambda session: read_feedback_in(session, who.row, trial_id, store.clock()), locks=True)
+    def work(session: Session) -> None:
+        row = session.get(Participant, who.row.uid, with_for_update=True)
+        if row is not None:
+            read_feedback_in(plan_of(session, row), trial_id, store.clock())
+
+    store.run(work, locks=True)
 
 
-def read_feedback_in(session: Session, row: Participant, trial_id: str, now: float) -> None:
-    """Do the same as part of a transaction; ``now``: UTC seconds."""
-    mine = select(Trial).where(Trial.id == trial_id, Trial.participant_uid == row.uid).with_for_update()
-    trial = session.scalar(mine)
-    if trial is not None and trial.answered is not None and _READ not in (trial.details or {}):
+def read_feedback_in(plan: Iterable[Trial], trial_id: str, now: float) -> None:
+    """Do the same to a participant's trials in a transaction that has locked the row; ``now``: UTC seconds."""
+    trial = next((one for one in plan if one.id == trial_id and one.answered is not None), None)
+    if trial is not None and _READ not in (trial.details or {}):
         trial.details = {**(trial.details or {}), _READ: now}
 
 

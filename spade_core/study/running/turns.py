@@ -17,7 +17,7 @@ from spade_core.study.data.studies import opened
 from spade_core.study.data.tables import Trial
 from spade_core.study.running.answers import Receipt, give_in, remaining_ms, submit_in
 from spade_core.study.running.person import owns, person_in
-from spade_core.study.running.phases import is_over
+from spade_core.study.running.phases import is_over, plan_of
 from spade_core.study.running.standing import Standing, read_feedback_in, standing_in
 from spade_core.study.vocabulary import ACTIVE
 
@@ -65,10 +65,13 @@ def take_turn(
         who = person_in(session, key, token, lock=True)
         if who is None:
             return None
-        receipt = None if answer is None else submit_in(store, session, who.row, who.study, answer)
+        plan, rounds = plan_of(session, who.row), who.row.practice_round
+        receipt = None if answer is None else submit_in(store, session, who.row, who.study, plan, answer)
+        if who.row.practice_round != rounds:
+            plan = plan_of(session, who.row)  # practice may be repeated
         if read is not None:
-            read_feedback_in(session, who.row, read, store.clock())
-        at, now = standing_in(session, who), store.clock()
+            read_feedback_in(plan, read, store.clock())
+        at, now = standing_in(session, who, plan), store.clock()
         trial = at.said or at.trial if _goes_on(at, tab, now) else None
         if trial is None:
             return Turn(receipt, at, None, None)
