@@ -1,49 +1,50 @@
-"""The home page; the server runs it by ``app.py``."""
+"""The home page: finished cases that answer at once, and the ways on; the server runs it by ``app.py``."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from spade_core.config import ASSETS
+from spade_core.gallery.cases import Case, plainest
 from spade_core.roles import allows
 from spade_core.ui.common.frame import frame, settings
+from spade_core.ui.common.link import UPLOADED
+from spade_core.ui.common.text import literal
+from spade_core.ui.gallery.case import show_facts, show_gain, show_links, show_slider
+from spade_core.ui.gallery.tiles import chosen, show_tiles
 
-EXAMPLE = ASSETS / "home" / "example.png"
+WHAT = (
+    "SPADE prunes a **copy** of a model to the connections that **one picture** uses. Any method of "
+    "interpretability then runs on this *trace*, and shows what the decision rests on. Drag the divider."
+)
 
 
 def _render() -> None:
     st.title("See why a vision model decided")
-    st.markdown(
-        "SPADE takes **one picture**, prunes a **copy** of the model to the connections that this picture uses, and "
-        "runs any interpretability method on that *trace*. The model itself is never changed. "
-        "Below: what the dense model and its trace look at."
-    )
-    columns = st.columns(3)
-    for column, title, text in zip(columns, *_STEPS, strict=True):
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"**{title}**")
-            st.markdown(text)
-    ways = [way for way in _WAYS if allows(settings().mode, "manage") or way[0] != "pages/study.py"]
-    for column, (page, label) in zip(st.columns(len(ways)), ways, strict=True):
-        column.page_link(page, label=label, icon=":material/arrow_forward:")
-    if EXAMPLE.is_file():
-        caption = "A heart makes the backdoored model see a koala in a cup of coffee: its maps, and those of a trace."
-        st.image(str(EXAMPLE), caption=caption)
+    st.markdown(WHAT)
+    case = chosen()
+    pictures, told = st.columns(2, gap="medium")
+    with pictures:
+        show_slider(case, "hero")
+    with told:
+        st.subheader(literal(case.title))
+        st.markdown(literal(case.see))
+        show_facts(case)
+        if case == plainest():
+            show_gain()
+        _offer(case)
+    st.subheader("Gallery")
+    st.caption("Finished cases: each opens at once, and is filled in on its own page. Nothing is computed.")
+    show_tiles(case)
 
 
-_WAYS = (
-    ("pages/saliency.py", "Open the saliency maps"),
-    ("pages/neurons.py", "See what excites a neuron"),
-    ("pages/trace.py", "Look inside a trace"),
-    ("pages/study.py", "Ask people"),
-)
-_STEPS = (
-    ("1 · Pick", "2 · Trace", "3 · Compare"),
-    (
-        "A pretrained model and a picture: one of the bundled ones, or your own.",
-        "Random views of the picture show which weights matter; the others are removed, layer by layer.",
-        "Dense and SPADE maps in the same colours, with the numbers that say how far to trust them.",
-    ),
-)
+def _offer(case: Case) -> None:
+    """Draw the one button, and the ways on."""
+    own = allows(settings().mode, "bring")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Try your own picture" if own else "Try another picture", type="primary", key="own"):
+            st.switch_page("pages/saliency.py", query_params={"picture": UPLOADED} if own else None)
+        show_links(case)
+        st.page_link("pages/tour.py", label="Three-minute tour", icon=":material/slideshow:")
+
 
 frame("Home", _render)

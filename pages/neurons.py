@@ -9,8 +9,7 @@ import streamlit as st
 
 from spade_core.config import ASSETS
 from spade_core.jobs.job import CANCELLED
-from spade_core.neurons import LOGITS, Neuron
-from spade_core.results.config import DIVERSITY, VisualizeConfig
+from spade_core.neurons import LOGITS
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
@@ -50,10 +49,7 @@ def _render() -> None:
         run = st.button("Draw the neuron", type="primary", key="draw")
         clicked = asked_by_ranking() or run
         if asked_by_link(PAGE) or clicked:
-            render = {**_drawn(choice), "diversity": DIVERSITY if choice.images > 1 else 0.0, "start": choice.start}
-            options = choice.trace_arguments()
-            config = VisualizeConfig(_neuron(choice), choice.target, choice.images, render, options)
-            ask(PAGE, "visualization", choice, subject, clicked=clicked, config=config.to_dict())
+            ask(PAGE, "visualization", choice, subject, clicked=clicked, config=choice.drawing().to_dict())
             show_link(choice, subject)
         _render_result(subject)
     with several:
@@ -95,15 +91,14 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     """Several pictures for one neuron, in a row."""
     facets = facet_panels.pick_facets(subject)
     judge = facet_panels.pick_judge(subject)
-    neuron = _neuron(choice)
+    neuron = choice.neuron()
     called = str(neuron)
     if neuron.layer == LOGITS and neuron.channel is not None:
         called = f"class {subject.described.labels[neuron.channel]}"
     st.caption(f"Neuron: {literal(called)}, as chosen above.")
     if st.button("Draw the row", key="facets_run", disabled=len(facets) < 2):
-        render = _drawn(choice)
         what = {"model": subject.spec, "pictures": [facet.source for facet in facets], "judge": judge}
-        how = {"neuron": neuron.to_dict(), "render": render, "seeds": SEEDS, "trace": choice.trace_arguments()}
+        how = {"neuron": neuron.to_dict(), "render": choice.render(), "seeds": SEEDS, "trace": choice.trace_arguments()}
         remember("facets", jobs().submit("multifaceted", {**what, **how}), [facet.title for facet in facets])
     ticket, titles = remembered("facets")
     if ticket is None or not isinstance(titles, list):
@@ -114,14 +109,6 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     files = outcome(ticket, "facets", live=live, cancelled=CANCELLED)
     if files is not None:
         facet_panels.show_facet_results(files, titles)
-
-
-def _drawn(choice: Choice) -> dict[str, object]:
-    return {"steps": choice.steps, "seed": choice.seed, "parametrization": choice.parametrization}
-
-
-def _neuron(choice: Choice) -> Neuron:
-    return Neuron(choice.layer or LOGITS, choice.channel, choice.position)
 
 
 frame("Neurons", _render)

@@ -10,7 +10,6 @@ import streamlit as st
 
 from spade_core.evaluation.evidence import claims
 from spade_core.pruning.report import LayerReport
-from spade_core.results.config import AnalysisConfig
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, show_notes
 from spade_core.ui.common.jobs import outcome
@@ -40,10 +39,7 @@ def _render() -> None:
             choice = pickers.pick_bundle(choice, start)
     run = _bar(choice, subject)
     if run or asked_by_link(PAGE):
-        config = AnalysisConfig(
-            choice.methods, choice.target, choice.trace_options(), choice.options, choice.seed, choice.bundle()
-        )
-        ask(PAGE, "analysis", choice, subject, clicked=run, config=config.to_dict())
+        ask(PAGE, "analysis", choice, subject, clicked=run, config=choice.analysis().to_dict())
         show_link(choice, subject, methods=True)
     _render_result(subject)
 
@@ -123,7 +119,7 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
         panels.show_layer_table(layers)
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
     offers = (
-        ("Figure (PNG)", files["figure.png"], "spade_figure.png", "image/png"),
+        ("Figure (PNG)", files.get("figure.png", b""), "spade_figure.png", "image/png"),
         ("Arrays (NPY, zipped)", downloads.zip_files(arrays), "spade_arrays.zip", "application/zip"),
         ("Manifest (JSON)", files["manifest.json"], "manifest.json", "application/json"),
     )

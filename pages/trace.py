@@ -104,12 +104,19 @@ def _render_trace(subject: Subject) -> None:
     with more:
         _render_curve(choice, before, opened=_opened(more, "curve"))
     with export:
-        data = files["trace.safetensors"]
-        label, kind = f"Trace (sparse safetensors, {len(data) / 2**20:.1f} MB)", "application/octet-stream"
-        st.download_button(label, data, "trace.safetensors", kind, key="get_trace", on_click="ignore")
+        _offer_trace(files.get("trace.safetensors", b""))
         st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
         made = command.trace_command(choice, before.spec, before.source["name"])
         st.code(made, language="bash", wrap_lines=True)
+
+
+def _offer_trace(data: bytes) -> None:
+    """Offer the trace as a file; a case of the gallery comes without it."""
+    if not data:
+        st.caption("A case of the gallery comes without its trace's file: press **Make the trace** for it.")
+        return
+    label, kind = f"Trace (sparse safetensors, {len(data) / 2**20:.1f} MB)", "application/octet-stream"
+    st.download_button(label, data, "trace.safetensors", kind, key="get_trace", on_click="ignore")
 
 
 def _render_weights(files: Mapping[str, bytes], rows: Sequence[LayerReport]) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, SpadeError
 from spade_core.files import keep_file
+from spade_core.gallery.cases import answered
 from spade_core.jobs.fairness import Limits, Nobody, Sessions
 from spade_core.jobs.job import Files, Job, Ticket
 from spade_core.jobs.lanes import InlineLane, WorkerLane
@@ -124,12 +125,27 @@ class JobManager:
             return None if job is None else self._ticket(job)
 
     def known(self, kind: str, payload: Mapping[str, object]) -> Ticket | None:
-        """Return a ticket of a request that waits, runs or is kept already, or None; nothing is started."""
-        return self.find(job_key(kind, payload))
+        """Return a ticket of a request that waits, runs or is kept already, here or in the gallery, or None.
+
+        Nothing is started.
+        """
+        return self.find(job_key(kind, payload)) or self._shipped(kind, payload)
 
     def close(self) -> None:
         """Stop the workers; jobs that run or wait fail with a sentence."""
         self.lane.close()
+
+    def _shipped(self, kind: str, payload: Mapping[str, object]) -> Ticket | None:
+        files = answered(kind, payload)
+        return (
+            None if files is None else self._ticket(self._ended(job_key(kind, payload), files, "found in the gallery"))
+        )
+
+    def _ended(self, key: str, files: Mapping[str, bytes], note: str) -> Job:
+        """Return a job that is done already."""
+        kept = Job(next(self._serials), key, "", {})
+        kept.end("done", note, files=dict(files))
+        return kept
 
     def _ticket(self, job: Job) -> Ticket:
         return Ticket(job, self.lane.position, self._give_up, self._sessions.current())
@@ -166,11 +182,7 @@ class JobManager:
         if job is not None and not job.cancelling:
             return job
         files = self.store.get(key)
-        if files is None:
-            return None
-        kept = Job(next(self._serials), key, "", {})
-        kept.end("done", "found among the kept results", files=files)
-        return kept
+        return None if files is None else self._ended(key, files, "found among the kept results")
 
     def _finish(self, job: Job, state: str, *, files: Files = None, error: SpadeError | None = None) -> None:
         if files is not None:

@@ -21,8 +21,10 @@ def show_downloads(offers: Sequence[tuple[str, bytes, str, str]], command: str, 
     """Offer files and the command that makes the same result.
 
     Args:
-        offers: label, data, file name and media type of each file; key: what the buttons' keys begin with.
+        offers: label, data, file name and media type of each file; what is empty was not kept, and is not offered.
+        key: what the buttons' keys begin with.
     """
+    offers = [offer for offer in offers if offer[1]]
     st.subheader("Take it with you")
     for column, (label, data, name, kind) in zip(st.columns(len(offers)), offers, strict=True):
         column.download_button(label, data, name, kind, key=f"{key}_{name}", on_click="ignore", width="stretch")

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 from streamlit import runtime
@@ -78,13 +78,15 @@ class _Tabs:
         return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
-def frame(title: str, render: Callable[[], None], action: Action = "look") -> None:
+def frame(title: str, render: Callable[[], None], action: Action = "look", *, menu: bool = True) -> None:
     """Draw the frame and then the page; bad input and wrong settings show as one sentence.
 
     Args:
         action: what the page is for; it is drawn where the server's mode opens that, and to who may.
+        menu: whether the sidebar is open at first, where there is room for it.
     """
-    st.set_page_config(page_title=f"{title} · SPADE Studio", page_icon=ICON, layout="wide")
+    sidebar: Literal["auto", "collapsed"] = "auto" if menu else "collapsed"
+    st.set_page_config(f"{title} · SPADE Studio", ICON, layout="wide", initial_sidebar_state=sidebar)
     st.html(STYLE)
     with errors_as_sentences():
         here = settings()  # refused before anything else

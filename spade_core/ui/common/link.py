@@ -9,16 +9,17 @@ from typing import Any
 
 from spade_core.errors import ConfigError, PictureError
 from spade_core.models.registry import DEFAULT_MODEL, HUB, MODELS, TIMM
-from spade_core.neurons import PARAMETRIZATIONS, STARTS
+from spade_core.neurons import LOGITS, PARAMETRIZATIONS, STARTS, Neuron
 from spade_core.pictures.frame import CENTRE, parse_frame
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.kinds import Kind, OneOf, Text, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions, TraceOptions
+from spade_core.results.config import DIVERSITY, AnalysisConfig, VisualizeConfig
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.trojan.triggers import TRIGGERS, Paste
 
-UPLOADED = "own:"  # of an upload, before the token that finds it again
-_TOKEN = re.compile(rf"{UPLOADED}[\w-]{{22}}")
+UPLOADED = "own:"  # of an upload, before the token that finds it again; alone it asks for one
+_TOKEN = re.compile(rf"{UPLOADED}([\w-]{{22}})?")
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
 MOST_IMAGES = 8
 DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
@@ -102,6 +103,24 @@ class Choice(BundleOptions, TraceOptions):
     def trace_arguments(self) -> dict[str, object]:
         """Return the keyword arguments of ``spade_core.trace``."""
         return {**self.trace_options(), "seed": self.seed}
+
+    def analysis(self) -> AnalysisConfig:
+        """Return what the saliency page asks for."""
+        return AnalysisConfig(self.methods, self.target, self.trace_options(), self.options, self.seed, self.bundle())
+
+    def neuron(self) -> Neuron:
+        """Return the neuron that is drawn."""
+        return Neuron(self.layer or LOGITS, self.channel, self.position)
+
+    def render(self) -> dict[str, object]:
+        """Return how it is drawn: keyword arguments of ``RenderConfig`` that a row of facets has, too."""
+        return {"steps": self.steps, "seed": self.seed, "parametrization": self.parametrization}
+
+    def drawing(self) -> VisualizeConfig:
+        """Return what the neuron page asks for."""
+        more = {"diversity": DIVERSITY if self.images > 1 else 0.0, "start": self.start}
+        render, options = {**self.render(), **more}, self.trace_arguments()
+        return VisualizeConfig(self.neuron(), self.target, self.images, render, options)
 
 
 class _Model(Kind[str]):

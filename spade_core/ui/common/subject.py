@@ -25,6 +25,7 @@ from spade_core.ui.common.link import UPLOADED, Choice
 from spade_core.ui.common.text import literal
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
+LINK = "link"  # the session's name for the parameters that a page has read or written last
 LINKED_MODEL = "linked_model"  # the session's name for the model that a link asks for, until a click allows it
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
 
@@ -130,20 +131,22 @@ def asked(slot: str) -> Asked | None:
 
 def show_link(choice: Choice, subject: Subject, *, methods: bool = False) -> None:
     """Write an analysis into the address bar, or clear it where no link can name the analysis."""
-    st.query_params.from_dict(choice.to_query(methods=methods) if subject.linkable else {})
+    query = choice.to_query(methods=methods) if subject.linkable else {}
+    st.query_params.from_dict(query)
+    st.session_state[LINK] = query
 
 
 def start_of(page: str, *, preset: str = "default") -> Choice:
-    """Return what the address bar asks for, read once a session and page; what of a link cannot be read, it says.
+    """Return what the address bar asks for, read once a link; what of a link cannot be read, it says.
 
     Where no link says otherwise the page begins with ``preset``.
     """
-    state = st.session_state
-    if f"{page}_start" not in state:
+    state, query = st.session_state, st.query_params.to_dict()
+    if f"{page}_start" not in state or query not in ({}, state.get(LINK)):
+        state[LINK] = query
         last = state.get("last_choice", Choice())
         if last.preset in PAGE_PRESETS:  # nobody's choice
             last = replace(last, preset=preset)
-        query = st.query_params.to_dict()
         found, told = Choice.from_link(query) if query else (last, ())
         if query:
             state[LINKED_MODEL] = found.model
@@ -209,6 +212,9 @@ def _show_upload(link: str) -> None:
         st.query_params["picture"] = link
     elif shown.startswith(UPLOADED) and shown != link:
         del st.query_params["picture"]
+    else:
+        return
+    st.session_state[LINK] = st.query_params.to_dict()
 
 
 def may_load(spec: Mapping[str, object]) -> bool:
@@ -234,7 +240,8 @@ def wait_for(kind: str, payload: Mapping[str, object], text: str) -> Files:
     """
     slot = f"{kind}_waiting"
     before, held = st.session_state.pop(slot, (None, None))
-    ticket: Ticket = held if held is not None and before == payload else jobs().submit(kind, payload)
+    asked = held is not None and before == payload
+    ticket: Ticket = held if asked else jobs().known(kind, payload) or jobs().submit(kind, payload)
     status = jobs_module.wait_briefly(ticket, WAIT, text)
     if not status.finished:
         st.session_state[slot] = (payload, ticket)

@@ -70,7 +70,9 @@ def test_a_cancelled_job_and_a_failed_one_say_so(said):
 )
 def test_only_what_a_link_can_name_stands_in_the_address_bar(monkeypatch, spec, methods, expected):
     written = []
-    monkeypatch.setattr(subject, "st", SimpleNamespace(query_params=SimpleNamespace(from_dict=written.append)))
+    monkeypatch.setattr(
+        subject, "st", SimpleNamespace(query_params=SimpleNamespace(from_dict=written.append), session_state={})
+    )
     shown = subject.Subject(spec, {"path": "", "name": "", "sha256": ""}, None, None, "bundled:cat")
     subject.show_link(Choice(views=8, methods=("lime",)), shown, methods=methods)
     assert written == [expected]

@@ -34,7 +34,8 @@ def test_a_job_that_fails_late_says_so_and_is_submitted_once(monkeypatch):
         raise StoppedError
 
     monkeypatch.setattr(subject, "st", SimpleNamespace(session_state={}, stop=stop, caption=None))
-    monkeypatch.setattr(subject, "jobs", lambda: SimpleNamespace(submit=lambda *job: submitted.append(job) or ticket))
+    manager = SimpleNamespace(known=lambda *_: None, submit=lambda *job: submitted.append(job) or ticket)
+    monkeypatch.setattr(subject, "jobs", lambda: manager)
     monkeypatch.setattr(subject.jobs_module, "wait_briefly", ticket.look)
     monkeypatch.setattr(subject, "follow", lambda *_args, **_options: None)
     with pytest.raises(StoppedError):
