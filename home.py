@@ -32,8 +32,7 @@ def _render() -> None:
         if case == plainest():
             show_gain()
         _offer(case)
-    st.subheader("Gallery")
-    st.caption("Finished cases: each opens at once, and is filled in on its own page. Nothing is computed.")
+    st.markdown("**Gallery** :gray[finished cases: each opens at once, and is filled in on its own page]")
     show_tiles(case)
 
 
@@ -44,7 +43,7 @@ def _offer(case: Case) -> None:
         if st.button("Try your own picture" if own else "Try another picture", type="primary", key="own"):
             st.switch_page("pages/saliency.py", query_params={"picture": UPLOADED} if own else None)
         show_links(case)
-        st.page_link("pages/tour.py", label="Three-minute tour", icon=":material/slideshow:")
+        st.page_link("pages/tour.py", label="Tour, 3 minutes", icon=":material/slideshow:")
 
 
 frame("Home", _render)

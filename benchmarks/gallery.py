@@ -369,8 +369,7 @@ def _measured(found: Mapping[str, Mapping[str, bytes]]) -> tuple[dict[str, str],
     fidelity = described["fidelity"]
     facts = {
         "Class": fidelity["label"].split(",")[0],
-        "Its probability": f"{fidelity['dense_probability']:.1%}",
-        "In the trace": f"{fidelity['trace_probability']:.1%}",
+        "Its probability": f"{fidelity['dense_probability']:.1%} → {fidelity['trace_probability']:.1%}",
         "Weights removed": f"{described['sparsity']:.0%}",
     }
     if "methods" not in described:

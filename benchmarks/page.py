@@ -1,4 +1,4 @@
-"""How long a person waits: first pair of maps, the same request again, a cancel, the first image of a neuron.
+"""How long a person waits: a gallery case, the first pair of maps, the same again, a cancel, a neuron's first image.
 
     python -m benchmarks.page --runs 3
 
@@ -20,6 +20,7 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.serving import FLAGS, serving
+from spade_core.gallery.cases import cases, plainest
 
 WARM = 45.0  # seconds after which the worker and its reserve have loaded the model
 LONG = 120_000
@@ -49,11 +50,45 @@ CLOCK = """() => {
 }"""
 
 
+# The pictures of the slider lie in a shadow root. From the click on a tile to the frame that has its case painted.
+GALLERY_CLOCK = """(title) => {
+    const inside = (root) => [...root.querySelectorAll("*")].filter((one) => one.shadowRoot)
+        .flatMap((one) => [...one.shadowRoot.querySelectorAll("img.after"), ...inside(one.shadowRoot)]);
+    const before = inside(document)[0].src;
+    window.waited = undefined;
+    addEventListener("click", () => {
+        const start = performance.now();
+        const look = () => {
+            const [image] = inside(document), told = document.querySelector("[data-testid=stMain] h3").textContent;
+            if (image.src !== before && image.complete && told.includes(title))
+                requestAnimationFrame(() => { window.waited = (performance.now() - start) / 1000; });
+            else requestAnimationFrame(look);
+        };
+        look();
+    }, {capture: true, once: true});
+}"""
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """Start the app with a data folder of its own; yield its address."""
     with tempfile.TemporaryDirectory() as folder, serving("app.py", {"SPADE_DATA_DIR": folder}) as url:
         yield url
+
+
+def choose(page: Page, url: str) -> list[float]:
+    """Choose every case of Home's gallery but the one that is shown; return the seconds until each is painted."""
+    page.goto(url)
+    found = []
+    for case in cases().values():
+        if case != plainest():
+            tile = page.locator(f".st-key-tile_{case.name} button").first
+            tile.scroll_into_view_if_needed()
+            page.evaluate(GALLERY_CLOCK, case.title)
+            tile.click()
+            page.wait_for_function("window.waited", polling=200)
+            found.append(page.evaluate("window.waited"))
+    return found
 
 
 def ask(page: Page, url: str, picture: str) -> tuple[float, float]:
@@ -116,6 +151,7 @@ def main() -> None:
         page.goto(f"{url}/saliency")
         page.get_by_role("button", name="Run SPADE").wait_for()
         time.sleep(WARM)
+        sys.stdout.write(said("gallery case", np.array(choose(page, url))))
         # Asked twice: the second answer comes from the kept results, onto a page that shows no maps yet.
         rows = np.array([(*ask(page, url, title), *ask(page, url, title)) for title in titles[: options.runs]])
         names = ("first pair", "everything", "again, pair", "again, all")

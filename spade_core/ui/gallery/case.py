@@ -11,11 +11,12 @@ from spade_core.gallery.cases import Case, cases
 from spade_core.ui.common.before_after import before_after
 
 OPENED = {
-    "saliency": ("pages/saliency.py", "Open its maps", ":material/blur_on:"),
-    "neurons": ("pages/neurons.py", "Open its drawing", ":material/hub:"),
-    "trace": ("pages/trace.py", "Open its trace", ":material/account_tree:"),
+    "saliency": ("pages/saliency.py", "Open the maps", ":material/blur_on:"),
+    "neurons": ("pages/neurons.py", "Open the drawing", ":material/hub:"),
+    "trace": ("pages/trace.py", "Open the trace", ":material/account_tree:"),
 }
 HINTS = {
+    "Its probability": "In the whole model, and in the trace.",
     "Trojan AUC": "How well the map finds the trigger, the known right answer: at 100 its pixels come before others.",
     "Error of the map": "Of what the whole model's map lacks of a Trojan AUC of 100.",
     "Faithfulness": "Insertion minus deletion: how much the answer hangs on the pixels that the map calls strongest.",
@@ -65,5 +66,5 @@ def show_gain() -> None:
     lost = sum(one.gain < 0 for one in scored if one.gain is not None)
     st.caption(
         f"Shown first because it was measured to gain most: of {len(scored)} cases here whose right answer is known, "
-        f"its trace removes the largest share of the map's error. {lost} of them gets worse; it is below, too."
+        f"its trace removes the largest share of the map's error. In {lost} of them a trace makes the map worse."
     )

@@ -19,6 +19,10 @@ STYLE = """
   width: 100%; height: 10.2rem; padding: 7rem 0.4rem 0.3rem; align-items: start;
   background-position: center 0.4rem; background-repeat: no-repeat; background-size: 6.4rem;
 }
+@media (max-width: 640px) {
+  .st-key-tiles { grid-template-columns: repeat(3, 1fr); gap: 0.5rem; }
+  .st-key-tiles button { padding-top: 6.2rem; background-size: 5.6rem; }
+}
 .st-key-tiles button p { font-size: 0.82rem; line-height: 1.2; text-wrap: balance; }
 .st-key-tiles .st-key-tile_CHOSEN button { outline: 3px solid #0f766e; outline-offset: -1px; }
 """
@@ -35,7 +39,7 @@ def show_tiles(case: Case) -> None:
     st.html(f"<style>{_pictures()}{STYLE.replace('CHOSEN', case.name)}</style>")
     with st.container(horizontal=True, key="tiles", gap="small"):
         for one in cases().values():
-            st.button(one.title, key=f"tile_{one.name}", help=one.group, on_click=_choose, args=(one.name,))
+            st.button(one.title, key=f"tile_{one.name}", on_click=_choose, args=(one.name,))
 
 
 def _choose(name: str) -> None:
