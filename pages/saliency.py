@@ -118,12 +118,12 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
         panels.show_chart(panels.stage_figure(layers), "layers_plot")
         panels.show_layer_table(layers)
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
+    made = command.explain_command(choice, subject.spec, subject.source["name"])
     offers = (
-        ("Figure (PNG)", files.get("figure.png", b""), "spade_figure.png", "image/png"),
+        *downloads.report_offers(files, made),
         ("Arrays (NPY, zipped)", downloads.zip_files(arrays), "spade_arrays.zip", "application/zip"),
         ("Manifest (JSON)", files["manifest.json"], "manifest.json", "application/json"),
     )
-    made = command.explain_command(choice, subject.spec, subject.source["name"])
     downloads.show_downloads(offers, made, key="download")
 
 

@@ -33,6 +33,7 @@ ORDER = [
         "results",
         "notebook",
         "evaluation",
+        "reports",
         "tuning",
         "gallery",
         "jobs",

@@ -11,6 +11,7 @@ from spade_core.cli.folder import run_folder
 from spade_core.cli.options import bundle_options, trace_options
 from spade_core.cli.subject import open_picture
 from spade_core.pruning.options import AVERAGES
+from spade_core.reports import FORMS
 from spade_core.results.comparison import Analysis, TriggerRecord, analyse, bundle, replay
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.drawing import replay_visualization
@@ -34,6 +35,8 @@ def run_picture(options: argparse.Namespace) -> int:
     analysis = analyse(given.model, given.picture, config, progress=Meter())
     trigger = TriggerRecord(given.paste, given.mask) if given.paste is not None and given.mask is not None else None
     files = bundle(analysis, given.source, trigger)
+    if options.report:
+        files |= {form.name: form.make(files, analysis.crop) for form in FORMS}
     folder = save(files, options.out)
     seconds, fidelity = time.perf_counter() - options.started, analysis.trace.fidelity
     disagreements = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from PIL import Image
 
 from spade_core.pictures.fonts import DEFAULT, families_for
@@ -49,18 +50,39 @@ class FigureRow:
 
 
 def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> bytes:
+    """Return the figure of :func:`draw_figure` as the bytes of a PNG of 110 dpi."""
+    figure = new_figure(rows)
+    draw_figure(figure, picture, rows, title)
+    return figure_bytes(figure, "png", 110)
+
+
+def new_figure(rows: Sequence[FigureRow]) -> Figure:
+    """Return an empty figure that has room for ``rows``."""
+    columns = 4 if rows[0].spread is None else 5
+    return Figure(figsize=(2.75 * columns, 2.9 * len(rows) + 0.5), layout="constrained")
+
+
+def figure_bytes(figure: Figure, form: Literal["png", "svg"], dpi: int) -> bytes:
+    """Return a figure as the bytes of a file; the same figure gives the same bytes.
+
+    Args:
+        dpi: of a PNG; an SVG has its text as outlines and its maps pixel by pixel, which any resolution can print.
+    """
+    out, still = io.BytesIO(), {"Date": None} if form == "svg" else {}
+    with mpl.rc_context({"svg.hashsalt": "spade", "svg.fonttype": "path"}):
+        figure.savefig(out, format=form, dpi=dpi, metadata=still)
+    return out.getvalue()
+
+
+def draw_figure(figure: FigureBase, picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> None:
     """Draw the picture once, and in a row a method its dense map, its SPADE map, their difference, a bundle's spread.
 
     Args:
         picture: uint8 ``(height, width, 3)``, what the model sees.
         rows: at least one; all or none with a spread.
         title: of letters that some font has, see ``shown_name``.
-
-    Returns:
-        PNG bytes.
     """
     names = ["picture", "dense", "SPADE", "SPADE - dense", *(["spread"] if rows[0].spread is not None else [])]
-    figure = Figure(figsize=(2.75 * len(names), 2.9 * len(rows) + 0.5), layout="constrained", dpi=110)
     families = list(families_for(title) or (DEFAULT,))
     figure.suptitle(title, fontsize=11, fontfamily=families, parse_math=False)
     axes = figure.subplots(len(rows), len(names), squeeze=False)
@@ -75,12 +97,9 @@ def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> by
         axis.set_yticks([])
     for line in axes[1:]:
         line[0].set_axis_off()
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
 
 
-def _draw_row(figure: Figure, axes: Sequence[Axes], row: FigureRow) -> None:
+def _draw_row(figure: FigureBase, axes: Sequence[Axes], row: FigureRow) -> None:
     """Draw the maps of one method, each with a bar that says what its colours mean."""
     scale, most = scale_of(row.signed), top_of(row.spade - row.dense)
     for axis, values in zip(axes[:2], (row.dense, row.spade), strict=True):

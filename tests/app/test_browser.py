@@ -89,7 +89,7 @@ def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     assert described["picture"]["name"] == "bundled:dog"
     assert described["sparsity"] > 0.5
     with page.expect_download() as download:
-        page.get_by_role("button", name="Figure (PNG)").click()
+        page.get_by_role("button", name="Figure (PNG").click()
     download.value.save_as(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert "methods=" in page.url
