@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from spade_core.errors import ConfigError
 from spade_core.jobs.manager import JobManager
 from spade_core.pictures.picture import bundled
+from spade_core.reports import FORMS
 from spade_core.ui.common import subject
 from spade_core.ui.common.command import explain_command
 from spade_core.ui.common.link import Choice
@@ -160,7 +161,8 @@ def test_an_unknown_method_in_a_link_costs_nothing_else():
 
 @pytest.mark.parametrize("run", ["0", "no", ""])
 def test_a_link_whose_run_is_not_1_shows_no_result_that_is_kept(run):
-    pressed("run", **QUICK)
+    offered = [button.label for button in pressed("run", **QUICK).get("download_button")]
+    assert offered == [*(form.label for form in FORMS), "Arrays (NPY, zipped)", "Manifest (JSON)"]
     app = page(**QUICK, run=run)
     assert not app.metric
     assert page(**QUICK, run="1").metric

@@ -14,6 +14,7 @@ import torch
 
 from spade_core.cli import build_parser, main
 from spade_core.pictures.picture import bundled
+from spade_core.reports import FORMS, Form
 from tests.hostile import hostile_files
 from tests.models import test_weights
 
@@ -48,7 +49,8 @@ def test_layers_lists_names_shapes_and_stages(capsys):
     assert {"name": "classifier", "kind": "linear", "shape": [1000, 1280], "stage": "classifier"} in rows
 
 
-def test_explain_makes_the_mean_of_several_traces(tmp_path, capsys):
+def test_explain_makes_the_mean_of_several_traces_and_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Form, "make", lambda form, files, crop: f"{form.label}, {len(crop)} px".encode())
     out = tmp_path / "out"
     asked = [
         "explain",
@@ -62,12 +64,15 @@ def test_explain_makes_the_mean_of_several_traces(tmp_path, capsys):
         str(out),
         *QUICK,
     ]
-    assert main([*asked, "--traces", "2", "--average", "signed", "--seed", "5"]) == 0
+    assert main([*asked, "--traces", "2", "--average", "signed", "--seed", "5", "--report"]) == 0
     assert "traces            2, mean of their maps (signed)" in capsys.readouterr().out
     described = json.loads((out / "manifest.json").read_text())
     assert described["config"]["bundle"] == {"traces": 2, "average": "signed"}
     assert [one["seed"] for one in described["traces"]] == [5, 6]
     assert np.load(out / "spread_saliency.npy").shape == (224, 224)
+    assert {form.name: (out / form.name).read_text() for form in FORMS} == {
+        form.name: f"{form.label}, 224 px" for form in FORMS
+    }
     assert main([*asked, "--traces", "0"]) == 2
     assert "The number of traces must lie between 1 and 64, not 0." in capsys.readouterr().err
 
