@@ -16,6 +16,7 @@ from spade_core.ui.common.jobs import outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.common.text import literal
+from spade_core.ui.saliency.beside import LINKED, show_beside
 from spade_core.ui.saliency.grid import FOLDER
 from spade_core.ui.saliency.maps import VIEWS, show_maps
 
@@ -38,10 +39,13 @@ def _render() -> None:
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
             choice = pickers.pick_bundle(choice, start)
     run = _bar(choice, subject)
-    if run or asked_by_link(PAGE):
+    linked = asked_by_link(PAGE)
+    if linked and start.beside:
+        st.session_state[LINKED] = True  # once the maps are there
+    if run or linked:
         ask(PAGE, "analysis", choice, subject, clicked=run, config=choice.analysis().to_dict())
-        show_link(choice, subject, methods=True)
-    _render_result(subject)
+        show_link(replace(choice, beside=start.beside if linked else None), subject, methods=True)
+    _render_result(subject, start)
 
 
 def _bar(choice: Choice, subject: Subject) -> bool:
@@ -58,7 +62,7 @@ def _bar(choice: Choice, subject: Subject) -> bool:
         )
 
 
-def _render_result(subject: Subject) -> None:
+def _render_result(subject: Subject, start: Choice) -> None:
     before = asked(PAGE)
     if before is None:
         hint = "Press **Run SPADE**: the first maps come within seconds. Picture, model, class and methods are in the "
@@ -75,7 +79,7 @@ def _render_result(subject: Subject) -> None:
         if not before.subject.same(subject):
             again = "These maps are of your previous choice: press **Run SPADE** for the new one."
             st.info(again, icon=":material/history:")
-        _render_done(files, before.choice, before.subject)
+        _render_done(files, before.choice, before.subject, start)
 
 
 def _render_live(choice: Choice, partials: Mapping[str, bytes]) -> None:
@@ -96,7 +100,7 @@ def _pick_view(show: Callable[[], None]) -> str:
     return chosen or "raw"
 
 
-def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -> None:
+def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, start: Choice) -> None:
     described = downloads.read_json(files["manifest.json"])
     show_notes((*described["picture"]["notes"], *described["picture"]["seen"], *described["notes"]))
     view = _pick_view(partial(panels.show_fidelity, described, described["seconds"]["trace"]))
@@ -111,6 +115,8 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject) -
         st.caption(
             "How much of the dense error such maps remove is measured on triggered pictures: [Evidence](evidence)."
         )
+    with st.expander("Beside another class, picture, model or trace", bool(start.beside), icon=":material/compare:"):
+        show_beside(files, choice, subject, view, start.beside)
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):
         panels.show_top_tables(described["prediction"], described["trace_prediction"], *st.columns(2))
     layers = [LayerReport(**row) for row in described["layers"]]

@@ -168,6 +168,24 @@ def test_a_link_whose_run_is_not_1_shows_no_result_that_is_kept(run):
     assert page(**QUICK, run="1").metric
 
 
+@pytest.mark.parametrize(("kind", "names", "pictures"), [("class", ["espresso", "cup"], 1), ("picture", [], 2)])
+def test_an_analysis_has_another_beside_it_that_a_link_reopens(kind, names, pictures):
+    app = pressed("run", **{**QUICK, "methods": "saliency"})
+    app.session_state["beside_kind"] = kind
+    app.run().button(key="beside_run").click().run()
+    assert not app.exception
+    assert not app.error
+    link = "".join(app.query_params["beside"])
+    again = page(**{**QUICK, "methods": "saliency", "beside": link})
+    for shown in (app, again):
+        beside = json.loads(shown.get("bidi_component")[1].proto.json)
+        (row,) = beside["rows"]
+        assert [panel["name"] for panel in row["panels"]][: len(names)] == names
+        assert len(beside["pictures"]) == pictures
+        assert row["pair"] is (pictures == 1)
+        assert len(row["panels"]) == (3 if pictures == 1 else 2)
+
+
 @pytest.fixture
 def submitted(monkeypatch):
     """Return the kinds of jobs that pages start."""

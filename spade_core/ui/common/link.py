@@ -14,6 +14,7 @@ from spade_core.pictures.frame import CENTRE, parse_frame
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.kinds import Kind, OneOf, Text, Whole
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions, TraceOptions
+from spade_core.pruning.sparsity import PRESETS
 from spade_core.results.config import DIVERSITY, AnalysisConfig, VisualizeConfig
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.trojan.triggers import TRIGGERS, Paste
@@ -38,6 +39,8 @@ class Choice(BundleOptions, TraceOptions):
         layer, channel, steps, images, parametrization, start: of the neuron page; position: ``(row, column)`` of a
             single neuron.
         other, other_trigger: the trace page's second picture.
+        beside: what the saliency page sets beside the analysis: ``class:INDEX``, ``picture:NAME``, ``model:NAME`` or
+            ``trace:PRESET``.
     """
 
     preset: str = "default"
@@ -57,6 +60,7 @@ class Choice(BundleOptions, TraceOptions):
     start: str = "noise"
     other: str | None = None
     other_trigger: Paste | None = None
+    beside: str | None = None
 
     def to_query(self, *, methods: bool = True) -> dict[str, str]:
         """Return URL parameters; what is at its default is left out, but ``methods`` or ``run`` mark a link to run."""
@@ -152,6 +156,12 @@ class _Methods(Kind[tuple[str, ...]]):
         return ",".join(value)
 
 
+class _Beside(Kind[str]):
+    def read(self, text: str) -> str:
+        kind, _, value = text.partition(":")
+        return f"{kind}:{_BESIDE[OneOf('comparison', _BESIDE).read(kind)].read(value)}"
+
+
 class _Trigger(Kind[Paste]):
     """``name:size:YxX:seed``, of which all but the name may be empty."""
 
@@ -185,6 +195,12 @@ class _Position(Kind[tuple[int, int]]):
         return "{}x{}".format(*value)
 
 
+_BESIDE: dict[str, Kind[Any]] = {
+    "class": Whole("class", 0, 10**6),
+    "picture": _Picture(),
+    "model": _Model(),
+    "trace": OneOf("preset", PRESETS),
+}
 _KINDS: dict[str, Kind[Any]] = {
     "model": _Model(),
     "picture": _Picture(),
@@ -203,5 +219,6 @@ _KINDS: dict[str, Kind[Any]] = {
     "start": OneOf("start", STARTS),
     "other": _Picture(),
     "other_trigger": _Trigger(),
+    "beside": _Beside(),
 }
 _PLAIN = Choice()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Literal
 
@@ -72,18 +72,27 @@ class Row:
     pair: bool = True
 
 
-def show_grid(pictures: Sequence[np.ndarray], rows: Sequence[Row], *, pending: Sequence[str] = (), key: str) -> None:
+def show_grid(
+    pictures: Sequence[np.ndarray],
+    rows: Sequence[Row],
+    *,
+    pending: Sequence[str] = (),
+    key: str,
+    ends: tuple[str, str] = (DIFFERENCE.low, DIFFERENCE.high),
+) -> None:
     """Draw the grid.
 
     Args:
         pictures: what the model sees, uint8 ``(height, width, 3)`` each.
         pending: titles of methods that are still being computed.
         key: under which the browser keeps layout, overlay, threshold and zoom.
+        ends: what the colours of a difference mean.
     """
+    scales = {**SCALES, "difference": replace(DIFFERENCE, low=ends[0], high=ends[1])}
     data = {
         "key": key,
         "pictures": [_photograph(picture.tobytes(), picture.shape) for picture in pictures],
-        "scales": {name: {**asdict(scale), "palette": _text(scale.palette())} for name, scale in SCALES.items()},
+        "scales": {name: {**asdict(scale), "palette": _text(scale.palette())} for name, scale in scales.items()},
         "rows": [_told(row) for row in rows],
         "pending": list(pending),
     }

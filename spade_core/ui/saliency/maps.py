@@ -103,17 +103,17 @@ def panels_of(
     scale = "signed" if signed and VIEWS["raw"] == view else "magnitude"
     gap = second - first
     panels = [
-        Panel("Dense", _spoken("Dense", title, first), first, scale),
-        Panel("SPADE", _spoken("SPADE", title, second), second, scale),
-        Panel("SPADE minus dense", _spoken("SPADE minus dense", title, gap), gap, "difference", top_of(gap)),
+        Panel("Dense", spoken("Dense", title, first), first, scale),
+        Panel("SPADE", spoken("SPADE", title, second), second, scale),
+        Panel("SPADE minus dense", spoken("SPADE minus dense", title, gap), gap, "difference", top_of(gap)),
     ]
     if spread is not None:
         apart = spread / unit
-        panels.append(Panel("Spread of the traces", _spoken("Spread", title, apart), apart, "spread"))
+        panels.append(Panel("Spread of the traces", spoken("Spread", title, apart), apart, "spread"))
     return tuple(panels)
 
 
-def _spoken(name: str, title: str, values: np.ndarray) -> str:
+def spoken(name: str, title: str, values: np.ndarray) -> str:
     """Return what a screen reader says of a map."""
     height, width = values.shape
     row, column = divmod(int(np.abs(values).argmax()), width)
@@ -155,11 +155,11 @@ def told_scores(maps: Maps | None) -> list[Chip]:
 
 def told_claims(claims: Iterable[Claim]) -> list[Chip]:
     """Return how much of the dense error such maps removed over many pictures; coloured where the interval lacks 0."""
-    chips = []
+    chips: list[Chip] = []
     for claim in claims:
-        removed, processed = claim.removed, PROCESSING[claim.processing].title.lower()
+        removed, processed = claim.removed, PROCESSING[claim.processing].title
         share = f"{removed.mean:.0f} % [{removed.low:.0f}, {removed.high:.0f}]"
-        text = f"{share} of the dense error gone, {processed} ({removed.n} pictures)"
+        text = f"{processed}: {share}" if chips else f"Dense error gone on {removed.n} pictures: {share}"
         chips.append(Chip(text, "good" if claim.holds else "bad" if claim.refuted else "plain"))
     return chips
 

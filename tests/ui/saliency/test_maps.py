@@ -73,9 +73,10 @@ def test_a_pasted_triggers_scores_say_which_map_shows_it_better():
 
 @pytest.mark.parametrize(("low", "high", "tone"), [(3, 9, "good"), (-9, -3, "bad"), (-2, 5, "plain")])
 def test_a_claim_has_a_colour_only_where_its_interval_lacks_zero(low, high, tone):
-    (chip,) = told_claims([Claim("blur2", Interval(4.0, low, high, 60))])
+    chip, second = told_claims([Claim(one, Interval(4.0, low, high, 60)) for one in ("raw", "blur2")])
+    assert second.text == f"Blur 2 px: 4 % [{low}, {high}]"
     assert chip.tone == tone
-    assert chip.text == f"4 % [{low}, {high}] of the dense error gone, blur 2 px (60 pictures)"
+    assert chip.text == f"Dense error gone on 60 pictures: 4 % [{low}, {high}]"
 
 
 def test_a_methods_own_traces_are_told():
