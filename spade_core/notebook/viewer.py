@@ -80,7 +80,7 @@ def of_analysis(found: Analysis) -> Viewer:
     warnings = dict.fromkeys(one.fidelity.warning for one in found.traces if one.fidelity.warning)
     facts = [f"Probability: {odds}", f"{found.trace.sparsity:.1%} of the weights removed", *warnings]
     pairs = [_of_pair(slug, pair) for slug, pair in found.pairs.items()]
-    return _viewer(f"{found.picture.name}: {fidelity.label}", facts, found.crop, pairs)
+    return _viewer(f"{fidelity.label} in {found.picture.name}", facts, found.crop, pairs)
 
 
 def of_visualization(found: Visualization) -> Viewer:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
+from threading import Lock
 
 import numpy as np
+
+_ONE = Lock()  # a page makes reports in threads, and matplotlib's settings are the whole process's
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,10 @@ class Form:
     maker: str
 
     def make(self, files: Mapping[str, bytes], crop: np.ndarray, command: str = "") -> bytes:
-        """Return the file, of the arguments of ``content.read_content``."""
-        content = resolve_name("spade_core.reports.content:read_content")(files, crop, command)
-        made: bytes = resolve_name(f"spade_core.reports.{self.maker}")(content)
+        """Return the file, of the arguments of ``content.read_content``; one at a time."""
+        with _ONE:
+            content = resolve_name("spade_core.reports.content:read_content")(files, crop, command)
+            made: bytes = resolve_name(f"spade_core.reports.{self.maker}")(content)
         return made
 
 

@@ -58,8 +58,8 @@ class Content:
 
     @cached_property
     def title(self) -> str:
-        """Picture and explained class."""
-        return f"{self.manifest['picture']['name']}: {self.manifest['target']['label']}"
+        """Explained class and picture."""
+        return f"{self.manifest['target']['label']} in {self.manifest['picture']['name']}"
 
     @cached_property
     def figure_title(self) -> str:
@@ -139,7 +139,9 @@ def read_content(files: Mapping[str, bytes], crop: np.ndarray, command: str = ""
         crop: what the model saw, uint8 ``(height, width, 3)``.
         command: that makes the same analysis; "": the manifest alone says how.
     """
-    told = json.loads(files["manifest.json"])
+    # What a file's name has that is no text is a question mark here: neither HTML nor fonts know it.
+    plain = json.dumps(json.loads(files["manifest.json"]), ensure_ascii=False).encode(errors="replace")
+    told = json.loads(plain)
     known = claims(told["model"]["sha256"], told["config"]["trace"]) if len(told["traces"]) == 1 else {}
     parts = [_part(files, slug, row, known.get(slug, ())) for slug, row in told["methods"].items()]
     return Content(told, crop, tuple(parts), command)
@@ -169,12 +171,12 @@ def _scores(told: Mapping[str, Any]) -> Iterator[str]:
 
 def _evidence(known: Sequence[Any]) -> Iterator[str]:
     if known:
-        said = ((PROCESSING[one.processing].title, one.removed) for one in known)
+        said = ((PROCESSING[one.processing].title.lower(), one.removed) for one in known)
         removed = (f"{name} {gain.mean:.0f} % ({gain.low:.0f} to {gain.high:.0f})" for name, gain in said)
         measured = (
             f"Measured: of the dense error on {known[0].removed.n} triggered pictures, traces like this one removed"
         )
-        yield f"{measured}, both maps processed alike, {'; '.join(removed)} (mean, 95 % interval)."
+        yield f"{measured}, both maps processed alike: {'; '.join(removed)} (mean, 95 % interval)."
 
 
 def _texts(facts: Mapping[str, object]) -> Facts:

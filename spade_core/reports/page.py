@@ -16,7 +16,9 @@ from spade_core.reports.paper import figure_svg
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 START = """for (const one of document.querySelectorAll('.before-after')) slider(one, JSON.parse(one.dataset.pair));
-document.querySelector('a[download="figure.svg"]').href = document.querySelector("img.figure").src;"""
+document.querySelector('a[download="figure.svg"]').href = document.querySelector("img.figure").src;
+const folded = document.querySelectorAll("section > details:not(.whole)");
+addEventListener("beforeprint", () => folded.forEach((one) => (one.open = true)));"""
 
 
 def report_html(content: Content) -> bytes:
@@ -83,6 +85,7 @@ def _figure(content: Content) -> str:
 
 def _manifest(content: Content) -> str:
     text = json.dumps(content.manifest, indent=2, ensure_ascii=False)
-    data = base64.b64encode(text.encode(errors="backslashreplace")).decode()
+    data = base64.b64encode(text.encode()).decode()
     link = f'<a download="manifest.json" href="data:application/json;base64,{data}">Save the manifest</a>'
-    return f'<p class="screen">{link}</p><details><summary>The manifest</summary><pre>{escape(text)}</pre></details>'
+    whole = f'<details class="whole"><summary>The manifest</summary><pre>{escape(text)}</pre></details>'
+    return f'<p class="screen">{link}</p>{whole}'

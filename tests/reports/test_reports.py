@@ -69,7 +69,7 @@ def test_the_page_holds_everything_and_strangers_words_are_text(made, analysis, 
     assert all(given.get("alt") for tag, given in page.attributes if tag == "img")
     said = "".join(page.texts)
     described = json.loads(files["manifest.json"])
-    assert f"{BAD}: {described['target']['label']}" in said
+    assert f"{described['target']['label']} in {BAD}" in said
     for needed in (CITATION, described["model"]["sha256"], described["environment"]["libraries"]["torch"]):
         assert needed in said
     assert "spade-studio explain --image 'a b'" in said
@@ -123,3 +123,11 @@ def test_what_was_measured_of_such_maps_and_the_scores_of_this_one_are_told(anal
     assert "103 triggered pictures" in first.lines[1]
     assert "68 % (61 to 72)" in first.lines[1]
     assert not any("Measured" in line for line in second.lines)
+
+
+def test_a_file_name_that_is_no_text_spoils_no_report(analysis, files):
+    told = json.loads(files["manifest.json"])
+    told["picture"]["name"] = "caf\udce9.png"
+    odd = {**files, "manifest.json": json.dumps(told).encode()}
+    assert read_content(odd, analysis.crop).title.endswith(" in caf?.png")
+    assert b"caf?.png" in FORMS[0].make(odd, analysis.crop)
