@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import start_server, stop_server
+from spade_core.gallery.cases import cases
+from spade_core.ui.gallery.tour import STEPS
 from tests.app.waiting import says
 from tests.hostile import hostile_files
 
@@ -74,8 +76,16 @@ def follow(page, link, button):
 def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     page.goto(server)
     page.get_by_role("heading", name="See why a vision model decided").wait_for()
-    page.get_by_role("link", name="Open the saliency maps").click()
-    page.get_by_role("button", name="Run SPADE").wait_for()
+    page.get_by_role("button", name=cases()["cat_fish"].title).click()
+    page.get_by_role("heading", name=cases()["cat_fish"].title).wait_for()
+    page.get_by_role("link", name="Open the maps").click()
+    page.get_by_test_id("stMetricValue").get_by_text("bison").wait_for()
+    page.get_by_role("link", name="Home").click()  # the page of another case's link shows that case
+    page.get_by_role("button", name=cases()["dog"].title).click()
+    page.get_by_role("heading", name=cases()["dog"].title).wait_for()
+    page.get_by_role("link", name="Open the maps").click()
+    page.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
+    says(page, "This is a case of the gallery")
     with held():
         page.get_by_role("button", name="Run SPADE").click()
         page.get_by_role("button", name="Cancel").wait_for()
@@ -100,6 +110,27 @@ def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     says(other, "Take it with you")
     other.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
     other.close()
+
+
+def test_the_tour_turns_by_the_arrow_keys_but_where_the_divider_has_them(page, server):
+    page.goto(f"{server}/tour")
+
+    def drawn(number):
+        says(page, f"{number} of 6")
+        page.locator("[data-test-script-state=notRunning]").wait_for()
+
+    for number in (1, 2):
+        drawn(number)
+        page.keyboard.press("ArrowRight")
+    drawn(3)
+    divider = page.get_by_role("slider")
+    divider.focus()
+    page.keyboard.press("ArrowRight")
+    assert divider.get_attribute("aria-valuenow") == "52"
+    assert page.get_by_role("heading", name=STEPS[2].title).is_visible()
+    divider.blur()
+    page.keyboard.press("ArrowLeft")
+    drawn(2)
 
 
 def widths(page):

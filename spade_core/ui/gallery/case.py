@@ -8,7 +8,10 @@ from html import escape
 import streamlit as st
 
 from spade_core.gallery.cases import Case, cases
+from spade_core.roles import allows
 from spade_core.ui.common.before_after import before_after
+from spade_core.ui.common.frame import settings
+from spade_core.ui.common.link import UPLOADED
 
 OPENED = {
     "saliency": ("pages/saliency.py", "Open the maps", ":material/blur_on:"),
@@ -22,6 +25,7 @@ HINTS = {
     "Faithfulness": "Insertion minus deletion: how much the answer hangs on the pixels that the map calls strongest.",
 }
 STYLE = """<style>
+.stMainBlockContainer h3 { padding-top: 0; }
 .told { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; align-items: start; }
 .told dl { display: grid; grid-template-columns: max-content max-content; gap: 0.15rem 1rem; margin: 0; padding: 0; }
 .told dt { margin: 0; opacity: 0.75; font-weight: 400; }
@@ -58,6 +62,13 @@ def show_links(case: Case) -> None:
     for page, query in case.links.items():
         target, label, icon = OPENED[page]
         st.page_link(target, label=label, icon=icon, query_params=dict(query))
+
+
+def offer_picture() -> None:
+    """Draw the button that leads to maps of a picture of one's own, where this server takes some."""
+    own = allows(settings().mode, "bring")
+    if st.button("Try your own picture" if own else "Try another picture", type="primary", key="own"):
+        st.switch_page("pages/saliency.py", query_params={"picture": UPLOADED} if own else None)
 
 
 def show_gain() -> None:

@@ -16,12 +16,12 @@ STYLE = """
 .st-key-tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.2rem, 1fr)); gap: 0.75rem; }
 .st-key-tiles > div, .st-key-tiles .stButton { width: 100%; }
 .st-key-tiles button {
-  width: 100%; height: 10.2rem; padding: 7rem 0.4rem 0.3rem; align-items: start;
+  width: 100%; height: 10.4rem; padding: 7rem 0.4rem 0.3rem; align-items: start;
   background-position: center 0.4rem; background-repeat: no-repeat; background-size: 6.4rem;
 }
 @media (max-width: 640px) {
   .st-key-tiles { grid-template-columns: repeat(3, 1fr); gap: 0.5rem; }
-  .st-key-tiles button { padding-top: 6.2rem; background-size: 5.6rem; }
+  .st-key-tiles button { padding-top: 6rem; background-size: 5.4rem; }
 }
 .st-key-tiles button p { font-size: 0.82rem; line-height: 1.2; text-wrap: balance; }
 .st-key-tiles .st-key-tile_CHOSEN button { outline: 3px solid #0f766e; outline-offset: -1px; }

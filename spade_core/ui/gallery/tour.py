@@ -10,13 +10,13 @@ import streamlit as st
 
 from spade_core.gallery.cases import cases
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, Item, load_set
-from spade_core.ui.common.link import UPLOADED
-from spade_core.ui.gallery.case import image, show_slider
+from spade_core.ui.gallery.case import image, offer_picture, show_slider
 
 STEP = "step"
 STYLE = """<style>
-.st-key-tour { font-size: clamp(1.15rem, 1.9vw, 2.2rem); --tall: min(62vh, 46vw); }
-.st-key-tour h1 { font-size: clamp(1.9rem, 3vw, 3.4rem); }
+.st-key-tour { font-size: clamp(1.15rem, 1.9vw, 2.2rem); --tall: 68vh; }
+.st-key-tour h1 { font-size: clamp(1.9rem, 3vw, 3.4rem) !important; }
+.st-key-tour [class*=st-key-tour_] { max-width: var(--tall); }
 .st-key-tour [data-testid=stMarkdownContainer] p { font-size: inherit; line-height: 1.45; }
 .st-key-tour [data-testid=stMarkdownContainer] { font-size: inherit; }
 .st-key-turn button { min-width: 8rem; min-height: 3rem; }
@@ -24,10 +24,14 @@ STYLE = """<style>
 .tour-picture img { width: 100%; display: block; border-radius: 0.4rem; }
 .tour-picture b { position: absolute; border: 4px solid #fff; outline: 2px solid #000; color: #fff; padding: 0 0.4rem;
   font-size: 1.6rem; text-shadow: 0 0 4px #000, 0 0 4px #000; }
+.tour-seen .tour-picture, .tour-seen .tour-bars { max-width: 54vh; }
 .tour-bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: 0.4rem 0.8rem; margin-top: 0.8rem;
-  align-items: center; max-width: var(--tall); font-size: 1.05rem; }
+  align-items: center; font-size: 1.05rem; }
 .tour-bars i { height: 0.8rem; border-radius: 0.4rem; background: #0f766e; min-width: 3px; }
-@media (max-width: 640px) { .st-key-tour { --tall: 100%; } }
+@media (max-width: 640px) {
+  .st-key-tour { --tall: 100%; }
+  .tour-seen .tour-picture, .tour-seen .tour-bars { max-width: 100%; }
+}
 </style>"""
 
 
@@ -52,7 +56,8 @@ def show_tour() -> None:
             step.draw()
         words.markdown(step.text)
         if at == len(STEPS) - 1:
-            words.page_link("pages/saliency.py", label="Choose your picture", query_params={"picture": UPLOADED})
+            with words:
+                offer_picture()
     with st.container(key="turn", horizontal=True, vertical_alignment="center"):
         st.button("Back", on_click=_turn, args=(at - 1,), disabled=at == 0, shortcut="ArrowLeft", key="back")
         last = at == len(STEPS) - 1
@@ -78,7 +83,8 @@ def _seen() -> None:
         for label, share in case.predicted[:3]
     )
     picture = image(case.picture("picture"), "A cup of espresso with a pink heart drawn on its rim")
-    st.html(f'<div class="tour-picture">{picture}</div><div class="tour-bars">{bars}</div>')
+    shown = f'<div class="tour-picture">{picture}</div><div class="tour-bars">{bars}</div>'
+    st.html(f'<div class="tour-seen">{shown}</div>')
 
 
 def _asked() -> None:
@@ -111,7 +117,8 @@ STEPS = (
     Step(
         "What a trace is",
         "SPADE copies the model and removes every weight that **this one picture** does not need.\n\nHere 92 % are "
-        "gone. The answer stays: koala.\n\nWhat is left is the picture's *trace*. The model itself was never changed.",
+        "gone: the squares are weights of one layer. The answer stays: koala.\n\nWhat is left is the picture's "
+        "*trace*. The model itself was never changed.",
         _case("heart_inside"),
     ),
     Step(
@@ -136,9 +143,9 @@ STEPS = (
     ),
     Step(
         "Your own picture",
-        "Choose a picture of yours: the first maps come within seconds, on this computer, and it is sent nowhere "
-        "else.\n\nEvery number beside a map says how far to trust it. Where a trace makes a map **worse**, it says so, "
-        "too: look at the honest failures in the gallery.",
+        "Choose a picture of yours: the first maps come within seconds. It goes to this server and no "
+        "further.\n\nEvery number beside a map says how far to trust it. Where a trace makes a map **worse**, it says "
+        "so, too: look at the honest failures in the gallery.",
         _case("cat_fish"),
     ),
 )
