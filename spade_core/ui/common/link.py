@@ -18,8 +18,8 @@ from spade_core.pruning.sparsity import PRESETS
 from spade_core.results.config import DIVERSITY, AnalysisConfig, VisualizeConfig
 from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.trojan.triggers import TRIGGERS, Paste
+from spade_core.ui.common.uploads import UPLOADED
 
-UPLOADED = "own:"  # of an upload, before the token that finds it again; alone it asks for one
 _TOKEN = re.compile(rf"{UPLOADED}([\w-]{{22}})?")
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
 MOST_IMAGES = 8

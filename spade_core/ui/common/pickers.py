@@ -25,9 +25,9 @@ from spade_core.saliency import COSTS, METHOD_OPTIONS, METHODS
 from spade_core.saliency.options import MethodOption
 from spade_core.trojan.triggers import SIZES, TRIGGERS, Paste
 from spade_core.ui.common.frame import settings, show_notes
-from spade_core.ui.common.link import UPLOADED, Choice
+from spade_core.ui.common.link import Choice
 from spade_core.ui.common.text import literal
-from spade_core.ui.common.uploads import KEPT, ask_for_file
+from spade_core.ui.common.uploads import KEPT, UPLOADED, ask_for_file
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator

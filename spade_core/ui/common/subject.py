@@ -21,8 +21,9 @@ from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import jobs, settings, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
-from spade_core.ui.common.link import UPLOADED, Choice
+from spade_core.ui.common.link import Choice
 from spade_core.ui.common.text import literal
+from spade_core.ui.common.uploads import UPLOADED
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
 LINK = "link"  # the session's name for the parameters that a page has read or written last

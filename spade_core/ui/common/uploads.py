@@ -36,6 +36,7 @@ MIB = 2**20
 SEVERAL = 8  # files of pictures' size that a session may hold; two of what it may send, as one takes another's place
 MARGIN = 64 * 1024  # bytes of the form around a file
 MOST_KEPT = 1024  # tokens
+UPLOADED = "own:"  # of a link's picture: an upload, before the token that finds it again; alone it asks for one
 _PATH = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+$")
 
 

@@ -18,12 +18,11 @@ from spade_core.pictures.splits import reference_files, spread
 from spade_core.roles import DEMO_PICTURES, allows
 from spade_core.study.admission.access import is_local
 from spade_core.ui.common.frame import jobs, settings
-from spade_core.ui.common.link import UPLOADED
 from spade_core.ui.common.login import evidence
 from spade_core.ui.common.pickers import HELD, select
 from spade_core.ui.common.subject import shelved
 from spade_core.ui.common.text import literal
-from spade_core.ui.common.uploads import KEPT, MIB, ask_for_file
+from spade_core.ui.common.uploads import KEPT, MIB, UPLOADED, ask_for_file
 from spade_core.ui.neurons.references import BUNDLED, folders
 
 TYPED, ZIP = "typed", "zip"

@@ -11,7 +11,7 @@ from spade_core.gallery.cases import Case, cases
 from spade_core.roles import allows
 from spade_core.ui.common.before_after import before_after
 from spade_core.ui.common.frame import settings
-from spade_core.ui.common.link import UPLOADED
+from spade_core.ui.common.uploads import UPLOADED
 
 OPENED = {
     "saliency": ("pages/saliency.py", "Open the maps", ":material/blur_on:"),
