@@ -39,7 +39,7 @@ class Scale:
 
 MAGNITUDE = Scale("magma", "Strength", "0", "top")
 SIGNED = Scale("RdBu_r", "Evidence", "against the class", "for it", centred=True)
-DIFFERENCE = Scale("PuOr_r", "Difference", "more in dense", "more in SPADE", centred=True)
+DIFFERENCE = Scale("PuOr_r", "Difference: more in", "dense", "SPADE", centred=True)
 SPREAD = Scale("cividis", "Spread of the traces", "0", "much")
 
 

@@ -44,9 +44,11 @@ def show_beside(files: Files, choice: Choice, subject: Subject, view: str, wante
         files: of the analysis of ``choice`` and ``subject``; view: of ``VIEWS``.
         wanted: what a link sets beside it.
     """
-    other = _pick_other(choice, subject, wanted or "")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        other = _pick_other(choice, subject, wanted or "")
+        run = st.button("Compare", key="beside_run", disabled=other is None)
     linked = st.session_state.pop(LINKED, False)
-    if (st.button("Compare", key="beside_run") or linked) and other is not None:
+    if (run or linked) and other is not None:
         both = replace(choice, beside=other.link)
         second, of = _second(both, subject)
         ask(SLOT, "analysis", both, of, clicked=not linked, config=second.analysis().to_dict())
@@ -135,8 +137,7 @@ def _draw(
         signed = METHODS[slug].signed and not choice.bundle().magnitudes
         panels = beside_panels(maps, names, slug, view, signed=signed, same=same)
         rows.append(Row(slug, METHODS[slug].title, METHODS[slug].help, panels, pair=same))
-    ends = (f"more in {names[0]}", f"more in {names[1]}")
-    show_grid(crops[: 1 if same else 2], rows, key="beside_grid", ends=ends)
+    show_grid(crops[: 1 if same else 2], rows, key="beside_grid", ends=(names[0], names[1]))
     if not same:
         st.caption("The pictures differ, so no difference is shown and no divider lies between them.")
 

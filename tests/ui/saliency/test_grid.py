@@ -54,4 +54,4 @@ def test_a_row_travels_whole():
     assert list(base64.b64decode(row["panels"][0]["values"]))[::11] == [0, 255]
     assert data["pending"] == ["Occlusion"]
     assert data["pictures"][0].startswith("data:image/jpeg;base64,")
-    assert data["scales"]["difference"]["low"] == "more in dense"
+    assert data["scales"]["difference"]["low"] == "dense"
