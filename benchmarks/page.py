@@ -109,6 +109,7 @@ def ask(page: Page, url: str, picture: str) -> tuple[float, float]:
 def cancel(page: Page, url: str) -> float:
     """Cancel a long job; return the seconds until the page says so."""
     page.goto(f"{url}/saliency?picture=bundled:palace&methods=lime,occlusion&seed=3")
+    page.get_by_role("button", name="Run SPADE").click()
     button = page.get_by_role("button", name="Cancel")
     button.wait_for()
     time.sleep(1.5)

@@ -17,7 +17,6 @@ from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.common.text import literal
 from spade_core.ui.saliency.beside import LINKED, show_beside
-from spade_core.ui.saliency.grid import FOLDER
 from spade_core.ui.saliency.maps import VIEWS, show_maps
 
 PAGE = "saliency"
@@ -38,7 +37,9 @@ def _render() -> None:
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
             choice = pickers.pick_bundle(choice, start)
-    run = _bar(choice, subject)
+    details = f"{described.title} · {len(choice.methods)} method{'' if len(choice.methods) == 1 else 's'}"
+    why = f"Why **{literal(described.called(target))}**?"
+    run = panels.show_run_bar(why, details, "Run SPADE", key="run", disabled=not choice.methods)
     linked = asked_by_link(PAGE)
     if linked and start.beside:
         st.session_state[LINKED] = True  # once the maps are there
@@ -46,20 +47,6 @@ def _render() -> None:
         ask(PAGE, "analysis", choice, subject, clicked=run, config=choice.analysis().to_dict())
         show_link(replace(choice, beside=start.beside if linked else None), subject, methods=True)
     _render_result(subject, start)
-
-
-def _bar(choice: Choice, subject: Subject) -> bool:
-    """Say what a click would explain, and draw its button, in view however far the page is scrolled."""
-    st.html(FOLDER / "page.css")
-    described, target = subject.described, choice.target
-    index = described.probabilities.index(max(described.probabilities)) if target is None else target
-    named = literal(described.labels[index].split(",")[0])
-    count = f"{len(choice.methods)} method{'' if len(choice.methods) == 1 else 's'}"
-    with st.container(key="run_bar", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"Why **{named}**? :gray[{literal(described.title)} · {count}]", width="content")
-        return st.button(
-            "Run SPADE", type="primary", disabled=not choice.methods, key="run", icon=":material/play_arrow:"
-        )
 
 
 def _render_result(subject: Subject, start: Choice) -> None:

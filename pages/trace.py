@@ -21,6 +21,7 @@ from spade_core.ui.common.frame import frame
 from spade_core.ui.common.jobs import Draw, Files, outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.text import literal
 from spade_core.ui.trace import plots as trace_plots
 from spade_core.ui.trace.second_picture import pick_second
 
@@ -44,7 +45,8 @@ def _render() -> None:
         choice = replace(subject.choice(), target=target, other=start.other, other_trigger=start.other_trigger)
         with st.expander("Trace", icon=":material/tune:", expanded=True):
             choice = pickers.pick_trace(choice, start, described.stages, described.table)
-        run = st.button("Make the trace", type="primary", width="stretch", key="make")
+    which = f"Which weights make it **{literal(described.called(target))}**?"
+    run = panels.show_run_bar(which, described.title, "Make the trace", key="make")
     linked = asked_by_link(PAGE)
     if linked and start.other:
         st.session_state[COMPARE] = True  # once the trace is there
@@ -77,7 +79,7 @@ def _curve(data: bytes) -> go.Figure:
 def _render_trace(subject: Subject) -> None:
     found = asked(PAGE)
     if found is None:
-        hint = "Press **Make the trace** in the sidebar: SPADE prunes a copy of the model to this picture."
+        hint = "Press **Make the trace**: SPADE prunes a copy of the model to this picture."
         st.info(hint, icon=":material/touch_app:")
         return
     files = outcome(found.ticket, PAGE)

@@ -94,6 +94,7 @@ def test_the_page_waits_for_a_click_and_shows_the_prediction():
     assert "Press **Run SPADE**" in app.info[0].value
     assert "What EfficientNet-Lite0 (embedded) predicts" in texts(app)
     assert "Why **German shepherd**?" in texts(app)
+    assert not [one for one in app.sidebar.button if one.key == "run"], "a phone's sidebar is closed"
     assert class_field(app).options[0].startswith("German shepherd")
 
 
@@ -561,7 +562,7 @@ def test_paths_are_drawn_in_the_order_of_the_layers():
     assert len(set(nodes.x)) == 3, "a line that passes by meets no node"
     assert [line.line.width for line in lines] == [6, 3.5, 6]
     assert len({line.line.color for line in lines}) == 2, "for and against the class"
-    assert [note.text for note in figure.layout.annotations] == ["Classifier · head", "b", "a"]
+    assert [note.text for note in figure.layout.annotations] == ["classifier", "b", "a"]
     lonely = read_paths({"edges": [], "starts": [["head", 7]], "layers": ["head"], "ends": []})
     assert paths_figure(lonely, "koala").data[-1].text == ("koala",)
 

@@ -36,6 +36,17 @@ class Class(TypedDict):
     probability: float
 
 
+def show_run_bar(question: str, details: str, label: str, *, key: str, disabled: bool = False) -> bool:
+    """Say what a click would answer and draw its button, in view however far a page is scrolled; return the click.
+
+    Args:
+        question: Markdown; details: plain text.
+    """
+    with st.container(key="run_bar", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"{question} :gray[{literal(details)}]", width="content")
+        return st.button(label, type="primary", disabled=disabled, key=key, icon=":material/play_arrow:")
+
+
 def show_fidelity(described: Mapping[str, Any], seconds: float) -> None:
     """Show what the trace still predicts, beside what it keeps, of a manifest or ``trace.json``."""
     fidelity = Fidelity.from_dict(described["fidelity"])

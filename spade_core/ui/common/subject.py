@@ -50,6 +50,11 @@ class Described:
         """What people call the model."""
         return MODELS[self.name].title if self.name in MODELS else self.name
 
+    def called(self, target: int | None) -> str:
+        """Return what people call a class, shortly; None: the predicted one."""
+        index = self.probabilities.index(max(self.probabilities)) if target is None else target
+        return self.labels[index].split(",")[0]
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -195,7 +200,7 @@ def pick_subject(start: Choice) -> Subject | None:
     described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
     crop = downloads.read_array(described["crop.npy"])
     caption = f"What the model sees: {crop.shape[1]} x {crop.shape[0]} pixels"
-    chosen.place.image(crop, caption=f"{caption}. {chosen.credit}" if chosen.credit else caption)
+    chosen.place.image(crop, caption=f"{caption}. {chosen.credit}" if chosen.credit else caption, width="stretch")
     found = downloads.read_json(described["model.json"])
     subject = Subject(spec, source, crop, Described(**{one.name: found[one.name] for one in fields(Described)}), link)
     with st.sidebar:

@@ -112,7 +112,7 @@ def paths_figure(found: Paths, label: str) -> go.Figure:
     figure.add_trace(_nodes(place, found.starts, label))
     for level, layer in enumerate(members):
         figure.add_annotation(
-            x=0, y=-level, text=titled(layer), showarrow=False, xanchor="left", yshift=16, font={"size": 11}
+            x=0, y=-level, text=layer_title(layer), showarrow=False, xanchor="left", yshift=16, font={"size": 11}
         )
     row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
     figure.update_layout(height=row * max(2, len(members)) + 60, margin=MARGIN, showlegend=False)
