@@ -245,7 +245,7 @@ def trials(url: str, planted: Planted, tell: Tell) -> None:
         ("a foreign origin", note, json_type | {"Origin": "https://evil.example"}),
         ("a foreign site", note, json_type | {"Sec-Fetch-Site": "cross-site", "Origin": url}),
         ("a host that lies", note, json_type | {"Host": "evil.example", "Origin": "http://evil.example"}),
-        *(("another mode's mark", note, {**own, **json_type, **trick}) for trick in TRICKS[4:]),
+        *((f"a header that lies {dict(trick)}", note, {**own, **json_type, **trick}) for trick in TRICKS[4:]),
     ):
         status, said = _ask(url, "POST", "/survey/trial", headers=headers, body=json.dumps(told).encode())
         tell(f"POST /survey/trial, {name}", f"{status}, {said}", "taken" if status < 400 else planted.in_(said))

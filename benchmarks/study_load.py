@@ -2,12 +2,13 @@
 
     python -m benchmarks.study_load --people 20 --people 50
     python -m benchmarks.study_load --people 100 --database postgresql --job
+    python -m benchmarks.study_load --alone 10
 
 Every bot goes through the demo study in a thread of its own and thinks between its answers as long as people do at
 least. All wait for each other at the first trial, so that the server's processor time from there to the last answer is
 that of answers, breaks and open pages, not of the introduction; ``--by-page`` measures runs of the page in place of the
-route. Bots and server share the machine, so the server alone is a little faster than this. The bots read the database
-and never write to it.
+route, ``--alone`` both in turns, by bots that come one after the other and do not think. Bots and server share the
+machine, so the server alone is a little faster than this. The bots read the database and never write to it.
 """
 
 from __future__ import annotations
@@ -77,12 +78,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.study_load", description=__doc__.split("\n")[0])
     parser.add_argument("--people", type=int, action="append", help="at once; may be given several times")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--alone", type=int, metavar="BOTS", help="processor time, by one bot at a time")
     parser.add_argument("--by-page", action="store_true", help="by runs of the page, without the route")
     parser.add_argument(
         "--job", action="store_true", help="an inspector's SPADE job runs all the time, beside the server"
     )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.alone:
+        with _database(options.database) as (address, folder):
+            _alone(address, folder, options.alone, options.seed)
+        return
     for people in options.people or [20, 50]:
         with _database(options.database) as (address, folder), _job(folder, options.job):
             _measure(address, folder, people, options.seed, by_route=not options.by_page)
@@ -119,21 +125,46 @@ def _explain(out: str) -> None:
         command(["explain", "--image", "bundled:dog", "--method", "integrated_gradients", "--out", f"{out}{number}"])
 
 
-def _measure(address: str, folder: str, people: int, seed: int, *, by_route: bool) -> None:
+@contextmanager
+def _study(address: str, folder: str, people: int) -> Iterator[tuple[Popen[bytes], str, Store, str]]:
+    """Yield a server, its address, its database and the key of a study."""
     store = Store(address, backups=Path(folder))
     key = publish(store, demo_design().model_copy(update={"quota": 10 * people}), load_set(DEMO_SET))
     environment = {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline", "SPADE_DATABASE_URL": address}
     process, url = start_server("app.py", environment)
     try:
+        yield process, url, store, key
+    finally:
+        stop_server(process)
+        store.close()
+
+
+def _measure(address: str, folder: str, people: int, seed: int, *, by_route: bool) -> None:
+    with _study(address, folder, people) as (process, url, store, key):
         first = participate(url, store, enter_bot(store, key, 0, seed), by_route=by_route)  # all modules are read then
         start = time.perf_counter()
         waits = _together(process, url, store, key, people, seed + 1, by_route=by_route)
         waits.clicks |= first.choices
         _report(people, waits, time.perf_counter() - start, os.getloadavg()[0])
         _compare(store, waits)
-    finally:
-        stop_server(process)
-        store.close()
+
+
+def _alone(address: str, folder: str, people: int, seed: int) -> None:
+    """Print the server's processor time an answer, of bots one after the other, by route and page in turns."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    with _study(address, folder, 2 * people) as (process, url, store, key):
+        spent: list[float] = []
+        gate = threading.Barrier(1, lambda: spent.append(_processor_s(process.pid)))
+        participate(url, store, enter_bot(store, key, -1, seed))
+        for number in range(2 * people):
+            spent.clear()
+            by_route = number % 2 == 0
+            record = participate(url, store, enter_bot(store, key, number, seed), gate=gate, by_route=by_route)
+            found[by_route].append(1000 * (spent[1] - spent[0]) / len(record.seconds))
+    for by_route, times in found.items():
+        low, middle, high = np.percentile(times, (0, 50, 100))
+        way = "route" if by_route else "page"
+        _say(f"by the {way}: {middle:.1f} ms an answer [{low:.1f}, {high:.1f}], {people} bots")
 
 
 def _together(

@@ -113,7 +113,10 @@ def test_an_answer_of_an_older_tab_counts_and_is_shown_nothing(turn):
     assert older.trial is None
 
 
-def test_a_token_alone_finds_somebody(store, study, turn):
+def test_a_token_of_the_study_alone_finds_somebody(store, study, turn, stimuli):
+    token = ready(store, study, "else")[1].rpartition("=")[2]
+    assert take_turn(store, study, token, TAB) is not None
+    assert take_turn(store, publish(store, real_design(**FEW), stimuli), token, TAB) is None
     who = store.read(lambda session: session.scalar(select(Participant)))
     for wrong in (who.uid, "0" * 32, ""):
         assert take_turn(store, study, wrong, TAB) is None
