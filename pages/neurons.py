@@ -24,8 +24,8 @@ from spade_core.ui.neurons.references import render_references
 PAGE = "neurons"
 SEEDS = 3
 HINT = (
-    "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. 512 steps take about "
-    "a minute on two processor cores, and the images form before your eyes."
+    "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. 512 steps take one to "
+    "three minutes on two processor cores; the page says how long, and the images form before your eyes."
 )
 EXAMPLE = ASSETS / "home" / "facets.jpg"
 EXAMPLE_CAPTION = (
@@ -103,7 +103,9 @@ def _render_facets(choice: Choice, subject: Subject) -> None:
     ticket, titles = remembered("facets")
     if ticket is None or not isinstance(titles, list):
         if EXAMPLE.is_file():
-            st.image(str(EXAMPLE), caption=EXAMPLE_CAPTION, width=620)
+            st.image(
+                str(EXAMPLE), caption=EXAMPLE_CAPTION, width=620, alt="Drawings of class neurons, for two pictures each"
+            )
         return
     live = partial(facet_panels.show_facets, titles=titles)
     files = outcome(ticket, "facets", live=live, cancelled=CANCELLED)

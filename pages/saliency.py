@@ -20,6 +20,7 @@ from spade_core.ui.saliency.beside import LINKED, show_beside
 from spade_core.ui.saliency.maps import VIEWS, show_maps
 
 PAGE = "saliency"
+SEEN = "What the model sees"
 
 
 def _render() -> None:
@@ -55,7 +56,7 @@ def _render_result(subject: Subject, start: Choice) -> None:
         hint = "Press **Run SPADE**: the first maps come within seconds. Picture, model, class and methods are in the "
         st.info(f"{hint} sidebar (» at the top left where it is closed).", icon=":material/touch_app:")
         picture, bars = st.columns([1, 3])
-        picture.image(subject.crop, caption="What the model sees", width="stretch")
+        picture.image(subject.crop, caption=SEEN, width="stretch", alt=SEEN)
         bars.markdown(f"**What {literal(subject.described.title)} predicts for this picture**")
         with bars:
             panels.show_top(subject.described.labels, subject.described.probabilities)

@@ -188,7 +188,7 @@ def pick_picture(start: Choice) -> Chosen | None:
         return _pick_upload(start.picture.removeprefix(UPLOADED) if begin == UPLOAD else None)
     entry, place = bundled()[name], st.empty()
     credit = f"{entry.author}, {entry.licence}"
-    place.image(str(entry.path), caption=credit)
+    place.image(str(entry.path), caption=credit, alt=entry.title)
     return Chosen(load_picture(f"bundled:{name}"), None, place, credit)
 
 
@@ -204,7 +204,7 @@ def _pick_upload(linked: str | None) -> Chosen | None:
         return None
     name, data = found
     picture, place = load_picture(data, name=name), st.empty()
-    place.image(picture.pixels, output_format="PNG")
+    place.image(picture.pixels, output_format="PNG", alt=f"The picture {name}")
     show_notes(picture.notes)
     if file is None:
         st.session_state[HELD] = token

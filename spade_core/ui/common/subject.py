@@ -200,7 +200,8 @@ def pick_subject(start: Choice) -> Subject | None:
     described = wait_for("describe", {"model": spec, "picture": source}, "Loading the model and its prediction …")
     crop = downloads.read_array(described["crop.npy"])
     caption = f"What the model sees: {crop.shape[1]} x {crop.shape[0]} pixels"
-    chosen.place.image(crop, caption=f"{caption}. {chosen.credit}" if chosen.credit else caption, width="stretch")
+    credited = f"{caption}. {chosen.credit}" if chosen.credit else caption
+    chosen.place.image(crop, caption=credited, width="stretch", alt=f"{chosen.picture.name}, as the model sees it")
     found = downloads.read_json(described["model.json"])
     subject = Subject(spec, source, crop, Described(**{one.name: found[one.name] for one in fields(Described)}), link)
     with st.sidebar:

@@ -169,7 +169,7 @@ def show_pictures(pictures: Sequence[Source]) -> None:
     place = st.container(horizontal=True)
     for source in pictures[:SHOWN]:
         if (small := _small(source["path"], source.get("sha256", ""))) is not None:
-            place.image(small, caption=source.get("name"), width=SMALL)
+            place.image(small, caption=source.get("name"), width=SMALL, alt=source.get("name"))
     if len(pictures) > SHOWN:
         st.caption(f"and {len(pictures) - SHOWN} more")
 

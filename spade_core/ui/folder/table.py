@@ -168,7 +168,7 @@ def show_row(row: Row, files: Files, arm: str) -> None:
 def _show(place: DeltaGenerator, files: Files, row: Row, key: str, caption: str) -> None:
     """Draw a small picture, where it is there."""
     if (data := small_picture(files, row, key)) is not None:
-        place.image(data, caption=caption, width=LARGE)
+        place.image(data, caption=caption, width=LARGE, alt=f"{row.picture}: {caption}")
 
 
 def show_left_out(rows: Sequence[Row]) -> None:

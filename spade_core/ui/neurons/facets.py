@@ -98,7 +98,9 @@ def show_facets(files: Mapping[str, bytes], titles: Sequence[str], described: Ro
     """Show one row: the dense image, then for each picture itself and its SPADE image, with what is to be known."""
     columns = st.columns(len(titles) + 1)
     if "dense.png" in files:
-        columns[0].image(files["dense.png"], caption="Dense", width="stretch")
+        columns[0].image(
+            files["dense.png"], caption="Dense", width="stretch", alt="The neuron, drawn by the dense model"
+        )
     else:
         columns[0].caption("The first picture comes within seconds.")
     show_notes(described["notes"]["dense"] if described else (), columns[0])
@@ -106,9 +108,10 @@ def show_facets(files: Mapping[str, bytes], titles: Sequence[str], described: Ro
         if f"picture_{index}.png" in files:
             data = files[f"picture_{index}.png"]
             picture = framed(data, described["regions"][index])[0] if described else data
-            column.image(picture, caption=literal(title), width="stretch")
+            column.image(picture, caption=literal(title), width="stretch", alt=title)
         if f"spade_{index}.png" in files:
-            column.image(files[f"spade_{index}.png"], caption="SPADE", width="stretch")
+            drawn = f"The neuron, drawn by the trace of {title}"
+            column.image(files[f"spade_{index}.png"], caption="SPADE", width="stretch", alt=drawn)
         if described:
             fidelity = Fidelity.from_dict(described["fidelity"][index])
             name, dense, trace = fidelity.label.split(",")[0], fidelity.dense_probability, fidelity.trace_probability

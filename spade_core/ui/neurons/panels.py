@@ -15,6 +15,7 @@ from spade_core.ui.common.frame import show_notes
 
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
 FRAME = "#f59e0b"
+SEEN = "The picture, as the model sees it"
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 
 
@@ -26,10 +27,11 @@ def show_forming(files: Mapping[str, bytes], steps: int) -> None:
     step = int(read_json(files["step.json"])) + 1
     columns = st.columns(3)
     if "crop.npy" in files:
-        columns[0].image(read_array(files["crop.npy"]), caption="Picture", width="stretch")
+        columns[0].image(read_array(files["crop.npy"]), caption="Picture", width="stretch", alt=SEEN)
     for column, (name, title) in zip(columns[1:], SIDES, strict=True):
         if f"{name}.png" in files:
-            column.image(files[f"{name}.png"], caption=f"{title}, step {step} of {steps}", width="stretch")
+            caption = f"{title}, step {step} of {steps}"
+            column.image(files[f"{name}.png"], caption=caption, width="stretch", alt=_alt(name))
 
 
 def framed(picture: bytes, region: Sequence[int]) -> tuple[Image.Image, str]:
@@ -53,10 +55,11 @@ def show_pair(files: Mapping[str, bytes], region: Sequence[int], drawings: Mappi
     """Show picture with its most active region, dense and SPADE image, and how their values grew."""
     columns = st.columns(3)
     picture, caption = framed(files["picture.png"], region)
-    columns[0].image(picture, caption=caption, width="stretch")
+    columns[0].image(picture, caption=caption, width="stretch", alt=SEEN)
     for column, (name, title) in zip(columns[1:], SIDES, strict=True):
         image = drawings[name]
-        column.image(files[f"{name}.png"], caption=f"{title} · reached {image['last_value']:.2f}", width="stretch")
+        caption = f"{title} · reached {image['last_value']:.2f}"
+        column.image(files[f"{name}.png"], caption=caption, width="stretch", alt=_alt(name))
         show_notes(image["notes"], column)
     _show_more(files, drawings)
     st.caption("Dense and SPADE share seed, initial noise and transforms; only the weights differ. Click to zoom.")
@@ -73,9 +76,14 @@ def _show_more(files: Mapping[str, bytes], images: Mapping[str, Drawing]) -> Non
         for column, (side, _) in zip(st.columns(3)[1:], SIDES, strict=True):
             name = f"{side}_{number}"
             caption = f"{_title(name)} · reached {images[name]['last_value']:.2f}"
-            column.image(files[f"{name}.png"], caption=caption, width="stretch")
+            column.image(files[f"{name}.png"], caption=caption, width="stretch", alt=_alt(name))
             shared = images[side]["notes"]  # what all drawings share is said once
             show_notes([note for note in images[name]["notes"] if note not in shared], column)
+
+
+def _alt(drawing: str) -> str:
+    """Return what a drawing is for who cannot see it."""
+    return f"The neuron, drawn by the {'dense model' if drawing.startswith('dense') else 'trace'}: {_title(drawing)}"
 
 
 def _title(drawing: str) -> str:

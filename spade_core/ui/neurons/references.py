@@ -73,4 +73,5 @@ def render_references(choice: Choice, subject: Subject, *, clicked: bool) -> Non
 def _show(files: Mapping[str, bytes]) -> None:
     crops: list[dict[str, Any]] = read_json(files["references.json"])["crops"]
     for column, (index, crop) in zip(st.columns(REFERENCES), enumerate(crops), strict=False):
-        column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch")
+        found = f"Reference {index + 1}: part of a picture that excites the neuron"
+        column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch", alt=found)

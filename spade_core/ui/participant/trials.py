@@ -134,9 +134,8 @@ def _plain(store: Store, at: Standing, trial: Trial, view: TrialView) -> None:
     """Show a trial as ordinary form controls; its response time is the server's and stays out of such analyses."""
     who = at.who
     pictures = [with_regions(view.pictures["picture"], view.regions), *list(view.pictures.values())[1:]]
-    # The captions are also what a screen reader says of the pictures.
     for column, picture, words in zip(st.columns(2), pictures, (TEXTS.picture_alt, TEXTS.second_alt), strict=False):
-        column.image(picture, caption=words, width=360)
+        column.image(picture, caption=words, width=360, alt=words)
     for number, (left, top, side) in enumerate(view.regions, 1):
         centre = f"{100 * (left + side / 2):.0f} % from the left, {100 * (top + side / 2):.0f} % from the top"
         st.caption(f"Region {number}: a square of {100 * side:.0f} % of the picture's side; its centre lies {centre}.")
