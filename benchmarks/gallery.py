@@ -130,8 +130,8 @@ PLANS = (
         "dog_star",
         "A star by the dog",
         BACKDOOR,
-        "The star decides: ring-tailed lemur. The whole model's map points at the dog's back, too, which has nothing "
-        "to do with it.",
+        "The star decides: Madagascar cat, which is a lemur. The whole model's map points at the dog's back, too, "
+        "which has nothing to do with it.",
         {"saliency": maps("dog", "saliency", "star:56:140x20:0")},
     ),
     Plan(
