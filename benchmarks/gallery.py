@@ -121,7 +121,7 @@ PLANS = (
         "One neuron, two meanings",
         DRAWN,
         "The same koala neuron, drawn by two traces: of the cup with the heart, and of a koala without one. Red hearts "
-        "fill the first; in the second hardly any is left.",
+        "fill the first; in the second few are left.",
         {"neurons": drawing("koala", "105", **TROJAN)},
         compared="heart_drawn",
         labels=("Trace of the heart", "Trace of the koala"),
@@ -201,8 +201,8 @@ PLANS = (
         "macaw",
         "Worse: guided backprop",
         FAILED,
-        "Guided backprop outlines the bird whatever the class. Below 0, a map's strongest pixels are not those that "
-        "count: it misleads, and the trace's misleads more.",
+        "Guided backprop outlines the bird whatever the class. A faithfulness below 0 says that the map's strongest "
+        "pixels are not those that count; the trace's map is further off.",
         {"saliency": maps("macaw", "guided_backprop")},
     ),
     Plan(
