@@ -10,7 +10,7 @@ import stat
 import threading
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from spade_core.config import Settings
@@ -127,6 +127,28 @@ def test_a_read_already_keeps_other_writers_out(tmp_path):
         other.close()
 
     store.run(read)
+    store.close()
+
+
+def test_writers_of_a_process_take_turns_and_readers_do_not_wait(tmp_path):
+    store = Store(f"sqlite:///{tmp_path / 'study.sqlite3'}")
+    add_study(store)
+    begun = []
+    event.listen(store.engine, "begin", lambda _connection: begun.append(threading.get_ident()))
+    others = [threading.Thread(target=store.run, args=(lambda session: session.get(Study, STUDY),)) for _ in range(3)]
+
+    def first(session):
+        session.get(Study, STUDY)
+        for other in others:
+            other.start()
+        others[0].join(0.1)
+        assert len(begun) == 1, "nobody asks the file again and again"
+        return store.read(lambda session: session.get(Study, STUDY).key)
+
+    assert store.run(first) == "key"
+    for other in others:
+        other.join()
+    assert len(begun) == 1 + 1 + 3
     store.close()
 
 
