@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.inspection import Point
+from spade_core.inspection import Point, within
 from spade_core.models.naming import titled
 from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.report import LayerReport
@@ -22,6 +22,7 @@ from spade_core.ui.common.jobs import Draw, Files, outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.common.text import literal
+from spade_core.ui.trace import interventions
 from spade_core.ui.trace import plots as trace_plots
 from spade_core.ui.trace.second_picture import pick_second
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 PAGE = "trace"
 COMPARE = "trace_compare"
+FEWEST, BUDGET = 4, 24  # channels of the graph of paths
+STRONGEST = "The class neuron and, one after the other, the channel that gives most to those that are there."
+KNOCKOUTS = (
+    "Weights of the dense model are set to 0, in the layers that were pruned. Necessity: those that the trace keeps; "
+    "the class should fall below as many at random. Sufficiency: those that it removes; the class should stay above. "
+    "The band is from the least to the most of three random masks."
+)
 WINDOW = 256  # rows and columns of a window of single weights, at most
 
 
@@ -90,8 +98,8 @@ def _render_trace(subject: Subject) -> None:
         st.info("This trace is of your previous choice: press **Make the trace** again.", icon=":material/history:")
     panels.show_summary(files["trace.json"])
     rows = [LayerReport(**row) for row in read_json(files["layers.json"])]
-    names = ("Layers", "Surviving weights", "Paths", "Two pictures", "More pruning", "Export")
-    layers, weights, paths, two, more, export = st.tabs(names, key="trace_tabs", on_change="rerun")
+    names = ("Layers", "Surviving weights", "Paths", "Intervene", "Two pictures", "More pruning", "Export")
+    layers, weights, paths, cut, two, more, export = st.tabs(names, key="trace_tabs", on_change="rerun")
     with layers:
         plot, tables = st.columns([3, 1.4])
         panels.show_chart(panels.stage_figure(rows), "layers_plot", plot)
@@ -101,6 +109,8 @@ def _render_trace(subject: Subject) -> None:
         _render_weights(files, rows)
     with paths:
         _render_paths(files)
+    with cut:
+        _render_intervention(files, [row.name for row in rows], choice, before)
     with two:
         _render_overlap(choice, before, opened=_opened(two, "overlap"))
     with more:
@@ -166,12 +176,49 @@ def _render_paths(files: Mapping[str, bytes]) -> None:
     )
     found = trace_plots.read_paths(read_json(files["paths.json"]))
     label = read_json(files["trace.json"])["fidelity"]["label"]
+    places = {(edge.source, edge.source_channel) for edge in found.edges} | set(found.starts)
+    if len(places) > FEWEST:
+        budget = st.slider(
+            "Channels shown", FEWEST, len(places), min(BUDGET, len(places)), key="paths_budget", help=STRONGEST
+        )
+        found = within(found, budget)
     panels.show_chart(trace_plots.paths_figure(found, label), "paths_plot")
     ended: dict[str, list[str]] = {}
     for end in found.ends:
         ended.setdefault(f"{end.layer} {end.reason}", []).append(str(end.channel))
     for what, channels in ended.items():
         st.caption(f":material/flag: Ended: {what} (channel {', '.join(channels)}).")
+
+
+def _render_intervention(files: Files, layers: Sequence[str], choice: Choice, subject: Subject) -> None:
+    st.caption(
+        "Take a part out of the trace, as if it were pruned too, and see what the prediction and the map become."
+    )
+    found = trace_plots.read_paths(read_json(files["paths.json"]))
+    cuts = interventions.pick_cuts(found, layers)
+    method = interventions.pick_method(subject.described.unsupported)
+    options = {"trace": choice.trace_arguments(), "target": choice.target}
+    if st.button("Take it out", key="cut", type="primary", disabled=not cuts):
+        places = [(cut.layer, cut.channel) for cut in cuts]
+        ask("intervene", "intervene", choice, subject, clicked=True, **options, cuts=places, method=method)
+    done = _found("intervene", choice, subject)
+    if done is not None:
+        interventions.show_intervention(done)
+    st.subheader("Is what the trace keeps what the class needs?")
+    st.caption(KNOCKOUTS)
+    if st.button("Compute the curves", key="knockouts"):
+        ask("knockout", "knockout", choice, subject, clicked=True, **options)
+    steps = _found("knockout", choice, subject, _show_knockouts)
+    if steps is not None:
+        _show_knockouts(steps)
+
+
+def _show_knockouts(files: Files) -> None:
+    if "knockouts.json" in files:
+        steps = interventions.read_knockouts(files["knockouts.json"])
+        for column, title, kept in zip(st.columns(2), ("Necessity", "Sufficiency"), (True, False), strict=True):
+            column.markdown(f"**{title}**")
+            panels.show_chart(interventions.knockout_figure(steps, kept=kept), f"knockout_{title}", column)
 
 
 def _opened(tab: TabContainer, slot: str) -> bool:

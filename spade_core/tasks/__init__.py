@@ -7,7 +7,7 @@ cancel gets in) and ``device``; it returns the result's files. Models stay loade
 from spade_core.models.registry import DEFAULT_MODEL
 from spade_core.tasks.common import given_model
 from spade_core.tasks.folders import folder
-from spade_core.tasks.inspection import compare, curve, inspect
+from spade_core.tasks.inspection import compare, curve, inspect, intervene, knockout
 from spade_core.tasks.neurons import layers, multifaceted, ranking, references, visualization
 from spade_core.tasks.saliency import analysis, describe
 from spade_core.tasks.study import study_bots, study_dry_run, study_power

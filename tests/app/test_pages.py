@@ -531,6 +531,11 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     assert [tab.label for tab in app.tabs][:3] == ["Layers", "Surviving weights", "Paths"]
     app.selectbox(key="map_layer").select("blocks.2.0.conv_pw").run()
     assert "overlap_ticket" not in app.session_state, "nobody asked"
+    assert "intervene_ticket" not in app.session_state, "nobody asked"
+    assert app.slider(key="paths_budget").value == 24
+    app.segmented_control(key="cut_what").set_value("The strongest path").run()
+    app.button(key="cut").click().run()
+    assert "After" in {item.label for item in app.metric}
     for tab in ("Two pictures", "More pruning"):
         app.session_state["trace_tabs"] = tab  # a person opens it
         app.run()
@@ -544,7 +549,7 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     class_field(app).select_index(1).run()
     app.button(key="make").click().run()
     assert not app.exception
-    assert texts(app).count("This is of your previous choice") == 2, "overlap and curve"
+    assert texts(app).count("This is of your previous choice") == 3, "the cut, overlap and curve"
 
 
 def test_paths_are_drawn_in_the_order_of_the_layers():

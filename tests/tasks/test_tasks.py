@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from PIL import Image
 
@@ -72,3 +74,16 @@ def test_a_bundle_is_kept_as_a_whole_and_counts_as_its_traces(run):
     assert len(common._TRACES) == 2
     run_task(tasks.analysis, config={**config, "seed": 9})
     assert [len(one.traces) for one in common._TRACES.values()] == [1, 3]
+
+
+def test_interventions_take_the_kept_trace(run):
+    run_task, made = run
+    run_task(tasks.inspect, trace=QUICK)
+    cut = run_task(tasks.intervene, trace=QUICK, cuts=[["grouped", 1], ["pointwise", None]], method="saliency")
+    found = json.loads(cut["intervene.json"])
+    assert {"before.png", "after.png"} < set(cut)
+    assert found["before"]["probability"] != found["after"]["probability"]
+    assert found["before"]["top"][0]["label"] == found["label"]
+    steps = json.loads(run_task(tasks.knockout, trace=QUICK)["knockouts.json"])
+    assert [step["share"] for step in steps] == [0, 0.1, 0.25, 0.5, 0.75, 1]
+    assert len(made) == 1
