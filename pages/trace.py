@@ -36,7 +36,8 @@ STRONGEST = "The class neuron and, one after the other, the channel that gives m
 KNOCKOUTS = (
     "Weights of the dense model are set to 0, in the layers that were pruned. Necessity: those that the trace keeps; "
     "the class should fall below as many at random. Sufficiency: those that it removes; the class should stay above. "
-    "The band is from the least to the most of three random masks."
+    "The band is from the least to the most of three random masks. Large weights matter more than small ones, so the "
+    "solver Magnitude is the rival to hold against it."
 )
 WINDOW = 256  # rows and columns of a window of single weights, at most
 
@@ -218,7 +219,9 @@ def _show_knockouts(files: Files) -> None:
         steps = interventions.read_knockouts(files["knockouts.json"])
         for column, title, kept in zip(st.columns(2), ("Necessity", "Sufficiency"), (True, False), strict=True):
             column.markdown(f"**{title}**")
-            panels.show_chart(interventions.knockout_figure(steps, kept=kept), f"knockout_{title}", column)
+            panels.show_chart(
+                interventions.knockout_figure(steps, kept=kept), f"knockout_{title}", column, displayModeBar=False
+            )
 
 
 def _opened(tab: TabContainer, slot: str) -> bool:

@@ -23,7 +23,7 @@ from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.trace import Trace
 
-SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)  # a network breaks early: most steps lie there
 DRAWS = 3
 
 

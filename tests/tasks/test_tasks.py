@@ -85,5 +85,5 @@ def test_interventions_take_the_kept_trace(run):
     assert found["before"]["probability"] != found["after"]["probability"]
     assert found["before"]["top"][0]["label"] == found["label"]
     steps = json.loads(run_task(tasks.knockout, trace=QUICK)["knockouts.json"])
-    assert [step["share"] for step in steps] == [0, 0.1, 0.25, 0.5, 0.75, 1]
+    assert [step["share"] for step in steps] == [0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1]
     assert len(made) == 1

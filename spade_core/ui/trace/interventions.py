@@ -86,7 +86,7 @@ def knockout_figure(steps: Sequence[Knockout], *, kept: bool) -> go.Figure:
     Args:
         kept: of necessity, where kept weights go; else of sufficiency, where removed ones go.
     """
-    shares = [step.share for step in steps]
+    shares = [f"{step.share:.0%}" for step in steps]
     own = [step.without_kept if kept else step.without_removed for step in steps]
     drawn = [step.random_kept if kept else step.random_removed for step in steps]
     band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
@@ -99,6 +99,6 @@ def knockout_figure(steps: Sequence[Knockout], *, kept: bool) -> go.Figure:
     colour, name = (AMBER, "what the trace keeps") if kept else (TEAL, "what the trace removes")
     figure.add_scatter(x=shares, y=own, mode="lines+markers", name=name, line={"color": colour})
     figure.update_layout(height=320, margin=MARGIN, legend={"orientation": "h", "y": 1.12})
-    figure.update_xaxes(title_text="share of them taken out of the dense model", tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_xaxes(title_text="share of them taken out of the dense model", type="category")
     figure.update_yaxes(title_text="probability of the class", range=[0, 1.02])
     return figure
