@@ -13,12 +13,11 @@ from spade_core.evaluation.evidence import Evidence
 from spade_core.evaluation.folder.rows import Row
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.saliency import METHODS
-from spade_core.ui.common import command, downloads, pickers
+from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import DEFAULT_METHODS, Choice
 from spade_core.ui.common.subject import asked_by_link, may_load, open_in, start_of, wait_for
-from spade_core.ui.common.text import literal
 from spade_core.ui.folder import table
 from spade_core.ui.folder.sources import Chosen, by_name, link_of, pick_pictures, show_pictures
 
@@ -61,12 +60,9 @@ def _bar(choice: Choice, count: int) -> bool:
     """Say what a click would run, and draw its button."""
     pictures = f"{count} picture{'' if count == 1 else 's'}" if count else "No pictures yet"
     methods = f"{len(choice.methods)} method{'' if len(choice.methods) == 1 else 's'}"
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        model = literal(pickers.model_title(choice.model))
-        st.markdown(f"**{pictures}** :gray[{model} · {methods}]", width="content")
-        ready = bool(count and choice.methods)
-        icon = ":material/play_arrow:"
-        return st.button("Run the folder", type="primary", disabled=not ready, key="run_folder", icon=icon)
+    details = f"{pickers.model_title(choice.model)} · {methods}"
+    ready = bool(count and choice.methods)
+    return panels.show_run_bar(f"**{pictures}**", details, "Run the folder", key="run_folder", disabled=not ready)
 
 
 def _ask(choice: Choice, spec: Mapping[str, object], chosen: Chosen, *, clicked: bool) -> None:

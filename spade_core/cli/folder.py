@@ -25,7 +25,7 @@ from spade_core.pruning.options import BundleOptions
 from spade_core.saliency import METHODS
 
 OWN = Limits(pictures=100_000, size=2**36)  # of an archive of one's own
-OF_ONE = "target trigger trigger_size trigger_position option"
+OF_ONE = "target trigger trigger_size trigger_position option report"
 """Options that are said of one picture."""
 
 
