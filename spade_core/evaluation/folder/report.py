@@ -20,7 +20,7 @@ from spade_core.saliency import METHODS
 PAGE = "pictures.html"
 MOST = 500  # pictures that it shows; a browser opens no page of thousands of maps
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: #64748b; }
+:root { color-scheme: light dark; --line: #8884; --quiet: light-dark(#566170, #a3b0bf); }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .quiet { color: var(--quiet); } .scroll { overflow-x: auto; }
@@ -89,7 +89,7 @@ def _summary(statistics: Statistics) -> Iterator[str]:
     kept = statistics.kept(arm)
     _, kl, sparsity = statistics.outcomes[:, 1].T
     yield f"<p>The trace keeps the class on <b>{kept.mean:.0f} %</b> of the pictures [{kept.low:.0f}, {kept.high:.0f}];"
-    yield f" KL divergence {np.median(kl):.3f} nats (median); {100 * sparsity.mean():.0f} % of the weights removed.</p>"
+    yield f" KL divergence {np.median(kl):.1e} nats (median); {100 * sparsity.mean():.0f} % of the weights removed.</p>"
     yield "<p>How faithful maps are: area under the probability of the class while pixels come in, in the map's order,"
     yield " minus the area while they go, read on the dense model. The gain is SPADE's minus the dense map's.</p>"
     yield '<div class="scroll"><table><thead><tr><th>Method</th><th class="n">Dense</th><th class="n">SPADE</th>'
@@ -106,7 +106,7 @@ def _summary(statistics: Statistics) -> Iterator[str]:
 
 def _head(methods: Sequence[str]) -> str:
     """Return the headings; those with a button sort."""
-    numbers = ("Class in dense, %", "in the trace, %", "KL, nats")
+    numbers = ("Dense, %", "Trace, %", "KL, nats")
     cells = ["<th>Picture</th>", "<th><button>Name</button></th>", "<th><button>Class</button></th>"]
     cells += [f'<th class="n"><button>{name}</button></th>' for name in numbers]
     for title in (METHODS[slug].title for slug in methods):
@@ -123,7 +123,7 @@ def _picture(row: Row, arms: Sequence[str], folder: Path) -> str:
     name, label = html.escape(row.picture), html.escape(row.label)
     lost = "" if row.kept == 1 else '<div class="lost">class lost</div>'
     cells = [f"<td>{_image(shown, PICTURE, name)}</td>", f'<td class="name">{name}</td>', f"<td>{label}{lost}</td>"]
-    cells += [_number(100 * row.dense, ".1f"), _number(100 * row.trace, ".1f"), _number(row.kl, ".3f")]
+    cells += [_number(100 * row.dense, ".1f"), _number(100 * row.trace, ".1f"), _number(row.kl, ".1e")]
     for slug in row.scores:
         for arm in arms:
             told = f"{METHODS[slug].title} of {name}, {'dense' if arm == DENSE else 'SPADE'}"
