@@ -28,11 +28,11 @@ LONG = 120_000
 CLOCK = """() => {
     const waited = window.waited = {};
     const hosts = () => [...document.querySelectorAll("[data-testid=stBidiComponentIsolated]")];
-    const maps = () => hosts().map((host) => host.shadowRoot?.querySelector(".maps")).find(Boolean);
+    const pair = () => hosts().map((host) => host.shadowRoot?.querySelector(".maps .panel canvas")).find(Boolean);
     let start;
     addEventListener("click", () => { start ??= performance.now(); }, {capture: true, once: true});
     const seen = {
-        pair: () => maps()?.querySelector(".panel canvas"),
+        pair,
         all: () => document.querySelector("[data-testid=stMain]").textContent.includes("Take it with you"),
         image: () => [...document.querySelectorAll("[data-testid=stMain] [data-testid=stImage]")].some(
             (shown) => /, step \\d+ of/.test(shown.textContent) && shown.querySelector("img")?.complete),
@@ -45,8 +45,9 @@ CLOCK = """() => {
                     waited[name] = (performance.now() - start) / 1000;
                 }));
             }
+        requestAnimationFrame(look); // no observer hears what happens inside a component
     };
-    new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+    look();
 }"""
 
 
@@ -102,7 +103,7 @@ def ask(page: Page, url: str, picture: str) -> tuple[float, float]:
     time.sleep(2)
     page.evaluate(CLOCK)
     button.click()
-    page.wait_for_function("window.waited.all", polling=500)
+    page.wait_for_function("window.waited.all && window.waited.pair", polling=500)
     return page.evaluate("window.waited.pair"), page.evaluate("window.waited.all")
 
 

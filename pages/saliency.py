@@ -17,6 +17,7 @@ from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
 from spade_core.ui.common.text import literal
 from spade_core.ui.saliency.beside import LINKED, show_beside
+from spade_core.ui.saliency.grid import prepare_grid
 from spade_core.ui.saliency.maps import VIEWS, show_maps
 
 PAGE = "saliency"
@@ -60,6 +61,7 @@ def _render_result(subject: Subject, start: Choice) -> None:
         bars.markdown(f"**What {literal(subject.described.title)} predicts for this picture**")
         with bars:
             panels.show_top(subject.described.labels, subject.described.probabilities)
+        prepare_grid()
         return
     live, stopped = partial(_render_live, before.choice), "Cancelled. Change what you like and run again."
     files = outcome(before.ticket, PAGE, live=live, cancelled=stopped)

@@ -131,6 +131,7 @@ class Grid {
     for (const address of pictures) this.load(address);
     this.addresses = pictures;
     this.place(rows);
+    this.root.hidden = !rows.length;
     this.find(".picture").hidden = pictures.length > 1;
     this.find(".picture canvas").setAttribute("aria-label", "What the model sees");
     this.find(".pending").textContent = pending.length ? `Still to come: ${pending.join(", ")}.` : "";
@@ -182,7 +183,7 @@ class Grid {
     const told = JSON.stringify([title, help, chips, notes]);
     if (article.told === told) return;
     article.told = told;
-    const [heading, line] = [element("h3", "", title), element("p", "chips")];
+    const [heading, line] = [element("h2", "", title), element("p", "chips")];
     for (const chip of chips) line.append(element("span", `chip ${chip.tone}`, chip.text));
     const about = notes.map((note) => element("p", "note", note));
     article.firstChild.replaceChildren(heading, element("p", "help", help), ...(chips.length ? [line] : []), ...about);

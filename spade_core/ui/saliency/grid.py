@@ -99,6 +99,11 @@ def show_grid(
     _component()(key=key, data=data)
 
 
+def prepare_grid() -> None:
+    """Let the browser load what draws a grid, out of sight, so that the first maps do not wait for it."""
+    show_grid([], [], key="prepared")
+
+
 @cache
 def _component() -> Any:
     """Register the component; its script travels as text, as no installed package holds it."""
