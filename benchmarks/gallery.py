@@ -36,6 +36,7 @@ from spade_core.saliency import top_of
 from spade_core.tasks.common import given_model
 from spade_core.ui.common.link import Choice
 
+SEEN = 224  # px of what the models see
 SIDE, TILE = 448, 128  # px of the pictures that Home shows, and of a case's small one
 HOME_QUALITY = 62  # of WebP, of 100
 DIMMED = 0.75  # of the grey picture's brightness under a map
@@ -312,7 +313,15 @@ def case(plan: Plan, shelf: Shelf, made: Mapping[str, Case], before: Case | None
     predicted = tuple((described["labels"][index], described["probabilities"][index]) for index in order)
     facts, gain = (before.facts, before.gain) if before and _same(before, answers) else _measured(found)
     told = plan.name, plan.title, plan.group, plan.see, plan.labels
-    return Case(*told, facts, predicted, gain, plan.links, answers)
+    return Case(*told, facts, predicted, gain, _divider(plan), plan.links, answers)
+
+
+def _divider(plan: Plan) -> float:
+    """Return the middle of the trigger's place in percent of the width; 50 without one."""
+    paste = Choice.from_query(plan.links["saliency"]).trigger if "saliency" in plan.links else None
+    if paste is None or paste.position is None or paste.size is None:
+        return 50.0
+    return round(100 * (paste.position[1] + paste.size / 2) / SEEN, 1)
 
 
 def _same(before: Case, answers: Sequence[Answer]) -> bool:

@@ -50,6 +50,8 @@ class Case:
         predicted: the dense model's most probable classes and their probabilities.
         gain: percent of the dense map's error that the trace's map removes (of 100 - Trojan AUC), below 0 where it adds
             some; None: no right answer is known.
+        divider: percent of the width that is ``before`` at first: where the trigger is cut in two, so that the eye
+            meets it on both sides.
         links: page -> the URL parameters that open the same there.
         answers: to the requests of those pages.
     """
@@ -62,6 +64,7 @@ class Case:
     facts: Mapping[str, str]
     predicted: tuple[tuple[str, float], ...]
     gain: float | None
+    divider: float
     links: Mapping[str, Mapping[str, str]]
     answers: tuple[Answer, ...]
 

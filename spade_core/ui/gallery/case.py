@@ -38,7 +38,8 @@ STYLE = """<style>
 def show_slider(case: Case, key: str) -> None:
     """Show the case's two pictures on top of each other, with a divider."""
     alt = f"{case.title}. {case.see}"
-    before_after(case.picture("before"), case.picture("after"), labels=case.labels, alt=alt, key=key)
+    pictures = case.picture("before"), case.picture("after")
+    before_after(*pictures, labels=case.labels, alt=alt, key=key, start=case.divider)
 
 
 def show_facts(case: Case) -> None:
