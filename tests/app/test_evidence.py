@@ -41,19 +41,3 @@ def test_the_page_shows_a_run_or_asks_for_one(folder):
     app.selectbox(key="evidence_processing").set_value("Blur 2 px").run()
     assert list(app.dataframe[0].value.Dense) != list(table.Dense)
     assert list(app.dataframe[1].value.Picture) == [f"{at}.png" for at in range(6)]
-
-
-def test_badges_are_green_only_where_the_interval_excludes_zero():
-    def draw():
-        from spade_core.evaluation.evidence import Claim
-        from spade_core.saliency.metrics import Interval
-        from spade_core.ui.common.panels import show_claims
-
-        bounds = {"raw": (74, 70, 77), "abs": (3, -1, 8), "blur2": (-9, -14, -2)}
-        show_claims([Claim(slug, Interval(*map(float, three), 103)) for slug, three in bounds.items()])
-
-    said = AppTest.from_function(draw).run().caption[0].value
-    assert ":green-badge[As it is: 74 % (70 to 77)]" in said
-    assert ":gray-badge[Absolute sum: 3 % (-1 to 8)]" in said
-    assert ":red-badge[Blur 2 px: -9 % (-14 to -2)]" in said
-    assert "103 triggered pictures" in said
