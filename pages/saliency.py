@@ -102,9 +102,8 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
     methods = described["methods"]
     show_maps(files, tuple(methods), view=view, described=methods, claims=known, **more)
     if known:
-        st.caption(
-            "How much of the dense error such maps remove is measured on triggered pictures: [Evidence](evidence)."
-        )
+        said = "How much of the dense error such maps remove is measured on triggered pictures"
+        st.markdown(f":small[{said}: [Evidence](evidence).]")  # a caption's links are too pale to read
     with st.expander("Beside another class, picture, model or trace", bool(start.beside), icon=":material/compare:"):
         show_beside(files, choice, subject, view, start.beside)
     with st.expander("What both networks predict", icon=":material/format_list_numbered:"):

@@ -27,7 +27,7 @@ PAGES = {
 RESULTS = {
     "coffee_heart": ("saliency", "Take it with you"),
     "koala_drawn": ("neurons", "Take it with you"),
-    "heart_inside": ("trace", "of all weights removed"),
+    "heart_inside": ("trace", "Surviving weights"),
 }
 SERIOUS = ("serious", "critical")
 

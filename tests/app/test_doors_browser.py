@@ -33,7 +33,7 @@ def test_every_answer_tells_the_browser_what_to_refuse(study_server, path):
     ("path", "says_so"),
     [
         ("/", "See why a vision model decided"),
-        ("/saliency", "What efficientnet_lite0 predicts"),
+        ("/saliency", "What EfficientNet-Lite0"),
         ("/neurons", "Draw the neuron"),
         ("/trace", "Make the trace"),
         ("/evidence", "Evidence"),
