@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from spade_core.cells import safe_text
 from spade_core.evaluation.configuration import Configuration, seed_of
 from spade_core.evaluation.records import Record
 
 MAPS = "maps"  # the folder of a run's maps
 SIDES = ("dense", "spade")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 
 
 def map_file(name: str, sha256: str) -> str:
@@ -103,10 +103,5 @@ def csv_text(rows: Iterable[Row], methods: Iterable[str]) -> str:
     writer.writeheader()
     for row in rows:
         cells = {"picture": row.picture} if row.left_out else row.cells()
-        writer.writerow({name: _plain(value) for name, value in {**cells, "left_out": row.left_out}.items()})
+        writer.writerow({name: safe_text(value) for name, value in {**cells, "left_out": row.left_out}.items()})
     return out.getvalue()
-
-
-def _plain(value: object) -> object:
-    """Keep a spreadsheet from taking a file's name for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import secrets
 import zipfile
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from spade_core.cells import safe_text
 from spade_core.errors import ConfigError
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
@@ -158,9 +158,6 @@ def _anonymous(source: Source, numbers: Mapping[str, str], table: pd.DataFrame) 
 
 
 FORMATS = ("csv", "parquet", "json")
-# What a spreadsheet takes for a formula, at the start of a cell or after a sign at which it may split the cell: blanks
-# and quotation marks in front are skipped, and the full-width signs count as well (OWASP, CSV Injection).
-_FORMULA = re.compile(r"""(^|[;\t])([\s"]*)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])""")
 
 
 def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Column], *, bom: bool = False) -> bytes:
@@ -179,16 +176,6 @@ def write(table: pd.DataFrame, form: str, codebook: Mapping[str, Column], *, bom
         rows = json.loads(table.to_json(orient="records"))
         return json.dumps({"codebook": _meanings(table, codebook), "rows": rows}, indent=1).encode()
     raise ConfigError(f"There is no export format “{form}”: take {', '.join(FORMATS)}.")
-
-
-def safe_cell(text: str) -> str:
-    """Keep a spreadsheet from taking text for a formula, wherever it splits a cell, and a row on one line."""
-    return _FORMULA.sub(r"\1'\2", " ".join(text.splitlines()))
-
-
-def safe_text(value: object) -> object:
-    """Return text as :func:`safe_cell` does, and all else as it is: for tables on a page, which can be saved as CSV."""
-    return safe_cell(value) if isinstance(value, str) else value
 
 
 def _meanings(table: pd.DataFrame, codebook: Mapping[str, Column]) -> dict[str, dict[str, str]]:

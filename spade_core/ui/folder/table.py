@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from spade_core.cells import safe_cell
 from spade_core.evaluation.folder.rows import Row
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_json
@@ -137,10 +138,10 @@ def _cells(row: Row, method: str, files: Files, arm: str) -> dict[str, object]:
         "Gain": row.gain(method),
         "Kept": "kept" if row.kept == 1 else "lost" if row.kept == 0 else f"on {row.kept:.0%}",
         "KL": row.kl,
-        "Class": row.label.split(",")[0],
+        "Class": safe_cell(row.label.split(",")[0]),
         "Dense": 100 * row.dense,
         "Trace": 100 * row.trace,
-        "Name": row.picture,
+        "Name": safe_cell(row.picture),
     }
 
 

@@ -8,10 +8,10 @@ import hashlib
 
 import streamlit as st
 
+from spade_core.cells import safe_cell
 from spade_core.errors import ConfigError
 from spade_core.study.data.deletion import delete_participant
 from spade_core.study.data.studies import is_blind, opened
-from spade_core.study.export.export import safe_cell
 from spade_core.study.monitoring import people
 from spade_core.study.monitoring.free_texts import free_texts, review
 from spade_core.study.monitoring.people import Monitor, Watched

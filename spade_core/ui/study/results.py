@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from spade_core.cells import safe_text
 from spade_core.study.analysis.evaluation import evaluate
 from spade_core.study.analysis.findings import NoResult, StudyResult
 from spade_core.study.analysis.report import methods_text
@@ -14,7 +15,7 @@ from spade_core.study.analysis.tables import TABLES as RESULT_TABLES
 from spade_core.study.analysis.tables import table3_rows
 from spade_core.study.data.studies import is_blind, opened, unblind
 from spade_core.study.export.codebook import STUDY_COLUMNS, hidden_columns
-from spade_core.study.export.export import FORMATS, TABLES, bundle, export, safe_text, trials_of
+from spade_core.study.export.export import FORMATS, TABLES, bundle, export, trials_of
 from spade_core.study.export.rows import read_source
 from spade_core.study.monitoring.people import REASON_LENGTH
 from spade_core.study.vocabulary import STATES

@@ -91,6 +91,7 @@ def test_the_table_is_the_rows_and_no_cell_is_a_formula(explained):
     assert rows[3]["kl_nats"] == ""
     assert "damaged" in rows[3]["left_out"]
     assert csv_text([Row("a.png", label="@x", scores={})], ()).splitlines()[1].startswith("a.png,,'@x,")
+    assert "a;'=1+1.png" in csv_text([Row("a;=1+1.png", scores={})], ())
     assert Row.from_dict({**vars(found.rows[0])}) == found.rows[0]
 
 

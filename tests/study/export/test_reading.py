@@ -9,9 +9,10 @@ import zipfile
 import pandas as pd
 import pytest
 
+from spade_core.cells import safe_cell
 from spade_core.study.data.studies import publish
 from spade_core.study.export.codebook import CODEBOOK, CODEBOOKS
-from spade_core.study.export.export import bundle, export, safe_cell, write
+from spade_core.study.export.export import bundle, export, write
 from spade_core.study.running.bots import simulate
 from tests.study.conftest import FEW, real_design
 from tests.study.running.test_flow import flow, in_main
