@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from benchmarks.serving import ROOT
 from benchmarks.survey_client import Heard, SurveyClient
 from spade_core.study import vocabulary
 from spade_core.study.data.store import Store
@@ -21,7 +22,8 @@ from spade_core.study.running import person
 from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.study.vocabulary import CHOICES
 
-PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
+# Words that say nothing of a trial, among them the place of the server's script, which Streamlit tells every page.
+PUBLIC = (str(ROOT), "SPADE Studio", "spade_core", "pages/")
 TELLING = ("dense", "spade", "scorecam", "'catch'", '"catch"')
 FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')
 OUTCOMES = vocabulary.TERMINAL

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from benchmarks.serving import stop_server
 from benchmarks.survey_browser import ready
+from benchmarks.survey_record import PUBLIC
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Event, Participant, Trial
 from spade_core.study.export.export import trial_table
@@ -21,7 +22,6 @@ from tests.study.conftest import real_design, tiny_set
 pytestmark = pytest.mark.browser
 TELLING = re.compile(r"dense|spade|scorecam|['\"]catch['\"]|COMPLETE1|FAILED001", re.IGNORECASE)
 SCROLLED = "() => Math.max(...[...document.querySelectorAll('main, section')].map((part) => part.scrollTop))"
-PUBLIC = ("SPADE Studio", "spade_core", "pages/")  # words that say nothing of a trial
 
 
 @pytest.fixture(scope="module")
