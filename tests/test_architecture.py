@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "spade_core"
 
 ORDER = [
-    *("errors", "progress", "memory", "versions", "config", "roles", "isolation", "files", "cells"),
+    *("errors", "progress", "memory", "versions", "config", "roles", "isolation", "files", "cells", "citation"),
     *(
         "pictures",
         "models",

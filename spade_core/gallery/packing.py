@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spade_core.pictures.scales import top_of
+
 LEVELS = 63  # of a map, from 0 to its top, and as many beyond; what is stronger than twice its top is cut
-TOP_PERCENTILE = 99.5  # of |values|, as for the colours
 QUALITY = 75  # of WebP, of 100
 CROP, MANIFEST, ARRAYS = "crop.npy", "manifest.json", "arrays.npz"
 STEP = ".step"
@@ -83,9 +84,8 @@ def _coarse(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
     """Return a map as int8 with the size of a step beside it; any other array as it is."""
     if array.dtype.kind != "f":
         return {name: array}
-    strength = np.abs(array)
-    step = (np.percentile(strength, TOP_PERCENTILE) or strength.max() or 1.0) / LEVELS
-    return {name: np.clip(np.round(array / step), -127, 127).astype(np.int8), name + STEP: np.float32(step)}
+    step = top_of(array) / LEVELS
+    return {name: np.clip(np.round(array / step), -127, 127).astype(np.int8), name + STEP: np.array(step, np.float32)}
 
 
 def _full(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

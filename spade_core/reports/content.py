@@ -17,15 +17,6 @@ from spade_core.pictures.figures import FigureRow
 from spade_core.pictures.fonts import drawable, shown_name
 from spade_core.saliency import METHODS, colour_limits, top_of
 
-CITATION = """@inproceedings{moakhar2024spade,
-  title     = {{SPADE}: Sparsity-Guided Debugging for Deep Neural Networks},
-  author    = {Moakhar, Arshia Soltani and Iofinova, Eugenia and Frantar, Elias and Alistarh, Dan},
-  booktitle = {Proceedings of the 41st International Conference on Machine Learning},
-  series    = {Proceedings of Machine Learning Research},
-  volume    = {235},
-  year      = {2024},
-  note      = {arXiv:2310.04519}
-}"""
 READING = (
     "Each map is coloured in a unit of its own: 1 is the top half percent of its magnitudes. A trace explains the "
     "trace: read its maps with the fidelity beside them, and no meaning into their fine grain."

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterable
 from html import escape
 
+from spade_core.citation import BIBTEX
 from spade_core.pictures.figures import colorize, png_bytes
 from spade_core.pictures.markup import facts_html, picture_html, rows_html
 from spade_core.pictures.scales import DIFFERENCE, scale_of, top_of
 from spade_core.pictures.viewer import BeforeAfter, address, script, style
-from spade_core.reports.content import CITATION, Content, Part
+from spade_core.reports.content import Content, Part
 from spade_core.reports.paper import figure_svg
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -37,7 +38,7 @@ def report_html(content: Content) -> bytes:
             _section("Predictions", rows_html("The most probable classes", ("dense", "trace"), content.predictions)),
             _section("Layers", rows_html("Every layer", ("layer", "state", "zeros", "output error"), content.layers)),
             _section("The same once more", f"<pre>{escape(content.replay)}</pre>"),
-            _section("Citation", f"<pre>{escape(CITATION)}</pre>"),
+            _section("Citation", f"<pre>{escape(BIBTEX)}</pre>"),
             _section("Manifest", _manifest(content)),
         ]
     )

@@ -14,9 +14,10 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from spade_core.citation import BIBTEX
 from spade_core.pictures.figures import draw_figure, figure_bytes, new_figure
 from spade_core.pictures.fonts import DEFAULT, drawable, families_for
-from spade_core.reports.content import CITATION, Content
+from spade_core.reports.content import Content
 
 A4 = (8.27, 11.69)  # inches
 DPI = 300
@@ -96,7 +97,7 @@ def _lines(content: Content) -> Iterator[str]:
     yield "\fThe same once more"
     yield from content.replay.splitlines()
     yield "\fCitation"
-    yield from CITATION.splitlines()
+    yield from BIBTEX.splitlines()
     yield "\fManifest"
     yield from _compact(content.manifest)
 

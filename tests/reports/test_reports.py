@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import spade_core as sc
+from spade_core.citation import BIBTEX
 from spade_core.evaluation.evidence import Claim
 from spade_core.reports import FORMS, content, paper
-from spade_core.reports.content import CITATION, read_content
+from spade_core.reports.content import read_content
 from spade_core.reports.page import POLICY
 from spade_core.results.comparison import TriggerRecord, bundle
 from spade_core.saliency import METHODS, top_of
@@ -70,7 +71,7 @@ def test_the_page_holds_everything_and_strangers_words_are_text(made, analysis, 
     said = "".join(page.texts)
     described = json.loads(files["manifest.json"])
     assert f"{described['target']['label']} in {BAD}" in said
-    for needed in (CITATION, described["model"]["sha256"], described["environment"]["libraries"]["torch"]):
+    for needed in (BIBTEX, described["model"]["sha256"], described["environment"]["libraries"]["torch"]):
         assert needed in said
     assert "spade-studio explain --image 'a b'" in said
     assert json.loads(next(text for text in page.texts if text.startswith('{\n  "schema'))) == described

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from spade_core import __version__
+from spade_core.citation import PAPER
 from spade_core.evaluation.folder.maps import PICTURE, small_pictures
 from spade_core.evaluation.folder.rows import Row
 from spade_core.evaluation.statistics import DENSE, Statistics
@@ -79,8 +80,7 @@ def _page(rows: Sequence[Row], statistics: Statistics, model: str, folder: Path)
         yield "<h2>Left out</h2><ul>"
         yield from (f"<li>{html.escape(row.left_out)}</li>" for row in left_out)
         yield "</ul>"
-    yield '<p class="quiet">Moakhar, Iofinova, Frantar and Alistarh, SPADE: Sparsity-Guided Debugging for Deep Neural '
-    yield f"Networks, ICML 2024, PMLR 235, arXiv 2310.04519.</p><script>{_SORT}</script></body></html>"
+    yield f'<p class="quiet">{PAPER}</p><script>{_SORT}</script></body></html>'
 
 
 def _summary(statistics: Statistics) -> Iterator[str]:
