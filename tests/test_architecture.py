@@ -56,8 +56,17 @@ ORDER = [
 ]
 """The rooms from the ground up: each may import those before it."""
 
-FREE_OF_TORCH = ("study.vocabulary", "study.design", "study.admission", "study.data", "study.running",
-                 "study.monitoring", "study.export", "ui.common", "ui.participant")  # fmt: skip
+FREE_OF_TORCH = (
+    "study.vocabulary",
+    "study.design",
+    "study.admission",
+    "study.data",
+    "study.running",
+    "study.monitoring",
+    "study.export",
+    "ui.common",
+    "ui.participant",
+)
 """What the process that serves the survey imports."""
 
 

@@ -65,8 +65,10 @@ def test_every_frame_of_whole_participations_is_silent(records, design, stimuli)
         assert telling(record, stimuli) == []
     seen = [one for record in records for one in trials_of(record)]
     assert len({length for one in seen for length in one.pictures}) == 1, "one size for all pictures"
-    words = {name: [without_ids(one) for one in seen if one.trial.type == "main" and one.trial.condition == name]
-             for name in ("dense", "spade")}  # fmt: skip
+    words = {
+        name: [without_ids(one) for one in seen if one.trial.type == "main" and one.trial.condition == name]
+        for name in ("dense", "spade")
+    }
     assert len(words["dense"]) == len(words["spade"]) == 3 * 2
     assert set.union(*words["dense"]) == set.union(*words["spade"])
 
@@ -101,8 +103,9 @@ def test_the_guess_finds_what_is_planted_and_nothing_in_noise(crossed):
     assert found.low < 0.5 < found.high
     assert found.p > 0.05
     assert 0.48 < found.chance < 0.52, "class neurons that were learnt from would push it below"
-    words = word_kernel([f"same words {name} {'xq' if label else 'zq'}{name[:4]}"
-                         for name, label in zip(ids, labels, strict=True)])  # fmt: skip
+    words = word_kernel(
+        [f"same words {name} {'xq' if label else 'zq'}{name[:4]}" for name, label in zip(ids, labels, strict=True)]
+    )
     numbers = number_kernel(
         np.column_stack([rng.normal(size=len(labels)), size, labels + rng.normal(size=len(labels))])
     )
@@ -130,9 +133,7 @@ def test_class_neurons_alone_are_guessed_at_chance_where_everybody_has_an_order_
 def test_forged_messages_change_nothing(survey):
     url, store, key = survey
     (me, query), (other, _) = ready(store, key, "forger"), ready(store, key, "other")
-    mine, theirs = (
-        store.run(lambda session, who=who: list(session.scalars(planned(who)))) for who in (me, other)
-    )  # fmt: skip
+    mine, theirs = (store.run(lambda session, who=who: list(session.scalars(planned(who)))) for who in (me, other))
     client = SurveyClient(url, query.partition("?")[2])
     try:
         sent = {"confidence": 2, "extra": {}, "timed_out": False, "rt_ms": 700.0, "rt_source": "browser"}

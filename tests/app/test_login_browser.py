@@ -38,9 +38,7 @@ def url(provider, home):
         f'client_id = "spade"\nclient_secret = "secret"\n'
         f'server_metadata_url = "{provider}/.well-known/openid-configuration"\n'
     )
-    environment = {
-        "HOME": str(home), "SPADE_DATA_DIR": str(home), "SPADE_JOBS": "inline", "SPADE_ADMIN_EMAILS": LISTED
-    }  # fmt: skip
+    environment = {"HOME": str(home), "SPADE_DATA_DIR": str(home), "SPADE_JOBS": "inline", "SPADE_ADMIN_EMAILS": LISTED}
     process, _ = start_server("app.py", environment, port=port)
     try:
         yield found

@@ -389,10 +389,21 @@ def test_the_analysis_shows_every_table_and_figure(monkeypatch, store, key):
     assert not app.exception
     shown = tables(app)
     for part in (
-        "half credit", "product bootstrap", "exclusions off", "missing answers all against SPADE", "timeouts",
-        "most central patch", "most contrasted patch", "model rater on the SPADE visualization", "p (Holm)",
-        "Krippendorff's alpha", "repeated trials answered alike", "median", "second half", "net:3",
-    ):  # fmt: skip
+        "half credit",
+        "product bootstrap",
+        "exclusions off",
+        "missing answers all against SPADE",
+        "timeouts",
+        "most central patch",
+        "most contrasted patch",
+        "model rater on the SPADE visualization",
+        "p (Holm)",
+        "Krippendorff's alpha",
+        "repeated trials answered alike",
+        "median",
+        "second half",
+        "net:3",
+    ):
         assert part in shown, part
     titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
     assert len(titles) == len(FIGURES)
@@ -631,8 +642,10 @@ def test_the_design_gives_its_preregistration(key):
 
 def test_downloads_look_at_the_door_again(monkeypatch, key):
     assert checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", LOCAL)) == b"text"
-    for make in (lambda: checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
-                 downloads(monkeypatch, show_export, key, PROXIED)[EVERYTHING]):  # fmt: skip
+    for make in (
+        lambda: checked(lambda: b"text", Evidence("127.0.0.1", "127.0.0.1", PROXIED)),
+        downloads(monkeypatch, show_export, key, PROXIED)[EVERYTHING],
+    ):
         with pytest.raises(ConfigError, match="not logged in"):
             make()
     assert downloads(monkeypatch, show_export, key, LOCAL)[EVERYTHING]().startswith(b"PK")

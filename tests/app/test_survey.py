@@ -233,8 +233,11 @@ def test_the_whole_way_by_the_plain_form_ends_with_the_code(store, key):
     assert all(trial.answered is not None and trial.rt_source == "server" for trial in trials)
     assert store.run(lambda session: session.scalar(select(ExternalId))).external_id == "PID1"
     for code, words in (
-        (" ", "Type the code"), ("wrong", "No data belong"), (token, "are deleted"), (token, "No data belong"),
-    ):  # fmt: skip
+        (" ", "Type the code"),
+        ("wrong", "No data belong"),
+        (token, "are deleted"),
+        (token, "No data belong"),
+    ):
         page = opened(withdraw="1")
         page.text_input[0].set_value(code)
         page.button[0].click().run()

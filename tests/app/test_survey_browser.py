@@ -28,9 +28,15 @@ SCROLLED = "() => Math.max(...[...document.querySelectorAll('main, section')].ma
 def key(store, home):
     rating = {"name": "help", "kind": "rating", "text": "Did it help?", "low": 1, "high": 3, "required": True}
     design = real_design(
-        trials=4, catch=1, repeats=1, attention=1, practice=2, practice_pass=1, pause_every=3,
+        trials=4,
+        catch=1,
+        repeats=1,
+        attention=1,
+        practice=2,
+        practice_pass=1,
+        pause_every=3,
         questions={"extra": [rating]},
-    )  # fmt: skip
+    )
     return publish(store, design, tiny_set(home / "set"))
 
 

@@ -74,8 +74,10 @@ def choose(page, what):
 
 def key(page, name, **more):
     """Press a key inside the page at once."""
-    page.evaluate("(told) => document.body.dispatchEvent(new KeyboardEvent('keydown', told))",
-                  {"key": name, "bubbles": True, "composed": True, **more})  # fmt: skip
+    page.evaluate(
+        "(told) => document.body.dispatchEvent(new KeyboardEvent('keydown', told))",
+        {"key": name, "bubbles": True, "composed": True, **more},
+    )
 
 
 def at_rest(page):
@@ -87,15 +89,23 @@ def test_answers_by_mouse_and_keyboard_arrive_once(page, opened):
     page.add_init_script(PATIENT)
     answers, arrivals = opened("both")
     begun = None
-    acts = [lambda: choose(page, "region_2"), *(lambda name=name: page.keyboard.press(name) for name in
-            ("1", "3", "ArrowLeft", "ArrowRight", "0"))]  # fmt: skip
+    acts = [
+        lambda: choose(page, "region_2"),
+        *(lambda name=name: page.keyboard.press(name) for name in ("1", "3", "ArrowLeft", "ArrowRight", "0")),
+    ]
     for act in acts:
         begun = counting(page, begun)
         act()
     says(page, "All answered.")
     found = answers()
     assert [row["choice"] for row in found] == [
-        "region_2", "region_1", "cannot_tell", "region_1", "region_2", "cannot_tell"]  # fmt: skip
+        "region_2",
+        "region_1",
+        "cannot_tell",
+        "region_1",
+        "region_2",
+        "cannot_tell",
+    ]
     assert [row["input"] for row in found] == ["mouse"] + ["keyboard"] * 5
     assert len(arrivals()) == len({row["trial_id"] for row in arrivals()}) == 6
     assert all(row["rt_ms"] >= 500 and row["rt_source"] == "browser" and not row["timed_out"] for row in found)

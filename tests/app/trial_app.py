@@ -29,13 +29,22 @@ REGIONS = (
     ((0.0, 0.0, 0.3), (0.7, 0.0, 0.3)),
     ((0.2, 0.7, 0.3), (0.5, 0.7, 0.3)),
 )
-EXTRA = Questions.model_validate({
-    "extra": [
-        {"name": "help", "kind": "rating", "text": "How much did it help?", "low": 0, "high": 4, "required": True,
-         "labels": ["not at all", "very much"]},
-        {"name": "why", "kind": "text", "text": "What did you look at?", "max_length": 12},
-    ],
-})  # fmt: skip
+EXTRA = Questions.model_validate(
+    {
+        "extra": [
+            {
+                "name": "help",
+                "kind": "rating",
+                "text": "How much did it help?",
+                "low": 0,
+                "high": 4,
+                "required": True,
+                "labels": ["not at all", "very much"],
+            },
+            {"name": "why", "kind": "text", "text": "What did you look at?", "max_length": 12},
+        ],
+    }
+)
 
 
 def main() -> None:
@@ -51,13 +60,15 @@ def main() -> None:
     left = [one for one in ids if one not in done or ("practice" in asked and one not in read)]
     if left:
         answer = show_trial(
-            view_of(left[0], ids, answered=left[0] in done), key=f"k{run}",
+            view_of(left[0], ids, answered=left[0] in done),
+            key=f"k{run}",
             # Changes with every run, so that the script is called every time.
             acknowledged=done if "still" in asked else [*done, f"draw{drawn}"],
             upcoming=view_of(left[1], ids) if len(left) > 1 else None,
             attempt=min(arrivals(folder, run, left[0]), int(asked["refuse"])) if "again" in asked else 0,
-            on_answer=lambda answer: receive(folder, run, answer), on_continue=read.add,
-        )  # fmt: skip
+            on_answer=lambda answer: receive(folder, run, answer),
+            on_continue=read.add,
+        )
         if answer is not None and receive(folder, run, answer, body=True):
             st.rerun()
     else:
@@ -104,11 +115,15 @@ def view_of(trial_id: str, ids: list[str], answered: bool = False) -> TrialView:
     pictures = {"picture": picture(index, bundled=True), **beside}
     told = {"reference": "region_1", "text": "The network decided by region 1."}
     return TrialView(
-        trial_id, pictures, REGIONS[index % len(REGIONS)], "Which of the two regions made the network decide?",
-        ask_confidence="confidence" in asked, feedback=told if answered and "practice" in asked else None,
+        trial_id,
+        pictures,
+        REGIONS[index % len(REGIONS)],
+        "Which of the two regions made the network decide?",
+        ask_confidence="confidence" in asked,
+        feedback=told if answered and "practice" in asked else None,
         time_limit_ms=int(asked["limit"]) if "limit" in asked else None,
         extra=EXTRA.extra if "extra" in asked else (),
-    )  # fmt: skip
+    )
 
 
 @st.cache_data

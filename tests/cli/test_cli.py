@@ -97,9 +97,25 @@ def test_explain_tells_which_method_has_which_trace(tmp_path, capsys):
 def test_explain_writes_what_it_says_and_replay_finds_the_same_bits_in_another_process(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = [
-        "explain", "--model", "efficientnet_lite0", "--image", "bundled:coffee", "--method", "saliency", "--method",
-        "input_x_gradient", "--views", "2", "--target", "espresso", "--device", "cpu", "--out", str(out), "--json",
-    ]  # fmt: skip
+        "explain",
+        "--model",
+        "efficientnet_lite0",
+        "--image",
+        "bundled:coffee",
+        "--method",
+        "saliency",
+        "--method",
+        "input_x_gradient",
+        "--views",
+        "2",
+        "--target",
+        "espresso",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        "--json",
+    ]
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["target"] == {"index": 967, "label": "espresso"}

@@ -122,8 +122,9 @@ def test_a_draft_is_edited_opened_copied_and_closed_for_good(capsys, folder):
     assert json.loads(out.out) == {"key": key, "version": 2}
     _code, out = ask(capsys, "versions", key, "--json")
     assert [row["design_sha256"] for row in json.loads(out.out)] == [
-        real_design().sha256, real_design(trials=9).sha256,
-    ]  # fmt: skip
+        real_design().sha256,
+        real_design(trials=9).sha256,
+    ]
     _code, out = ask(capsys, "design", key, "--number", 1)
     assert parse_design(out.out) == real_design()
     for name, status in (("open", "open"), ("pause", "paused"), ("close", "closed")):

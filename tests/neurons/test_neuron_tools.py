@@ -167,9 +167,14 @@ def test_each_dense_seed_has_its_own_transforms_and_the_first_shares_everything_
     config, neuron = RenderConfig(steps=3, size=24), Neuron("logits", 3)
     done = []
     found = facets(
-        small, [noise, coffee], neuron, config, trace_options={"sparsity": 0.0, "views": 2}, seeds=3,
+        small,
+        [noise, coffee],
+        neuron,
+        config,
+        trace_options={"sparsity": 0.0, "views": 2},
+        seeds=3,
         progress=lambda now, *_: done.append(now),
-    )  # fmt: skip
+    )
     assert done == sorted(done)
     for number, item in enumerate(found.dense):
         other = RenderConfig(steps=3, size=24, seed=number)

@@ -248,9 +248,12 @@ def test_the_first_picture_does_not_wait_for_the_others(small):
 
     config = RenderConfig(steps=12, size=24, transforms=False)
     found = render(
-        small, {"dense": small.module, "spade": late}, [Neuron("pointwise", 2)], config,
+        small,
+        {"dense": small.module, "spade": late},
+        [Neuron("pointwise", 2)],
+        config,
         on_image=lambda name, _images, step: order.append((name, step)),
-    )  # fmt: skip
+    )
     assert order.index(("dense", 7)) < order.index("made") < order.index(("spade", 7))
     assert np.array_equal(found["dense"][0].image, found["spade"][0].image)
     assert order.count("made") == 1

@@ -184,9 +184,14 @@ def test_the_database_opens_with_every_row(store, key, stimuli):
     found = [{"key": row.key, "name": row.name, "status": row.status, "demo": row.demo} for row in list_studies(store)]
     assert found == [{name: row[name] for name in ("key", "name", "status", "demo")} for row in STUDY["studies"]]
     kept = [
-        {"number": one.number, "design_sha256": one.design_sha256, "stimuli_sha256": one.stimuli_sha256,
-         "saved": one.saved} for one in versions(store, key)
-    ]  # fmt: skip
+        {
+            "number": one.number,
+            "design_sha256": one.design_sha256,
+            "stimuli_sha256": one.stimuli_sha256,
+            "saved": one.saved,
+        }
+        for one in versions(store, key)
+    ]
     assert kept == STUDY["versions"]
     design = design_of(store, key)
     assert (design.sha256, design.consent_sha256) == (STUDY["design_sha256"], STUDY["consent_sha256"])
@@ -242,19 +247,24 @@ def test_the_demo_study_finds_its_set_in_the_assets(store):
 def test_who_was_in_the_middle_goes_on_at_the_same_trial(store, key):
     expected = STUDY["in_the_middle"]
     at = look(store, key, expected["token"])
-    assert (at.who.row.uid, at.who.row.phase, at.who.row.cell) == (
-        expected["uid"], expected["phase"], expected["cell"]
-    )  # fmt: skip
+    assert (at.who.row.uid, at.who.row.phase, at.who.row.cell) == (expected["uid"], expected["phase"], expected["cell"])
     assert len(at.answered) == expected["answered"]
     assert at.progress == pytest.approx(expected["progress"], abs=1e-3)  # a bar is told to a thousandth
     assert (at.trial.id, at.trial.index, at.trial.type) == (
-        expected["trial"], expected["trial_index"], expected["trial_type"]
-    )  # fmt: skip
+        expected["trial"],
+        expected["trial_index"],
+        expected["trial_type"],
+    )
     assert at.upcoming.id == expected["upcoming"]
     answer = {
-        "trial_id": at.trial.id, "choice": "region_1", "confidence": 2, "extra": {"helpful": 3}, "rt_ms": 900.0,
-        "rt_source": "browser", "timed_out": False,
-    }  # fmt: skip
+        "trial_id": at.trial.id,
+        "choice": "region_1",
+        "confidence": 2,
+        "extra": {"helpful": 3},
+        "rt_ms": 900.0,
+        "rt_source": "browser",
+        "timed_out": False,
+    }
     assert submit(store, at.who, answer).fresh
     assert current_trial(store, at.who).id == expected["upcoming"]
     again = enter(store, key, external_id=expected["external_id"], token=expected["token"])

@@ -126,10 +126,12 @@ def test_weighted_moments_are_weighted_means(groups, kernel, monkeypatch):
     x = torch.randn(3, 4, 6, 5, dtype=torch.float64)
     fields = receptive_fields(x, conv)
     counts = torch.rand(fields.shape[1], dtype=torch.float64)
-    expected = torch.stack([
-        sum(c * torch.outer(field, field) for c, field in zip(counts, group, strict=True)) / counts.sum()
-        for group in fields
-    ])  # fmt: skip
+    expected = torch.stack(
+        [
+            sum(c * torch.outer(field, field) for c, field in zip(counts, group, strict=True)) / counts.sum()
+            for group in fields
+        ]
+    )
     per_view = fields.shape[1] // 3
     split = [counts[: 2 * per_view], counts[2 * per_view :]]
     monkeypatch.setattr("spade_core.pruning.moments._CHUNK", 40)

@@ -56,8 +56,6 @@ def nominal_alpha(units):
     units = [values for values in units if len(values) > 1]
     everything = [value for values in units for value in values]
     n = len(everything)
-    observed = sum(
-        sum(a != b for a, b in itertools.permutations(values, 2)) / (len(values) - 1) for values in units
-    )  # fmt: skip
+    observed = sum(sum(a != b for a, b in itertools.permutations(values, 2)) / (len(values) - 1) for values in units)
     expected = sum(a != b for a, b in itertools.permutations(everything, 2)) / (n - 1)
     return 1 - observed / expected

@@ -39,10 +39,13 @@ def test_pairs_come_as_they_are_ready_and_progress_rises(small, noise):
     events, fractions = [], []
     config = AnalysisConfig(METHODS, trace={"views": 2, "sparsity": 0.4}, options=OPTIONS)
     made = analyse(
-        small, noise, config,
+        small,
+        noise,
+        config,
         progress=lambda done, total, note: fractions.append(done / total),
-        on_trace=lambda trace: events.append("trace"), on_pair=lambda slug, pair: events.append(slug),
-    )  # fmt: skip
+        on_trace=lambda trace: events.append("trace"),
+        on_pair=lambda slug, pair: events.append(slug),
+    )
     assert events == ["trace", *METHODS]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1

@@ -529,8 +529,11 @@ def test_values_inside_attention_are_not_taken_for_maps():
         def __init__(self):
             super().__init__()
             self.patch, self.norm, self.attention, self.head = (
-                nn.Conv2d(3, 6, 4, 4), nn.LayerNorm(6), SelfAttention(), nn.Linear(6, 3),
-            )  # fmt: skip
+                nn.Conv2d(3, 6, 4, 4),
+                nn.LayerNorm(6),
+                SelfAttention(),
+                nn.Linear(6, 3),
+            )
 
         def forward(self, x):
             x = self.patch(x).flatten(2).mT

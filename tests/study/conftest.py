@@ -47,10 +47,19 @@ def tiny_set(
             answers |= {"rater_dense": "other" if number % 3 else "reference", "rater_spade": "reference"}
         items.append(
             Item(
-                key, role, f"picture{number}", f"net:{number}", f"class {number}", "net", "scorecam", True, files,
-                {"reference": (0.0, 0.0, 0.25), "other": (0.5, 0.5, 0.25)}, answers,
+                key,
+                role,
+                f"picture{number}",
+                f"net:{number}",
+                f"class {number}",
+                "net",
+                "scorecam",
+                True,
+                files,
+                {"reference": (0.0, 0.0, 0.25), "other": (0.5, 0.5, 0.25)},
+                answers,
             )
-        )  # fmt: skip
+        )
     return write_manifest(folder, items, demo=False, about={"title": "tiny"})
 
 

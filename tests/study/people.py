@@ -14,9 +14,18 @@ STUDY = "s" * 32
 def add_study(store: Store) -> str:
     """Add a study; return its id."""
     row = Study(
-        id=STUDY, key="key", name="n", status="open", design="d", design_sha256="d", stimuli="s", stimuli_sha256="s",
-        demo=False, code_version="1", created=1.0,
-    )  # fmt: skip
+        id=STUDY,
+        key="key",
+        name="n",
+        status="open",
+        design="d",
+        design_sha256="d",
+        stimuli="s",
+        stimuli_sha256="s",
+        demo=False,
+        code_version="1",
+        created=1.0,
+    )
     store.run(lambda session: session.add(row))
     return STUDY
 
@@ -24,18 +33,37 @@ def add_study(store: Store) -> str:
 def participant_values(uid: str, **changes: Any) -> dict[str, Any]:
     """Return the values of a participant, those of the first version's columns."""
     return {
-        "uid": uid, "study_id": STUDY, "is_bot": False, "is_preview": False, "phase": "main", "status": "active",
-        "seed": "0", "resume_sha256": secrets.token_hex(32), "started": 1.0, "last_seen": 1.0,
-        "comprehension_tries": 0, "practice_round": 0, "practice_flagged": False, "native": False, **changes,
-    }  # fmt: skip
+        "uid": uid,
+        "study_id": STUDY,
+        "is_bot": False,
+        "is_preview": False,
+        "phase": "main",
+        "status": "active",
+        "seed": "0",
+        "resume_sha256": secrets.token_hex(32),
+        "started": 1.0,
+        "last_seen": 1.0,
+        "comprehension_tries": 0,
+        "practice_round": 0,
+        "practice_flagged": False,
+        "native": False,
+        **changes,
+    }
 
 
 def trial_values(uid: str, index: int, **changes: Any) -> dict[str, Any]:
     """Return the values of a trial, those of the first version's columns."""
     return {
-        "id": secrets.token_hex(16), "participant_uid": uid, "index": index, "block": 0, "type": "main",
-        "stimulus_id": f"i{index}", "condition": "dense", "reference_side": "region_1", **changes,
-    }  # fmt: skip
+        "id": secrets.token_hex(16),
+        "participant_uid": uid,
+        "index": index,
+        "block": 0,
+        "type": "main",
+        "stimulus_id": f"i{index}",
+        "condition": "dense",
+        "reference_side": "region_1",
+        **changes,
+    }
 
 
 def add_person(store: Store, mark: str = "mark", *, trials: int = 5) -> str:

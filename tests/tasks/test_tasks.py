@@ -55,8 +55,11 @@ def test_other_options_seeds_and_classes_have_traces_of_their_own(run):
     run_task(tasks.analysis, config={**config, "target": target})
     run_task(tasks.analysis, config={**config, "target": (target + 1) % 10})
     assert [(one["sparsity"], one["seed"], one["target"] == target) for one in made] == [
-        (0.4, 0, True), (0.5, 0, True), (0.4, 1, True), (0.4, 0, False),
-    ]  # fmt: skip
+        (0.4, 0, True),
+        (0.5, 0, True),
+        (0.4, 1, True),
+        (0.4, 0, False),
+    ]
     for seed in range(2, 2 + common.KEPT_TRACES):
         run_task(tasks.analysis, config={**config, "seed": seed})
     assert len(common._TRACES) == common.KEPT_TRACES

@@ -73,8 +73,14 @@ def test_each_row_is_what_the_library_finds_picture_by_picture(small, images, ex
 def test_bad_pictures_are_listed_with_their_sentences(explained):
     _, found = explained
     assert [row.picture for row in found.rows] == [
-        "0.png", "1.png", "2.png", "=broken.png", "empty.jpg", "folder.png", "pipe.png",
-    ]  # fmt: skip
+        "0.png",
+        "1.png",
+        "2.png",
+        "=broken.png",
+        "empty.jpg",
+        "folder.png",
+        "pipe.png",
+    ]
     said = {row.picture: row.left_out for row in found.left_out}
     assert "damaged" in said["=broken.png"]
     assert "is empty" in said["empty.jpg"]

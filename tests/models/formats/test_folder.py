@@ -78,12 +78,15 @@ def test_the_spec_loads_it_again(saved):
     ("processor", "found"),
     [
         ({"size": {"shortest_edge": 16}, "crop_pct": 0.8, "image_processor_type": "ConvNextImageProcessor"}, (16, 20)),
-        ({"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 16}, "do_center_crop": True}
-         | {"image_processor_type": "CLIPImageProcessor"}, (16, 20)),
+        (
+            {"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 16}, "do_center_crop": True}
+            | {"image_processor_type": "CLIPImageProcessor"},
+            (16, 20),
+        ),
         ({"size": 16, "feature_extractor_type": "ViTFeatureExtractor"}, (16, 16)),
         ({"size": {"height": 16, "width": 16}, "image_processor_type": "EfficientNetImageProcessor"}, (16, 16)),
     ],
-)  # fmt: skip
+)
 def test_processors_are_followed(vit, processor, found):
     (vit / "preprocessor_config.json").write_text(json.dumps(processor))
     preprocessing = sc.load_model(weights=vit, device="cpu").preprocessing

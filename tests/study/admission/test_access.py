@@ -23,7 +23,7 @@ from spade_core.study.admission.access import (
     is_local,
     is_loopback,
     refusal,
-)  # fmt: skip
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")
@@ -64,9 +64,20 @@ def test_local_hosts_are_open(host):
 
 @pytest.mark.parametrize(
     "host",
-    ["", "study.example.org", "192.168.0.1:8501", "127.0.0.1.evil.org", "evil.org:127", "user@127.0.0.1",
-     "127.0.0.1 evil", "127.0.0.1:port", "127.0.0.1:8501:1", "localhost.", "localhost\nx"],
-)  # fmt: skip
+    [
+        "",
+        "study.example.org",
+        "192.168.0.1:8501",
+        "127.0.0.1.evil.org",
+        "evil.org:127",
+        "user@127.0.0.1",
+        "127.0.0.1 evil",
+        "127.0.0.1:port",
+        "127.0.0.1:8501:1",
+        "localhost.",
+        "localhost\nx",
+    ],
+)
 def test_other_hosts_are_not(host):
     assert not is_local(Evidence("127.0.0.1", "127.0.0.1", (("Host", host),)))
 
@@ -78,9 +89,17 @@ def test_a_server_that_listens_elsewhere_is_not_local(address):
 
 @pytest.mark.parametrize(
     "name",
-    ["Forwarded", "X-Forwarded-For", "x-forwarded-host", "X-FORWARDED-PROTO", "X_Forwarded_For", "X-Forwarded", "Via",
-     "X-Real-IP"],
-)  # fmt: skip
+    [
+        "Forwarded",
+        "X-Forwarded-For",
+        "x-forwarded-host",
+        "X-FORWARDED-PROTO",
+        "X_Forwarded_For",
+        "X-Forwarded",
+        "Via",
+        "X-Real-IP",
+    ],
+)
 @pytest.mark.parametrize("value", ["127.0.0.1", ""])
 def test_what_a_proxy_passed_on_is_not_local(name, value):
     assert not is_local(Evidence("127.0.0.1", "127.0.0.1", (HOST, (name, value))))
@@ -135,9 +154,17 @@ def test_another_password_ends_a_login():
 
 @pytest.mark.parametrize(
     "change",
-    [{"email_verified": False}, {"email_verified": None}, {"email_verified": "false"}, {"email_verified": 1},
-     {"email": "A@example.org"}, {"email": "a@example.org.evil"}, {"email": None}, {"email": ""}],
-)  # fmt: skip
+    [
+        {"email_verified": False},
+        {"email_verified": None},
+        {"email_verified": "false"},
+        {"email_verified": 1},
+        {"email": "A@example.org"},
+        {"email": "a@example.org.evil"},
+        {"email": None},
+        {"email": ""},
+    ],
+)
 def test_an_address_counts_exactly_and_verified_only(change):
     here = Settings(admin_emails=("a@example.org",))
     assert decide(here, Evidence(None, None, (), claims={**EMAIL, **change})) == "closed"
@@ -164,9 +191,12 @@ def test_each_of_several_admins_gets_in_and_nobody_between_them():
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"email_verified": False}, "has not confirmed that a@example.org is yours"),
-     ({"email": None}, "no e-mail address"), ({"email": "A@example.org"}, "A@example.org is not one of the addresses")],
-)  # fmt: skip
+    [
+        ({"email_verified": False}, "has not confirmed that a@example.org is yours"),
+        ({"email": None}, "no e-mail address"),
+        ({"email": "A@example.org"}, "A@example.org is not one of the addresses"),
+    ],
+)
 def test_a_refused_login_is_told_why_in_one_sentence(change, reason):
     said = refusal({**EMAIL, **change}, ("a@example.org",))
     assert reason in said

@@ -25,8 +25,12 @@ LINUX = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) 
 @pytest.mark.parametrize(
     ("device", "mobile"),
     [
-        ({"browser": IPHONE}, True), ({"browser": TABLET}, True), ({"browser": EDGE}, False), ({}, False),
-        ({"browser": LINUX, "mobile_hint": True}, True), ({"browser": EDGE, "mobile_hint": False}, False),
+        ({"browser": IPHONE}, True),
+        ({"browser": TABLET}, True),
+        ({"browser": EDGE}, False),
+        ({}, False),
+        ({"browser": LINUX, "mobile_hint": True}, True),
+        ({"browser": EDGE, "mobile_hint": False}, False),
         # An iPad that asks for pages as for computers; a Mac has no touch screen.
         ({"browser": SAFARI, "platform": "MacIntel", "touch_points": 5, "fine_pointer": True}, True),
         ({"browser": SAFARI, "platform": "MacIntel", "touch_points": 0, "fine_pointer": True}, False),
@@ -37,7 +41,7 @@ LINUX = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) 
         ({"browser": LINUX, "mobile_hint": False, "touch_points": 5, "fine_pointer": False}, True),
         ({"browser": LINUX, "touch_points": 0, "fine_pointer": False}, False),
     ],
-)  # fmt: skip
+)
 def test_phones_and_tablets_are_told_from_computers(device, mobile):
     assert is_mobile(Device.model_validate(device)) is mobile
 
@@ -51,10 +55,20 @@ def test_browser_and_system_are_named_without_small_versions():
 
 def test_what_comes_from_outside_is_kept_small_and_plain():
     given = {
-        "width": 1200, "refresh_hz": float("nan"), "dpr": True, "touch_points": "5", "height": -1, "screen_width": 1e9,
-        "fine_pointer": 1, "mobile_hint": None, "screen_height": 10**400,
-        "browser": "x" * 999, "platform": ["a"], "tab": "stolen", "more": {},
-    }  # fmt: skip
+        "width": 1200,
+        "refresh_hz": float("nan"),
+        "dpr": True,
+        "touch_points": "5",
+        "height": -1,
+        "screen_width": 1e9,
+        "fine_pointer": 1,
+        "mobile_hint": None,
+        "screen_height": 10**400,
+        "browser": "x" * 999,
+        "platform": ["a"],
+        "tab": "stolen",
+        "more": {},
+    }
     kept = Device.model_validate(given).told()
     assert kept.pop("browser") == "x" * 300
     assert kept.pop("width") == 1200

@@ -29,11 +29,15 @@ def test_a_personal_link_is_let_in_by_every_setting_and_a_changed_one_by_none(si
 @pytest.mark.parametrize(
     ("query", "way", "found"),
     [
-        ({"PROLIFIC_PID": "A"}, "link", "A"), ({"PROLIFIC_PID": " A "}, "typed", "A"), ({}, "typed", None),
-        ({"PROLIFIC_PID": "A"}, "open", "A"), ({}, "open", None), ({"PROLIFIC_PID": ""}, "open", None),
+        ({"PROLIFIC_PID": "A"}, "link", "A"),
+        ({"PROLIFIC_PID": " A "}, "typed", "A"),
+        ({}, "typed", None),
+        ({"PROLIFIC_PID": "A"}, "open", "A"),
+        ({}, "open", None),
+        ({"PROLIFIC_PID": ""}, "open", None),
         ({"PROLIFIC_PID": "  "}, "typed", None),
     ],
-)  # fmt: skip
+)
 def test_an_id_comes_with_the_link_or_is_typed(signer, query, way, found):
     assert arriving_id(query, KEY, way, signer, NOW) == found
 
@@ -41,13 +45,15 @@ def test_an_id_comes_with_the_link_or_is_typed(signer, query, way, found):
 @pytest.mark.parametrize(
     ("query", "way", "words"),
     [
-        ({}, "link", "carries no participant id"), ({"PROLIFIC_PID": ""}, "link", "carries no participant id"),
-        ({}, "signed", "personal links only"), ({"PROLIFIC_PID": "A"}, "signed", "personal links only"),
+        ({}, "link", "carries no participant id"),
+        ({"PROLIFIC_PID": ""}, "link", "carries no participant id"),
+        ({}, "signed", "personal links only"),
+        ({"PROLIFIC_PID": "A"}, "signed", "personal links only"),
         ({"PROLIFIC_PID": "personal:P1"}, "signed", "personal links only"),
         ({"PROLIFIC_PID": "personal:P1"}, "open", "belongs to a personal link"),
         ({"PROLIFIC_PID": "{{%PROLIFIC_PID%}}"}, "open", "still holds a placeholder"),
     ],
-)  # fmt: skip
+)
 def test_other_addresses_get_one_sentence(signer, query, way, words):
     with pytest.raises(ConfigError, match=words) as caught:
         arriving_id(query, KEY, way, signer, NOW)

@@ -22,18 +22,36 @@ from tests.reference import study as slow
 from tests.study.conftest import real_design
 
 SECTIONS = (
-    "primary", "half_credit", "odds_ratio", "table3", "by_reference_source", "timeouts", "sensitivity", "exclusions",
-    "secondary", "reaction_time", "confidence", "order", "sides", "krippendorff_alpha", "repeats", "baselines",
-)  # fmt: skip
+    "primary",
+    "half_credit",
+    "odds_ratio",
+    "table3",
+    "by_reference_source",
+    "timeouts",
+    "sensitivity",
+    "exclusions",
+    "secondary",
+    "reaction_time",
+    "confidence",
+    "order",
+    "sides",
+    "krippendorff_alpha",
+    "repeats",
+    "baselines",
+)
 HELP = Rating(name="help", kind="rating", text="Did it help?", labels=("no", "yes"))
 
 
 def plan(**changes):
     settings = {
-        "outcome": "agree", "sidedness": "two-sided", "target_participants": 10, "alpha": 0.05,
-        "exclusions": ["too_fast"], "secondary": ["confidence", "rt"],
+        "outcome": "agree",
+        "sidedness": "two-sided",
+        "target_participants": 10,
+        "alpha": 0.05,
+        "exclusions": ["too_fast"],
+        "secondary": ["confidence", "rt"],
         "stopping": "Recruitment stops when the quota is full.",
-    }  # fmt: skip
+    }
     return Analysis.model_validate(settings | changes)
 
 
@@ -49,19 +67,45 @@ def study(seed=0, people=30, items=24, *, agree=(0.6, 0.6), undecided=(0.2, 0.2)
             decided = reference if rng.random() < agree[which] else other
             choice = "cannot_tell" if rng.random() < undecided[which] else str(decided)
             baseline = reference if item % 2 else other
-            rows.append({
-                "study_id": "s", "study_version": 1, "code_version": "0", "participant_uid": f"p{person}",
-                "is_bot": False, "is_preview": False, "policy": None, "included": True, "exclusion_reason": None,
-                "cell": 0, "trial_id": f"t{person}-{item}", "trial_index": index, "block_index": 0,
-                "trial_type": "main", "stimulus_id": f"i{item}", "picture_id": f"x{item}",
-                "class_neuron": f"net:{item}", "model_id": "net", "condition": conditions[which],
-                "reference_source": "trigger" if item % 3 == 0 else "scorecam", "keeps_class": item != 5,
-                "reference_side": reference, "central_side": baseline, "contrast_side": reference,
-                "rater_side_dense": other, "rater_side_spade": baseline, "choice": choice,
-                "correct": None if choice == "cannot_tell" else int(choice == reference),
-                "confidence": int(rng.integers(1, 4)), "rt_ms": float(rng.lognormal(7, 0.4)), "rt_source": "browser",
-                "timed_out": False, "n_focus_losses": 0, "repeat_of": None, "submitted_utc": "2026-01-01T00:00:00Z",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "study_id": "s",
+                    "study_version": 1,
+                    "code_version": "0",
+                    "participant_uid": f"p{person}",
+                    "is_bot": False,
+                    "is_preview": False,
+                    "policy": None,
+                    "included": True,
+                    "exclusion_reason": None,
+                    "cell": 0,
+                    "trial_id": f"t{person}-{item}",
+                    "trial_index": index,
+                    "block_index": 0,
+                    "trial_type": "main",
+                    "stimulus_id": f"i{item}",
+                    "picture_id": f"x{item}",
+                    "class_neuron": f"net:{item}",
+                    "model_id": "net",
+                    "condition": conditions[which],
+                    "reference_source": "trigger" if item % 3 == 0 else "scorecam",
+                    "keeps_class": item != 5,
+                    "reference_side": reference,
+                    "central_side": baseline,
+                    "contrast_side": reference,
+                    "rater_side_dense": other,
+                    "rater_side_spade": baseline,
+                    "choice": choice,
+                    "correct": None if choice == "cannot_tell" else int(choice == reference),
+                    "confidence": int(rng.integers(1, 4)),
+                    "rt_ms": float(rng.lognormal(7, 0.4)),
+                    "rt_source": "browser",
+                    "timed_out": False,
+                    "n_focus_losses": 0,
+                    "repeat_of": None,
+                    "submitted_utc": "2026-01-01T00:00:00Z",
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -69,10 +113,13 @@ def test_the_primary_is_the_estimator_on_first_presentations_of_included_real_pe
     trials = study(1, agree=(0.5, 0.8))
     extra = trials.head(200).copy()
     dirt = [
-        extra.assign(trial_type="practice"), extra.assign(trial_type="catch"), extra.assign(is_preview=True),
-        extra.assign(trial_type="repeat", repeat_of=extra.trial_id), extra.assign(is_bot=True),
+        extra.assign(trial_type="practice"),
+        extra.assign(trial_type="catch"),
+        extra.assign(is_preview=True),
+        extra.assign(trial_type="repeat", repeat_of=extra.trial_id),
+        extra.assign(is_bot=True),
         extra.assign(included=False, exclusion_reason="too_fast"),
-    ]  # fmt: skip
+    ]
     for number, part in enumerate(dirt):
         part["trial_id"] += f"-{number}"
         if number not in (0, 1, 3):
@@ -129,10 +176,12 @@ def test_table_3_counts_by_hand():
         found = {name: (cell["count"], cell["n"]) for name, cell in table[condition].items() if isinstance(cell, dict)}
         decided = len(here) - undecided
         assert found == {
-            "undecided": (undecided, len(here)), "disagree": (decided - agree, len(here)),
-            "agree": (agree, len(here)), "agree_when_decided": (agree, decided),
+            "undecided": (undecided, len(here)),
+            "disagree": (decided - agree, len(here)),
+            "agree": (agree, len(here)),
+            "agree_when_decided": (agree, decided),
             "disagree_when_decided": (decided - agree, decided),
-        }  # fmt: skip
+        }
         cell = table[condition]["agree"]
         assert cell["low"] < cell["share"] == agree / len(here) < cell["high"]
 
@@ -273,8 +322,11 @@ def test_repeats_compare_answers_not_sides():
 def test_baselines_count_stimuli_not_answers():
     found = analyse(study(14), plan()).baselines
     assert {name: (b.found.count, b.found.n) for name, b in found.items()} == {
-        "central_side": (12, 24), "contrast_side": (24, 24), "rater_side_dense": (0, 24), "rater_side_spade": (12, 24),
-    }  # fmt: skip
+        "central_side": (12, 24),
+        "contrast_side": (24, 24),
+        "rater_side_dense": (0, 24),
+        "rater_side_spade": (12, 24),
+    }
 
 
 def test_bots_stay_out_unless_asked_for_and_are_marked():
@@ -308,13 +360,22 @@ def test_one_sided_designs_have_one_sided_primaries_and_two_sided_secondaries():
 DAMAGES = pytest.mark.parametrize(
     "damage",
     [
-        lambda t: pd.DataFrame(), lambda t: t.iloc[:0], lambda t: t.head(1), lambda t: t[t.participant_uid == "p0"],
-        lambda t: t[t.condition == "dense"], lambda t: t.assign(condition="none"), lambda t: t.assign(choice=None),
-        lambda t: t.assign(choice=t.reference_side), lambda t: t.assign(choice="cannot_tell"),
-        lambda t: t.assign(class_neuron="net:1"), lambda t: t.assign(included=False), lambda t: t.head(3),
-        lambda t: t.assign(rt_ms=np.nan, confidence=None), lambda t: t.assign(trial_type="catch"),
+        lambda t: pd.DataFrame(),
+        lambda t: t.iloc[:0],
+        lambda t: t.head(1),
+        lambda t: t[t.participant_uid == "p0"],
+        lambda t: t[t.condition == "dense"],
+        lambda t: t.assign(condition="none"),
+        lambda t: t.assign(choice=None),
+        lambda t: t.assign(choice=t.reference_side),
+        lambda t: t.assign(choice="cannot_tell"),
+        lambda t: t.assign(class_neuron="net:1"),
+        lambda t: t.assign(included=False),
+        lambda t: t.head(3),
+        lambda t: t.assign(rt_ms=np.nan, confidence=None),
+        lambda t: t.assign(trial_type="catch"),
     ],
-)  # fmt: skip
+)
 
 
 @DAMAGES
@@ -330,8 +391,9 @@ def test_too_little_data_gives_sentences(damage, bots):
 @DAMAGES
 @pytest.mark.parametrize("sidedness", ["two-sided", "greater"])
 def test_a_result_is_read_back_from_its_json_as_it_was(damage, sidedness):
-    trials = damage(study(23, people=4, items=6, conditions=("dense", "spade", "none"), agree=(0.5,) * 3,
-                          undecided=(0.3,) * 3))  # fmt: skip
+    trials = damage(
+        study(23, people=4, items=6, conditions=("dense", "spade", "none"), agree=(0.5,) * 3, undecided=(0.3,) * 3)
+    )
     result = analyse(trials.assign(rating_help=4), plan(sidedness=sidedness), asked=[HELP])
     written = json.dumps(result.to_dict())
     read = TypeAdapter(StudyResult | NoResult).validate_json(written)
@@ -368,9 +430,17 @@ def design(**changes):
 def test_the_methods_paragraph_names_what_was_done_and_found():
     result = analyse(study(20, agree=(0.5, 0.8)), plan())
     text = methods_text(design(), result)
-    for part in ("Two regions, version 3", "two-way cluster-robust", "half credit", "| agree with the reference |",
-                 result.verdict, "alpha = 0.05", "Odds ratio", "Timeouts: dense 0 of",
-                 "most contrasted patch 100 % of 24 stimuli"):  # fmt: skip
+    for part in (
+        "Two regions, version 3",
+        "two-way cluster-robust",
+        "half credit",
+        "| agree with the reference |",
+        result.verdict,
+        "alpha = 0.05",
+        "Odds ratio",
+        "Timeouts: dense 0 of",
+        "most contrasted patch 100 % of 24 stimuli",
+    ):
         assert part in text
     assert "SIMULATED" not in text
 
@@ -430,6 +500,10 @@ def test_the_verdict_says_where_both_intervals_lie(agreement, half, said, never)
 
 def test_an_open_ended_interval_is_never_below_0():
     above, below = (estimate(low, None) for low in (0.01, -0.3))
-    for pair, start in (((above, above), "People chose better"), ((above, below), "People agreed more"),
-                        ((below, above), "No difference"), ((below, below), "No difference")):  # fmt: skip
+    for pair, start in (
+        ((above, above), "People chose better"),
+        ((above, below), "People agreed more"),
+        ((below, above), "No difference"),
+        ((below, below), "No difference"),
+    ):
         assert verdict(*pair, "confirmatory", 0.05, simulated=False, demo=False).startswith(start)

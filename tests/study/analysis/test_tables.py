@@ -48,9 +48,11 @@ def test_holm_repeats_alpha_and_baselines_are_there(result):
     assert people[1]["Krippendorff's alpha"] == f"{alpha:.3f}"
     assert people[1]["repeated trials answered alike"] == "no answers"
     assert [row["baseline"] for row in TABLES["Baselines"](result)] == [
-        "most central patch", "most contrasted patch", "model rater on the dense visualization",
+        "most central patch",
+        "most contrasted patch",
+        "model rater on the dense visualization",
         "model rater on the SPADE visualization",
-    ]  # fmt: skip
+    ]
 
 
 def test_what_cannot_be_estimated_says_why():

@@ -141,9 +141,11 @@ def test_forgetting_finds_the_programs_own_backups_and_leaves_others_alone(store
     folder = Path(name).parent
     own = Path(name).name
     strangers = {
-        folder / "somebody-elses.backup": "another program's", folder / f"other.{own}": "another database's",
-        folder / own.replace("before-restore", "before-lunch"): "mine", folder / own.replace("Z.", "Z-2."): "no backup",
-    }  # fmt: skip
+        folder / "somebody-elses.backup": "another program's",
+        folder / f"other.{own}": "another database's",
+        folder / own.replace("before-restore", "before-lunch"): "mine",
+        folder / own.replace("Z.", "Z-2."): "no backup",
+    }
     for path, words in strangers.items():
         path.write_text(words)
     assert forget(store) == {name: 0}

@@ -28,9 +28,17 @@ DETAILS = [None, {}, {"input": "mouse"}, {"focus_losses": []}, {"focus_losses": 
 LOSSES = [0, 0, 0, 0, 2, 0]
 # Not in the first version.
 LATER = {
-    "alembic_version", "tombstones", "n_focus_losses", "design_versions", "text_reviews", "extra", "consent_version",
-    "part", "consent_design_version", "barred_ids",
-}  # fmt: skip
+    "alembic_version",
+    "tombstones",
+    "n_focus_losses",
+    "design_versions",
+    "text_reviews",
+    "extra",
+    "consent_version",
+    "part",
+    "consent_design_version",
+    "barred_ids",
+}
 MANY = 2500  # trials, more than the second revision holds in memory at once
 
 
@@ -54,9 +62,18 @@ def first_version(address, *, populated=True, then=None):
 
 def _fill(connection):
     study = {
-        "id": STUDY, "key": "key", "name": "n", "status": "open", "design": "d", "design_sha256": "d", "stimuli": "s",
-        "stimuli_sha256": "s", "demo": False, "code_version": "1", "created": 1.0,
-    }  # fmt: skip
+        "id": STUDY,
+        "key": "key",
+        "name": "n",
+        "status": "open",
+        "design": "d",
+        "design_sha256": "d",
+        "stimuli": "s",
+        "stimuli_sha256": "s",
+        "demo": False,
+        "code_version": "1",
+        "created": 1.0,
+    }
     connection.execute(_insert("studies", study), [study])
     people = [participant_values(f"u{number}", comment="ä" * number, device={"dpr": 2}) for number in range(3)]
     connection.execute(_insert("participants", people[0]), people)
@@ -195,9 +212,11 @@ def test_who_has_agreed_did_so_to_the_last_saved_version(address, pg_tools_where
     with engine.begin() as connection:
         connection.execute(text("UPDATE participants SET consented = 1.0, consent_version = 7 WHERE uid = 'u0'"))
         connection.execute(
-            text("INSERT INTO design_versions SELECT study_id, 2, design, design_sha256, stimuli, stimuli_sha256, "
-                 "saved FROM design_versions")
-        )  # fmt: skip
+            text(
+                "INSERT INTO design_versions SELECT study_id, 2, design, design_sha256, stimuli, stimuli_sha256, "
+                "saved FROM design_versions"
+            )
+        )
     engine.dispose()
     query = select(Participant.uid, Participant.consent_version, Participant.consent_design_version)
     rows = opened(address).read(lambda session: session.execute(query.order_by(Participant.uid)).all())
@@ -287,10 +306,13 @@ def test_processes_migrate_once_from_any_folder(address, pg_tools_where_needed, 
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code, address, str(tmp_path / "backups")],
-            cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(3)
-    ]  # fmt: skip
+    ]
     assert [(process.communicate()[1], process.returncode) for process in started] == [("", 0)] * 3
     assert versions_in(address) == [migrations.HEAD]
     assert len(saved(address, tmp_path)) == 1
@@ -333,8 +355,9 @@ def test_names_of_backups_never_collide(tmp_path):
     first.touch()
     second = upgrade.stamped(url, "version-0001", 0.0, tmp_path)
     assert [path.name for path in (first, second)] == [
-        "study.sqlite3.version-0001-19700101T000000Z.backup", "study.sqlite3.version-0001-19700101T000000Z-2.backup",
-    ]  # fmt: skip
+        "study.sqlite3.version-0001-19700101T000000Z.backup",
+        "study.sqlite3.version-0001-19700101T000000Z-2.backup",
+    ]
 
 
 def test_an_upgraded_database_takes_rows(address, pg_tools_where_needed, opened):

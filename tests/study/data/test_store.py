@@ -57,8 +57,12 @@ def test_the_pragmas_are_set_on_every_connection(tmp_path):
                 for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout", "secure_delete")
             }
             assert found == {
-                "journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 5000, "secure_delete": 1,
-            }  # fmt: skip
+                "journal_mode": "wal",
+                "foreign_keys": 1,
+                "synchronous": 2,
+                "busy_timeout": 5000,
+                "secure_delete": 1,
+            }
     store.close()
 
 
@@ -260,9 +264,15 @@ def test_deletion_removes_every_row_and_leaves_a_tombstone_without_a_name(store)
     care.delete_participant(store, gone, by="test")
     after = {table.name: count(store, table) for table in Base.metadata.sorted_tables}
     assert after == {
-        **before, "participants": 1, "external_ids": 1, "trials": 5, "events": 1, "page_times": 1, "tombstones": 1,
+        **before,
+        "participants": 1,
+        "external_ids": 1,
+        "trials": 5,
+        "events": 1,
+        "page_times": 1,
+        "tombstones": 1,
         "audit": before["audit"] + 1,
-    }  # fmt: skip
+    }
     stone = store.run(lambda session: session.scalar(select(Tombstone)))
     assert (stone.uid_sha256, stone.study_id, stone.at) == (care.tombstone_of(gone), STUDY, store.clock())
     notes = store.run(lambda session: json.dumps([row.details for row in session.scalars(select(Audit))]))

@@ -65,8 +65,9 @@ def test_every_saved_version_is_kept_with_hash_and_time(store, stimuli, tmp_path
     assert [version.number for version in found] == [1, 2, 3]
     assert [version.saved for version in found] == [1_000_000.0, 1_000_060.0, 1_000_060.0]
     assert [version.design_sha256 for version in found] == [
-        real_design().sha256, *[real_design(trials=9, name="Other").sha256] * 2,
-    ]  # fmt: skip
+        real_design().sha256,
+        *[real_design(trials=9, name="Other").sha256] * 2,
+    ]
     assert [version.stimuli_sha256 for version in found] == [stimuli.sha256, stimuli.sha256, larger.sha256]
     assert design_of(store, key, 1) == real_design()
     assert design_of(store, key).trials == 9

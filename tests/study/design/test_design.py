@@ -48,7 +48,9 @@ def test_fields_that_came_later_leave_the_hash_of_older_designs():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: [", "no YAML"), ("- a", "YAML mapping"), ("name: x", "controller"),
+        ("a: [", "no YAML"),
+        ("- a", "YAML mapping"),
+        ("name: x", "controller"),
         (lambda y: y.replace("trials: 12", "trials: many"), "“trials”"),
         (lambda y: y + "colour: red\n", "“colour”"),
         (lambda y: y.replace("- spade", "- dense"), "at least two different"),
@@ -62,7 +64,7 @@ def test_fields_that_came_later_leave_the_hash_of_older_designs():
         (lambda y: y.replace("- 1800.0", "- 1.0"), "the least and the most"),
         (lambda y: y.replace("time_over: ''", "time_over: COMPLETE1"), "must differ"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_design_gets_one_sentence_that_names_the_field(text, words):
     given = text(real_design().to_yaml()) if callable(text) else text
     with pytest.raises(ConfigError, match=words) as caught:
@@ -73,11 +75,13 @@ def test_a_wrong_design_gets_one_sentence_that_names_the_field(text, words):
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
-        ({"trials": 13}, {}, "12 class neurons"), ({"catch": 5}, {}, "catch items"),
-        ({"practice": 7}, {}, "practice items"), ({"conditions": ("dense", "reference")}, {}, "condition reference"),
+        ({"trials": 13}, {}, "12 class neurons"),
+        ({"catch": 5}, {}, "catch items"),
+        ({"practice": 7}, {}, "practice items"),
+        ({"conditions": ("dense", "reference")}, {}, "condition reference"),
         ({"catch": 0}, {"catch": 0}, "Attention checks"),
     ],
-)  # fmt: skip
+)
 def test_a_set_that_cannot_serve_the_design_is_refused(tmp_path, changes, options, words):
     with pytest.raises(ConfigError, match=words):
         real_design(**changes).check_set(tiny_set(tmp_path, **options))

@@ -90,14 +90,25 @@ def test_a_wrong_question_gets_one_sentence_that_names_it(extra, words):
 @pytest.mark.parametrize(
     ("given", "replies"),
     [
-        ({"help": 1}, {"help": 1}), ({"help": 5, "why": " a\nb\x00\ud800 "}, {"help": 5, "why": "a\nb"}),
-        ({"help": 5, "why": ""}, {"help": 5}), ({"help": 5, "why": None}, {"help": 5}),
-        (None, None), ({}, None), ({"why": "x"}, None), ({"help": 0}, None), ({"help": 6}, None),
+        ({"help": 1}, {"help": 1}),
+        ({"help": 5, "why": " a\nb\x00\ud800 "}, {"help": 5, "why": "a\nb"}),
+        ({"help": 5, "why": ""}, {"help": 5}),
+        ({"help": 5, "why": None}, {"help": 5}),
+        (None, None),
+        ({}, None),
+        ({"why": "x"}, None),
+        ({"help": 0}, None),
+        ({"help": 6}, None),
         ({"help": "1"}, None),
-        ({"help": True}, None), ({"help": 1.0}, None), ({"help": 1, "why": 3}, None), ({"help": 1, "other": 1}, None),
-        ({"help": 1, "why": "x" * 21}, None), ([1], None), ("help", None),
+        ({"help": True}, None),
+        ({"help": 1.0}, None),
+        ({"help": 1, "why": 3}, None),
+        ({"help": 1, "other": 1}, None),
+        ({"help": 1, "why": "x" * 21}, None),
+        ([1], None),
+        ("help", None),
     ],
-)  # fmt: skip
+)
 def test_replies_are_taken_within_their_limits_only(given, replies):
     assert read_replies(Questions.model_validate(EXTRA).extra, given) == replies
 
@@ -202,8 +213,9 @@ def test_an_export_has_ratings_texts_and_the_comment_with_their_codebook(store, 
     found = json.loads(data)
     assert len(found["rows"]) == rows == 6 + 18
     assert found["codebook"]["rating_help"] == {
-        "type": "1-5", "meaning": "“How much did it help?”; empty where not answered, and in practice",
-    }  # fmt: skip
+        "type": "1-5",
+        "meaning": "“How much did it help?”; empty where not answered, and in practice",
+    }
     assert "What did you look at?" in found["codebook"]["text_why"]["meaning"]
     assert [row["rating_help"] for row in found["rows"]] == [None] * 6 + [1 + number % 5 for number in range(18)]
     assert [row["text_why"] for row in found["rows"]] == [None] * 6 + ["look 0", "look 1"] + [None] * 16
@@ -240,15 +252,19 @@ def test_a_shareable_export_holds_texts_only_once_they_were_read(store, key):
     assert words(store, key, shareable=True) == {"thanks"}
     decided = {text.words: (text.decision, text.by) for text in free_texts(store, key)}
     assert decided == {
-        "thanks": ("shared", "anna"), "look 0": ("withheld", "ben"), "look 1": ("withheld", "anna"),
-    }  # fmt: skip
+        "thanks": ("shared", "anna"),
+        "look 0": ("withheld", "ben"),
+        "look 1": ("withheld", "anna"),
+    }
     store.run(lambda session: setattr(session.get(Participant, who.row.uid), "comment", "I am Anna Smith"))
     assert words(store, key, shareable=True) == set(), "a decision is about the words that were read"
     assert free_texts(store, key)[0].decision is None
     notes = store.run(lambda s: [(e.action, e.details) for e in s.scalars(select(Audit)) if "texts" in e.action])
     assert [(action, details["texts"], details["by"]) for action, details in notes] == [
-        ("texts shared", 2, "anna"), ("texts withheld", 1, "anna"), ("texts withheld", 1, "ben"),
-    ]  # fmt: skip
+        ("texts shared", 2, "anna"),
+        ("texts withheld", 1, "anna"),
+        ("texts withheld", 1, "ben"),
+    ]
     assert who.row.uid not in str(notes)
 
 
@@ -319,8 +335,13 @@ def test_the_methods_the_tables_and_the_preregistration_list_the_ratings():
     design = real_design(questions=EXTRA)
     result = analyse(rated(1), design.analysis, asked=design.questions.ratings)
     text = methods_text(design, result)
-    for part in ("“How much did it help?” (rating from 1 to 5)", "SPADE - dense +", "after Holm's correction",
-                 "half_credit, cannot_tell, rt, confidence, rating_help", "free text, not analysed"):  # fmt: skip
+    for part in (
+        "“How much did it help?” (rating from 1 to 5)",
+        "SPADE - dense +",
+        "after Holm's correction",
+        "half_credit, cannot_tell, rt, confidence, rating_help",
+        "free text, not analysed",
+    ):
         assert part in text
     assert "| How much did it help? | 1 to 5 | SPADE |" in tables_text(result)
     assert "steps" in next(row for row in tables_text(result).splitlines() if "“How much" in row)

@@ -23,22 +23,49 @@ NOTHING = NoResult(simulated=False, demo=False, primary=NOTE, half_credit=NOTE, 
 def test_preregistration_and_methods_hold_the_designs_numbers(tmp_path, text_of):
     stimuli = tiny_set(tmp_path / "set")
     design = real_design(
-        trials=11, catch=3, repeats=4, attention=1, quota=47, time_limit_ms=12_500, min_view_ms=650, order="blocked",
+        trials=11,
+        catch=3,
+        repeats=4,
+        attention=1,
+        quota=47,
+        time_limit_ms=12_500,
+        min_view_ms=650,
+        order="blocked",
         analysis={
             "exclusions": get_args(QualityRule),
             "thresholds": {"total_minutes": (3, 45), "instruction_seconds": (7, 300), "fast_ms": 850},
         },
-    )  # fmt: skip
+    )
     text = text_of(design, stimuli)
     for part in (
-        "11 main trials", "3 catch trials", "4 repeated trials", "1 attention checks", "6 trials with feedback",
-        "at most 3 rounds", "counterbalanced", "650 ms", "12.5 s", "47 completed", "below 850 ms",
-        "between 3 and 45 minutes", "between 7 and 300 seconds", "more than 2 rounds", "95%",
-        "of 8 or more", "at least 700 px; phones and tablets are excluded",
-        "fewer than 50%", "12 main stimuli of 12 class neurons", "model: net", "25.0 %", "lowest quarter",
+        "11 main trials",
+        "3 catch trials",
+        "4 repeated trials",
+        "1 attention checks",
+        "6 trials with feedback",
+        "at most 3 rounds",
+        "counterbalanced",
+        "650 ms",
+        "12.5 s",
+        "47 completed",
+        "below 850 ms",
+        "between 3 and 45 minutes",
+        "between 7 and 300 seconds",
+        "more than 2 rounds",
+        "95%",
+        "of 8 or more",
+        "at least 700 px; phones and tablets are excluded",
+        "fewer than 50%",
+        "12 main stimuli of 12 class neurons",
+        "model: net",
+        "25.0 %",
+        "lowest quarter",
         "The class is not named",
-        design.sha256, stimuli.sha256, "the more central region 50 % of 12", "the model rater on SPADE 100 % of 12",
-    ):  # fmt: skip
+        design.sha256,
+        stimuli.sha256,
+        "the more central region 50 % of 12",
+        "the model rater on SPADE 100 % of 12",
+    ):
         assert part in text, part
     assert "Variant with class names" in text_of(design.model_copy(update={"show_class": True}), stimuli)
     assert LOW == 0.25  # the quarter of the text

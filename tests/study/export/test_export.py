@@ -254,8 +254,12 @@ def test_every_page_of_the_instructions_has_its_time_and_its_turn(store, key):
     flow.finish_instructions(store, who)
     rows = [row for row in rows_of(store, key, "pages") if row["page"] == "instructions"]
     assert [(row["instruction_page"], row["instruction_move"], row["seconds"]) for row in rows] == [
-        (1, None, 5), (2, "forward", 5), (1, "back", 5), (2, "forward", 5), (3, "forward", 7),
-    ]  # fmt: skip
+        (1, None, 5),
+        (2, "forward", 5),
+        (1, "back", 5),
+        (2, "forward", 5),
+        (3, "forward", 7),
+    ]
     (person,) = rows_of(store, key, "participants")
     assert person["instruction_s"] == 27
 
@@ -286,8 +290,9 @@ def test_no_table_of_a_blind_study_tells_arm_or_seed(store, stimuli):
         assert not {*BLINDED} & set(json.loads(export(store, key, "json", table).data)["codebook"])
     unblind(store, key, by="test", interim="a test")
     (row,) = rows_of(store, key, "participants")
-    assert {row["condition"]} == {trial["condition"] for trial in rows_of(store, key, "trials")
-                                  if trial["trial_type"] == "main"}  # fmt: skip
+    assert {row["condition"]} == {
+        trial["condition"] for trial in rows_of(store, key, "trials") if trial["trial_type"] == "main"
+    }
     assert row["seed"] == rows_of(store, key, "trials")[0]["seed"]
 
 
@@ -295,9 +300,15 @@ def test_what_came_with_an_answer_is_exported(store, key):
     who = in_main(store, key)
     trial = flow.current_trial(store, who)
     told = {
-        "confidence_rt_ms": 300.5, "extra_rt_ms": 12.0, "input": "key", "early_answers": 2, "width": 1200,
-        "height": 800, "dpr": 2, "onset_utc": "1970-01-12T13:46:41.500Z",
-    }  # fmt: skip
+        "confidence_rt_ms": 300.5,
+        "extra_rt_ms": 12.0,
+        "input": "key",
+        "early_answers": 2,
+        "width": 1200,
+        "height": 800,
+        "dpr": 2,
+        "onset_utc": "1970-01-12T13:46:41.500Z",
+    }
     submit(store, who, answer_of(trial, "region_1", **told))
     row = rows_of(store, key, "trials")[-1]
     assert (row["confidence_rt_ms"], row["extra_rt_ms"], row["input"], row["early_answers"]) == (300.5, 12.0, "key", 2)

@@ -30,10 +30,16 @@ def key(store, stimuli):
 
 
 def test_whole_numbers_are_whole_missing_is_empty_and_there_is_no_mark():
-    table = pd.DataFrame({
-        "confidence": [1.0, None], "correct": [None, 1], "is_bot": [True, False], "window_width": [1400.0, None],
-        "rt_ms": [812.5, None], "policy": [None, "rater"],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "confidence": [1.0, None],
+            "correct": [None, 1],
+            "is_bot": [True, False],
+            "window_width": [1400.0, None],
+            "rt_ms": [812.5, None],
+            "policy": [None, "rater"],
+        }
+    )
     text = write(table, "csv", CODEBOOK).decode()
     assert text == "confidence,correct,is_bot,window_width,rt_ms,policy\n1,,1,1400,812.5,\n,1,0,,,rater\n"
     assert write(table, "csv", CODEBOOK, bom=True) == b"\xef\xbb\xbf" + text.encode()

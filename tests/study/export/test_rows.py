@@ -12,9 +12,17 @@ from spade_core.study.export.rows import TrialRow
 from spade_core.study.running.answers import TrialDetails
 
 COLUMNS = (
-    "onset_utc", "input", "resizes", "confidence_rt_ms", "extra_rt_ms", "shown", "early_answers", "window_width",
-    "window_height", "dpr",
-)  # fmt: skip
+    "onset_utc",
+    "input",
+    "resizes",
+    "confidence_rt_ms",
+    "extra_rt_ms",
+    "shown",
+    "early_answers",
+    "window_width",
+    "window_height",
+    "dpr",
+)
 
 
 def told(details):
@@ -26,9 +34,17 @@ def told(details):
 
 def test_details_from_outside_leave_every_column_of_one_kind(tmp_path):
     fine = {
-        "onset_utc": "2026-01-02T03:04:05Z", "confidence_rt_ms": 812.5, "extra_rt_ms": 3000, "input": "key", "shown": 1,
-        "early_answers": 2, "resizes": [{"ms": 1, "width": 2, "height": 3}], "width": 1400, "height": 900, "dpr": 2,
-    }  # fmt: skip
+        "onset_utc": "2026-01-02T03:04:05Z",
+        "confidence_rt_ms": 812.5,
+        "extra_rt_ms": 3000,
+        "input": "key",
+        "shown": 1,
+        "early_answers": 2,
+        "resizes": [{"ms": 1, "width": 2, "height": 3}],
+        "width": 1400,
+        "height": 900,
+        "dpr": 2,
+    }
     forged = {name: value for value, name in zip((3, "x", [1], {"a": 1}, True, None) * 2, fine, strict=False)}
     rows = pd.DataFrame([told(fine), told(forged), told({})])
     rows.to_parquet(tmp_path / "rows.parquet")

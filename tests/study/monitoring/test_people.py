@@ -86,10 +86,13 @@ def test_what_belongs_together_is_read_in_one_transaction(store, running, monkey
     monkeypatch.setattr(Store, "read", lambda self, work: begun.append("read") or read(self, work))
     monkeypatch.setattr(Store, "run", lambda self, work: begun.append("run"))
     for look in (
-        lambda: monitor(store, running), lambda: status_of(store, running), lambda: payments(store, running),
-        lambda: bundle(store, running, "csv", shareable=True), lambda: trial_table(store, running),
+        lambda: monitor(store, running),
+        lambda: status_of(store, running),
+        lambda: payments(store, running),
+        lambda: bundle(store, running, "csv", shareable=True),
+        lambda: trial_table(store, running),
         lambda: free_texts(store, running),
-    ):  # fmt: skip
+    ):
         begun.clear()
         look()
         assert begun == ["read"]
@@ -157,7 +160,7 @@ def test_a_dry_run_leaves_the_study_as_it_is(store, running):
     told: list[tuple[float, str]] = []
     found = dry_run(
         fresh_copy(store, running), 3, "ideal", 0, progress=lambda done, total, note: told.append((done / total, note))
-    )  # fmt: skip
+    )
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[0] == (0.0, "SIMULATED: bot 1 of 3")
     assert found.ends == {"complete": 3}

@@ -56,7 +56,7 @@ def test_class_neuron_means_average_to_the_assumptions_and_vary_with_the_slopes(
     gap = agree[..., 1] - agree[..., 0]
     alike = class_neuron_means(
         Assumptions(0.5, 0.15, 0.0, spread=Spread(class_neuron=0, class_neuron_slope=0)), 5, 2, np.random.default_rng(0)
-    )[0]  # fmt: skip
+    )[0]
     assert gap.std() > 0.1
     assert alike[..., 1] - alike[..., 0] == pytest.approx(0.15)
 

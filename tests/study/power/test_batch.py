@@ -22,9 +22,14 @@ def test_the_same_as_the_primary_estimator(arrangement, clusters, sidedness):
     found = risk_differences(outcome, handout, clusters=clusters, alpha=0.1, sidedness=sidedness)
     for study, values in enumerate(outcome):
         one = risk_difference(
-            values, handout.spade, handout.participant, handout.class_neuron, clusters=clusters, alpha=0.1,
+            values,
+            handout.spade,
+            handout.participant,
+            handout.class_neuron,
+            clusters=clusters,
+            alpha=0.1,
             sidedness=sidedness,
-        )  # fmt: skip
+        )
         for name in ("estimate", "se", "low", "p"):
             assert getattr(found, name)[study] == pytest.approx(getattr(one, name), rel=1e-9)
         assert found.high[study] == pytest.approx(np.inf if one.high is None else one.high)

@@ -37,10 +37,13 @@ def test_people_meet_what_the_schedule_gives_them(stimuli, name):
     random.Random(f"neurons/{design.seed}").shuffle(shuffled := sorted(order))
     neurons = {neuron: number for number, neuron in enumerate(shuffled)}
     for seed, cell in enumerate(all_cells):
-        trials = tuple(sorted(
-            (neurons[stimuli.item(t.stimulus_id).class_neuron], t.condition == "spade")
-            for t in main_schedule(design, stimuli, cell, seed) if t.type == "main" and t.condition != "none"
-        ))  # fmt: skip
+        trials = tuple(
+            sorted(
+                (neurons[stimuli.item(t.stimulus_id).class_neuron], t.condition == "spade")
+                for t in main_schedule(design, stimuli, cell, seed)
+                if t.type == "main" and t.condition != "none"
+            )
+        )
         if trials:
             expected[trials] += 2
     assert met_by(hand_out(design, 12, 2 * len(all_cells), random.Random(0))) == expected

@@ -72,11 +72,14 @@ def test_the_verdict_is_the_reports(monkeypatch):
     labels = (handout.spade, handout.participant, handout.class_neuron)
     said = [
         verdict(
-            *(risk_difference(values, *labels) for values in (a, a + 0.5 * u)), "confirmatory", 0.05,
-            simulated=False, demo=False,
+            *(risk_difference(values, *labels) for values in (a, a + 0.5 * u)),
+            "confirmatory",
+            0.05,
+            simulated=False,
+            demo=False,
         )
         for a, u in zip(agree.astype(float), undecided, strict=True)
-    ]  # fmt: skip
+    ]
     better = np.mean([text.startswith("People chose better") for text in said])
     assert 0.05 < result.verdict == pytest.approx(better)
 
@@ -85,8 +88,9 @@ def test_power_is_seeded_and_carries_its_monte_carlo_error():
     design = real_design()
     first, second, other = (power(design, 24, 12, simulations=100, seed=seed) for seed in (5, 5, 6))
     assert first == second != other
-    assert first.primary.power_error == pytest.approx(np.sqrt(first.primary.power * (1 - first.primary.power) / 100),
-                                                      rel=0.2)  # fmt: skip
+    assert first.primary.power_error == pytest.approx(
+        np.sqrt(first.primary.power * (1 - first.primary.power) / 100), rel=0.2
+    )
     one_sided = real_design(analysis=Analysis(sidedness="greater").model_dump())
     assert power(one_sided, 24, 12, simulations=100, seed=5).primary.power >= first.primary.power
     sure = power(design, 400, 12, Assumptions(effect=0.2), simulations=100)
@@ -156,9 +160,13 @@ def test_the_benchmark_prints_a_table(capsys, words):
 def test_the_job_gives_the_report_tells_how_far_it_is_and_can_be_stopped_within_a_size():
     assumptions = Assumptions(effect=0.05, spread=Spread(participant=0.1))
     payload = {
-        "design": real_design().model_dump(mode="json"), "class_neurons": [12], "participants": [24, 48],
-        "assumptions": asdict(assumptions), "simulations": 40, "seed": 5,
-    }  # fmt: skip
+        "design": real_design().model_dump(mode="json"),
+        "class_neurons": [12],
+        "participants": [24, 48],
+        "assumptions": asdict(assumptions),
+        "simulations": 40,
+        "seed": 5,
+    }
     payload, told = json.loads(json.dumps(payload)), []
 
     def run(progress):

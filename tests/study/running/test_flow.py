@@ -38,9 +38,14 @@ def begun(store, key, external_id=None, **options):
 
 def answer_of(trial, choice="region_1", **changes):
     return {
-        "trial_id": trial.id, "choice": choice, "confidence": 2, "rt_ms": 1500.0, "rt_source": "browser",
-        "timed_out": False, **changes,
-    }  # fmt: skip
+        "trial_id": trial.id,
+        "choice": choice,
+        "confidence": 2,
+        "rt_ms": 1500.0,
+        "rt_source": "browser",
+        "timed_out": False,
+        **changes,
+    }
 
 
 def standing_of(store, who):
@@ -130,11 +135,18 @@ def test_first_write_wins_and_only_the_current_trial_takes_an_answer(store, key)
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"choice": "region_3"}, {"choice": None}, {"confidence": 4}, {"confidence": True}, {"confidence": None},
-        {"rt_ms": 3.0}, {"rt_ms": float("nan")}, {"rt_ms": "800"}, {"rt_source": "elsewhere"},
+        {"choice": "region_3"},
+        {"choice": None},
+        {"confidence": 4},
+        {"confidence": True},
+        {"confidence": None},
+        {"rt_ms": 3.0},
+        {"rt_ms": float("nan")},
+        {"rt_ms": "800"},
+        {"rt_source": "elsewhere"},
         {"choice": None, "timed_out": True},
     ],
-)  # fmt: skip
+)
 def test_impossible_answers_change_nothing(store, key, wrong):
     who = in_main(store, key)
     trial = flow.current_trial(store, who)
@@ -236,9 +248,18 @@ def test_steps_taken_twice_change_nothing_where_no_comprehension_is_asked(store,
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"extra": ["a"]}, {"timed_out": "no"}, {"rt_source": ["browser"]}, {"rt_ms": True}, {"rt_ms": 10**400},
-     {"confidence": 2.0}, {"confidence": 0}, {"choice": {}}, {"rt_ms": float("inf")}],
-)  # fmt: skip
+    [
+        {"extra": ["a"]},
+        {"timed_out": "no"},
+        {"rt_source": ["browser"]},
+        {"rt_ms": True},
+        {"rt_ms": 10**400},
+        {"confidence": 2.0},
+        {"confidence": 0},
+        {"choice": {}},
+        {"rt_ms": float("inf")},
+    ],
+)
 def test_an_answer_is_read_once_and_whole_or_not_at_all(wrong):
     fine = {"choice": "region_1", "confidence": 2, "extra": None, "rt_ms": 800, "rt_source": "browser"}
     read = Answer.read({**fine, "trial_id": "t", "width": "wide", "dpr": 2})

@@ -85,10 +85,17 @@ def test_the_same_turn_twice_changes_nothing_and_another_answer_is_refused(store
     assert store.read(lambda session: session.get(Trial, first.id)).choice == "region_1"
 
 
-@pytest.mark.parametrize(("told", "refusal"), [
-    ({"trial_id": "0" * 32}, "foreign"), ({"trial_id": "\0"}, "foreign"), ({"choice": "region_9"}, "impossible"),
-    ({"rt_ms": 1.0}, "impossible"), ({"rt_ms": float("nan")}, "impossible"), ({}, "skipping"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("told", "refusal"),
+    [
+        ({"trial_id": "0" * 32}, "foreign"),
+        ({"trial_id": "\0"}, "foreign"),
+        ({"choice": "region_9"}, "impossible"),
+        ({"rt_ms": 1.0}, "impossible"),
+        ({"rt_ms": float("nan")}, "impossible"),
+        ({}, "skipping"),
+    ],
+)
 def test_what_cannot_be_taken_is_refused_and_the_trial_asked_once_more(store, turn, told, refusal):
     first = turn()
     skipped = first.at.upcoming if refusal == "skipping" else first.trial

@@ -134,7 +134,7 @@ def test_a_montage_is_slow_and_obvious(folder):
 
 def test_the_builder_writes_them_with_their_hashes_and_goes_on_only_with_the_same_folder(
     model, folder, tmp_path, quick
-):  # fmt: skip
+):
     own = folder / "11.png"
     references = References(folder, tmp_path / "tables", frozenset([digest(own)]))
     builder = Builder(model, model, stimuli.RenderConfig(size=32), {}, tmp_path / "set", references)
@@ -255,7 +255,7 @@ def test_the_reference_is_the_nearer_region_in_half_of_the_items_of_each_role(fo
     assert turned.items == made.items[::-1], "the order of the pictures decides nothing"
     assert {draft.item.regions["reference"] for draft in drafts} == {
         item.regions["reference"] for draft in drafts for item in draft.items.values()
-    }  # fmt: skip
+    }
 
 
 def test_the_demo_set_is_drawn_from_the_bundled_pictures_marked_and_goes_on(tmp_path, quick, monkeypatch):

@@ -81,11 +81,20 @@ def test_the_answer_is_kept_nowhere_and_names_nothing(client, own):
     assert len({len(uri) for uri in answer.json()["pictures"].values()}) == 1
 
 
-@pytest.mark.parametrize("headers", [
-    {}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
-    {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://testserver.evil.example"},
-    {"Origin": "http://[", "Host": "testserver"}, {"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://testserver.evil.example"},
+        {"Origin": "http://[", "Host": "testserver"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"},
+    ],
+)
 def test_only_a_page_of_this_server_may_send(client, own, store, headers):
     answer = send(client, {**own, "answer": answer_of("0" * 32)}, headers)
     assert (answer.status_code, answer.text) == (403, "Only this server's own pages may send answers.")
@@ -113,18 +122,37 @@ def test_large_bodies_are_not_read_to_their_end(client, own):
     assert "64 kB" in send(client, b" " * (route.MOST_BYTES + 1)).text
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"x", b"[]", b"null", b"\xff", b'{"study": 1}', b"{" * 9000, b'{"study": "\\ud800"}',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"study": 1}',
+        b"{" * 9000,
+        b'{"study": "\\ud800"}',
+    ],
+)
 def test_what_is_no_message_is_refused_with_a_sentence(client, store, body):
     answer = send(client, body)
     assert (answer.status_code, answer.text) == (400, "This is no message of a trial: reload the page.")
 
 
-@pytest.mark.parametrize(("changes", "status"), [
-    ({"token": "0" * 32}, 401), ({"study": "another"}, 404), ({"token": "short"}, 400), ({"tab": "b" * 15}, 400),
-    ({"read": "x"}, 400), ({"held": ["0" * 32] * 9}, 400), ({"uid": "me"}, 400), ({"study": "\0"}, 404),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"token": "0" * 32}, 401),
+        ({"study": "another"}, 404),
+        ({"token": "short"}, 400),
+        ({"tab": "b" * 15}, 400),
+        ({"read": "x"}, 400),
+        ({"held": ["0" * 32] * 9}, 400),
+        ({"uid": "me"}, 400),
+        ({"study": "\0"}, 404),
+    ],
+)
 def test_an_id_or_a_wrong_token_gives_nothing(client, own, changes, status):
     answer = send(client, {**own, **changes})
     assert answer.status_code == status

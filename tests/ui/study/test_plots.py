@@ -97,8 +97,10 @@ def test_power_is_drawn_with_its_ceiling():
     )
     figure = power_figure(report)
     assert [line.name for line in figure.data] == [
-        "6 class neurons", "6 class neurons, endlessly many people", "12 class neurons",
+        "6 class neurons",
+        "6 class neurons, endlessly many people",
+        "12 class neurons",
         "12 class neurons, endlessly many people",
-    ]  # fmt: skip
+    ]
     assert list(figure.data[2].x) == [12, 24]
     assert figure.data[3].y[0] == 100 * report.rows[-1].verdict
