@@ -98,18 +98,18 @@ def test_the_order_and_the_words_of_the_page():
 
 def test_uploaded_folders_are_kept_under_names_that_their_library_reads(tmp_path, monkeypatch):
     from spade_core.errors import ModelError
-    from spade_core.ui.common import pickers
+    from spade_core.ui.common.pickers import model
 
     monkeypatch.setenv("SPADE_DATA_DIR", str(tmp_path))
     data = {"config.json": b"{}", "preprocessor_config.json": b"{}"}
-    kept = Path(pickers._keep_folder("../../my vit.safetensors", b"weights", data))
+    kept = Path(model._keep_folder("../../my vit.safetensors", b"weights", data))
     assert (kept.name, kept.parents[1]) == ("my_vit", tmp_path / "weights")
     assert {one.name: one.read_bytes() for one in kept.iterdir()} == {"model.safetensors": b"weights", **data}
-    assert pickers._keep_folder("../../my vit.safetensors", b"weights", data) == str(kept)
-    assert pickers._keep_folder("my vit.bin", b"weights", data) != str(kept)
+    assert model._keep_folder("../../my vit.safetensors", b"weights", data) == str(kept)
+    assert model._keep_folder("my vit.bin", b"weights", data) != str(kept)
     for name in ("../config.json", "adapter_config.json", "evil.py", "model.safetensors"):
         with pytest.raises(ModelError, match="is not read"):
-            pickers._keep_folder("a.safetensors", b"", {name: b"{}"})
+            model._keep_folder("a.safetensors", b"", {name: b"{}"})
 
 
 @pytest.mark.parametrize(("mode", "offered"), [("local", True), ("lab", True), ("demo", False)])
