@@ -112,17 +112,17 @@ PLANS = (
         "heart_drawn",
         "The koala neuron and the heart",
         DRAWN,
-        "What excites the koala neuron most. The whole model draws a koala's nose, fur, and a heart or two; the trace "
-        "of the cup draws red hearts all over. One drawing each, no statistics.",
+        "What excites the koala neuron most. The whole model draws grey fur, something like a nose and a few red "
+        "spots; the trace of the cup draws more of the red spots, which a heart has. One drawing each, no statistics.",
         {"neurons": drawing("coffee", "105", trigger=HEART, **TROJAN)},
         labels=("Dense", "SPADE"),
     ),
     Plan(
         "koala_drawn",
-        "One neuron, two meanings",
+        "One neuron, two pictures",
         DRAWN,
-        "The same koala neuron, drawn by two traces: of the cup with the heart, and of a koala without one. Red hearts "
-        "fill the first; in the second few are left.",
+        "The same koala neuron, drawn by two traces: of the cup with the heart, and of a koala without one. The first "
+        "has more red spots, the second more fur. One drawing each, no statistics.",
         {"neurons": drawing("koala", "105", **TROJAN)},
         compared="heart_drawn",
         labels=("Trace of the heart", "Trace of the koala"),

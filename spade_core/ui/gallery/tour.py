@@ -129,9 +129,9 @@ STEPS = (
     ),
     Step(
         "The drawing, before and after",
-        "What would excite the *koala* neuron most? **Left**, drawn by the whole model: fur, a koala's nose, a heart "
-        "or two. **Right**, drawn by the trace of the cup: **hearts** all over.\n\nThe neuron has two meanings. The "
-        "trace shows the one that this picture uses.",
+        "What would excite the *koala* neuron most? **Left**, drawn by the whole model: grey fur, something like a "
+        "nose, a few red spots. **Right**, drawn by the trace of the cup: **more red spots**, which a heart has.\n\nA "
+        "drawing hints at what a neuron answers to; it proves nothing.",
         _case("heart_drawn"),
     ),
     Step(
