@@ -23,7 +23,7 @@ def _render() -> None:
     case = chosen()
     row = st.container(horizontal=True, gap="medium")
     with row.container(width=SIDE):
-        show_slider(case, f"hero_{case.name}")  # a key of its own: its divider begins anew
+        show_slider(case, "hero")
     with row.container():
         st.subheader(literal(case.title))
         st.markdown(literal(case.see))

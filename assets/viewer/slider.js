@@ -11,11 +11,13 @@ const PARTS = `<div class="stage">
   </div>
 </div>`;
 
-// Show a pair in an element that has the class before-after, or change what it shows; the divider stays where it was.
+// Show a pair in an element that has the class before-after, or change what it shows; the divider stays where it was,
+// unless the pair begins elsewhere than the one before.
 // told: before, after: addresses of two pictures of one size; labels: what each is; alt: what both show; under: address
 // of a picture beneath both, or none; opacity: of both over it; start: percent of the width that is before at first.
 export function slider(root, told) {
-  if (!root.querySelector(":scope > .stage")) build(root, told.start ?? 50);
+  const start = told.start ?? 50;
+  if (!root.querySelector(":scope > .stage")) build(root);
   const part = (name) => root.querySelector(`.${name}`);
   const show = (image, address) => image.getAttribute("src") !== address && image.setAttribute("src", address);
   for (const [index, side] of ["before", "after"].entries()) {
@@ -28,7 +30,8 @@ export function slider(root, told) {
   [part("first").textContent, part("second").textContent] = told.labels;
   root.dataset.labels = JSON.stringify(told.labels);
   part("divider").setAttribute("aria-label", `Divider between ${told.labels.join(" and ")}`);
-  move(root, at(root));
+  move(root, Number(root.dataset.start) === start ? at(root) : start);
+  root.dataset.start = start;
 }
 
 // Percent of the width that lies left of the divider.
@@ -47,7 +50,7 @@ export function move(root, percent) {
   root.querySelector(".second").classList.toggle("away", now > 88);
 }
 
-function build(root, start) {
+function build(root) {
   root.innerHTML = PARTS;
   const [stage, divider] = [root.querySelector(".stage"), root.querySelector(".divider")];
   const follow = (event) => {
@@ -71,5 +74,4 @@ function build(root, start) {
     event.preventDefault();
     event.stopPropagation(); // arrows turn pages where a page has a tour
   });
-  move(root, start);
 }

@@ -76,6 +76,8 @@ def test_the_divider_follows_the_pointer_and_stays_when_the_pictures_change(page
     assert now(divider) == "25"
     assert page.locator(".before").get_attribute("src") == plain(0)
     assert not page.locator(".under").is_visible()
+    page.evaluate("told => slider(document.querySelector('.before-after'), told)", {**told, "start": 70})
+    assert now(divider) == "70", "a pair that begins elsewhere"
 
 
 def test_on_paper_both_pictures_are_whole(page, shown):
