@@ -11,7 +11,7 @@ import streamlit as st
 from spade_core.evaluation.evidence import claims
 from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, downloads, panels, pickers
-from spade_core.ui.common.frame import frame, show_notes
+from spade_core.ui.common.frame import frame, show_folded, show_notes
 from spade_core.ui.common.jobs import outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
@@ -106,12 +106,10 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
         st.markdown(f":small[{said}: [Evidence](evidence).]")  # a caption's links are too pale to read
     with st.expander("Beside another class, picture, model or trace", bool(start.beside), icon=":material/compare:"):
         show_beside(files, choice, subject, view, start.beside)
-    with st.expander("What both networks predict", icon=":material/format_list_numbered:"):
-        panels.show_top_tables(described["prediction"], described["trace_prediction"], *st.columns(2))
-    layers = [LayerReport(**row) for row in described["layers"]]
-    with st.expander("Inside the trace: every layer", icon=":material/layers:"):
-        panels.show_chart(panels.stage_figure(layers), "layers_plot")
-        panels.show_layer_table(layers)
+    tops = partial(panels.show_top_tables, described["prediction"], described["trace_prediction"])
+    show_folded("What both networks predict", tops, key="tops", icon=":material/format_list_numbered:")
+    layers = partial(panels.show_layers, [LayerReport(**row) for row in described["layers"]])
+    show_folded("Inside the trace: every layer", layers, key="layers", icon=":material/layers:")
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
     made = command.explain_command(choice, subject.spec, subject.source["name"])
     offers = (

@@ -37,6 +37,7 @@ def page(**query):
     app = AppTest.from_file(str(ROOT / "home.py"), default_timeout=LONG / 1000).switch_page("pages/folder.py")
     for name, value in {**QUICK, **query}.items():
         app.query_params[name] = value
+    app.session_state["folder_download_command"] = True  # unfolded
     app.run()
     assert not app.exception
     return app

@@ -50,6 +50,7 @@ def page(path=SALIENCY, **query):
     if path == "home.py":
         return app
     app.switch_page(path)
+    app.session_state["download_command"] = app.session_state["get_command"] = True  # unfolded
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()
@@ -119,6 +120,18 @@ def test_a_click_gives_maps_fidelity_link_and_command():
     assert "0.3" in app.query_params["sparsity"]
     assert "--sparsity 0.3" in app.code[0].value
     assert "--image bundled:coffee" in app.code[0].value
+
+
+def test_what_is_folded_up_is_drawn_once_it_is_opened():
+    app = pressed("run", **QUICK)
+    assert not app.dataframe
+    assert not app.get("plotly_chart")
+    app.session_state["tops"] = app.session_state["layers"] = True
+    app.session_state["download_command"] = False
+    app.run()
+    assert [list(table.value.columns) for table in app.dataframe[:2]] == [["class", "probability"]] * 2
+    assert len(app.get("plotly_chart")) == 1
+    assert not app.code
 
 
 def test_the_class_to_explain_is_the_new_pictures_once_the_picture_changes():

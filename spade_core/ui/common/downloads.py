@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from spade_core.reports import FORMS
+from spade_core.ui.common.frame import show_folded
 
 
 def read_array(data: bytes) -> np.ndarray:
@@ -30,7 +31,7 @@ def show_downloads(offers: Sequence[Offer], command: str, *, key: str) -> None:
 
     Args:
         offers: what is empty was not kept, and is not offered.
-        key: what the buttons' keys begin with.
+        key: what the keys begin with.
     """
     offers = [offer for offer in offers if offer[1]]
     st.subheader("Take it with you")
@@ -38,8 +39,8 @@ def show_downloads(offers: Sequence[Offer], command: str, *, key: str) -> None:
         for column, offer in zip(st.columns(IN_A_ROW), offers[begin : begin + IN_A_ROW], strict=False):
             label, data, name, kind = offer
             column.download_button(label, data, name, kind, key=f"{key}_{name}", on_click="ignore", width="stretch")
-    st.caption("The same from the command line:")
-    st.code(command, language="bash", wrap_lines=True)
+    shown = partial(st.code, command, language="bash", wrap_lines=True)
+    show_folded("The same from the command line", shown, key=f"{key}_command", icon=":material/terminal:")
 
 
 def zip_files(files: Mapping[str, bytes]) -> bytes:

@@ -125,6 +125,14 @@ def show_notes(notes: Iterable[str], place: DeltaGenerator | None = None) -> Non
         (place or st).caption(f":material/info: {literal(note)}")
 
 
+def show_folded(label: str, draw: Callable[[], object], *, key: str, icon: str) -> None:
+    """Call ``draw`` below a line that opens it, and not before: the maps do not wait for what nobody looks at."""
+    place = st.expander(label, key=key, icon=icon, on_change="rerun")
+    if place.open:
+        with place:
+            draw()
+
+
 def study_store() -> Store:
     """Return the installation's study database, opened once a server."""
     found = settings()

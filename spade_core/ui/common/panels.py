@@ -100,6 +100,12 @@ def show_chart(figure: go.Figure, key: str, place: DeltaGenerator | None = None,
     (place or st).plotly_chart(figure, width="stretch", key=key, config=config)
 
 
+def show_layers(layers: Sequence[LayerReport]) -> None:
+    """Show the report of every layer, as bars and as a table."""
+    show_chart(stage_figure(layers), "layers_plot")
+    show_layer_table(layers)
+
+
 def show_layer_table(layers: Sequence[LayerReport]) -> None:
     """Show the report of every layer."""
     rows = [{"layer": layer_title(row.name), **vars(row), "shape": " x ".join(map(str, row.shape))} for row in layers]
@@ -107,9 +113,14 @@ def show_layer_table(layers: Sequence[LayerReport]) -> None:
 
 
 def show_top_tables(
-    prediction: Sequence[Class], trace_prediction: Sequence[Class], dense: DeltaGenerator, trace: DeltaGenerator
+    prediction: Sequence[Class],
+    trace_prediction: Sequence[Class],
+    dense: DeltaGenerator | None = None,
+    trace: DeltaGenerator | None = None,
 ) -> None:
-    """Show the top-5 of both networks, each in its container."""
+    """Show the top-5 of both networks, each in its container; without any, side by side."""
+    if dense is None or trace is None:
+        dense, trace = st.columns(2)
     for place, title, top in ((dense, "Dense", prediction), (trace, "Trace", trace_prediction)):
         rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in top]
         place.markdown(f"**{title}**")
