@@ -106,9 +106,16 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
         st.markdown(f":small[{said}: [Evidence](evidence).]")  # a caption's links are too pale to read
     with st.expander("Beside another class, picture, model or trace", bool(start.beside), icon=":material/compare:"):
         show_beside(files, choice, subject, view, start.beside)
-    tops = partial(panels.show_top_tables, described["prediction"], described["trace_prediction"])
+
+    def tops() -> None:
+        panels.show_top_tables(described["prediction"], described["trace_prediction"], *st.columns(2))
+
+    def layers() -> None:
+        rows = [LayerReport(**row) for row in described["layers"]]
+        panels.show_chart(panels.stage_figure(rows), "layers_plot")
+        panels.show_layer_table(rows)
+
     show_folded("What both networks predict", tops, key="tops", icon=":material/format_list_numbered:")
-    layers = partial(panels.show_layers, [LayerReport(**row) for row in described["layers"]])
     show_folded("Inside the trace: every layer", layers, key="layers", icon=":material/layers:")
     arrays = {name: data for name, data in files.items() if name.endswith(".npy") and name != "crop.npy"}
     made = command.explain_command(choice, subject.spec, subject.source["name"])

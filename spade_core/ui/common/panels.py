@@ -89,7 +89,6 @@ def show_summary(data: bytes) -> None:
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
     """Show the dense model's most probable classes as bars."""
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
-    # As a Plotly figure, the browser has its largest library loaded before the first maps arrive.
     figure = top_figure([labels[index] for index in order], [probabilities[index] for index in order])
     show_chart(figure, "top", displayModeBar=False)
 
@@ -100,12 +99,6 @@ def show_chart(figure: go.Figure, key: str, place: DeltaGenerator | None = None,
     (place or st).plotly_chart(figure, width="stretch", key=key, config=config)
 
 
-def show_layers(layers: Sequence[LayerReport]) -> None:
-    """Show the report of every layer, as bars and as a table."""
-    show_chart(stage_figure(layers), "layers_plot")
-    show_layer_table(layers)
-
-
 def show_layer_table(layers: Sequence[LayerReport]) -> None:
     """Show the report of every layer."""
     rows = [{"layer": layer_title(row.name), **vars(row), "shape": " x ".join(map(str, row.shape))} for row in layers]
@@ -113,14 +106,9 @@ def show_layer_table(layers: Sequence[LayerReport]) -> None:
 
 
 def show_top_tables(
-    prediction: Sequence[Class],
-    trace_prediction: Sequence[Class],
-    dense: DeltaGenerator | None = None,
-    trace: DeltaGenerator | None = None,
+    prediction: Sequence[Class], trace_prediction: Sequence[Class], dense: DeltaGenerator, trace: DeltaGenerator
 ) -> None:
-    """Show the top-5 of both networks, each in its container; without any, side by side."""
-    if dense is None or trace is None:
-        dense, trace = st.columns(2)
+    """Show the top-5 of both networks, each in its container."""
     for place, title, top in ((dense, "Dense", prediction), (trace, "Trace", trace_prediction)):
         rows = [{"class": row["label"], "probability": f"{row['probability']:.1%}"} for row in top]
         place.markdown(f"**{title}**")
