@@ -40,6 +40,7 @@ from spade_core.pruning.trace import Trace
 from spade_core.pruning.trace_file import load_trace, trace_bytes
 from spade_core.saliency import METHODS
 from spade_core.saliency.explanation import explain
+from spade_core.saliency.method import ANOTHER
 
 CLASSES, RATIO = 10, 0.5
 LARGE = 4_000_000  # weights; of larger networks the last two layers alone are pruned, which takes seconds
@@ -235,9 +236,8 @@ def _cell(name: str, check: Callable[[], object]) -> str:
 
 def _reason(text: str, name: str) -> str:
     """Return a refusal without what differs from architecture to architecture."""
-    return re.sub(
-        r"in the model \S+ (?=calls|is called|works)", "in the model a layer ", text.replace(name, "the model")
-    )
+    told = text.replace(name, "the model").removesuffix(f" {ANOTHER}")
+    return re.sub(r"in the model \S+ (?=calls|is called|works)", "in the model a layer ", told)
 
 
 def _wrap(architecture: Architecture) -> LoadedModel:

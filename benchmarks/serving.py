@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,12 +54,8 @@ def start_server(
         RuntimeError: the server ended, or does not answer.
     """
     port = port or free_port()
-    given = {name: value for name, value in os.environ.items() if name != "SPADE_DEVICE"}
-    process = subprocess.Popen(  # noqa: S603 - our own server
-        [sys.executable, "-c", f"{first}\n{RUN}", "run", script, "--server.port", str(port)],
-        cwd=ROOT, env={**given, "PYTHONPATH": str(ROOT), **environment}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    words = ["-c", f"{first}\n{RUN}", "run", script, "--server.port", str(port)]
+    process = start_python(words, environment, errors=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:
@@ -72,6 +68,25 @@ def start_server(
     raise RuntimeError(f"the server of {script} does not answer at {url}")
 
 
+def start_python(
+    words: Sequence[str], environment: Mapping[str, str], *, errors: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process of this Python from the project's root; what it prints goes nowhere.
+
+    Args:
+        words: of its command line; environment: added to the present one, in which ``SPADE_DEVICE`` is left out.
+        errors: where its standard error goes; None: to this process's.
+    """
+    given = {name: value for name, value in os.environ.items() if name != "SPADE_DEVICE"}
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**given, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+    )
+
+
 def stop_server(process: subprocess.Popen[bytes]) -> None:
     """Stop a server; kill it where it does not listen."""
     process.send_signal(signal.SIGINT)
@@ -80,6 +95,13 @@ def stop_server(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(10)
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor seconds that a process and its children have taken, as Linux counts them."""
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    children = {child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()}
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(processor_s(int(child)) for child in children)
 
 
 def free_port() -> int:

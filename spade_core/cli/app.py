@@ -22,7 +22,7 @@ main()
 
 def run_app(options: argparse.Namespace) -> int:
     if options.port is not None and not 1 <= options.port <= 65535:
-        raise ConfigError(f"--port takes a number from 1 to 65535, not {options.port}.")
+        raise ConfigError(f"There is no port {options.port}: give --port a number from 1 to 65535.")
     if options.port is not None or options.address is not None:
         _try_to_bind(options.address or "127.0.0.1", options.port or 0)
     given = {"--server.port": options.port, "--server.address": options.address}

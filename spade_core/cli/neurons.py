@@ -70,7 +70,7 @@ def _neuron(options: argparse.Namespace, model: LoadedModel) -> Neuron | None:
             raise ConfigError("--position is a place in a channel: give --layer and --channel too.")
         return None
     if options.layer is None or options.channel is None:
-        raise ConfigError("A channel needs both --layer and --channel.")
+        raise ConfigError("A channel is named by its layer and its number: give both --layer and --channel.")
     return Neuron(options.layer, options.channel, options.position)
 
 
@@ -110,7 +110,9 @@ def run_trace(options: argparse.Namespace) -> int:
     try:
         write_whole(out, data)
     except OSError as error:
-        raise ConfigError(f"The trace cannot be written to {out}: {error.strerror or error}.") from error
+        raise ConfigError(
+            f"The trace cannot be written to {out} ({error.strerror or error}): give another file, or make room."
+        ) from error
     warn(made.fidelity.warning)
     described: dict[str, object] = {"out": str(out), "bytes": len(data), "sparsity": made.report.sparsity}
     described |= {"fidelity": made.fidelity.to_dict(), "seconds": made.seconds}

@@ -68,5 +68,7 @@ def _ratios(items: Sequence[str]) -> dict[str, float]:
         try:
             found[name] = float(ratio)
         except ValueError:
-            raise ConfigError(f"--stage takes NAME=RATIO, such as blocks.3=0.6, not {item!r}.") from None
+            raise ConfigError(
+                f"{item!r} is no ratio of a stage: give --stage NAME=RATIO, such as blocks.3=0.6."
+            ) from None
     return found

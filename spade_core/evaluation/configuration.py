@@ -120,4 +120,6 @@ def _check_slugs(what: str, slugs: tuple[str, ...], table: Collection[str]) -> N
     for slug in slugs:
         OneOf(what, table).check(slug)
     if not slugs or len(set(slugs)) < len(slugs):
-        raise ConfigError(f"Name at least one {what}, and each once, not {','.join(slugs) or 'none'}.")
+        raise ConfigError(
+            f"At least one {what} is needed, and each once, not {','.join(slugs) or 'none'}: give them anew."
+        )

@@ -204,7 +204,9 @@ def _finished(
 
     kept = [(record.scores, record.outcomes, record.seconds) for record in counted()]
     if not kept:
-        raise ConfigError(f"No picture counts: {', '.join(f'{reason} ({n})' for reason, n in skipped.items())}.")
+        raise ConfigError(
+            f"No picture counts, give others: {', '.join(f'{reason} ({n})' for reason, n in skipped.items())}."
+        )
     scores, outcomes, seconds = map(np.stack, zip(*kept, strict=True))
     skipped.clear()
     write_tables(counted(), configuration, header, out)

@@ -49,7 +49,9 @@ def ablated(network: Network, cuts: Sequence[Cut]) -> Intervened:
         if cut.layer not in known:
             raise LayerError(f"{network.dense.name} has no prunable layer {cut.layer!r}: choose one of its layers.")
         if cut.channel is not None and not 0 <= cut.channel < known[cut.layer].shape[0]:
-            raise LayerError(f"{cut.layer} has {known[cut.layer].shape[0]} channels: {cut.channel} is none of them.")
+            raise LayerError(
+                f"{cut.layer} has no channel {cut.channel}: choose one from 0 to {known[cut.layer].shape[0] - 1}."
+            )
     module = share_copy(network.module, own={known[cut.layer].parameter for cut in cuts})
     with torch.no_grad():
         for cut in cuts:

@@ -93,7 +93,7 @@ def load_spec(spec: Spec, device: str = "auto") -> LoadedModel:
     """
     if spec.get("memory"):
         name = spec.get("name")
-        raise ModelError(f"The model {name} was wrapped from memory and cannot be loaded again from a record.")
+        raise ModelError(f"The model {name} was wrapped from memory and cannot be loaded again: wrap it anew.")
     # The keys and values are those of the type; what may be None there has that default.
     return load_model(**{key: value for key, value in spec.items() if value is not None}, device=device)  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def _declared(spec: Spec, output: str | None) -> Spec:
     if output is None:
         return spec
     if output not in OUTPUTS:
-        raise ModelError(f"The output {output!r} is not known: it may mean {', '.join(OUTPUTS)}.")
+        raise ModelError(f"There is no output {output!r}: take {', '.join(OUTPUTS)}, or none.")
     return {**spec, "output": output}
 
 
@@ -288,7 +288,7 @@ def _count_classes(arch: str, plan: nn.Module, state: Mapping[str, Tensor], file
         )
     count = state[last].shape[0] if state[last].dim() else 0
     if not 1 <= count <= _MAX_CLASSES:
-        raise ModelError(f"The classifier {last} has {count} classes: between 1 and {_MAX_CLASSES:,} are supported.")
+        raise ModelError(f"The classifier {last} has {count} classes: give weights of 1 to {_MAX_CLASSES:,}.")
     return count
 
 
@@ -305,7 +305,7 @@ def _finish(
     name = spec["name"] if "name" in spec else _file_name(Path(spec["weights"]))
     module, told = unwrapped(module)
     if next(module.parameters(), None) is None:
-        raise ModelError(f"{name} has no parameters: there is nothing to prune.")
+        raise ModelError(f"{name} has no parameters, so there is nothing to prune: give a network with weights.")
     try:
         canonical, form, seen = _canonical(module, preprocessing, name, spec)
         canonical = answer_as(canonical, form).to(device)
@@ -318,7 +318,8 @@ def _finish(
         if wanted not in (None, channels):
             raise ModelError(_wrong_channels(name, wanted, channels)) from error
         raise ModelError(
-            f"{name} cannot read pictures of {size} x {size} px with {channels} channels: {reason}"
+            f"{name} cannot read pictures of {size} x {size} px with {channels} channels ({reason}): give the size, "
+            "mean and std that it was trained with."
         ) from error
     names = _class_names(name, labels, logits.shape[1], form)
     notes = (*notes, *told, *form.notes)
@@ -379,5 +380,7 @@ def _class_names(name: str, labels: Labels, count: int, form: Form) -> tuple[str
         return (f"not {labels[0]}", labels[0]) if labels else ("no", "yes")
     names = tuple(labels) if labels else tuple(f"class {index}" for index in range(count))
     if len(names) != count:
-        raise ModelError(f"{name} has {count} classes, but there are {len(names)} class names.")
+        raise ModelError(
+            f"{name} has {count} classes, but there are {len(names)} class names: give one for each, or none."
+        )
     return names

@@ -131,7 +131,9 @@ def from_config(config: Mapping[str, object], state: Mapping[str, Tensor], title
     except _MISFITS as error:
         logger.info("timm refused %s: %s", title, error)
         reason = " ".join(str(error).split())[:120]
-        raise ModelError(f"The weights of {title} do not fit its config.json, timm's {name}: {reason}.") from None
+        raise ModelError(
+            f"The weights of {title} do not fit its config.json, timm's {name} ({reason}): give what belongs together."
+        ) from None
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -165,7 +167,7 @@ def preprocessing_of(module: nn.Module) -> Preprocessing:
     config = resolve_model_data_config(module)
     height, size = config["input_size"][1:]
     if height != size:
-        raise ModelError(f"This timm model reads pictures of {size} x {height} px: only square inputs are supported.")
+        raise ModelError(f"This timm model reads pictures of {size} x {height} px: take one of square pictures.")
     resize, mean, std = int(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"])
     interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
     return Preprocessing(size, resize, mean, std, interpolation, squash=config["crop_mode"] == "squash")

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_CONV2D = {F.conv2d, torch.conv2d}
-_LINEAR = {F.linear}
-_PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")  # the first three of F.linear, too
+CONV2D = {F.conv2d, torch.conv2d}
+LINEAR = {F.linear}
+PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")  # the first three of F.linear, too
 
 
 Pair = tuple[int, int]
@@ -67,12 +67,12 @@ class WeightCalls(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func in _CONV2D or func in _LINEAR:
-            given = dict(zip(_PARAMETERS, args, strict=False)) | kwargs
+        if func in CONV2D or func in LINEAR:
+            given = dict(zip(PARAMETERS, args, strict=False)) | kwargs
             name = self._names.get(id(given.get("weight")))
             if name is not None:
                 weight, call = given["weight"], Call("linear", given.get("bias"))
-                if func in _CONV2D:
+                if func in CONV2D:
                     kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(given.get("dilation", 1))
                     padding = _resolve_padding(given.get("padding", 0), kernel, dilation)
                     stride, groups = _pair(given.get("stride", 1)), given.get("groups", 1)

@@ -63,11 +63,15 @@ class Neuron:
         """
         channels, rows, columns = shape
         if self.channel is not None and not 0 <= self.channel < channels:
-            raise LayerError(f"The layer {self.layer} has the channels 0 to {channels - 1}, not {self.channel}.")
+            raise LayerError(
+                f"The layer {self.layer} has the channels 0 to {channels - 1}, not {self.channel}: choose one of them."
+            )
         if self.direction is not None and len(self.direction) != channels:
-            raise LayerError(f"A direction of {self.layer} takes {channels} weights, not {len(self.direction)}.")
+            raise LayerError(f"A direction of {self.layer} has {len(self.direction)} weights: give {channels}.")
         if self.position is not None and not (0 <= self.position[0] < rows and 0 <= self.position[1] < columns):
-            raise LayerError(f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}.")
+            raise LayerError(
+                f"The layer {self.layer} has {rows} x {columns} places, and not {self.position}: choose one of them."
+            )
 
     def to_dict(self) -> dict[str, object]:
         """Return a JSON-able form."""

@@ -105,7 +105,9 @@ def reference_crops(
     if not kept.is_file():
         keep_file(keep_in, name, table.to_bytes(), TABLE_BYTES)
     if not 0 <= channel < table.values.shape[1]:
-        raise ConfigError(f"The layer {layer} has the channels 0 to {table.values.shape[1] - 1}, not {channel}.")
+        raise ConfigError(
+            f"The layer {layer} has the channels 0 to {table.values.shape[1] - 1}, not {channel}: choose one."
+        )
     found: list[Crop] = []
     for row in np.argsort(-table.values[:, channel], kind="stable"):
         if len(found) == count:

@@ -103,7 +103,7 @@ class RenderConfig:
         try:
             return cls(**values)
         except TypeError as error:
-            raise ConfigError(f"An option of the visualization is unknown: {error}.") from error
+            raise ConfigError(f"An option of the visualization is unknown ({error}): leave it out.") from error
 
 
 @dataclass(frozen=True, eq=False)

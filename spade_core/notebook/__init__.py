@@ -31,11 +31,11 @@ def view(result: Analysis | Visualization) -> Viewer:
         if error.name != "anywidget":
             raise
         needed = "pip install -r requirements-notebook.txt, or spade-studio[notebook]"
-        raise ConfigError(f"The viewer needs anywidget: {needed}.") from error
+        raise ConfigError(f"The viewer needs anywidget, install it with: {needed}.") from error
     if isinstance(result, Analysis):
         return of_analysis(result)
     from spade_core.results.drawing import Visualization  # whose libraries warn when they are imported
 
     if isinstance(result, Visualization):
         return of_visualization(result)
-    raise ConfigError(f"The viewer shows what analyse or visualize returned, not a {type(result).__name__}.")
+    raise ConfigError(f"The viewer shows no {type(result).__name__}: give it what analyse or visualize returned.")

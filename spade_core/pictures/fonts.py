@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from functools import lru_cache
 
 from matplotlib import font_manager
@@ -10,9 +11,11 @@ from matplotlib.ft2font import FT2Font
 
 DEFAULT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew and others, but no Chinese
 BOXES = ("Last Resort", "LastResort", "Adobe Blank")  # fonts that claim every letter, and draw none
-FALLEN_BACK = (
-    "No font of this computer has all letters of “{name}”: figure.png says “{shown}”. Install one that has them."
-)
+FALLEN_BACK = "No font of this computer has all letters of “{name}”: figure.png says “{shown}”. {advice}"
+NUMBERED = "Letters that no font of this computer has are told by their numbers, as U+732B. {advice}"
+INSTALL = "Install one that has them (on Debian and Ubuntu: apt-get install {package})."
+EAST_ASIAN = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "FULLWIDTH", "HALFWIDTH")
+"""How the names of such letters begin in Unicode."""
 
 
 def families_for(text: str) -> tuple[str, ...] | None:
@@ -36,6 +39,18 @@ def drawable(text: str) -> str:
     return "".join(letter for letter in text if families_for(letter) is not None).strip()
 
 
+def spelled(text: str) -> str:
+    """Return ``text`` with the numbers of the letters that no installed font has: ``U+732B``."""
+    return "".join(letter if families_for(letter) is not None else f"U+{ord(letter):04X}" for letter in text)
+
+
+def advice_for(text: str) -> str:
+    """Return a sentence that names a freely licensed font's package for the letters of ``text``."""
+    names = [unicodedata.name(letter, "") for letter in text if families_for(letter) is None]
+    eastern = any(name.startswith(EAST_ASIAN) for name in names)
+    return INSTALL.format(package="fonts-noto-cjk" if eastern else "fonts-noto-core")
+
+
 def shown_name(name: str, index: int) -> tuple[str, str | None]:
     """Return how a figure shows the name of class ``index``, and a note where that is not its name.
 
@@ -45,7 +60,7 @@ def shown_name(name: str, index: int) -> tuple[str, str | None]:
         return name, None
     left = drawable(name)
     shown = f"class {index}" + (f" ({left})" if any(map(str.isalnum, left)) else "")
-    return shown, FALLEN_BACK.format(name=name, shown=shown)
+    return shown, FALLEN_BACK.format(name=name, shown=shown, advice=advice_for(name))
 
 
 def _letters(text: str) -> set[int]:

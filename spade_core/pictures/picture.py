@@ -193,7 +193,7 @@ def read_file(path: Path, called: str | None = None) -> bytes:
         raise PictureError(f"There is no file {shown!r}: check the path.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise PictureError(f"The file {shown!r} cannot be read: {reason}.") from None
+        raise PictureError(f"The file {shown!r} cannot be read ({reason}): choose another, or copy it again.") from None
 
 
 def _printable(text: str, length: int) -> str:

@@ -63,9 +63,11 @@ def address(picture: bytes | str) -> str:
     """
     if isinstance(picture, str):
         if not picture.startswith("data:image/"):
-            raise ConfigError("A picture of the slider is a file's bytes or a data: address: nothing is fetched.")
+            raise ConfigError(
+                "A picture of the slider is not an address to fetch, nothing is fetched: give a file's bytes."
+            )
         return picture
     for begin, kind in _KINDS.items():
         if picture.startswith(begin):
             return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
-    raise ConfigError("A picture of the slider is a PNG, JPEG or WebP file.")
+    raise ConfigError("A picture of the slider is of another kind: give a PNG, JPEG or WebP file.")

@@ -153,12 +153,14 @@ class TraceOptions:
     )
     refit: float | None = _option(
         None,
-        Number("ridge of the refit", 0, 1000, "is a fraction of the mean diagonal, 0 (no refit) to 1000"),
+        Number("ridge of the refit", 0, 1000, "must be a fraction of the mean diagonal, 0 (no refit) to 1000"),
         "ridge of the refit on the support, a fraction of the mean diagonal (the paper: 0, none)",
         otherwise=0.0,
     )
     damping: float | None = _option(
-        None, Number("damping", 0, 10, "is a fraction of the mean diagonal, 0 to 10"), "fraction of the mean diagonal"
+        None,
+        Number("damping", 0, 10, "must be a fraction of the mean diagonal, 0 to 10"),
+        "fraction of the mean diagonal",
     )
     block_size: int | None = _option(
         None, Whole("block size", 1, rule="must be at least 1 column"), "columns per mask choice"

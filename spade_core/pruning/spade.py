@@ -344,7 +344,9 @@ def prune_globally(
     """
     config, plan = _asked(model, options)
     if plan is None or not pictures:
-        raise ConfigError("One pruning for all pictures needs pictures, and a preset that searches nothing.")
+        raise ConfigError(
+            "One pruning for all pictures needs pictures, and a preset that searches nothing: give these."
+        )
     settings, calls = Settings.from_environment(), survey(model.module, model.preprocessing.size, model.device)
     config = replace(config, views=len(pictures), untouched=1, **({} if calls.lockstep else _ALONE))
     recipes, reasons = _recipes(model, plan, config, calls, settings)
@@ -445,7 +447,9 @@ def _recipes(
             block = config.block_size or layer.kernel
             recipes[layer.parameter] = Recipe(layer, ratio, block, _positions(layer, config))
     if not calls.uses:
-        raise ModelError(f"No layer of {model.name} could be captured: it calls neither F.conv2d nor F.linear.")
+        raise ModelError(
+            f"No layer of {model.name} could be captured, as it calls neither F.conv2d nor F.linear: let it call one."
+        )
     return recipes, reasons
 
 

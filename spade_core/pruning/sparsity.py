@@ -155,7 +155,7 @@ def _paper(request: Request) -> Plan:
 
 def _uniform(request: Request) -> Plan:
     if request.sparsity is None:
-        raise ConfigError("The preset 'uniform' needs a sparsity between 0 and 1, such as 0.5.")
+        raise ConfigError("The preset 'uniform' needs a sparsity: give one between 0 and 1, such as 0.5.")
     return Plan({layer.name: request.sparsity for layer in request.layers})
 
 
@@ -168,7 +168,7 @@ def _check_stages(request: Request, ratios: Mapping[str, float]) -> None:
     known = stages(request.layers, request.family)
     for stage in ratios:
         if stage not in known and stage != "depthwise":
-            raise ConfigError(f"{request.model} has no stage {stage!r}: its stages are {', '.join(known)}.")
+            raise ConfigError(f"{request.model} has no stage {stage!r}: take one of {', '.join(known)}.")
 
 
 def _custom(request: Request) -> Plan:
@@ -200,7 +200,9 @@ def _last_share(request: Request, share: float) -> set[str]:
 
 def _paper_lrp(request: Request) -> Plan:
     if not any(layer.name.startswith("layer3.5") for layer in request.layers):
-        raise ConfigError("The preset 'paper-lrp' holds the authors' ratios of ResNet-50 and fits no other model.")
+        raise ConfigError(
+            "The preset 'paper-lrp' holds the authors' ratios of ResNet-50: take 'paper' for another model."
+        )
     blocks = {layer.name: ".".join(layer.name.split(".")[:2]) for layer in request.layers}
     return Plan({name: PAPER_LRP.get(block, 0.0) for name, block in blocks.items()}, PAPER_OPTIONS)
 

@@ -43,14 +43,16 @@ def _text(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             return file.read(MOST_BYTES)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"The table {str(path)!r} cannot be read: {getattr(error, 'strerror', error)}.") from error
+        raise ConfigError(
+            f"The table {str(path)!r} cannot be read ({getattr(error, 'strerror', error)}): check the path."
+        ) from error
 
 
 def _loaded(text: str, what: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{what} is no table that `tune` wrote: it is not JSON.") from error
+        raise ConfigError(f"{what} is not JSON: give a table that `tune` wrote.") from error
 
 
 def _checked(given: object, what: str) -> Tuned:
@@ -58,7 +60,9 @@ def _checked(given: object, what: str) -> Tuned:
     parts = given if isinstance(given, Mapping) else {}
     options, methods = parts.get("options", {}), parts.get("methods", {})
     if "stages" not in parts or not isinstance(options, Mapping) or not isinstance(methods, Mapping):
-        raise ConfigError(f"{what} is no table that `tune` wrote: it needs stages, and options and methods as objects.")
+        raise ConfigError(
+            f"{what} lacks stages, or its options or methods are no objects: give a table that `tune` wrote."
+        )
     depthwise = check_ratio(parts.get("depthwise", 0.0), "sparsity of depthwise")
     found = _single(str(parts.get("chosen", "")), _ratios(parts["stages"]), depthwise, dict(options))
     return {**found, "methods": {str(slug): _ratios(one) for slug, one in methods.items()}} if methods else found

@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from spade_core.citation import BIBTEX
 from spade_core.pictures.figures import draw_figure, figure_bytes, new_figure
-from spade_core.pictures.fonts import DEFAULT, drawable, families_for
+from spade_core.pictures.fonts import DEFAULT, NUMBERED, advice_for, families_for, spelled
 from spade_core.reports.content import Content
 
 A4 = (8.27, 11.69)  # inches
@@ -68,11 +68,20 @@ def _first(content: Content) -> Figure:
     for number, (name, value) in enumerate(content.summary.items()):
         _write(figure, 0.43, 0.885 - 0.03 * number, name, size=8, weight="bold")
         _write(figure, 0.58, 0.885 - 0.03 * number, value, size=8, width=48)
-    said = [content.notes, *((f"{part.row.title}. {part.help}", *part.lines) for part in content.parts)]
+    said = [
+        (*content.notes, *_note_on_letters(content)),
+        *((f"{part.row.title}. {part.help}", *part.lines) for part in content.parts),
+    ]
     lines = [line for block in said for line in (*chain.from_iterable(textwrap.wrap(text, 112) for text in block), "")]
     for number, line in enumerate(lines[:58]):
         _write(figure, 0.09, 0.625 - 0.0102 * number, line, size=8)
     return figure
+
+
+def _note_on_letters(content: Content) -> tuple[str, ...]:
+    """Return a note where names have letters that no font has."""
+    text = "".join((*content.summary.values(), *chain.from_iterable(content.predictions)))
+    return () if families_for(text) else (NUMBERED.format(advice=advice_for(text)),)
 
 
 def _figures(content: Content) -> Iterator[Figure]:
@@ -147,8 +156,8 @@ def _write(
     width: int = 0,
     family: str = DEFAULT,
 ) -> None:
-    """Write text as it stands, its top at ``y``, wrapped at a ``width``; letters that no font has are left out."""
-    shown = text if families_for(text) else drawable(text)
+    """Write text as it stands, its top at ``y``, wrapped at a ``width``; of letters that no font has, their numbers."""
+    shown = text if families_for(text) else spelled(text)
     families = list(dict.fromkeys([family, *(families_for(shown) or ())]))
     lines = textwrap.fill(shown, width) if width else shown
     figure.text(x, y, lines, fontfamily=families, parse_math=False, va="top", size=size, weight=weight)

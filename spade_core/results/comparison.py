@@ -15,7 +15,6 @@ from textwrap import shorten
 
 import numpy as np
 
-from spade_core.errors import ConfigError
 from spade_core.models.labels import resolve_target
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.figures import FigureRow, colorize, figure_png, png_bytes
@@ -154,7 +153,7 @@ def analyse(
     refused = {slug: reason for slug in config.methods if (reason := METHODS[slug].unsupported(model))}
     methods = [slug for slug in config.methods if slug not in refused]
     if not methods:
-        raise ConfigError(next(iter(refused.values())))
+        METHODS[config.methods[0]].demand(model)
     target = None if config.target is None else resolve_target(model, config.target)
     groups = by_ratios(config.trace, model.name, methods)
     common = {"traces": config.bundle.traces, "target": target, "seed": config.seed, "shared": Shared()}

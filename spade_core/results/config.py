@@ -52,7 +52,9 @@ class AnalysisConfig:
             OneOf("method", METHODS).check(slug)
         for slug, given in self.options.items():
             if slug not in self.methods:
-                raise ConfigError(f"Options are given for {slug!r}, which is none of the chosen methods.")
+                raise ConfigError(
+                    f"Options are given for {slug!r}, which is none of the chosen methods: leave them out."
+                )
             METHODS[slug].checked({name: value for name, value in given.items() if name not in _OF_EXPLAIN})
 
     def to_dict(self) -> dict[str, object]:
@@ -63,7 +65,7 @@ class AnalysisConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> AnalysisConfig:
         """Rebuild what :meth:`to_dict` gave."""
         if "methods" not in values:
-            raise ConfigError("This is no record of saliency maps: it names no methods.")
+            raise ConfigError("This is no record of saliency maps, as it names no methods: give another manifest.")
         bundle = checked_bundle(values.get("bundle", {}))
         return cls(**{**values, "methods": tuple(values["methods"]), "bundle": bundle})
 

@@ -219,17 +219,22 @@ def read_manifest(path: str | Path) -> Manifest:
         text = path.read_text(encoding="utf-8")
         described = json.loads(text)
         if described["schema_version"] != SCHEMA_VERSION:
-            raise ConfigError(f"{path} has schema {described['schema_version']}; this version reads {SCHEMA_VERSION}.")
+            raise ConfigError(
+                f"{path} has schema {described['schema_version']}, and this version reads {SCHEMA_VERSION}: "
+                "use the version that wrote it."
+            )
         check_record(text, path)
         described["methods"] if described.get("kind") is None else described["images"]
         described["config"]["trace"] |= _renamed(described) or _own_table(described)
         _keep_steps(described)
     except OSError as error:
-        raise ConfigError(f"The manifest {path} cannot be read: {error.strerror or error}.") from error
+        raise ConfigError(f"The manifest {path} cannot be read ({error.strerror or error}): check the path.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path} is not a manifest written by SPADE Studio.") from error
+        raise ConfigError(
+            f"{path} is not a manifest written by SPADE Studio: give the manifest.json of its results."
+        ) from error
     return described
 
 
@@ -282,7 +287,10 @@ def reopened(described: Manifest, *, image: str | Path | None, device: str) -> I
     with threads(described["environment"]["threads"]):
         model = load_spec(described["model"]["spec"], device=recorded if device == "auto" else device)
         if model.sha256 != described["model"]["sha256"]:
-            raise ConfigError(f"The weights of {model.name} are not those of the manifest: their sha256 differs.")
+            raise ConfigError(
+                f"The weights of {model.name} are not those of the manifest (their sha256 differs): "
+                "put the file back that it was made with."
+            )
         pasted = described["picture"].get("trigger")
         picture = Paste.from_dict(pasted).apply(clean, model)[0] if pasted else clean
         if picture.sha256 != described["picture"]["sha256"]:

@@ -90,5 +90,6 @@ def check_record(text: str, what: object) -> None:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise ConfigError(
-            f"{what} is not a manifest that SPADE Studio wrote: {place} is missing or wrong ({first['msg']})."
+            f"{what} is not a manifest that SPADE Studio wrote ({place} is missing or wrong: {first['msg']}): "
+            "give it as it was written."
         ) from error

@@ -71,7 +71,7 @@ def legrad(task: Task) -> Tensor:
 def _layout(task: Task, tokens: int) -> Layout:
     layout = layout_of((1, tokens, tokens))
     if layout is None:  # the model was asked before
-        raise LayerError(f"{task.title} found no square of patches among {tokens} tokens.")
+        raise LayerError(f"{task.title} found no square of patches among {tokens} tokens: choose another method.")
     return layout
 
 

@@ -54,7 +54,9 @@ def choose_layer(module: nn.Module, x: Tensor, target: int, name: str | None = N
             return found.name, found.layout
     if offered:
         raise LayerError("No layer with a spatial map speaks for or against this class: explain another class.")
-    raise LayerError("Grad-CAM needs a layer with a spatial map before the pooling, and this model has none.")
+    raise LayerError(
+        "No layer of this model has a spatial map before the pooling, as CAM needs: choose another method."
+    )
 
 
 @dataclass(frozen=True, eq=False)

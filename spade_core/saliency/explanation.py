@@ -158,8 +158,7 @@ def _explain(
     progress: Progress,
 ) -> Explanation:
     dense = model.dense
-    if reason := chosen.unsupported(dense):
-        raise LayerError(reason)
+    chosen.demand(dense)
     start = time.perf_counter()
     x = model.input(picture).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, TypeVar
 
-from spade_core.errors import ConfigError
+from spade_core.errors import ConfigError, LayerError
 from spade_core.pruning.kinds import Kind, OneOf
 from spade_core.saliency.options import MethodOption
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from spade_core.saliency.base import Task
 
 T = TypeVar("T")
+ANOTHER = "Choose another method."
 _PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -51,6 +52,15 @@ class Method:
     def attribute(self, task: Task) -> Tensor:
         """Return the attribution ``(1, channels, height, width)``; its sum over the channels is the map."""
         return resolve_name(f"{_PACKAGE}.{self.module}:{self.slug}")(task)
+
+    def demand(self, model: LoadedModel) -> None:
+        """Refuse a model to which the method cannot be applied.
+
+        Raises:
+            LayerError: it cannot be.
+        """
+        if reason := self.unsupported(model):
+            raise LayerError(f"{reason} {ANOTHER}")
 
     def unsupported(self, model: LoadedModel) -> str | None:
         """Return one sentence why the method cannot be applied to ``model``, or None."""
@@ -88,8 +98,8 @@ class Method:
             ConfigError: there is no such option.
         """
         if name not in self.options:
-            known = ", ".join(self.options) or "none"
-            raise ConfigError(f"{self.title} has no option {name!r}: it has {known}.")
+            advice = f"take {', '.join(self.options)}" if self.options else "leave it out"
+            raise ConfigError(f"{self.title} has no option {name!r}: {advice}.")
         return self.options[name]
 
     def _told(self, convert: Callable[[T], object], value: T) -> object:
@@ -142,7 +152,7 @@ class MethodOptions(Kind[Mapping[str, Mapping[str, object]]]):
             slug, dot, name = place.partition(".")
             if not told or not dot:
                 example = f"integrated_gradients.steps{mark}64"
-                raise ConfigError(f"An option of a method reads METHOD.NAME{mark}VALUE, as {example}, not {item!r}.")
+                raise ConfigError(f"{item!r} is no option of a method: give METHOD.NAME{mark}VALUE, as {example}.")
             found.setdefault(slug, {})[name] = value_of(self._method(slug), name, text)
         return self._but_defaults(found)
 

@@ -54,7 +54,7 @@ class Tuning:
         OneOf("objective", OBJECTIVES).check(self.objective)
         ratios = {check_ratio(ratio, "candidate ratio") for ratio in self.ratios}
         if not ratios:
-            raise ConfigError("Name at least one candidate ratio, such as 0.8.")
+            raise ConfigError("There is no candidate ratio: give at least one, such as 0.8.")
         SWEEPS_KIND.check(self.sweeps)
         object.__setattr__(self, "begin", tuple(dict(Ratios().check(table)) for table in self.begin))
         object.__setattr__(self, "ratios", tuple(sorted(ratios)))

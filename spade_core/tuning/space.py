@@ -59,7 +59,9 @@ def space_of(model: LoadedModel, tuning: Tuning) -> Space:
     for layer in _free(model, first=asked.first_layer):
         by_stage.setdefault(stage_of(layer.name, model.family), []).append(layer)
     if not by_stage:
-        raise LayerError(f"No layer of {model.name} can be pruned but the first and depthwise ones: nothing is tuned.")
+        raise LayerError(
+            f"No layer of {model.name} can be pruned but the first and depthwise ones: take another model to tune."
+        )
     options = {**(plan.options if plan else {}), **tuning.options}
     return Space(tuple(by_stage), options, (*_begin(plan, by_stage), *_given(model, tuning.begin, tuple(by_stage))))
 
@@ -81,7 +83,7 @@ def _given(model: LoadedModel, tables: Sequence[Mapping[str, float]], stages: tu
     """
     for stage in dict.fromkeys(stage for table in tables for stage in table):
         if stage not in stages:
-            raise ConfigError(f"{model.name} has no stage {stage!r} to tune: its stages are {', '.join(stages)}.")
+            raise ConfigError(f"{model.name} has no stage {stage!r} to tune: take one of {', '.join(stages)}.")
     return [tuple(table.get(stage, 0.0) for stage in stages) for table in tables]
 
 

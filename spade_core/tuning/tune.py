@@ -115,7 +115,9 @@ def _cases(model: LoadedModel, tuning: Tuning, paths: Sequence[Path]) -> tuple[l
 
     found = list(counted())
     if not found:
-        raise ConfigError(f"No picture counts: {', '.join(f'{reason} ({n})' for reason, n in skipped.items())}.")
+        raise ConfigError(
+            f"No picture counts, give others: {', '.join(f'{reason} ({n})' for reason, n in skipped.items())}."
+        )
     return found, dict(skipped)
 
 

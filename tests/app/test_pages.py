@@ -308,7 +308,10 @@ def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
     app.text_input(key="weights_std").set_value("0.5, 0.5, x")
     app.text_input(key="weights_arch").set_value("timm:test_resnet").run()
     assert app.error[0].value.startswith("Standard deviation: give numbers")
-    app.text_input(key="weights_std").set_value("0.5, 0.5, 0.5").run()
+    app.text_input(key="weights_std").set_value("0.5, 0.5, 0.5")
+    app.file_uploader(key="weights_config").set_value([("config.json", b"{}", "application/json")]).run()
+    assert "leave the architecture out" in app.error[0].value
+    app.file_uploader(key="weights_config").set_value([]).run()
     assert not app.error
     assert not app.exception
     assert "What Mein Netz predicts" in texts(app)

@@ -206,7 +206,7 @@ BASE = ["explain", "--image", "bundled:cat", "--method", "saliency", "--out", "/
         (["--stage", "blocks.99=0.5"], "no stage 'blocks.99'"),
         (["--solver", "adam"], "no solver 'adam'"),
         (["--device", "cuda:7"], "not there"),
-        (["--preset", "paper-lrp"], "fits no other model"),
+        (["--preset", "paper-lrp"], "for another model"),
         (["--weights", "/nowhere/w.pt", "--arch", "resnet18"], "no weights file"),
         (["--views", "0", "--sparsity", "0.5"], "number of views"),
     ],

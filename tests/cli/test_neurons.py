@@ -176,7 +176,7 @@ def test_explain_scores_maps_against_a_trigger_and_replays(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["visualize", "--image", "bundled:koala", "--layer", "nowhere", "--channel", "1"], "no layer 'nowhere'"),
-        (["visualize", "--image", "bundled:koala", "--layer", "classifier"], "needs both --layer and --channel"),
+        (["visualize", "--image", "bundled:koala", "--layer", "classifier"], "give both --layer and --channel"),
         (["visualize", "--image", "bundled:koala", "--class", "1", "--channel", "1"], "leave --layer and --channel"),
         (["visualize", "--image", "bundled:koala", "--position", "1,1"], "give --layer and --channel too"),
         (["visualize", "--image", "bundled:koala", "--class", "1", "--position", "1,1"], "leave --layer and --channel"),

@@ -354,7 +354,7 @@ def test_an_output_that_was_declared_is_taken_or_refused(noise):
     for output, reason in (
         ("probabilities", "cannot be probabilities"),
         ("binary", "cannot be binary"),
-        ("odds", "is not known"),
+        ("odds", "There is no output 'odds'"),
     ):
         with pytest.raises(ModelError, match=reason):
             wrapped(Net(), output=output)

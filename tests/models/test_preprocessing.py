@@ -52,7 +52,7 @@ def test_timm_models_follow_their_data_config(shape, options):
 def test_timm_models_of_other_shapes_are_refused():
     module = create("resnet10t")
     module.pretrained_cfg = {**module.pretrained_cfg, "input_size": (3, 64, 128)}
-    with pytest.raises(ModelError, match="128 x 64 px: only square"):
+    with pytest.raises(ModelError, match="128 x 64 px: take one of square"):
         preprocessing_of(module)
 
 

@@ -8,7 +8,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from spade_core.pictures import fonts
-from spade_core.pictures.fonts import DEFAULT, drawable, families_for, shown_name
+from spade_core.pictures.fonts import DEFAULT, advice_for, drawable, families_for, shown_name, spelled
 
 RARE = "\U00012000"  # cuneiform: stands for a script that no font here has
 
@@ -23,9 +23,19 @@ def test_a_name_without_a_font_is_shown_by_its_index_and_told():
     shown, note = shown_name(RARE, 3)
     assert shown == "class 3"
     assert RARE in note
-    assert "Install one" in note
+    assert "apt-get install fonts-noto-core" in note
     assert shown_name(f"{RARE} dog", 4)[0] == "class 4 (dog)"
     assert drawable(f"a{RARE}b") == "ab"
+    assert spelled(f"a{RARE}b") == "aU+12000b"
+
+
+@pytest.mark.parametrize("name", ["猫", "ネコ", "고양이"])
+def test_the_package_with_east_asian_letters_is_named(name, monkeypatch):
+    monkeypatch.setattr(fonts, "_installed", tuple)  # a computer that has what comes with matplotlib
+    shown, note = shown_name(f"{name} 1", 3)
+    assert shown == "class 3 (1)"
+    assert "apt-get install fonts-noto-cjk" in note
+    assert advice_for(f"{RARE} dog").endswith("fonts-noto-core).")
 
 
 def test_no_font_that_draws_boxes_is_taken():

@@ -209,7 +209,7 @@ def test_what_is_open_is_filled_by_the_preset_and_then_as_declared():
         ({"views": "many"}, "The number of views must lie between 1 and 16,384, not many."),
         ({"seed": "x"}, "The seed must be a whole number, not x."),
         ({"untouched": -1}, "The number of untouched views must be 0 or more, not -1."),
-        ({"damping": float("nan")}, "The damping is a fraction of the mean diagonal, 0 to 10, not nan."),
+        ({"damping": float("nan")}, "The damping must be a fraction of the mean diagonal, 0 to 10, not nan."),
         (
             {"solver": ["spade"]},
             "There is no solver ['spade']: take one of fastspade, spade, spade-rows, admm, magnitude, random.",
@@ -230,7 +230,7 @@ def test_what_cannot_be_used_is_one_sentence(options, message):
             {"untouched": "-1"},
             "The link's number of untouched views must be a whole number from 0 to 2,147,483,647, not '-1'.",
         ),
-        ({"damping": "much"}, "The link's damping is a fraction of the mean diagonal, 0 to 10, not 'much'."),
+        ({"damping": "much"}, "The link's damping must be a fraction of the mean diagonal, 0 to 10, not 'much'."),
         ({"block_size": "0"}, "The link's block size must be a whole number from 1 to 2,147,483,647, not '0'."),
     ],
 )

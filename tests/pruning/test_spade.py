@@ -333,7 +333,7 @@ def test_a_lost_class_is_said(lite0, coffee):
         ({"calibration": "both"}, "no calibration 'both'"),
         ({"preset": "best"}, "no preset 'best'"),
         ({"preset": "uniform"}, "needs a sparsity"),
-        ({"preset": "paper-lrp"}, "fits no other model"),
+        ({"preset": "paper-lrp"}, "for another model"),
         ({"preset": "auto", "sparsity": 0.5}, "has its own ratios"),
         ({"sparsity": -0.1}, "between 0 and 1"),
         ({"stages": {"layer9": 0.5}}, "no stage 'layer9'"),

@@ -16,6 +16,7 @@ from PIL import Image
 import spade_core as sc
 from spade_core.citation import BIBTEX
 from spade_core.evaluation.evidence import Claim
+from spade_core.pictures import fonts
 from spade_core.reports import FORMS, content, paper
 from spade_core.reports.content import read_content
 from spade_core.reports.page import POLICY
@@ -104,6 +105,18 @@ def test_the_pdfs_manifest_can_be_read_back(analysis, files):
     assert json.loads("\n".join(paper._compact(read.manifest))) == json.loads(files["manifest.json"])
     for line in paper._lines(read):
         assert "".join(paper._wrap(line)).replace(" ", "") == line.replace(" ", "")
+
+
+def test_letters_without_a_font_are_numbers_in_the_pdf_and_told(analysis, files, monkeypatch):
+    monkeypatch.setattr(fonts, "_installed", tuple)  # a computer that has what comes with matplotlib
+    told = json.loads(files["manifest.json"])
+    assert paper._note_on_letters(read_content(files, analysis.crop)) == ()
+    told["prediction"][1]["label"] = "猫"
+    read = read_content({**files, "manifest.json": json.dumps(told).encode()}, analysis.crop)
+    (note,) = paper._note_on_letters(read)
+    assert "fonts-noto-cjk" in note
+    shown = [text.get_text() for page in paper._texts(paper._lines(read)) for text in page.texts]
+    assert any(line.startswith("U+732B ") for line in shown)
 
 
 def test_maps_are_in_their_own_units(analysis, files):

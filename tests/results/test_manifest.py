@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import spade_core as sc
-from spade_core.errors import ConfigError
+from spade_core.errors import ConfigError, LayerError
 from spade_core.pruning import sparsity
 from spade_core.pruning.options import BundleOptions
 from spade_core.results import manifest as results
@@ -60,7 +60,7 @@ def test_unsupported_methods_are_refused_but_the_others_run(noise):
     made = analyse(model, noise, config)
     assert list(made.pairs) == ["saliency"]
     assert "GELU" in made.refused["deeplift"]
-    with pytest.raises(ConfigError, match="GELU"):
+    with pytest.raises(LayerError, match="GELU"):
         analyse(model, noise, AnalysisConfig(("deeplift",), trace={"views": 2, "sparsity": 0.4}))
 
 

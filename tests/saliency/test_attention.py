@@ -229,7 +229,7 @@ def test_networks_without_attention_are_refused_by_name(slug, name, noise):
     assert METHODS[slug].unsupported(model) == sentence
     with pytest.raises(LayerError) as caught:
         explain(model, noise, method=slug)
-    assert str(caught.value) == sentence
+    assert str(caught.value) == f"{sentence} Choose another method."
 
 
 def test_attention_in_windows_cannot_be_rolled_out_but_its_gradient_balanced(noise):

@@ -190,12 +190,15 @@ def test_options_change_the_key_of_a_kept_result():
     [
         ("lime.samples=0", "LIME: the number of samples must be a whole number from 1 to 100,000, not 0."),
         ("lime.samples=2.5", "LIME: the number of samples must be"),
-        ("lime.sample=3", "LIME has no option 'sample': it has samples, segments, ridge"),
-        ("saliency.samples=3", "Saliency (gradient) has no option 'samples': it has none."),
+        ("lime.sample=3", "LIME has no option 'sample': take samples, segments, ridge"),
+        ("saliency.samples=3", "Saliency (gradient) has no option 'samples': leave it out."),
         ("shap.samples=3", "There is no method 'shap': take one of "),
-        ("lime.samples", "An option of a method reads METHOD.NAME=VALUE"),
-        ("samples=3", "An option of a method reads METHOD.NAME=VALUE"),
-        ("lime.samples=3", "Options are given for 'lime', which is none of the chosen methods."),
+        ("lime.samples", "'lime.samples' is no option of a method: give METHOD.NAME=VALUE"),
+        ("samples=3", "'samples=3' is no option of a method: give METHOD.NAME=VALUE"),
+        (
+            "lime.samples=3",
+            "Options are given for 'lime', which is none of the chosen methods: leave them out.",
+        ),
     ],
 )
 def test_a_bad_option_of_a_command_is_one_sentence_and_exit_code_2(words, message, capsys):

@@ -114,7 +114,7 @@ def test_whole_tables_that_people_name_are_compared(small, folder, tmp_path, stu
         "input_x_gradient": {"pointwise": 0.0, "grouped": 0.5, "head": 0.9},
     }
     assert table["provenance"]["looks"] == 3
-    with pytest.raises(ConfigError, match="has no stage 'tail' to tune: its stages are pointwise, grouped, head"):
+    with pytest.raises(ConfigError, match="has no stage 'tail' to tune: take one of pointwise, grouped, head"):
         tune(small, folder, tmp_path / "other.json", quick(begin=({"tail": 0.5},)))
 
 
@@ -231,7 +231,7 @@ def test_a_search_begins_at_the_preset_where_that_has_a_ratio_a_stage(small):
     ("change", "said"),
     [
         ({"objective": "none"}, "no objective 'none'"),
-        ({"ratios": ()}, "at least one candidate ratio"),
+        ({"ratios": ()}, "no candidate ratio"),
         ({"ratios": (2,)}, "candidate ratio must be"),
         ({"methods": ("none",)}, "no method 'none'"),
         ({"processing": "none"}, "no processing 'none'"),
@@ -257,5 +257,5 @@ def test_nobody_elses_file_is_overwritten(small, folder, tmp_path):
             tune(small, folder, out, quick())
     with pytest.raises(ConfigError, match="cannot be written"):
         tune(small, folder, Path("/proc/none/t.json"), quick())
-    with pytest.raises(ConfigError, match="No picture counts: the trigger did not cause"):
+    with pytest.raises(ConfigError, match="No picture counts, give others: the trigger did not cause"):
         tune(small, folder, tmp_path / "t.json", quick(objective="trojan-auc"))

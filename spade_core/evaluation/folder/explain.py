@@ -113,5 +113,7 @@ def _arm(traces: int) -> str:
     """Return the arm whose maps are made of so many default traces."""
     known = {arm.traces: slug for slug, arm in ARMS.items() if arm.trace == {} and not arm.folder}
     if traces not in known:
-        raise ConfigError(f"Maps over a folder are made of {', '.join(map(str, sorted(known)))} traces, not {traces}.")
+        raise ConfigError(
+            f"Maps over a folder are not made of {traces} traces: take one of {', '.join(map(str, sorted(known)))}."
+        )
     return known[traces]

@@ -4,8 +4,8 @@ Attribution rules (DeepLift, GuidedBackprop, LRP) hook activation modules. They 
 activation works in place, is a function call, or is one module used several times; and the inputs of attention's
 projections are invisible. :func:`canonize` rewrites exactly these places, on a copy:
 
-1. weights that PyTorch recomputes at every call (weight and spectral normalization, pruning masks) become plain
-   parameters, see :mod:`spade_core.models.canonical.copying`;
+1. weights that are recomputed at every call (weight and spectral normalization, pruning masks, weight standardization)
+   become plain parameters, see :mod:`spade_core.models.canonical.copying`;
 2. a copy of an activation module registered in several places goes to each place; ``inplace`` flags are cleared;
    functions kept as attributes (``self.act = F.relu``) become modules;
 3. ``nn.MultiheadAttention`` becomes :class:`~spade_core.models.canonical.attention.ExplicitAttention`;

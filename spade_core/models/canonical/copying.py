@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from spade_core.errors import ModelError
+from spade_core.models.canonical.folding import fold_weights
 from spade_core.models.layers import share_copy
 
 _WRAPPERS = {
@@ -54,8 +55,8 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 def own_copy(module: nn.Module, pictures: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
     """Return a copy in eval mode, without hooks and gradients, in float32 (or float64), and notes.
 
-    Weights that are computed at every call (weight and spectral normalization, pruning masks) become plain parameters
-    with the values that they have for ``pictures``.
+    Weights that are computed at every call (weight and spectral normalization, weight standardization, pruning masks)
+    become plain parameters with the values that they have for ``pictures``.
 
     Raises:
         ModelError: the network cannot be copied.
@@ -67,6 +68,7 @@ def own_copy(module: nn.Module, pictures: Tensor) -> tuple[nn.Module, tuple[str,
             twin(pictures.clone())
     for child in twin.modules():
         _fix_weights(child)
+    fold_weights(twin, pictures)
     notes += _widen(twin)
     notes += _hooks_told(twin)
     return share_copy(twin).requires_grad_(False), tuple(notes)

@@ -81,7 +81,7 @@ def _published(find: Find, title: str) -> Published:
     if not isinstance(config.get("model_type"), str):
         raise ModelError(f"The config.json of {title} names no architecture: give one of timm or transformers.")
     if find_spec("transformers") is None:
-        raise ModelError(f"{title} needs the library transformers: {MODELS_EXTRA}.")
+        raise ModelError(f"{title} needs the library transformers, install it with: {MODELS_EXTRA}.")
     return _transformers(config, find, title)
 
 

@@ -64,7 +64,7 @@ def read_onnx(path: Path, size: int | None = None) -> Converted:
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
         raise ModelError(
-            f"{path.name} is an ONNX file, which needs {' and '.join(lacking)}: pip install -r "
+            f"{path.name} is an ONNX file, which needs {' and '.join(lacking)}, install them with: pip install -r "
             "requirements-models.txt, or spade-studio[models]."
         )
     model = _parsed(path)

@@ -127,7 +127,10 @@ def _check_numbers(config: Mapping[str, object], tensors: int, title: str) -> No
     """Refuse a configuration whose network would be far larger than its weights, before it is planned."""
     for name, value in _numbers(config):
         if name not in ("id2label", "label2id") and value > (tensors if _DEEP.fullmatch(name) else _MOST):
-            raise ModelError(f"The config.json of {title} says {name} = {value}, which its weights do not have.")
+            raise ModelError(
+                f"The config.json of {title} says {name} = {value}, which its weights do not have: "
+                "give those that belong together."
+            )
 
 
 def labels_of(config: Mapping[str, object]) -> tuple[str, ...] | None:

@@ -72,7 +72,7 @@ def show_login() -> None:
                     st.login()
                 except (StreamlitAuthError, StreamlitMissingAuthlibError) as error:
                     logger.exception("the login cannot begin")
-                    fault = "This installation's login is not set up completely; the server's log says why."
+                    fault = "The login is not set up completely: ask who runs this server, whose log says why."
                     raise ConfigError(fault) from error
         else:
             st.warning(literal(refusal(claims, here.admin_emails)), icon=":material/lock:")

@@ -84,7 +84,10 @@ def test_bad_pictures_are_listed_with_their_sentences(explained):
     said = {row.picture: row.left_out for row in found.left_out}
     assert "damaged" in said["=broken.png"]
     assert "is empty" in said["empty.jpg"]
-    assert said["pipe.png"] == "The file 'pipe.png' cannot be read: it is not a regular file."
+    assert (
+        said["pipe.png"]
+        == "The file 'pipe.png' cannot be read (it is not a regular file): choose another, or copy it again."
+    )
     assert "it is a folder" in said["folder.png"]
     assert found.outcome.statistics.pictures == 3
 
@@ -139,7 +142,7 @@ def test_a_cancelled_run_goes_on_and_ends_in_the_same_bytes(small, images, tmp_p
 
 
 def test_what_cannot_be_used_is_refused(small, images, tmp_path):
-    with pytest.raises(ConfigError, match="are made of 1, 2, 3, 5 traces, not 4"):
+    with pytest.raises(ConfigError, match="are not made of 4 traces: take one of 1, 2, 3, 5"):
         asked(traces=4)
     assert asked(traces=3).arms == ("dense", "bundle")
     alone = tmp_path / "alone"

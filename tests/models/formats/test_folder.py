@@ -189,7 +189,7 @@ def test_a_config_that_is_no_json_object_is_refused(vit):
 
 def test_without_transformers_one_sentence_says_what_to_install(saved, monkeypatch):
     monkeypatch.setattr(folders, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="needs the library transformers: pip install"):
+    with pytest.raises(ModelError, match="needs the library transformers, install it with: pip install"):
         sc.load_model(weights=saved, device="cpu")
 
 

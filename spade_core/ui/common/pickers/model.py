@@ -59,7 +59,14 @@ def _upload_weights() -> dict[str, object] | None:
     file = ask_for_file("Weights", "weights_file", limit, hint=hint)
     hint = "Instead of an architecture, from the folder that timm or transformers saved: config.json and, if it is "
     hint += "there, preprocessor_config.json."
-    beside = st.file_uploader("Its config.json", "json", accept_multiple_files=True, key="weights_config", help=hint)
+    beside = st.file_uploader(
+        "Its config.json",
+        "json",
+        accept_multiple_files=True,
+        key="weights_config",
+        max_upload_size=MOST_CONFIG // 2**20,
+        help=hint,
+    )
     hint = "Not needed for an ONNX file, and with a config.json."
     arch = st.text_input("Architecture", key="weights_arch", placeholder="resnet50 or timm:NAME", help=hint).strip()
     hint = "One a line, in the order of the indices; or the content of a JSON file of names."
@@ -72,15 +79,17 @@ def _upload_weights() -> dict[str, object] | None:
         format_func=lambda slug: "told from its numbers" if slug is None else slug,
         help="; ".join(f"{slug}: {what}" for slug, what in OUTPUTS.items()),
     )
-    alone = file is not None and file.name.lower().endswith(".onnx")
-    if file is None or not (arch or beside or alone):
+    itself = bool(beside) or (file is not None and file.name.lower().endswith(".onnx"))
+    if arch and itself:
+        raise ModelError("An ONNX file or a config.json says how the network is built: leave the architecture out.")
+    if file is None or not (arch or itself):
         st.caption("Give a file, and its architecture or its config.json.")
         return None
     if beside:
         kept = _keep_folder(file.name, file.getvalue(), {one.name: one.getvalue() for one in beside})
     else:
         kept = _keep_weights(file.name, file.getvalue())
-    spec: dict[str, object] = {"weights": kept, **({} if beside or alone else {"arch": arch}), **given}
+    spec: dict[str, object] = {"weights": kept, **({} if itself else {"arch": arch}), **given}
     spec |= {"output": output} if output else {}
     return {**spec, "classes": _keep_weights("classes.txt", names.encode())} if names else spec
 
