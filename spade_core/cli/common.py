@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-PROGRESS_INTERVAL = 0.2  # seconds between two progress lines
+PROGRESS_INTERVAL, LINE_INTERVAL = 0.2, 30.0  # seconds between two changes of a progress line, and between two lines
+FIRST = 1.0  # seconds in which only what an earlier run has done can be done: it tells nothing of the speed
+MINUTES = 3  # from which on an estimate is in minutes
 
 
 def emit(options: argparse.Namespace, value: object, lines: Sequence[str]) -> int:
@@ -36,19 +38,34 @@ def warn(*texts: str | None) -> None:
 
 
 class Meter:
-    """One line on a terminal's standard error that shows what is going on and about how long it will take."""
+    """Shows on standard error what is going on and about how long it will take.
+
+    One line that changes on a terminal, elsewhere (a log, a pipe) a line now and then.
+    """
 
     def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
-        self._shown = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty()
+        self._start = self._last = self._since = time.monotonic()
+        self._found = 0.0
 
     def __call__(self, done: float, total: float, note: str) -> None:
-        now = time.monotonic()
-        if not self._shown or (now - self._last < PROGRESS_INTERVAL and done < total):
+        now, fraction = time.monotonic(), done / total if total else 1.0
+        if now - self._start < FIRST:
+            self._since, self._found = now, fraction
+        over, pause = fraction >= 1, PROGRESS_INTERVAL if self._terminal else LINE_INTERVAL
+        if now - self._last < pause and not (over and self._terminal):
             return
         self._last = now
-        fraction = done / total if total else 1.0
-        left = f", {(now - self._start) * (1 - fraction) / fraction:.0f} s left" if fraction > 0.05 else ""
-        text = f"{fraction:4.0%} {note}{left}" if done < total else ""
-        sys.stderr.write(f"\r{text:<70}" + ("" if text else "\r"))
+        text = "" if over else f"{fraction:4.0%} {note}{self._left(now, fraction)}"
+        if self._terminal:
+            sys.stderr.write(f"\r{text:<70}" + ("" if text else "\r"))
+        elif text:
+            sys.stderr.write(text.strip() + "\n")
         sys.stderr.flush()
+
+    def _left(self, now: float, fraction: float) -> str:
+        """Return how long the rest will take, in words, or nothing: too little was done for an estimate."""
+        if fraction - self._found <= 0.01:
+            return ""
+        seconds = (now - self._since) * (1 - fraction) / (fraction - self._found)
+        return f", {seconds:.0f} s left" if seconds < MINUTES * 60 else f", {seconds / 60:.0f} min left"

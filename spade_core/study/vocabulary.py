@@ -67,7 +67,7 @@ PHASES: Mapping[str, Phase] = {
 }
 """In their order."""
 LIMITED = tuple(name for name, phase in PHASES.items() if phase.limited)
-INSTRUCTIONS, PRACTICE = "instructions", "practice"
+INSTRUCTIONS, COMPREHENSION, PRACTICE = "instructions", "comprehension", "practice"
 
 # --- a trial and its answer ---
 

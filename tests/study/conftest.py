@@ -32,14 +32,17 @@ LONG = 120  # seconds for what must happen at some time, however busy the machin
 def tiny_set(
     folder: Path, *, main: int = 12, practice: int = 6, catch: int = 4, references: bool = False
 ) -> StimulusSet:
-    """Write a set of noise pictures; every item has a class neuron of its own, on request with reference crops."""
+    """Write a set of noise pictures; every item has a class neuron of its own, on request with reference crops.
+
+    The first practice item has visualizations.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     items, numbers = [], count()
     for number, role in enumerate(["main"] * main + ["practice"] * practice + ["catch"] * catch):
         key = f"{number:012x}"
-        kinds = ("picture", "dense", "spade") if role == "main" else ("picture", "shown")
-        kinds += ("references",) if references and role == "main" else ()
-        files = {kind: f"{key}_{kind[0]}.webp" for kind in kinds}
+        kinds = ("picture", "dense", "spade") if role == "main" or number == main else ("picture",)
+        kinds += ("shown",) if role != "main" else ("references",) if references else ()
+        files = {kind: f"{key}_{kind}.webp" for kind in kinds}
         for name in files.values():
             (folder / name).write_bytes(noise(next(numbers)))
         answers = {"central": "reference" if number % 2 else "other", "contrast": "other"}

@@ -6,18 +6,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
+from spade_core.study.design.faults import Loader, invalid, unreadable
 from spade_core.study.design.questions import Part, Questions
 from spade_core.study.stimuli.stimulus_set import StimulusSet
-from spade_core.study.vocabulary import ConditionName, WaysBack, WaysIn
+from spade_core.study.vocabulary import CONDITIONS, ConditionName, WaysBack, WaysIn
 
 TEMPLATE = ASSETS / "study" / "template.yaml"
 _PLACEHOLDER = re.compile(r"\[[^\]]*\]")
@@ -221,7 +221,7 @@ class Design(Part):
             raise ValueError("a study with “minutes_limit” needs the completion code “time_over” among its “codes”")
         codes = [code for name, code in self.codes.model_dump().items() if name != "return_url" and code]
         if len(set(codes)) < len(codes):
-            raise ValueError("the completion codes must differ")
+            raise ValueError("the completion codes among “codes” must differ")
         return self
 
     def content(self) -> dict[str, object]:
@@ -272,8 +272,8 @@ class Design(Part):
         """Check that the set can serve this design.
 
         Raises:
-            ConfigError: too few items of a role, a condition without files, or one class neuron twice among the main
-                items of a study that is no demo.
+            ConfigError: too few items of a role, a condition without files, no visualization in practice, or one class
+                neuron twice among the main items of a study that is no demo.
         """
         lacking = set(self.conditions) - stimuli.conditions()
         if lacking:
@@ -296,6 +296,12 @@ class Design(Part):
                     f"The design asks for {wanted} {role} items, the set has {len(stimuli.of(role))}: lower “{role}” "
                     "or build more."
                 )
+        files = [item.files.keys() for item in stimuli.of("practice")]
+        if self.practice and not any(CONDITIONS[name].file in of for of in files for name in self.conditions):
+            raise ConfigError(
+                "No practice item of the set has a visualization, so that people would meet the first one in the "
+                "trials that count: build the set again; “study build” draws two of its practice items."
+            )
         easy = len(stimuli.of("catch"))
         if easy < self.attention:
             raise ConfigError(
@@ -311,59 +317,15 @@ def parse_design(text: str) -> Design:
         ConfigError: no YAML, an unknown or missing field, or a value outside its range: a sentence that names it.
     """
     try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The reader's own faults too: dates that are none, numbers of thousands of digits, brackets without end.
-        raise ConfigError(
-            f"The design is no YAML: {(str(error).splitlines() or [type(error).__name__])[0][:200]}."
-        ) from error
+        values = Loader(text).get_single_data()
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(unreadable(error, text)) from error
     if not isinstance(values, Mapping):
         raise ConfigError("The design must be a YAML mapping such as “name: My study”; start from the template.")
     try:
         return Design.model_validate(values)
     except ValidationError as error:
-        faults = error.errors()
-        first = next(
-            (one for one in faults if one["type"] == "extra_forbidden"), faults[0]
-        )  # it explains a missing one
-        where = ".".join(str(part) for part in first["loc"]) or "design"
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = f"there is no such field{_nearest(first['loc'])}{_line(text, first['loc'])}"
-        raise ConfigError(f"The design's “{where}” cannot be used: {message}.") from error
-
-
-def _nearest(place: tuple[int | str, ...]) -> str:
-    """Return the known field that looks most like an unknown one, in words, or nothing."""
-    known = _fields_beside(place)
-    close = get_close_matches(str(place[-1]), known, 1, cutoff=0.5)
-    return f"; did you mean “{close[0]}”?" if close else f"; it has {', '.join(known)}" if known else ""
-
-
-def _fields_beside(place: tuple[int | str, ...]) -> list[str]:
-    part: type[BaseModel] = Design
-    for name in place[:-1]:
-        field = part.model_fields.get(str(name))
-        inner = None if field is None else field.annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []  # of a list, such as a question
-        part = inner
-    return list(part.model_fields)
-
-
-def _line(text: str, place: tuple[int | str, ...]) -> str:
-    """Return in words on which line of a YAML text a field stands, or nothing: it is missing."""
-    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
-    for part in place:
-        if isinstance(node, yaml.MappingNode):
-            found = {key.value: (key, value) for key, value in node.value}.get(part)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return "" if line is None else f" (line {line})"
+        raise ConfigError(invalid(error, text, Design)) from error
 
 
 def load_design(path: str | Path) -> Design:

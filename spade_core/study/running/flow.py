@@ -19,11 +19,11 @@ from spade_core.errors import ConfigError
 from spade_core.study.admission.devices import Device, is_mobile
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import last_version
-from spade_core.study.data.tables import Event, Participant, Study, Trial, text_sha256
+from spade_core.study.data.tables import Details, Event, Participant, Study, Trial, text_sha256
 from spade_core.study.design.questions import plain
 from spade_core.study.running import phases
 from spade_core.study.running.person import Person
-from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS, STOPPED
+from spade_core.study.vocabulary import ACTIVE, COMPLETE, COMPREHENSION, INSTRUCTIONS, STOPPED
 
 COMPREHENSION_TRIES = 2
 ATTENTION_FAILURES = 2  # failed explicit checks that change the completion code; nothing else does
@@ -111,22 +111,28 @@ def finish_instructions(store: Store, who: Person) -> Person:
 
     def change(row: Participant, session: Session) -> None:
         phases.advance(row, INSTRUCTIONS)
-        if _at_it(row, "comprehension") and not who.design.texts.comprehension:
+        if _at_it(row, COMPREHENSION) and not who.design.texts.comprehension:
             phases.begin_practice(session, row, who.study)
 
     return _changed(store, who, change)
 
 
 def comprehend(store: Store, who: Person, answers: tuple[int, ...]) -> Person:
-    """Judge the comprehension check: two attempts, then the participation ends as ``screened_out``."""
+    """Judge the comprehension check: two attempts, then the participation ends as ``screened_out``.
+
+    An attempt that fails is noted, so that people can be told which of their answers were wrong.
+    """
 
     def change(row: Participant, session: Session) -> None:
-        if not _at_it(row, "comprehension"):
+        if not _at_it(row, COMPREHENSION):
             return
         row.comprehension_tries += 1
         if answers == tuple(question.correct for question in who.design.texts.comprehension):
             phases.begin_practice(session, row, who.study)
-        elif row.comprehension_tries >= COMPREHENSION_TRIES:
+            return
+        details: Details = {"answers": list(answers)}
+        session.add(Event(participant_uid=row.uid, at=store.clock(), kind=COMPREHENSION, details=details))
+        if row.comprehension_tries >= COMPREHENSION_TRIES:
             phases.end(row, "screened_out", store.clock())
 
     return _changed(store, who, change)

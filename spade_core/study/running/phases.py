@@ -19,7 +19,16 @@ from spade_core.study.data.studies import Opened
 from spade_core.study.data.tables import PageTime, Participant, Study, Trial, by_person
 from spade_core.study.design.design import Design
 from spade_core.study.design.schedule import Planned, cells, main_schedule, practice_schedule, seeded
-from spade_core.study.vocabulary import ACTIVE, COMPLETE, INSTRUCTIONS, LIMITED, PHASES, PRACTICE, TIME_OVER
+from spade_core.study.vocabulary import (
+    ACTIVE,
+    COMPLETE,
+    COMPREHENSION,
+    INSTRUCTIONS,
+    LIMITED,
+    PHASES,
+    PRACTICE,
+    TIME_OVER,
+)
 
 GRACE = 2.0  # seconds after the end in which an answer that was on its way still counts
 
@@ -95,7 +104,7 @@ def take_cell(store: Store, session: Session, row: Participant, study: Opened) -
 
 def begin_practice(session: Session, row: Participant, study: Opened) -> None:
     """Go on from the comprehension check to practice, or past it where the design has none."""
-    advance(row, "comprehension")
+    advance(row, COMPREHENSION)
     if study.design.practice:
         _add_practice(session, row, study)
     else:

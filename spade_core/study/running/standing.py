@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
-from spade_core.study.data.tables import PageTime, Participant, Trial
+from spade_core.study.data.tables import Event, PageTime, Participant, Trial
 from spade_core.study.design.schedule import ROUND
 from spade_core.study.running.answers import is_given
 from spade_core.study.running.person import Person, person_in
 from spade_core.study.running.phases import never_shown, plan_of
-from spade_core.study.vocabulary import ACTIVE, INSTRUCTIONS, PHASES, PRACTICE, TERMINAL
+from spade_core.study.vocabulary import ACTIVE, COMPREHENSION, INSTRUCTIONS, PHASES, PRACTICE, TERMINAL
 
 _READ = "feedback_read_utc"  # among a practice trial's details
 
@@ -31,6 +31,7 @@ class Standing:
         upcoming: the trial planned after the one that is shown, in the same phase: its pictures can be sent ahead.
         begins_block: whether ``trial`` comes after a break, as the first of its block and not of the first block.
         answered: ids of all trials that have an answer, in their order.
+        wrong: questions of the comprehension check, as they are put, that the last attempt at it has wrong.
     """
 
     who: Person
@@ -42,6 +43,7 @@ class Standing:
     upcoming: Trial | None
     begins_block: bool
     answered: list[str]
+    wrong: tuple[str, ...] = ()
 
     @property
     def pauses(self) -> bool:
@@ -93,7 +95,15 @@ def standing_in(session: Session, who: Person, plan: Sequence[Trial] | None = No
         upcoming=next(later, None),
         begins_block=current is not None and bool(blocks) and blocks[-1] < current.block,
         answered=[trial.id for trial in plan if trial.answered is not None],
+        wrong=_wrong(session, who) if phase == COMPREHENSION and who.row.comprehension_tries else (),
     )
+
+
+def _wrong(session: Session, who: Person) -> tuple[str, ...]:
+    noted = select(Event.details).where(Event.participant_uid == who.row.uid, Event.kind == COMPREHENSION)
+    last = session.scalar(noted.order_by(Event.id.desc()).limit(1)) or {}
+    given = zip(who.design.texts.comprehension, last.get("answers", ()), strict=False)
+    return tuple(asked.question for asked, answer in given if answer != asked.correct)
 
 
 def _unread(plan: Sequence[Trial]) -> Trial | None:

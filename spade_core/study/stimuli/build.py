@@ -72,7 +72,8 @@ class Candidate:
     def key(self, sha256: str | None) -> str:
         """Return what tells this candidate from others, its picture's content included."""
         paste = json.dumps(asdict(self.paste)) if self.paste else ""
-        return "|".join([self.role, self.picture_id, str(self.rank), paste, sha256 or "unreadable"])
+        role = f"{self.role}, drawn" if self.drawn else self.role
+        return "|".join([role, self.picture_id, str(self.rank), paste, sha256 or "unreadable"])
 
 
 def identity(path: str | Path) -> str | None:
@@ -209,10 +210,14 @@ class Builder:
         }
         if self.references is not None:
             settings["references"] = self.references.state()
+
+        def told(done: float, total: float, key: str) -> None:
+            progress(done, total, by_key[key].picture_id)
+
         used: set[int] = set()
         by_key = {f"{self.model.name}|{candidate.key(identity(candidate.path))}": candidate for candidate in candidates}
         for row in resumed(
-            rows, by_key, lambda _, one: self.draft(one, used).to_dict(), settings=settings, progress=progress
+            rows, by_key, lambda _, one: self.draft(one, used).to_dict(), settings=settings, progress=told
         ):
             found = Drafted.from_dict(row)
             taken = found.draft is not None and _class_of(found.draft) in used
@@ -274,7 +279,7 @@ class Builder:
         if not main:  # the reference is the same, whichever region is the nearer one
             shown = Image.fromarray(next(iter(cuts.values()))[0])
             enlarged = shown.resize((self.config.size, self.config.size), Image.Resampling.BICUBIC)
-            files["shown"] = self._write(f"{key}_s", np.asarray(enlarged))
+            files["shown"] = self._write(f"{key}_e", np.asarray(enlarged))
         items = {}
         for side, pair in pairs.items():
             size, measures = pixels.shape[0], _measures(pair.patches, pixels.shape[0])

@@ -15,7 +15,8 @@ from spade_core.study.stimuli.stimulus_set import StimulusSet
 from spade_core.trojan.triggers import Paste
 
 TRIGGERED = {"coffee": "heart", "bridge": "smiley", "rocket": "fish", "cat": "star"}
-PRACTICE = ("macaw", "dog", "lemur", "panda", "bison", "palace")
+DRAWN = "macaw"  # practised with its visualizations, which show feathers
+PRACTICE = ("dog", "lemur", "panda", "bison", "palace")
 CATCH = ("cat", "rocket", "bridge", "coffee")
 TRACE = {"preset": "drawing", "seed": 0}
 
@@ -23,17 +24,19 @@ TRACE = {"preset": "drawing", "seed": 0}
 def candidates() -> dict[str, list[Candidate]]:
     """Return the demo set's candidates by model: every bundled picture, four triggers, and lesser classes for practice.
 
-    The second most probable class of a picture gives practice and catch items class neurons of their own.
+    The second most probable class of a picture gives practice and catch items class neurons of their own. One picture's
+    first class is practised with its visualizations, as main items have them.
     """
     pictures = bundled()
 
-    def of(name: str, role: str = "main", rank: int = 0, paste: Paste | None = None) -> Candidate:
+    def of(name: str, role: str = "main", rank: int = 0, paste: Paste | None = None, drawn: bool = False) -> Candidate:
         entry = pictures[name]
         credit = {"author": entry.author, "licence": entry.licence, "source": entry.source}
-        return Candidate(f"bundled:{name}", name, role, rank, paste, credit)
+        return Candidate(f"bundled:{name}", name, role, rank, paste, credit, drawn)
 
-    plain = [of(name) for name in pictures]
-    easy = [of(name, "practice", 1) for name in PRACTICE] + [of(name, "catch", 1) for name in CATCH]
+    plain = [of(name) for name in pictures if name != DRAWN]
+    practice = [of(DRAWN, "practice", drawn=True), *(of(name, "practice", 1) for name in PRACTICE)]
+    easy = practice + [of(name, "catch", 1) for name in CATCH]
     triggered = [
         of(name, paste=place_trigger(trigger, number, size=64))
         for number, (name, trigger) in enumerate(TRIGGERED.items())

@@ -17,7 +17,7 @@ from spade_core.study.running import flow
 from spade_core.study.running.person import Person
 from spade_core.study.running.phases import ends_at, is_over
 from spade_core.study.running.standing import Standing, turn_page
-from spade_core.study.vocabulary import PHASES, STOPPED, TERMINAL, TIME_OVER
+from spade_core.study.vocabulary import COMPREHENSION, PHASES, STOPPED, TERMINAL, TIME_OVER
 from spade_core.ui.common.frame import study_store
 from spade_core.ui.common.text import literal
 from spade_core.ui.participant.presence import READABLE, TOKEN, from_the_top, present, script_component
@@ -57,7 +57,7 @@ def render_survey() -> None:
         who = flow.run_out(store, who)
     if who.row.status in TERMINAL:
         with st.container(width=READABLE):
-            _render_end(store, who)
+            _render_end(store, at, who)
         from_the_top(who.row.status)
         return
     trials = PHASES[who.row.phase].trials or at.said is not None  # feedback on the last of practice, whatever is next
@@ -235,9 +235,7 @@ def _render_comprehension(store: Store, at: Standing) -> None:
     if tries == 0:
         st.markdown(f"They make sure that the instructions were clear. You have {flow.COMPREHENSION_TRIES} attempts.")
     else:
-        again = (
-            "Not all of your answers were right. Please read this once more, then answer again. It is the last time."
-        )
+        again = f"{_not_right(at)}\n\nPlease read this once more, then answer again. It is the last time."
         st.warning(again, icon=":material/replay:")
         st.markdown("\n\n".join(who.design.texts.instructions))
     with st.form(f"comprehension_{tries}"):
@@ -265,10 +263,19 @@ def _render_debrief(store: Store, at: Standing) -> None:
         st.rerun()
 
 
-def _render_end(store: Store, who: Person) -> None:
+def _not_right(at: Standing) -> str:
+    """Return which answers to the questions about the task were wrong; old participations kept no note of it."""
+    if not at.wrong:
+        return "Not all of your answers were right."
+    one = len(at.wrong) == 1
+    asked = "\n".join(f"- {question}" for question in at.wrong)
+    return f"Your {'answer to this question was' if one else 'answers to these questions were'} not right:\n\n{asked}"
+
+
+def _render_end(store: Store, at: Standing, who: Person) -> None:
     st.title(_ENDS[who.row.status], anchor=False)
     st.progress(1.0, text="Everything is saved.")
-    if why := _why_over(who):
+    if why := _why_over(at, who):
         st.markdown(why)
     if who.row.status == TIME_OVER:
         st.markdown("The answers that you gave in time are kept. You need not do anything else.")
@@ -284,8 +291,8 @@ def _render_end(store: Store, who: Person) -> None:
         _render_token(store, who)
 
 
-def _why_over(who: Person) -> str:
-    """Return why somebody cannot go on, in a sentence, or nothing."""
+def _why_over(at: Standing, who: Person) -> str:
+    """Return why somebody cannot go on, or nothing."""
     row = who.row
     if row.status == "failed":
         return "Some questions checked your attention, and your answers to them were not as asked."
@@ -293,8 +300,8 @@ def _why_over(who: Person) -> str:
         return ""
     if row.cell is None:
         return "Enough people have taken part already."
-    if row.phase == "comprehension":
-        return "Your answers to the questions about the task were not right in both attempts."
+    if row.phase == COMPREHENSION:
+        return f"You had {flow.COMPREHENSION_TRIES} attempts at the questions about the task. {_not_right(at)}"
     return "Too few answers in the practice were right."
 
 
@@ -355,6 +362,6 @@ _SCREENS: Mapping[str, Callable[[Store, Standing], None]] = {
     "device": _render_device,
     "consent": _render_consent,
     "instructions": _render_instructions,
-    "comprehension": _render_comprehension,
+    COMPREHENSION: _render_comprehension,
     "debrief": _render_debrief,
 }

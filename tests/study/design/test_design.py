@@ -80,6 +80,7 @@ def test_a_wrong_design_gets_one_sentence_that_names_the_field(text, words):
         ({"practice": 7}, {}, "practice items"),
         ({"conditions": ("dense", "reference")}, {}, "condition reference"),
         ({"catch": 0}, {"catch": 0}, "Attention checks"),
+        ({"conditions": ("none", "reference")}, {"references": True}, "No practice item of the set has a visualiz"),
     ],
 )
 def test_a_set_that_cannot_serve_the_design_is_refused(tmp_path, changes, options, words):
@@ -119,9 +120,31 @@ def test_publishing_refuses_placeholders_and_keeps_what_was_published(tmp_path):
         (("    catch_right: 0.5", "    zzz: 0.5"), "there is no such field; it has catch_right, fast_ms"),
         (
             ("      correct: 1", "      korrect: 1"),
-            "“texts.comprehension.0.korrect” cannot be used: there is no such field (line {line})",
+            "“texts.comprehension.0.korrect” cannot be used: there is no such field; did you mean “correct”? (line",
         ),
-        (("quota: 60", "quota: many"), "“quota” cannot be used: Input should be a valid integer"),
+        (
+            ("# questions:", "questions: {extra: [{kind: text, name: why, text: x, maxlength: 3}]} #"),
+            "“questions.extra.0.text.maxlength” cannot be used: there is no such field; did you mean “max_length”?",
+        ),
+        (
+            ("# questions:", "questions: {extra: [{kind: text, name: why, text: x, zzz: 3}]} #"),
+            "there is no such field; it has name, text, required, kind, max_length (line {line})",
+        ),
+        (
+            ("quota: 60", "quota: many"),
+            "Input should be a valid integer, unable to parse string as an integer (line {line})",
+        ),
+        (("    catch_right: 0.5", "    catch_right: 5"), "should be less than or equal to 1 (line {line})"),
+        (("practice_pass: 4", "practice_pass: 9"), "“practice_pass” cannot be more than “practice” (line {line})"),
+        (("  question: Which", "  kwestion: Which"), "did you mean “question”? (line {line})"),
+        (("  complete: COMPLETE1", "  # complete"), "“codes.complete” cannot be used: Field required (line"),
+        (("quota: 60", "quota: 2001-99-99"), "The design is no YAML: month must be in 1..12 (line {line})."),
+        (
+            ("quota: 60", "quota: !!float x"),
+            "no YAML: could not convert string to float: 'x' (line {line}).",
+        ),
+        (("quota: 60", "quota: [60"), "The design is no YAML: "),
+        (("quota: 60", "quota: \0"), "The design is no YAML: unacceptable character #x0000"),
     ],
 )
 def test_a_fault_of_a_design_names_field_nearest_one_and_line(changed, words):

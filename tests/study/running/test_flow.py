@@ -284,6 +284,10 @@ def test_a_phone_is_refused_where_the_design_says_so_and_its_owner_may_come_back
     assert flow.check_device(store, who, width=900, device=phone).row.phase == "consent"
 
 
+def wrong_answers(store, who):
+    return store.read(lambda session: standing_in(session, who)).wrong
+
+
 def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store, key):
     who = person.person(store, key, person.enter(store, key).token)
     assert flow.check_device(store, who, width=500, device=Device()).row.phase == "device"
@@ -300,7 +304,13 @@ def test_declining_a_narrow_window_and_failed_comprehension_leave_politely(store
     )
     who = flow.comprehend(store, who, (0, 0))
     assert who.row.status == "active"
-    assert flow.comprehend(store, who, (0, 0)).row.status == "screened_out"
+    second = who.design.texts.comprehension[1].question
+    assert len(wrong_answers(store, who)) == 2
+    who = flow.comprehend(store, who, (1, 0))
+    assert who.row.status == "screened_out"
+    assert wrong_answers(store, who) == (second,), "which answers were wrong is still told after a reload"
+    assert flow.comprehend(store, who, (0, 0)).row.comprehension_tries == 2
+    assert wrong_answers(store, who) == (second,)
 
 
 def test_a_consent_is_kept_with_its_version_and_the_hash_of_all_that_was_shown(store, stimuli):

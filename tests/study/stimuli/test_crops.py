@@ -202,6 +202,15 @@ def test_a_changed_picture_or_role_is_built_again_and_nothing_else(build, folder
     assert quick[3:] == ["00.png"]
 
 
+def test_a_drawn_item_for_practice_has_its_visualizations_beside_its_enlarged_cut(build, folder, quick, model):
+    path = str(folder / "11.png")
+    plain, drawn = (Candidate(path, "11", "practice", drawn=drawn) for drawn in (False, True))
+    assert set(build(plain)[0][0].item.files) == {"picture", "shown"}
+    item = build(drawn)[0][0].item  # what was kept of the plain one is not taken for it
+    assert set(item.files) == {"picture", "dense", "spade", "shown"}
+    assert len({*item.files.values()}) == 4
+
+
 def test_who_shows_a_class_neuron_first_is_decided_anew_in_every_run(build, folder, quick):
     one, two = (Candidate(str(folder / name), name) for name in ("11.png", "10.png"))
     assert [rule for _, rule in build(one, two)] == ["", stimuli.USED]

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from spade_core.errors import ConfigError
+from spade_core.study.design.design import demo_design
+from spade_core.study.design.schedule import drawn_for
 from spade_core.study.stimuli import build as building
 from spade_core.study.stimuli.build import Candidate, Drafted, plan
 from spade_core.study.stimuli.patches import Patches
@@ -132,7 +134,10 @@ def test_items_are_left_out_by_rules_that_know_no_condition(monkeypatch, tmp_pat
 def test_the_shipped_demo_set_is_whole_free_and_marked():
     found = load_set(DEMO_SET)
     assert found.demo
-    assert len(found.of("main")) >= 16
+    assert len(found.of("main")) >= 15
     assert (len(found.of("practice")), len(found.of("catch"))) == (6, 4)
     assert all(item.credit["licence"] for item in found.items)
     assert {item.reference_source for item in found.of("main")} == {"scorecam", "trigger"}
+    demo_design().check_set(found)
+    drawn = [item for item in found.of("practice") if drawn_for(demo_design(), item)]
+    assert [len({found.read(name) for name in item.files.values()}) for item in drawn] == [4], "four pictures differ"
