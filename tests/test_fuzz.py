@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.fuzz import attack
+from benchmarks import fuzz
+from benchmarks.fuzz import Run
 from spade_core.errors import ConfigError
 from spade_core.study.admission.links import Signer, arriving_id
 from spade_core.study.data.tables import text_sha256
@@ -12,11 +13,26 @@ from spade_core.study.design.design import TEMPLATE, parse_design
 from spade_core.ui.common.link import Choice
 
 
-@pytest.mark.long
-def test_ten_seconds_of_hostile_inputs_raise_nothing_but_sentences(tmp_path):
-    tried, found = attack(tmp_path, 10.0, seed=1)
-    assert found == {}
-    assert min(tried.values()) > 100
+@pytest.mark.parametrize("inputs", [3_000, pytest.param(60_000, marks=pytest.mark.long)])
+def test_hostile_inputs_raise_nothing_but_sentences(tmp_path, inputs):
+    run = Run(seed=inputs)
+    run.go_on(tmp_path, inputs=inputs)
+    assert run.found == {}
+    assert min(run.tried.values()) > inputs / 40
+
+
+def test_a_stopped_fuzz_goes_on_with_the_inputs_that_are_left(tmp_path, monkeypatch, capsys):
+    met = []
+    monkeypatch.setattr(fuzz, "doors", lambda _: {"one": ("good", met.append), "two": ("fine", met.append)})
+    file = tmp_path / "fuzz.json"
+    for inputs in ("30", "50"):
+        monkeypatch.setattr("sys.argv", ["fuzz", "--inputs", inputs, "--resume", str(file)])
+        assert fuzz.main() == 0
+    resumed = list(met)
+    met.clear()
+    Run(seed=0).go_on(tmp_path, inputs=50)
+    assert resumed == met
+    assert "50 inputs, 0 kinds of fault" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["²", "--1", "٣", "9" * 5000, "-", "1_0", " 1"])
