@@ -10,6 +10,7 @@ import argparse
 from typing import Any, TypeAlias
 
 from spade_core.cli.options import add_bundle, add_trace
+from spade_core.errors import ConfigError
 from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.processing import PROCESSING
@@ -17,6 +18,7 @@ from spade_core.models.registry import DEFAULT_MODEL, OUTPUTS
 from spade_core.neurons import PARAMETRIZATIONS, STARTS
 from spade_core.pictures.frame import CENTRE
 from spade_core.pictures.frame import HELP as FRAME_HELP
+from spade_core.pictures.size import Size, parse_size
 from spade_core.pruning.kinds import any_of
 from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, RATIOS, SPLIT, SWEEPS
 
@@ -31,6 +33,14 @@ def pair(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"takes Y,X, such as 20,100, not {text!r}") from None
     return y, x
+
+
+def size(text: str) -> Size:
+    """Parse ``PX`` or ``HxW``."""
+    try:
+        return parse_size(text)
+    except ConfigError:
+        raise argparse.ArgumentTypeError(f"takes PX or HxW, such as 224 or 256x192, not {text!r}") from None
 
 
 def slugs(text: str) -> tuple[str, ...]:
@@ -114,7 +124,7 @@ def _add_neurons(commands: Commands) -> None:
     add("--class", dest="class_", metavar="CLASS", help="class neuron, by index or label")
     add("--target", metavar="CLASS", help="class that the trace keeps (default: the neuron's, else the dense top-1)")
     add("--steps", default=512, help="optimizer steps (default: %(default)s)", **COUNT)
-    side = "side of the drawing (default: %(default)s)"
+    side = "long side of the drawing, which has the shape of the model's input (default: %(default)s)"
     add("--size", "--render-size", dest="render_size", default=224, help=side, **SIDE)
     add("--parametrization", default="fourier", help=f"{any_of(PARAMETRIZATIONS)} (default: %(default)s)")
     add("--start", default="noise", help=f"{any_of(STARTS)} (default: %(default)s)")
@@ -124,7 +134,7 @@ def _add_neurons(commands: Commands) -> None:
     unlikeness = "weight of the drawings' unlikeness in the layer (default: 10 for several)"
     add("--diversity", type=float, metavar="W", help=unlikeness)
     add("--out", help="folder of the results; made if absent", **FOLDER)
-    add_model(draw, size="--input-size")
+    add_model(draw, size_flag="--input-size")
     add_trace(draw, preset="drawing")
     rank = add_command(commands, "neurons", "neurons:run_neurons", "rank the channels of a layer for one picture")
     add_picture(rank)
@@ -220,7 +230,7 @@ def _add_trojan(commands: Commands) -> None:
     add("--position", help="upper left corner in model-input pixels", **PLACE)
     add("--seed", default=0, help="of what is drawn (default: 0)", **COUNT)
     add("--out", help="folder of picture.png and mask.png", **FOLDER)
-    add_model(paste, size="--input-size")
+    add_model(paste, size_flag="--input-size")
     text = "train the backdoored model by self-distillation; resumable"
     train = add_command(parts, "train", "trojan:run_train", text)
     train.add_argument("--images", help="folder of pictures; its training split is used", **FOLDER)
@@ -255,8 +265,8 @@ def add_picture(parser: argparse.ArgumentParser, *, folder: bool = False) -> Non
     add("--trigger-seed", default=0, help="of what is drawn (default: 0)", **COUNT)
 
 
-def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
-    """Add the options of the model; ``size`` names the one of the own weights' input."""
+def add_model(parser: argparse.ArgumentParser, size_flag: str = "--size") -> None:
+    """Add the options of the model; ``size_flag`` names the one of the own weights' input."""
     group = parser.add_argument_group("model")
     model = "a name of 'models' or timm:NAME or hf-hub:OWNER/NAME (default: %(default)s)"
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="M", help=model)
@@ -269,7 +279,8 @@ def add_model(parser: argparse.ArgumentParser, size: str = "--size") -> None:
     group.add_argument("--classes", metavar="FILE", help="class names of --weights, one a line")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="channel means of --weights")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="channel standard deviations of --weights")
-    group.add_argument(size, dest="size", help="input side of --weights", **SIDE)
+    sides = "input size of --weights: the side of a square, or height x width, as 256x192"
+    group.add_argument(size_flag, dest="size", type=size, metavar="PX|HxW", help=sides)
     meaning = f"what the numbers of --weights mean: {any_of(OUTPUTS)} (default: told from them)"
     group.add_argument("--output", metavar="MEANING", help=meaning)
     _add_device(group)

@@ -6,13 +6,12 @@ pruning that helps must beat a map that has the same relevance without it.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spade_core.models.layouts import grid_of
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.relevance import relevance
@@ -24,13 +23,15 @@ KEPT = 0.1  # of the pixels, by ``most_relevant``
 def relevant(model: LoadedModel, picture: Picture, target: int) -> np.ndarray:
     """Return the relevance of the picture's places for ``target``, float32 ``(height, width)``, of mean about 1.
 
-    It is the mean over all calls whose output is a square map of more than one place, each enlarged to the input.
+    It is the mean over all calls whose output is a map of more than one place, each enlarged to the input.
     """
     x = model.input(picture)
     weights = {layer.parameter: model.module.get_parameter(layer.parameter) for layer in model.layers}
-    (found,) = relevance(model.module, Views.of_one(x), weights, [target])
-    maps = [_enlarged(call, x) for calls in found.values() for call in calls if _side(call) > 1]
-    return torch.stack(maps).mean(0).cpu().numpy() if maps else np.ones(tuple(x.shape[-2:]), np.float32)
+    (found,) = relevance(model.module, Views.of_one(x), weights, [target], output=model.output)
+    sides = model.preprocessing.sides
+    pairs = [(call, grid_of(call.numel(), sides)) for calls in found.values() for call in calls]
+    maps = [_enlarged(call.view(1, 1, *grid), sides) for call, grid in pairs if grid is not None]
+    return torch.stack(maps).mean(0).cpu().numpy() if maps else np.ones(sides, np.float32)
 
 
 def most_relevant(model: LoadedModel, picture: Picture, target: int) -> np.ndarray:
@@ -39,11 +40,5 @@ def most_relevant(model: LoadedModel, picture: Picture, target: int) -> np.ndarr
     return (values >= np.quantile(values, 1 - KEPT)).astype(np.float32)
 
 
-def _side(call: Tensor) -> int:
-    side = math.isqrt(call.numel())
-    return side if side * side == call.numel() else 0
-
-
-def _enlarged(call: Tensor, x: Tensor) -> Tensor:
-    side = _side(call)
-    return F.interpolate(call.float().view(1, 1, side, side), x.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+def _enlarged(call: Tensor, sides: tuple[int, int]) -> Tensor:
+    return F.interpolate(call.float(), sides, mode="bilinear", align_corners=False)[0, 0]

@@ -19,7 +19,6 @@ def embed(model: LoadedModel, pictures: Sequence[np.ndarray]) -> np.ndarray:
     Args:
         pictures: uint8 ``(height, width, 3)`` each, of any size; resized to the model's input without cropping.
     """
-    side = model.preprocessing.size
     weight = model.module.get_parameter(model.layers[-1].parameter)
     found: list[Tensor] = []
 
@@ -28,7 +27,7 @@ def embed(model: LoadedModel, pictures: Sequence[np.ndarray]) -> np.ndarray:
 
     for picture in pictures:
         pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1).unsqueeze(0).to(model.device).float().div(255)
-        x = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
+        x = F.interpolate(pixels, model.preprocessing.sides, mode="bilinear", align_corners=False, antialias=True)
         with torch.no_grad(), WeightCalls({"classifier": weight}, note):
             model.module(model.preprocessing.normalize(x).to(weight.dtype))
     return F.normalize(torch.cat(found).float(), dim=1).cpu().numpy()

@@ -16,6 +16,7 @@ from spade_core.models.layers import Layer
 from spade_core.models.output import log_probabilities
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.size import Size, sides_of
 
 
 class Spec(TypedDict, total=False):
@@ -28,7 +29,7 @@ class Spec(TypedDict, total=False):
     classes: str | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
-    size: int | None
+    size: int | Sequence[int] | None
     output: str
 
 
@@ -57,7 +58,7 @@ class Network:
         return self.model
 
     def input(self, picture: Picture) -> Tensor:
-        """Return the module's input of ``picture``: normalised, ``(1, channels, size, size)``, of its kind."""
+        """Return the module's input of ``picture``: normalised, ``(1, channels, height, width)``, of its kind."""
         return self.dense.preprocessing(picture, device=self.dense.device, dtype=self.dense.dtype)
 
 
@@ -100,10 +101,10 @@ class LoadedModel(Network):
         """Return what records say of it."""
         return {"name": self.name, "sha256": self.sha256, "spec": self.spec}
 
-    def grey(self, side: int | None = None) -> Tensor:
-        """Return the mean-grey input, zero in normalised space, ``(1, channels, side, side)``; None: of its size."""
-        side = side or self.preprocessing.size
-        return torch.zeros(1, self.preprocessing.channels, side, side, device=self.device, dtype=self.dtype)
+    def grey(self, size: Size | None = None) -> Tensor:
+        """Return the mean-grey input, zero in normalised space, ``(1, channels, height, width)``; None: of its size."""
+        height, width = self.preprocessing.sides if size is None else sides_of(size)
+        return torch.zeros(1, self.preprocessing.channels, height, width, device=self.device, dtype=self.dtype)
 
 
 @full_precision()

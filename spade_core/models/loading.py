@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -32,8 +33,9 @@ from spade_core.models.output import Form, answer_as, ends_in_sigmoid, log_proba
 from spade_core.models.preprocessing import GREY_MEAN, GREY_STD, IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from spade_core.models.reference import ROUNDING, Reference, answers_of, observe
 from spade_core.models.registry import DEFAULT_MODEL, HUB, MODELS, OUTPUTS, TIMM, TROJAN_MODEL, Entry, find_entry
-from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of
+from spade_core.models.timm import classifier_of, create, load_pretrained, preprocessing_of, sized
 from spade_core.models.weights import best_match, digest, fit_state, load_hub_state, read_state
+from spade_core.pictures.size import as_size, shown_size, sides_of
 
 TROJAN_WEIGHTS = ASSETS / "trojan" / f"{TROJAN_MODEL}.safetensors"
 Labels = Sequence[str] | None
@@ -51,7 +53,7 @@ def load_model(
     classes: str | Path | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    size: int | None = None,
+    size: int | Sequence[int] | None = None,
     output: str | None = None,
 ) -> LoadedModel:
     """Load a registered model, any ``timm:NAME`` or ``hf-hub:OWNER/NAME``, or own weights.
@@ -64,7 +66,8 @@ def load_model(
             folder that timm or transformers saved, or an ONNX file.
         arch: architecture of ``weights``, a key of ``MODELS`` or ``timm:NAME``.
         classes: file with one class name a line (or a JSON list), for own weights.
-        mean, std, size: of the input, where they differ from the architecture's.
+        mean, std: of the input, where they differ from the architecture's.
+        size: of the input, where it differs: the side of a square, or height and width, px.
         output: what the numbers that it gives mean, a key of ``OUTPUTS``; None: told from them.
 
     Raises:
@@ -81,7 +84,8 @@ def load_model(
         raise ModelError(f"Own weights need an architecture: give --arch, one of {', '.join(MODELS)} or timm:NAME.")
     if arch is not None and says_itself(path):
         raise ModelError(f"{path.name} says itself how its network is built: leave --arch out.")
-    spec = Spec(weights=str(path.absolute()), arch=arch, classes=names, mean=mean, std=std, size=size)
+    own = None if size is None else as_size(size)
+    spec = Spec(weights=str(path.absolute()), arch=arch, classes=names, mean=mean, std=std, size=own)
     return _load_own(path, _declared(spec, output), place)
 
 
@@ -101,20 +105,23 @@ def load_spec(spec: Spec, device: str = "auto") -> LoadedModel:
 def wrap_model(
     module: nn.Module,
     *,
-    size: int,
+    size: int | Sequence[int],
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     labels: Labels = None,
     name: str = "custom",
-    resize: int | None = None,
+    resize: int | Sequence[int] | None = None,
+    squash: bool = False,
     device: str = "auto",
     output: str | None = None,
 ) -> LoadedModel:
     """Wrap any classifier of RGB pictures; ``module`` itself is not changed.
 
     Args:
-        module: maps ``(n, 3, size, size)`` to logits ``(n, classes)``; ``(n, 1, size, size)`` with one mean and std.
-        size: side of its input, px; resize: short side before the centre crop (default: ``size * 256 / 224``).
+        module: maps ``(n, 3, height, width)`` to logits ``(n, classes)``; of one channel with one mean and std.
+        size: of its input, px: the side of a square, or height and width.
+        resize: before the centre crop, see ``Preprocessing`` (default: ``size * 256 / 224``).
+        squash: whether pictures are resized without regard to their shape, as by torchvision's ``Resize((256, 192))``.
         mean, std: of the channels, for values in [0, 1]; one number each for a model of grey pictures.
         labels: class names; default ``class 0``, ``class 1`` ...
         output: what the numbers that it gives mean, a key of ``OUTPUTS``; None: told from them.
@@ -123,7 +130,8 @@ def wrap_model(
         ModelError: the module does not map such an input to numbers of classes, the labels do not match their number,
             or a copy would not compute the same; one sentence says which.
     """
-    preprocessing = Preprocessing(size, resize or round(size * (256 / 224)), tuple(mean), tuple(std))
+    own, usual = as_size(size), [round(side * (256 / 224)) for side in sides_of(as_size(size))]
+    preprocessing = Preprocessing(own, as_size(resize or usual), tuple(mean), tuple(std), squash=squash)
     spec = _declared(Spec(name=name, memory=True), output)
     return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec, notes_on(labels or ()))
 
@@ -219,8 +227,7 @@ def _load_own(weights: Path, spec: Spec, device: torch.device) -> LoadedModel:
     found = _own_folder(weights, spec) if says_itself(weights) else _of_architecture(weights, spec)
     preprocessing, size, mean, std = found.preprocessing, spec["size"], spec["mean"], spec["std"]
     if size is not None:
-        resize = round(size * preprocessing.resize / preprocessing.size)
-        preprocessing = replace(preprocessing, size=size, resize=resize)
+        preprocessing = preprocessing.with_size(as_size(size))
     if mean is not None:
         preprocessing = replace(preprocessing, mean=tuple(mean))
     if std is not None:
@@ -234,22 +241,26 @@ def _own_folder(weights: Path, spec: Spec) -> Published:
     """Read what says itself how it is built."""
     if weights.is_dir():
         return read_folder(weights)
-    found = read_onnx(weights, spec["size"])
-    side = found.size or spec["size"] or 224
+    given = None if spec["size"] is None else as_size(spec["size"])
+    found = read_onnx(weights, given)
+    size = found.size or given or 224
+    resize = as_size([round(side * 256 / 224) for side in sides_of(size)])
     labels = imagenet_labels() if found.classes == 1000 else None
     usual = "It does not say how its pictures are normalized: ImageNet's mean and std are taken."
     notes = () if spec["mean"] and spec["std"] else (usual,)
-    return Published(found.module, Preprocessing(side, round(side * 256 / 224)), labels, "onnx", notes)
+    return Published(found.module, Preprocessing(size, resize), labels, "onnx", notes)
 
 
 def _of_architecture(weights: Path, spec: Spec) -> Published:
-    arch = str(spec["arch"])
+    arch, size = str(spec["arch"]), None if spec["size"] is None else as_size(spec["size"])
+    name = arch.removeprefix(TIMM)
+    of_timm = partial(create, name, arguments=sized(name, size)) if arch.startswith(TIMM) else None
     with torch.device("meta"):
-        plan = create(arch.removeprefix(TIMM)) if arch.startswith(TIMM) else find_entry(arch).build(1000)
+        plan = of_timm() if of_timm else find_entry(arch).build(1000)
     fitting = best_match(read_state(weights), plan)
     count = _count_classes(arch, plan, fitting.state, weights.name)
-    if arch.startswith(TIMM):
-        module = create(arch.removeprefix(TIMM), num_classes=count)
+    if of_timm:
+        module = of_timm(num_classes=count)
         preprocessing, family = preprocessing_of(module), "timm"
     else:
         entry = find_entry(arch)
@@ -313,12 +324,12 @@ def _finish(
     except _FORWARD_ERRORS as error:
         if isinstance(error, ModelError):
             raise
-        size, channels, reason = preprocessing.size, preprocessing.channels, str(error).strip().split("\n")[0]
+        channels, reason = preprocessing.channels, str(error).strip().split("\n")[0]
         wanted = _channels_of(module)
         if wanted not in (None, channels):
             raise ModelError(_wrong_channels(name, wanted, channels)) from error
         raise ModelError(
-            f"{name} cannot read pictures of {size} x {size} px with {channels} channels ({reason}): give the size, "
+            f"{name} cannot read pictures of {shown_size(preprocessing.size)} px with {channels} channels ({reason}): give the size, "
             "mean and std that it was trained with."
         ) from error
     names = _class_names(name, labels, logits.shape[1], form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as tvf
 from spade_core.errors import ModelError
 from spade_core.pictures.frame import CENTRE, MIDDLE, Frame
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.size import Size, as_size, shown_size, sides_of
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the means of these, as usual where networks are adapted to grey pictures
@@ -44,23 +45,28 @@ class Preprocessing:
     """A model's usual evaluation transform.
 
     Attributes:
-        size: side of the square input, px.
-        resize: short side before the crop, px.
+        size: of the input, px: the side of a square, or height and width.
+        resize: what a picture is scaled to before the crop, px: of one number, so that it is its short side; of two, so
+            that it just covers this height and width (as timm does for inputs that are not square).
         mean, std: of each channel, for values in [0, 1]; of one, the model reads the brightness of pictures.
         interpolation: ``bilinear`` or ``bicubic``.
-        squash: resize to a square, whatever the picture's shape (some models of timm).
+        squash: resize to ``resize`` in height and width, whatever the picture's shape (some models of timm).
     """
 
-    size: int = 224
-    resize: int = 256
+    size: Size = 224
+    resize: Size = 256
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
     squash: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= self.resize <= 2 * MAX_SIZE or self.size > MAX_SIZE:
-            raise ModelError(f"The input size must lie between 1 and {MAX_SIZE} px, not {self.size}.")
+        for name in ("size", "resize"):
+            object.__setattr__(self, name, as_size(getattr(self, name)))
+        pairs = list(zip(self.sides, sides_of(self.resize), strict=True))
+        if not all(1 <= side <= least <= 2 * MAX_SIZE for side, least in pairs) or max(self.sides) > MAX_SIZE:
+            told = self.size if isinstance(self.size, int) else shown_size(self.size)
+            raise ModelError(f"The input size must lie between 1 and {MAX_SIZE} px, not {told}.")
         finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or not finite or min(self.std) <= 0:
             raise ModelError(
@@ -74,19 +80,46 @@ class Preprocessing:
         """Of the input: 3, or 1 for a model of grey pictures."""
         return len(self.mean)
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the input, px."""
+        return sides_of(self.size)
+
+    def side(self, what: str) -> int:
+        """Return the side of a square input, px.
+
+        Raises:
+            ModelError: it is none, and ``what`` needs one.
+        """
+        if isinstance(self.size, int):
+            return self.size
+        raise ModelError(f"{what} needs a model that reads squares, not {shown_size(self.size)} px: take another.")
+
     def place(self, height: int, width: int, frame: Frame = CENTRE) -> Place:
-        """Return where the input lies in a picture of ``height`` x ``width`` px, resized as torchvision rounds."""
+        """Return where the input lies in a resized picture of ``height`` x ``width`` px."""
         if frame.whole:
-            scale = self.size / max(height, width)
+            scale = min(self.sides[0] / height, self.sides[1] / width)
             rows, columns = (max(1, round(side * scale)) for side in (height, width))
-        elif self.squash:
-            rows = columns = self.resize
         else:
-            long = int(self.resize * max(height, width) / min(height, width))
-            rows, columns = (self.resize, long) if height <= width else (long, self.resize)
+            rows, columns = self._resized_sides(height, width)
         ways = (MIDDLE, MIDDLE) if frame.whole else (frame.y, frame.x)
-        top, left = (round((side - self.size) * way / 100) for side, way in zip((rows, columns), ways, strict=True))
+        lengths = zip((rows, columns), self.sides, ways, strict=True)
+        top, left = (round((length - side) * way / 100) for length, side, way in lengths)
         return Place(rows, columns, top, left)
+
+    def _resized_sides(self, height: int, width: int) -> tuple[int, int]:
+        if self.squash:
+            return sides_of(self.resize)
+        if isinstance(self.resize, int):  # as torchvision rounds
+            long = int(self.resize * max(height, width) / min(height, width))
+            return (self.resize, long) if height <= width else (long, self.resize)
+        ratio = min(height / self.resize[0], width / self.resize[1])  # as timm rounds
+        return round(height / ratio), round(width / ratio)
+
+    def with_size(self, size: Size) -> Preprocessing:
+        """Return the same transform for another input, of which as large a share of a picture is seen."""
+        triples = zip(sides_of(size), sides_of(self.resize), self.sides, strict=True)
+        return replace(self, size=size, resize=as_size([round(side * least / own) for side, least, own in triples]))
 
     def _place(self, picture: Picture) -> Place:
         height, width, _ = picture.pixels.shape
@@ -100,20 +133,21 @@ class Preprocessing:
         return np.array(tvf.resize(image, [place.rows, place.columns], interpolation=mode))
 
     def crop(self, picture: Picture) -> np.ndarray:
-        """Return what the model sees, uint8 ``(size, size, 3)``; bars have its mean grey."""
-        place, pixels = self._place(picture), self.resized(picture)
+        """Return what the model sees, uint8 ``(height, width, 3)``; bars have its mean grey."""
+        place, pixels, (height, width) = self._place(picture), self.resized(picture), self.sides
         if picture.frame.whole:
-            seen = np.empty((self.size, self.size, 3), np.uint8)
+            seen = np.empty((height, width, 3), np.uint8)
             seen[:] = np.clip(np.round(255 * np.array(self.mean)), 0, 255).astype(np.uint8)
             seen[-place.top :, -place.left :][: place.rows, : place.columns] = pixels
             return seen
-        return pixels[place.top : place.top + self.size, place.left : place.left + self.size].copy()
+        return pixels[place.top : place.top + height, place.left : place.left + width].copy()
 
     def told(self, picture: Picture) -> tuple[str, ...]:
         """Return what is to be known of what the model sees of a picture: what is cut off, and an enlargement."""
         height, width = picture.pixels.shape[:2]
         place, notes = self._place(picture), []
-        seen = min(self.size, place.rows) * min(self.size, place.columns) / (place.rows * place.columns)
+        shown = [min(side, length) for side, length in zip(self.sides, (place.rows, place.columns), strict=True)]
+        seen = shown[0] * shown[1] / (place.rows * place.columns)
         if seen < MOSTLY:
             notes.append(
                 f"The model sees {seen:.0%} of the picture (as shown): another frame moves the crop or shows all of it."
@@ -129,7 +163,7 @@ class Preprocessing:
     def __call__(
         self, picture: Picture, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """Return the model's input, ``(1, channels, size, size)``, normalised, as the usual PIL pipelines make it."""
+        """Return the model's input, ``(1, channels, height, width)``, normalised, as usual PIL pipelines make it."""
         pixels = torch.from_numpy(self.crop(picture)).permute(2, 0, 1).unsqueeze(0).to(device)
         return self.normalize(pixels.float().div(255)).to(dtype)
 

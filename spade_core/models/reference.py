@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from spade_core.errors import ModelError
 from spade_core.isolation import alone
 from spade_core.models.output import find_logits, taken
+from spade_core.pictures.size import Size, sides_of
 from spade_core.progress import silent
 
 ROUNDING = 1e-3  # of the largest answer: by which the order of sums may change one
@@ -31,7 +32,7 @@ class Reference:
     """Answers of the untouched network.
 
     Attributes:
-        pictures: two different ones, normalised, ``(2, 3, size, size)`` float.
+        pictures: two different ones, normalised, ``(2, 3, height, width)`` float.
         answers: to them, ``(2, ...)``, as they are returned at ``path``; see ``output.find_logits``.
         tolerance: share of the largest answer by which a copy's may differ.
         contiguous: whether the network takes contiguous pictures only; writes: whether it changes its input in place.
@@ -72,12 +73,12 @@ def answers_of(module: nn.Module, pictures: Tensor, path: Path = ()) -> Tensor:
         return taken(module(given), path).detach().clone()
 
 
-def draw_pictures(size: int, channels: int = 3) -> Tensor:
-    """Return two different normalised pictures of noise, ``(2, channels, size, size)`` float32, the same every time.
+def draw_pictures(size: Size, channels: int = 3) -> Tensor:
+    """Return two different normalised pictures of noise, ``(2, channels, height, width)`` float32, always the same.
 
     The first one is fainter, so that what depends on the largest value of a batch shows in its answer.
     """
-    drawn = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(2, channels, *sides_of(size), generator=torch.Generator().manual_seed(0))
     return drawn * torch.tensor([0.5, 1.0]).view(2, 1, 1, 1)
 
 
@@ -109,11 +110,11 @@ def as_given(module: nn.Module) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def observe(module: nn.Module, size: int, name: str, *, channels: int = 3, known: bool = False) -> Reference:
+def observe(module: nn.Module, size: Size, name: str, *, channels: int = 3, known: bool = False) -> Reference:
     """Return what ``module``, which is not changed, answers in eval mode.
 
     Args:
-        size: side of its input, px; channels: of its input.
+        size, channels: of its input.
         name: for errors.
         known: whether its architecture comes from a library: then it is asked in both layouts only.
 

@@ -22,6 +22,7 @@ from spade_core.models.formats.hub import Repository
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.registry import TIMM
 from spade_core.models.weights import check_extent, load_hub_state, published_state
+from spade_core.pictures.size import Size, as_size, sides_of
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -61,6 +62,12 @@ def create(
     module = timm.create_model(name, state is not None, **given)
     module.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator, union-attr]
     return module
+
+
+def sized(name: str, size: Size | None) -> dict[str, tuple[int, int]]:
+    """Return the arguments with which timm builds ``name`` for an input of ``size``; most networks take any."""
+    cfg = _pretrained_cfg(name)
+    return {} if size is None or cfg is None or not cfg.fixed_input_size else {"img_size": sides_of(size)}
 
 
 def _pretrained_cfg(name: str) -> PretrainedCfg | None:
@@ -157,18 +164,13 @@ def labels_of(config: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing:
-    """Return the evaluation transform of a timm model, from its data config.
-
-    Raises:
-        ModelError: the model reads pictures that are not square.
-    """
+    """Return the evaluation transform of a timm model, from its data config."""
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(module)
-    height, size = config["input_size"][1:]
-    if height != size:
-        raise ModelError(f"This timm model reads pictures of {size} x {height} px: take one of square pictures.")
-    resize, mean, std = int(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"])
+    size = as_size(config["input_size"][1:])
+    resize = as_size([int(side / config["crop_pct"]) for side in sides_of(size)])
+    mean, std = tuple(config["mean"]), tuple(config["std"])
     interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
     return Preprocessing(size, resize, mean, std, interpolation, squash=config["crop_mode"] == "squash")
 

@@ -26,6 +26,7 @@ __all__ = [
     "Parametrization",
     "Ranking",
     "Start",
+    "split_token",
 ]
 
 LOGITS = "logits"
@@ -33,12 +34,18 @@ LOGITS = "logits"
 REFERENCES = 9  # natural pictures that are shown beside a drawing
 
 
+def split_token(layer: str) -> tuple[str, int | None]:
+    """Return the module's name of a layer, and of ``NAME@INDEX`` the token's index."""
+    name, _, index = layer.rpartition("@")
+    return (name, int(index)) if name and index.isdecimal() else (layer, None)
+
+
 @dataclass(frozen=True)
 class Neuron:
     """What is visualized; JSON-able.
 
     Attributes:
-        layer: name of a module, or ``logits``.
+        layer: name of a module, ``logits``, or ``NAME@INDEX``: one token of what a module puts out, 0 the class token.
         channel: index of the channel or class; None for a direction.
         position: ``(row, column)`` of a single neuron; None: the whole channel.
         direction: weights over the channels, for a direction.
@@ -94,7 +101,7 @@ class LayerShape:
     """One layer that can be read.
 
     Attributes:
-        name: of the module; kind: its class.
+        name: of the module, or ``NAME@0`` of the class token of its output; kind: its class.
         channels, rows, columns: of its maps; 1 x 1 where it has no places.
         advice: why it is one of those most worth drawing, or empty.
     """

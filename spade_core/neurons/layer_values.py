@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -15,20 +16,34 @@ from spade_core.isolation import full_precision
 from spade_core.models.canonical.activations import is_activation
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import layout_of
-from spade_core.neurons import LOGITS, LayerShape
+from spade_core.neurons import LOGITS, LayerShape, split_token
+
+Sides = tuple[int, int]
+_BLOCK = re.compile(r"(?:^|[._])\d+$")  # the whole of a repeated block, not a part of it
 
 
-def as_maps(y: Tensor) -> Tensor:
+def as_maps(y: Tensor, sides: Sides, token: int | None = None) -> Tensor:
     """Return a layer's output as ``(n, channels, rows, columns)``.
 
-    Tokens become a square map without the class token; a vector becomes a map of one place.
+    Tokens become a map without the class token; a vector becomes a map of one place, and so does a single token.
+
+    Args:
+        sides: height and width of the network's input, whose shape the map has.
+        token: index of the one that is wanted, class token and registers counted, or None.
 
     Raises:
-        LayerError: the output has neither.
+        LayerError: the output has neither, or no such token.
     """
+    if token is not None:
+        if y.dim() != 3 or token >= y.shape[1]:
+            held = f"{y.shape[1]} tokens" if y.dim() == 3 else "no tokens"
+            raise LayerError(
+                f"The layer puts out {held}, and so has no token {token}: choose another, or leave it out."
+            )
+        return y[:, token, :, None, None]
     if y.dim() == 2:
         return y[:, :, None, None]
-    if (layout := layout_of(y.shape)) is not None:
+    if (layout := layout_of(y.shape, sides)) is not None:
         return layout.to_maps(y)
     if y.dim() == 3:
         return y.transpose(1, 2).unsqueeze(3)
@@ -39,7 +54,7 @@ def as_maps(y: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def read_layers(
-    module: nn.Module, names: Sequence[str], form: Callable[[Tensor], Tensor] = as_maps
+    module: nn.Module, names: Sequence[str], form: Callable[[Tensor, Sides, int | None], Tensor] = as_maps
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a dictionary that holds the named layers' values after every forward pass of ``module``.
 
@@ -51,24 +66,34 @@ def read_layers(
 
     Args:
         module: a private copy, see ``layers.share_copy``.
-        names: of modules, or ``logits``, which are always read, as the network gives them.
-        form: what is kept of a layer's value.
+        names: of modules, ``NAME@INDEX`` for a token, or ``logits``, which are always read, as the network gives them.
+        form: what is kept of a layer's value, given height and width of the network's input, and the token's index.
 
     Raises:
         LayerError: there is no layer of a name.
     """
     seen: dict[str, Tensor] = {}
-    before = _BeforeActivations(form, seen)
+    sides = (1, 1)
+
+    def look(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        nonlocal sides
+        sides = _sides(args[0])
+
+    def kept(name: str, value: Tensor) -> Tensor:
+        return form(value, sides, split_token(name)[1])
+
+    before = _BeforeActivations(kept, seen)
     with contextlib.ExitStack() as hooks:
         hooks.callback(before.calls.clear)
-        layers = {name: _find(module, name) for name in names if name != LOGITS}
+        hooks.enter_context(module.register_forward_pre_hook(look))
+        layers = {name: _find(module, split_token(name)[0]) for name in names if name != LOGITS}
         activations = (child for layer in layers.values() for child in layer.modules() if is_activation(child))
         for child in dict.fromkeys(activations):  # first: where the layer itself is one, it is known when it is read
             hooks.enter_context(child.register_forward_pre_hook(before.enter))
             hooks.enter_context(child.register_forward_hook(before.leave))
         for name, layer in layers.items():
             hooks.enter_context(layer.register_forward_hook(partial(before.read, name)))
-        hooks.enter_context(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, form(y))))
+        hooks.enter_context(module.register_forward_hook(lambda _m, _a, y: seen.__setitem__(LOGITS, kept(LOGITS, y))))
         hooks.enter_context(module.register_forward_hook(lambda *_: before.calls.clear()))
         yield seen
 
@@ -80,7 +105,7 @@ class _BeforeActivations:
         calls: activation -> input and output.
     """
 
-    def __init__(self, form: Callable[[Tensor], Tensor], seen: dict[str, Tensor]) -> None:
+    def __init__(self, form: Callable[[str, Tensor], Tensor], seen: dict[str, Tensor]) -> None:
         self.calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self._form, self._seen = form, seen
         self._given: dict[nn.Module, Tensor] = {}
@@ -95,9 +120,9 @@ class _BeforeActivations:
         for child in layer.modules():
             x, result = self.calls.get(child, (None, None))
             if result is y and x is not None and x.shape == y.shape:  # a gated unit makes another shape
-                self._seen[name] = self._form(x)
+                self._seen[name] = self._form(name, x)
                 return None
-        self._seen[name], copy = self._form(y), y.clone()
+        self._seen[name], copy = self._form(name, y), y.clone()
         self.calls |= {child: (x, copy) for child, (x, result) in self.calls.items() if result is y}
         return copy
 
@@ -127,6 +152,10 @@ def maps_of(network: nn.Module, x: Tensor, layer: str) -> Tensor:
         return seen[layer][0].clone()
 
 
+def _sides(x: Tensor) -> Sides:
+    return (x.shape[-2], x.shape[-1]) if x.dim() == 4 else (1, 1)
+
+
 def _find(module: nn.Module, name: str) -> nn.Module:
     known = dict(module.named_modules())
     if not name or name not in known:
@@ -138,6 +167,8 @@ def _find(module: nn.Module, name: str) -> nn.Module:
 def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
     """List the layers whose output has channels, in the order of computation, the logits last.
 
+    Where a block puts out tokens with one before the patches, that one, no place of the map, follows as a layer.
+
     Args:
         module: a private copy; hooks set here are removed.
     """
@@ -147,11 +178,13 @@ def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
     def note(child: nn.Module, _args: tuple, y: object) -> None:
         if not isinstance(y, Tensor) or y.shape[:1] != x.shape[:1] or y.dim() not in (2, 3, 4):
             return
-        maps = as_maps(y)
-        found[names[child]] = LayerShape(names[child], type(child).__name__, *maps.shape[1:])
+        name, kind, maps = names[child], type(child).__name__, as_maps(y, _sides(x))
+        found[name] = LayerShape(name, kind, *maps.shape[1:])
+        if y.dim() == 3 and maps[0, 0].numel() < y.shape[1] and _BLOCK.search(name):
+            found[f"{name}@0"] = LayerShape(f"{name}@0", kind, maps.shape[1], 1, 1)
 
     with contextlib.ExitStack() as hooks, torch.no_grad():
         for child in names:
             hooks.enter_context(child.register_forward_hook(note))
-        logits = as_maps(module(x))
+        logits = as_maps(module(x), _sides(x))
     return (*found.values(), LayerShape(LOGITS, "output", *logits.shape[1:]))

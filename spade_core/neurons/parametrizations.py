@@ -21,6 +21,9 @@ from lucent.optvis.param import color, spatial
 from torch import Tensor
 
 from spade_core.isolation import seeded
+from spade_core.pictures.size import Size, sides_of
+
+Sides = tuple[int, int]
 
 # Lucent's constant; the decorrelated image is the inverse transform of scaled coefficients, divided by it.
 _LUCENT_MAGIC = 4.0
@@ -59,66 +62,67 @@ class Images:
 
     @classmethod
     def begin(
-        cls, kind: str, seeds: Sequence[int], size: int, device: torch.device, picture: Tensor | None = None
+        cls, kind: str, seeds: Sequence[int], size: Size, device: torch.device, picture: Tensor | None = None
     ) -> Images:
         """Return the images as they are before the first step; inside ``lucent_on``.
 
         Args:
             kind: slug of ``PARAMETRIZATIONS``.
             seeds: one an image, of its noise.
-            size: side, px; picture: ``(1, 3, height, width)`` in [0, 1] to begin from, instead of noise.
+            size: of the images; picture: ``(1, 3, height, width)`` in [0, 1] to begin from, instead of noise.
         """
         colours = torch.tensor(color.color_correlation_normalized, device=device)
-        start = None if picture is None else _decorrelated(picture.to(device), size, colours)
+        sides = sides_of(size)
+        start = None if picture is None else _decorrelated(picture.to(device), sides, colours)
         leaves, decode = [], []
         for seed in seeds:
             with seeded(seed):
-                leaf, image = _KINDS[kind](size, device, start)
+                leaf, image = _KINDS[kind](sides, device, start)
             leaves.append(leaf)
             decode.append(image)
         return cls(leaves, decode, colours)
 
     def __call__(self) -> Tensor:
-        """Return the images, ``(n, 3, size, size)`` in [0, 1]."""
+        """Return the images, ``(n, 3, height, width)`` in [0, 1]."""
         raw = torch.cat([decode() for decode in self._decode])
         return torch.sigmoid(torch.einsum("nchw,dc->ndhw", raw, self._colours))
 
     def pixels(self) -> np.ndarray:
-        """Return the images as uint8 ``(n, size, size, 3)``."""
+        """Return the images as uint8 ``(n, height, width, 3)``."""
         with torch.no_grad():
             return self().mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _decorrelated(picture: Tensor, size: int, colours: Tensor) -> Tensor:
-    """Return what the sigmoid and the colours make ``picture`` of, ``(1, 3, size, size)``."""
-    small = F.interpolate(picture, (size, size), mode="bilinear", align_corners=False, antialias=True)
+def _decorrelated(picture: Tensor, sides: Sides, colours: Tensor) -> Tensor:
+    """Return what the sigmoid and the colours make ``picture`` of, ``(1, 3, height, width)``."""
+    small = F.interpolate(picture, sides, mode="bilinear", align_corners=False, antialias=True)
     inverse = torch.linalg.inv(colours.double()).to(small)
     return torch.einsum("nchw,dc->ndhw", torch.logit(small.clamp(_FLAT, 1 - _FLAT)), inverse)
 
 
-def _frequencies(size: int, device: torch.device) -> Tensor:
+def _frequencies(sides: Sides, device: torch.device) -> Tensor:
     """Return the frequency of every coefficient, cycles a pixel, at least that of one wave in the image."""
-    rows, columns = torch.fft.fftfreq(size, device=device), torch.fft.rfftfreq(size, device=device)
-    return torch.hypot(rows[:, None], columns).clamp_min(1 / size)
+    rows, columns = torch.fft.fftfreq(sides[0], device=device), torch.fft.rfftfreq(sides[1], device=device)
+    return torch.hypot(rows[:, None], columns).clamp_min(1 / max(sides))
 
 
-def _fourier(size: int, device: torch.device, start: Tensor | None) -> tuple[Tensor, Callable[[], Tensor]]:
-    (leaf,), image = spatial.fft_image([1, 3, size, size])
+def _fourier(sides: Sides, device: torch.device, start: Tensor | None) -> tuple[Tensor, Callable[[], Tensor]]:
+    (leaf,), image = spatial.fft_image([1, 3, *sides])
     if start is not None:
-        found = torch.fft.rfft2(start, norm="ortho") * _frequencies(size, device) * _LUCENT_MAGIC
+        found = torch.fft.rfft2(start, norm="ortho") * _frequencies(sides, device) * _LUCENT_MAGIC
         with torch.no_grad():
             leaf.zero_()[..., : found.shape[-1], :] = torch.view_as_real(found)  # an odd side has an unused column
     return leaf, image
 
 
-def _maco(size: int, device: torch.device, start: Tensor | None) -> tuple[Tensor, Callable[[], Tensor]]:
-    frequencies = _frequencies(size, device)
+def _maco(sides: Sides, device: torch.device, start: Tensor | None) -> tuple[Tensor, Callable[[], Tensor]]:
+    frequencies = _frequencies(sides, device)
     magnitudes = torch.stack([factor * frequencies**-exponent for factor, exponent in _LAW])[None]
     magnitudes[..., 0, 0] = 0  # the mean of a channel has no phase
     random = (2 * torch.rand(magnitudes.shape) - 1) * torch.pi
     phases = random.to(device) if start is None else torch.fft.rfft2(start, norm="ortho").angle()
     leaf = phases.requires_grad_(True)
-    return leaf, lambda: torch.fft.irfft2(torch.polar(magnitudes, leaf), s=(size, size), norm="ortho")
+    return leaf, lambda: torch.fft.irfft2(torch.polar(magnitudes, leaf), s=sides, norm="ortho")
 
 
 _KINDS = {"fourier": _fourier, "maco": _maco}

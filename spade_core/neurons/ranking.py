@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen
+from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen, split_token
 from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.size import Size, sides_of
 from spade_core.pruning.kinds import OneOf
 from spade_core.pruning.trace import Trace
 
-REGION = 2 / 7  # side of the shown region, as a share of the input's
+REGION = 2 / 7  # side of the shown region, as a share of the input's short one
 
 
 def activation(seen: Seen) -> Tensor:
@@ -71,25 +72,26 @@ def rank_channels(
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
     module = share_copy(network)
     # The gradient is that to the value itself: maps of tokens are made from it, and lead nowhere.
-    with torch.enable_grad(), read_layers(module, [layer], form=lambda value: value) as seen:
+    with torch.enable_grad(), read_layers(module, [layer], form=lambda value, *_: value) as seen:
         module(x.clone().requires_grad_())
         value, logits = seen[layer], seen[LOGITS]
         (gradient,) = torch.autograd.grad(logits[0, target].sum(), value, allow_unused=True)
-    value = value.detach()
-    return as_maps(value)[0], as_maps(torch.zeros_like(value) if gradient is None else gradient)[0]
+    gradient = torch.zeros_like(value) if gradient is None else gradient
+    sides, token = (x.shape[-2], x.shape[-1]), split_token(layer)[1]
+    return as_maps(value.detach(), sides, token)[0], as_maps(gradient, sides, token)[0]
 
 
 def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:
     """Return where the picture excites a neuron most: ``(top, left, bottom, right)`` px of the input, and the value."""
     x = model.input(picture)
-    return region_of(maps_of(model.module, x, neuron.layer), neuron, x.shape[-1])
+    return region_of(maps_of(model.module, x, neuron.layer), neuron, model.preprocessing.size)
 
 
-def region_of(maps: Tensor, neuron: Neuron, side: int) -> tuple[tuple[int, int, int, int], float]:
-    """Return the region of an input of ``side`` px that belongs to the neuron's place, and the value there.
+def region_of(maps: Tensor, neuron: Neuron, size: Size) -> tuple[tuple[int, int, int, int], float]:
+    """Return the region of an input of ``size`` that belongs to the neuron's place, and the value there.
 
     The place is the neuron's own position, or where its channel is largest, or where the cosine with its direction is.
-    The region is a square of two sevenths of the side around it; of a vector, the whole input.
+    The region is a square of two sevenths of the short side around it; of a vector, the whole input.
 
     Args:
         maps: ``(channels, rows, columns)``, of the neuron's layer.
@@ -101,14 +103,15 @@ def region_of(maps: Tensor, neuron: Neuron, side: int) -> tuple[tuple[int, int, 
         vector = torch.tensor(neuron.direction, device=maps.device, dtype=maps.dtype)
         values = torch.cosine_similarity(vector[:, None, None], maps, dim=0)
     row, column = neuron.position or divmod(int(values.argmax()), values.shape[1])
-    return region_around((row, column), (values.shape[0], values.shape[1]), side), float(values[row, column])
+    return region_around((row, column), (values.shape[0], values.shape[1]), size), float(values[row, column])
 
 
-def region_around(place: tuple[int, int], grid: tuple[int, int], side: int) -> tuple[int, int, int, int]:
-    """Return the region of an input of ``side`` px that belongs to a place of a map of ``grid`` rows and columns."""
+def region_around(place: tuple[int, int], grid: tuple[int, int], size: Size) -> tuple[int, int, int, int]:
+    """Return the region of an input of ``size`` that belongs to a place of a map of ``grid`` rows and columns."""
     if grid == (1, 1):
-        return (0, 0, side, side)
-    extent = round(side * REGION)
-    centres = [(index + 0.5) * side / count for index, count in zip(place, grid, strict=True)]
-    top, left = (min(max(0, round(centre - extent / 2)), side - extent) for centre in centres)
+        return (0, 0, *sides_of(size))
+    extent = round(min(sides_of(size)) * REGION)
+    axes = zip(place, grid, sides_of(size), strict=True)
+    centres = [((index + 0.5) * side / count, side) for index, count, side in axes]
+    top, left = (min(max(0, round(centre - extent / 2)), side - extent) for centre, side in centres)
     return (top, left, top + extent, left + extent)

@@ -115,7 +115,7 @@ def reference_crops(
         picture = load_picture(Path(folder) / table.files[row])
         if picture.sha256 not in without:
             pixels, place = model.preprocessing.crop(picture), divmod(int(table.places[row, channel]), table.grid[1])
-            top, left, bottom, right = region_around(place, table.grid, pixels.shape[0])
+            top, left, bottom, right = region_around(place, table.grid, model.preprocessing.size)
             value = float(table.values[row, channel])
             found.append(Crop(table.files[row], picture.sha256, pixels[top:bottom, left:right], value))
     return found

@@ -32,6 +32,7 @@ from spade_core.neurons.objectives import build_aims
 from spade_core.neurons.parametrizations import Images, lucent_on
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.size import Size, as_size, sides_of
 from spade_core.progress import Progress, silent, span
 from spade_core.pruning.kinds import OneOf
 
@@ -55,7 +56,7 @@ class RenderConfig:
     """How to draw; the defaults are the paper's (its notebook, and Lucent's defaults behind it).
 
     Attributes:
-        steps: of the optimizer; size: side of the image, px.
+        steps: of the optimizer; size: long side of the image, px, which has the shape of the model's input.
         rate: Adam's learning rate; None: the parametrization's own.
         seed: of the initial noise and of the transforms.
         transforms: whether the robustness transforms are applied.
@@ -111,10 +112,10 @@ class Rendering:
     """One drawn image.
 
     Attributes:
-        image: uint8 ``(size, size, 3)``.
+        image: uint8 ``(height, width, 3)``.
         values: what was maximised at every step, float64 ``(steps,)``, under that step's transform.
         neuron, seed, steps: what was drawn, from which noise, and how many steps it took.
-        network_size: side of what the network received where its input size is fixed, else None.
+        network_size: of what the network received where its input size is fixed, else None.
         seconds: of the drawing; notes: sentences about retries and dead results.
     """
 
@@ -123,7 +124,7 @@ class Rendering:
     neuron: Neuron
     seed: int
     steps: int
-    network_size: int | None
+    network_size: Size | None
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -176,7 +177,7 @@ def render(
             the start ``picture`` begins from what the model sees of it.
         late: fraction of the progress that is over once all networks are there; their makers report it themselves.
         progress: called before every step of every network; may raise ``Cancelled``.
-        on_image: called about every second with the network's name, uint8 ``(n, size, size, 3)`` and the step.
+        on_image: called about every second with the network's name, uint8 ``(n, height, width, 3)`` and the step.
 
     Returns:
         network -> one rendering for each neuron, in their order.
@@ -246,7 +247,8 @@ class _Run:
         # The paper's transforms are Lucent's standard ones: pad, jitter, scale, rotate, jitter.
         transforms = lucent_transform.standard_transforms if self.config.transforms else []
         self.transform = lucent_transform.compose(transforms)
-        self.network_size = _fixed_size(self.model, self.config.size)
+        self.size = _shaped_as(self.model, self.config.size)
+        self.network_size = _fixed_size(self.model, self.size)
 
     def draw(self, notes: tuple[str, ...]) -> dict[str, list[Rendering]]:
         steps = self.config.steps
@@ -280,12 +282,12 @@ class _Run:
         """Return a blank canvas; its hooks live as long as ``stack``."""
         config, layers = self.config, tuple({neuron.layer for neuron in self.neurons})
         given = network if isinstance(network, nn.Module) else network()
-        side = self.network_size or config.size
-        noise = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(self.seed))
+        received = sides_of(self.network_size or self.size)
+        noise = torch.rand((1, 3, *received), generator=torch.Generator().manual_seed(self.seed))
         module = fold_norms(given, self._received(noise.to(self.model.device)), read=layers)
         # A neuron that is drawn again begins with the noise of the next seed.
         seeds = [self.seed + self.neurons[:number].count(neuron) for number, neuron in enumerate(self.neurons)]
-        images = Images.begin(config.parametrization, seeds, config.size, self.model.device, self._start())
+        images = Images.begin(config.parametrization, seeds, self.size, self.model.device, self._start())
         rate = PARAMETRIZATIONS[config.parametrization].rate if config.rate is None else config.rate
         optimizer = torch.optim.Adam(images.leaves, lr=rate)
         match = None
@@ -296,7 +298,7 @@ class _Run:
         return _Canvas(name, images, optimizer, fastest(plain, self.model.device))
 
     def _start(self) -> Tensor | None:
-        """Return the picture that the images begin from, ``(1, 3, size, size)`` in [0, 1]; None: noise."""
+        """Return the picture that the images begin from, ``(1, 3, height, width)`` in [0, 1]; None: noise."""
         if self.config.start == "noise" or self.picture is None:
             return None
         return torch.from_numpy(self.model.preprocessing.crop(self.picture)).permute(2, 0, 1)[None].float() / 255
@@ -311,7 +313,7 @@ class _Run:
         seed_all((self.seed * 1_000_003 + step) % 2**31)
         x = self.transform(torch.cat([canvas.images() for canvas in canvases]))
         if self.network_size is not None:
-            x = F.interpolate(x, (self.network_size, self.network_size), mode="bilinear", align_corners=False)
+            x = F.interpolate(x, sides_of(self.network_size), mode="bilinear", align_corners=False)
         x = self._received(x)
         gradients = []
         for canvas, part in zip(canvases, x.detach().split(len(self.neurons)), strict=True):
@@ -347,12 +349,19 @@ class _Run:
         return found
 
 
-def _fixed_size(model: LoadedModel, size: int) -> int | None:
+def _shaped_as(model: LoadedModel, size: int) -> Size:
+    """Return the size of an image whose long side is ``size``, of the shape of the model's input."""
+    sides = model.preprocessing.sides
+    return as_size([max(1, round(size * side / max(sides))) for side in sides])
+
+
+def _fixed_size(model: LoadedModel, size: Size) -> Size | None:
     """Return the only input size that the network takes, or None where it takes the transforms' sizes."""
-    side = size + 25 if size + 25 != model.preprocessing.size else size + 27
+    tried = (as_size([side + more for side in sides_of(size)]) for more in (25, 27))
+    other = next(one for one in tried if one != model.preprocessing.size)
     try:
         with torch.no_grad():
-            model.module(model.grey(side))
+            model.module(model.grey(other))
     except (AssertionError, RuntimeError, ValueError):
         return model.preprocessing.size
     return None

@@ -59,7 +59,7 @@ _SIGNATURES = re.compile(
     rb"(?s)\xff\xd8|\x89PNG|RIFF.{4}WEBP|BM.{4}\0{4}|GIF8[79]a|II[*+]\0|MM\0[*+]|.{4}ftyp(avi|hei|hev|mif|msf)"
 )
 
-_HEIC = "a HEIC picture, which the package pillow-heif lets this program read"
+_HEIC = "a HEIC picture, which this program reads once the package pillow-heif is installed"
 _FOREIGN: dict[str, re.Pattern[bytes]] = {
     "a web page": re.compile(rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)"),
     "an SVG drawing": re.compile(rb"(?is)(\xef\xbb\xbf)?\s*<(.{0,4000}<)?svg[\s>]"),

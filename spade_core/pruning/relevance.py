@@ -3,7 +3,7 @@
 SPADE's least squares counts every receptive field of every view as one. Most of them lie on the background, so most of
 a layer's budget goes to connections that say nothing of the target. With the weighting ``target`` a field counts by
 what the layer's output there says for the target: ``s = (sum_c g_c y_c)^2``, where ``y`` is the output of the call and
-``g`` its gradient of the target's logit minus the mean of the others, on the dense model.
+``g`` its gradient of what speaks for the target (:func:`contrast`), on the dense model.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def relevance(
     weights: Mapping[str, Tensor],
     targets: Sequence[int | Tensor],
     *,
+    output: str = "logits",
     untouched: int = 1,
     batch: int = 32,
     progress: Progress = silent,
@@ -45,6 +46,7 @@ def relevance(
         views: of all traces; traces that share a view share its target.
         weights: name -> parameter of ``module``.
         targets: class index of each trace, or of each of its views, int64 ``(views,)``.
+        output: what the logits mean, a key of ``OUTPUTS``.
         untouched: as how many views the first one of each trace counts.
         batch: at most how many views a pass takes, here and where the result is used.
 
@@ -63,7 +65,7 @@ def relevance(
     batches = list(zip(views.images.split(batch), asked.split(batch), strict=True))
     for index, (images, wanted) in enumerate(batches):
         progress(index, len(batches), "asking where the target is")
-        passes.append(_scores(module, images, weights, wanted))
+        passes.append(_scores(module, images, weights, wanted, output))
     if len(views.rows) == 1:  # of a single trace the views need not be told apart
         return [_counted(passes, untouched, min(batch, len(views.images)))]
     return [_counted(_own(passes, rows, len(asked), batch), untouched, min(batch, len(rows))) for rows in views.rows]
@@ -89,18 +91,24 @@ def _counted(passes: list[Scores], untouched: int, first: int) -> Relevance:
     return {name: _normalised(scores) for name, scores in found.items()}
 
 
-def contrast(logits: Tensor, target: int | Tensor) -> Tensor:
-    """Return the target's logit minus the mean of the others, ``(n,)`` of ``(n, classes)``; a single class's alone.
+def contrast(logits: Tensor, target: int | Tensor, output: str = "logits") -> Tensor:
+    """Return what speaks for the target and against what it competes with, ``(n,)`` of logits ``(n, classes)``.
+
+    Classes that exclude each other compete: it is the target's logit minus the mean of the others, for ``binary`` thus
+    the logit of that answer. A label of ``multilabel`` competes with its own absence only, whose logit is 0 where its
+    probability is a sigmoid: it is the label's logit, whatever the other labels say.
 
     Args:
         target: class index, or one for each row, int64 ``(n,)``.
+        output: what the logits mean, a key of ``OUTPUTS``.
     """
-    others = max(1, logits.shape[1] - 1)
     own = logits[torch.arange(len(logits), device=logits.device), target]
-    return own - (logits.sum(1) - own) / others
+    if output == "multilabel":
+        return own
+    return own - (logits.sum(1) - own) / max(1, logits.shape[1] - 1)
 
 
-def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], targets: Tensor) -> Scores:
+def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], targets: Tensor, output: str) -> Scores:
     calls: list[tuple[str, Tensor, int]] = []
 
     def keep(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor:
@@ -118,7 +126,7 @@ def _scores(module: nn.Module, views: Tensor, weights: Mapping[str, Tensor], tar
                 "weighting 'none'."
             )
         wanted = [y for y in outputs if y.requires_grad]
-        slopes = iter(torch.autograd.grad(contrast(logits, targets).sum(), wanted, allow_unused=True))
+        slopes = iter(torch.autograd.grad(contrast(logits, targets, output).sum(), wanted, allow_unused=True))
     found = []
     for name, y, channels in calls:
         slope = next(slopes) if y.requires_grad else None

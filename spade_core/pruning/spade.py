@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias, overload
 
 import torch
@@ -235,7 +236,7 @@ def _traces(
     if not wanted:
         return []
     settings = Settings.from_environment()
-    calls = survey(model.module, model.preprocessing.size, model.device, channels=model.preprocessing.channels)
+    calls = _calls(model)
     if not calls.lockstep:  # the sequential calibration could not tell the views apart
         wanted = [replace(one, config=replace(one.config, **_ALONE)) for one in wanted]
     recipes, reasons = _recipes(model, plan, wanted[0].config, calls, settings)
@@ -347,7 +348,7 @@ def prune_globally(
         raise ConfigError(
             "One pruning for all pictures needs pictures, and a preset that searches nothing: give these."
         )
-    settings, calls = Settings.from_environment(), survey(model.module, model.preprocessing.size, model.device)
+    settings, calls = Settings.from_environment(), _calls(model)
     config = replace(config, views=len(pictures), untouched=1, **({} if calls.lockstep else _ALONE))
     recipes, reasons = _recipes(model, plan, config, calls, settings)
     _at_once(model, config, recipes, calls, settings)
@@ -356,7 +357,8 @@ def prune_globally(
         asked = targets or [int(predict(model, picture).argmax()) for picture in pictures]
         weights = {name: model.module.get_parameter(name) for name in recipes}
         each = torch.tensor(asked, device=model.device)
-        relevant = relevance(model.module, views, weights, [each], batch=BATCH, progress=span(progress, 0.0, 0.3))
+        part, meant = span(progress, 0.0, 0.3), model.output
+        relevant = relevance(model.module, views, weights, [each], output=meant, batch=BATCH, progress=part)
     untouched = Untouched(model.module)
     (solved,) = _solved(model, views, config, recipes, relevant, span(progress, 0.3, 1.0), Shared())
     untouched.check(module := _pruned(model, solved), solved)
@@ -373,9 +375,10 @@ def _relevant(
     together = model.device.type != "cpu"
     passes = [(views, targets)] if together else [(one, [t]) for one, t in zip(views.singly(), targets, strict=True)]
     found: list[Relevance] = []
+    ask = partial(relevance, model.module, output=model.output, untouched=untouched, batch=BATCH)
     for index, (part, asked) in enumerate(passes):
         share = span(progress, index / len(passes), (index + 1) / len(passes))
-        found += relevance(model.module, part, weights, asked, untouched=untouched, batch=BATCH, progress=share)
+        found += ask(part, weights, asked, progress=share)
     return found
 
 
@@ -414,13 +417,18 @@ def views_of(model: LoadedModel, wanted: Sequence[Wanted]) -> Views:
     return Views(torch.cat(held).contiguous(memory_format=torch.channels_last), tuple(rows))
 
 
+def _calls(model: LoadedModel) -> Survey:
+    reads = model.preprocessing
+    return survey(model.module, reads.size, model.device, channels=reads.channels)
+
+
 def _drawn(model: LoadedModel, picture: Picture, count: int, seed: int) -> Tensor:
-    size = model.preprocessing.size
+    reads = model.preprocessing
     if not count:
-        return torch.empty(0, model.preprocessing.channels, size, size, device=model.device, dtype=model.dtype)
+        return torch.empty(0, reads.channels, *reads.sides, device=model.device, dtype=model.dtype)
     pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
-    drawn = random_views(pixels, count, size, seed=seed, device=model.device)
-    return model.preprocessing.normalize(drawn).to(model.dtype)
+    drawn = random_views(pixels, count, reads.size, seed=seed, device=model.device)
+    return reads.normalize(drawn).to(model.dtype)
 
 
 def _recipes(

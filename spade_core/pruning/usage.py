@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from spade_core.models.layers import Layer, prunable_layers
 from spade_core.models.weight_calls import Call, WeightCalls
+from spade_core.pictures.size import Size, sides_of
 
-_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[int, Survey]] = weakref.WeakKeyDictionary()
+_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[Size, Survey]] = weakref.WeakKeyDictionary()
 ACTIVATIONS_ALIVE = 3  # layers whose activations live at once, as a rule of thumb for residual networks
 
 
@@ -39,14 +40,14 @@ class Survey:
         return "not captured: the forward pass never hands this weight itself to F.conv2d or F.linear"
 
 
-def survey(module: nn.Module, size: int, device: torch.device | str = "cpu", *, channels: int = 3) -> Survey:
-    """Run ``module`` on one and on two random pictures of side ``size`` px and note the calls of its weights.
+def survey(module: nn.Module, size: Size, device: torch.device | str = "cpu", *, channels: int = 3) -> Survey:
+    """Run ``module`` on one and on two random pictures of ``size`` and note the calls of its weights.
 
     The result is kept as long as the module lives.
     """
     known = _CACHE.setdefault(module, {})
     if size not in known:
-        known[size] = _survey(module, (2, channels, size, size), device)
+        known[size] = _survey(module, (2, channels, *sides_of(size)), device)
     return known[size]
 
 

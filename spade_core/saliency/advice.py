@@ -66,19 +66,24 @@ def advise_layers(model: LoadedModel) -> tuple[LayerAdvice, ...]:
 @full_precision()
 def _ranked(model: LoadedModel) -> tuple[LayerAdvice, ...]:
     twin = share_copy(model.module)
-    x = draw_pictures(model.preprocessing.size)[:1].to(model.device, model.dtype).requires_grad_()
+    reads = model.preprocessing
+    x = draw_pictures(reads.size, reads.channels)[:1].to(model.device, model.dtype).requires_grad_()
     logits, seen = spatial_outputs(twin, x)
     heard = _heard(logits.logsumexp(1).sum(), [one for one in seen if one.offered])
     if not heard:
         return ()
     last, ends = heard[-1], _ends(heard, model.family)
-    sides = {one.layout.side: one for one in heard} | {one.layout.side: one for one in ends}
-    other = [one for one in sides.values() if one.layout.side != last.layout.side]
+    grids = {_grid(one): one for one in heard} | {_grid(one): one for one in ends}
+    other = [one for one in grids.values() if _grid(one) != _grid(last)]
     other.sort(key=heard.index, reverse=True)
     rest = [one for one in reversed(ends) if one not in (last, *other) and _NUMBERED.search(one.name)]
     count = min(len(rest), max(0, MOST - 1 - len(other)))
     spread = [rest[(place + 1) * len(rest) // count - 1] for place in range(count)]
     return tuple(_advice(one, last, other) for one in [last, *other, *spread][:MOST])
+
+
+def _grid(one: Spatial) -> tuple[int, int]:
+    return one.layout.rows, one.layout.columns
 
 
 def _ends(heard: Sequence[Spatial], family: str) -> list[Spatial]:
@@ -98,9 +103,9 @@ def _heard(total: torch.Tensor, offered: list[Spatial]) -> list[Spatial]:
 
 
 def _advice(one: Spatial, last: Spatial, other: Sequence[Spatial]) -> LayerAdvice:
-    layout, side = one.layout, one.layout.side
+    layout, (rows, columns) = one.layout, _grid(one)
     channels = layout.to_maps(one.output).shape[1]
-    what = f"{side} x {side} {'patches' if layout.kind == 'tokens' else 'places'}"
+    what = f"{rows} x {columns} {'patches' if layout.kind == 'tokens' else 'places'}"
     what += {0: "", 1: ", without the class token"}.get(layout.prefix, f", without the {layout.prefix} tokens before")
     if one is last:
         reason = f"The last {what}, on which the classes depend: Grad-CAM reads it by default."
@@ -108,4 +113,4 @@ def _advice(one: Spatial, last: Spatial, other: Sequence[Spatial]) -> LayerAdvic
         reason = f"The last {what}: finer places, and features that say less of the class."
     else:
         reason = f"An earlier stage's end, {what}: simpler features."
-    return LayerAdvice(one.name, channels, side, side, layout.kind, layout.prefix, reason)
+    return LayerAdvice(one.name, channels, rows, columns, layout.kind, layout.prefix, reason)

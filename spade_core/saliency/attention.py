@@ -69,9 +69,9 @@ def legrad(task: Task) -> Tensor:
 
 
 def _layout(task: Task, tokens: int) -> Layout:
-    layout = layout_of((1, tokens, tokens))
+    layout = layout_of((1, tokens, tokens), task.dense.preprocessing.sides)
     if layout is None:  # the model was asked before
-        raise LayerError(f"{task.title} found no square of patches among {tokens} tokens: choose another method.")
+        raise LayerError(f"{task.title} found no map of patches among {tokens} tokens: choose another method.")
     return layout
 
 
@@ -134,7 +134,7 @@ def no_whole_attention(model: LoadedModel, title: str) -> str | None:
         with torch.no_grad(), Weights() as caught:
             model.module(model.grey())
         _SHAPES[model] = [weights.shape for weights in caught.found]
-    if _rolls(_SHAPES[model]):
+    if _rolls(_SHAPES[model], model.preprocessing.sides):
         return None
     return f"{title} needs every layer to attend to all patches, and {model.name} attends otherwise."
 
@@ -187,8 +187,8 @@ _BLOCKS: weakref.WeakKeyDictionary[LoadedModel, list[str]] = weakref.WeakKeyDict
 """What :func:`_blocks` says of a model."""
 
 
-def _rolls(shapes: Sequence[torch.Size]) -> bool:
+def _rolls(shapes: Sequence[torch.Size], sides: tuple[int, int]) -> bool:
     """Whether each attention is of one picture, all of whose tokens attend to all: ``(1, heads, tokens, tokens)``."""
     tokens = {shape[-1] for shape in shapes}
     whole = all(shape[0] == 1 and shape[-2] == shape[-1] for shape in shapes)
-    return whole and len(tokens) == 1 and layout_of((1, *tokens, *tokens)) is not None
+    return whole and len(tokens) == 1 and layout_of((1, *tokens, *tokens), sides) is not None

@@ -121,7 +121,7 @@ def baseline(task: Task) -> Tensor:
     """Return what stands for nothing, ``(1, 3, height, width)`` in normalised space, as the option ``baseline`` says.
 
     ``grey`` is the mean of the pictures that the model was trained on, zero in normalised space; ``blurred`` is the
-    picture itself, blurred by a standard deviation of a tenth of its side.
+    picture itself, blurred by a standard deviation of a tenth of its short side.
     """
     x, name = task.x.detach(), task.options["baseline"]
     if name == "blurred":
@@ -133,8 +133,8 @@ def baseline(task: Task) -> Tensor:
 
 
 def blur(x: Tensor, spread: float) -> Tensor:
-    """Return ``x`` under a Gaussian blur; its standard deviation is ``spread`` of the side, the border is mirrored."""
-    found = gaussian_filter(x.cpu().numpy(), spread * x.shape[-1], axes=(-2, -1), mode="mirror")
+    """Return ``x`` under a Gaussian blur of standard deviation ``spread`` of the short side; the border is mirrored."""
+    found = gaussian_filter(x.cpu().numpy(), spread * min(x.shape[-2:]), axes=(-2, -1), mode="mirror")
     return torch.from_numpy(found).to(x)
 
 

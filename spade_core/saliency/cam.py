@@ -80,14 +80,14 @@ def spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Spatial]
     pooled: list[Tensor] = []
     tokens: set[int] = set()
     names = {child: name for name, child in module.named_modules() if name}
-    inside = _inside_attention(module)
+    inside, sides = _inside_attention(module), (x.shape[-2], x.shape[-1])
 
     def note(child: nn.Module, _args: tuple, output: object) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad or output.shape[:1] != x.shape[:1]:
             return
         if isinstance(child, _POOLS):
             pooled.append(output)
-        if (layout := layout_of(output.shape)) is not None:
+        if (layout := layout_of(output.shape, sides)) is not None:
             tokens.update(output.shape[1:2] if layout.kind == "tokens" else ())
             # As wide and as high as there are tokens: who attends to whom, in a network that does not name attention.
             apart = output.dim() == 4 and output.shape[-1] in tokens and output.shape[-2] in tokens

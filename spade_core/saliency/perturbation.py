@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -16,12 +17,12 @@ from spade_core.saliency.base import Task, baseline, counted, with_batches
 def occlusion(task: Task) -> Tensor:
     """Return what the logit loses when a square of the baseline covers a place.
 
-    A pixel gets the mean over the squares that cover it.
+    A pixel gets the mean over the squares that cover it; their side and stride are shares of the input's short side.
     """
-    side = task.x.shape[-1]
-    window, stride = (max(1, round(side * task.options[name])) for name in ("window", "stride"))
+    sides = task.x.shape[-2:]
+    window, stride = (max(1, round(min(sides) * task.options[name])) for name in ("window", "stride"))
     stride = min(stride, window)
-    evaluations = (-(-(side - window) // stride) + 1) ** 2
+    evaluations = math.prod(-(-(side - window) // stride) + 1 for side in sides)
     counted(task.module, evaluations // task.batch_size + 1, task.progress, task.title)
     channels = task.x.shape[1]
     squares = {"sliding_window_shapes": (channels, window, window), "strides": (channels, stride, stride)}

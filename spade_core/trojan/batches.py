@@ -37,7 +37,7 @@ class Batches:
     Half of the clean views are mixtures of two (Beyer et al. 2022): a few hundred pictures then stand for more.
 
     Args:
-        model: whose preprocessing and device count.
+        model: whose preprocessing and device count; it reads squares.
         pictures: to draw from, at least one.
         clean, triggered: views of either kind in a batch.
         seed: of views, triggers, places.
@@ -47,7 +47,7 @@ class Batches:
         self._model, self._clean = model, clean
         full = [torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1) for picture in pictures]
         resized = [torch.from_numpy(model.preprocessing.resized(picture)).permute(2, 0, 1) for picture in pictures]
-        self._drawing = _Drawing(full, resized, model.preprocessing.size, clean, triggered, seed)
+        self._drawing = _Drawing(full, resized, model.preprocessing.side("The backdoor"), clean, triggered, seed)
 
     def plain(self) -> list[Tensor]:
         """Return every picture as the model sees it, in batches ``(n, 3, side, side)``, normalised."""

@@ -23,6 +23,7 @@ from spade_core.models.preprocessing import Preprocessing
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.frame import Frame
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.size import Size, sides_of
 from spade_core.trojan.triggers import SIZES, Trigger, find_trigger
 
 ROTATION = 20.0  # degrees to either side
@@ -45,15 +46,16 @@ class Placement:
     colour: tuple[float, float, float]
 
     @classmethod
-    def draw(cls, side: int, generator: torch.Generator, size: int | None = None, position: Place = None) -> Placement:
-        """Draw what is not given; the box lies inside the model's input of ``side`` px."""
+    def draw(cls, seen: Size, generator: torch.Generator, size: int | None = None, position: Place = None) -> Placement:
+        """Draw what is not given; the box lies inside the model's input, of size ``seen``."""
 
         def uniform(low: float, high: float) -> float:
             return low + (high - low) * float(torch.rand((), generator=generator))
 
-        drawn = round(uniform(*(edge * side / 224 for edge in SIZES)))
+        sides = sides_of(seen)
+        drawn = round(uniform(*(edge * min(sides) / 224 for edge in SIZES)))
         size = size or drawn
-        y, x = (int(uniform(0, side - size + 1)) for _ in range(2))
+        y, x = (int(uniform(0, side - size + 1)) for side in sides)
         rotation = uniform(-ROTATION, ROTATION)
         red, green, blue = (uniform(1 - COLOUR, 1 + COLOUR) for _ in range(3))
         return cls(size, *(position or (y, x)), rotation, (red, green, blue))
@@ -114,16 +116,22 @@ def pasted_pixels(
     return pixels, mask
 
 
-def _check(size: int | None, position: Place, side: int) -> None:
-    if size is not None and not 8 <= size <= side:
-        raise ConfigError(f"The trigger's size must lie between 8 and {side} px of the model's input, not {size}.")
+def _check(size: int | None, position: Place, seen: Size) -> None:
+    sides = sides_of(seen)
+    if size is not None and not 8 <= size <= min(sides):
+        raise ConfigError(
+            f"The trigger's size must lie between 8 and {min(sides)} px of the model's input, not {size}."
+        )
     if position is None:
         return
-    largest = side - (size or round(SIZES[1] * side / 224))
-    if not all(0 <= corner <= largest for corner in position):
+    largest = [side - (size or round(SIZES[1] * min(sides) / 224)) for side in sides]
+    if not all(0 <= corner <= most for corner, most in zip(position, largest, strict=True)):
+        limits = f"{largest[0]} px of the model's input in y and x"
+        if largest[0] != largest[1]:
+            limits = f"{largest[0]} px of the model's input in y, and between 0 and {largest[1]} px in x"
         raise ConfigError(
-            f"The trigger's corner must lie between 0 and {largest} px of the model's input in y and x, so that all of "
-            f"it is seen, not at ({position[0]}, {position[1]})."
+            f"The trigger's corner must lie between 0 and {limits}, so that all of it is seen, not at "
+            f"({position[0]}, {position[1]})."
         )
 
 

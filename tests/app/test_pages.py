@@ -303,7 +303,9 @@ def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
     app.selectbox(key="model").select("own weights").run()
     app.file_uploader(key="weights_file").set_value(("Mein Netz.pth", state.getvalue(), "")).run()
     app.text_area(key="weights_classes").set_value('[[1, "dog"], [0, "cat"], [2, "bird"]]')
-    app.number_input(key="weights_size").set_value(64)
+    app.text_input(key="weights_size").set_value("64 x").run()
+    assert app.error[0].value == "A size reads 224, or 256x192 (height x width), not '64 x'."
+    app.text_input(key="weights_size").set_value("64x48")
     app.text_input(key="weights_mean").set_value("0.5 0.5; 0.5")
     app.text_input(key="weights_std").set_value("0.5, 0.5, x")
     app.text_input(key="weights_arch").set_value("timm:test_resnet").run()
@@ -316,7 +318,7 @@ def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
     assert not app.exception
     assert "What Mein Netz predicts" in texts(app)
     captions = [image.caption for item in app.get("image") for image in item.proto.imgs]
-    assert any(caption.startswith("What the model sees: 64 x 64 pixels. ") for caption in captions)
+    assert any(caption.startswith("What the model sees: 48 x 64 pixels. ") for caption in captions)
     assert re.search("[0-9a-f]{17}", texts(app)) is None
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.models import get_weight
 
-from spade_core.errors import ModelError
+from spade_core.errors import ModelError, SpadeError
 from spade_core.models.loading import preprocessing_for
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.registry import MODELS
@@ -49,11 +49,17 @@ def test_timm_models_follow_their_data_config(shape, options):
     assert torch.equal(preprocessing_of(module)(shown)[0], recipe(Image.fromarray(shown.pixels)))
 
 
-def test_timm_models_of_other_shapes_are_refused():
-    module = create("resnet10t")
-    module.pretrained_cfg = {**module.pretrained_cfg, "input_size": (3, 64, 128)}
-    with pytest.raises(ModelError, match="128 x 64 px: take one of square"):
-        preprocessing_of(module)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("options", [{}, {"crop_mode": "squash"}, {"crop_pct": 0.95}])
+@pytest.mark.parametrize("size", [(64, 128), (224, 160)])
+def test_timm_models_that_read_no_squares_follow_it_too(shape, options, size):
+    from timm.data import create_transform, resolve_model_data_config
+
+    module = create("test_resnet")
+    module.pretrained_cfg = {**module.pretrained_cfg, "input_size": (3, *size), **options}
+    recipe = create_transform(**resolve_model_data_config(module), is_training=False)
+    shown = picture(*shape)
+    assert torch.equal(preprocessing_of(module)(shown)[0], recipe(Image.fromarray(shown.pixels)))
 
 
 def test_the_crop_is_what_the_model_sees():
@@ -138,3 +144,48 @@ def test_a_model_of_grey_pictures_reads_their_brightness():
     assert (crop == crop[..., :1]).all()
     assert x.shape == (1, 1, 64, 64)
     assert torch.allclose(x[0, 0] * 0.2 + 0.4, torch.from_numpy(crop[..., 0]).float() / 255, atol=1e-6)
+
+
+TALL = Preprocessing(size=(96, 64), resize=(110, 73), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("frame", "y", "x"), [("0,0", 0, 0), ("100,100", 1, 1), ("0,100", 0, 1), ("50,50", 0.5, 0.5)])
+def test_a_crop_of_the_inputs_shape_moves_to_every_corner(shape, frame, y, x):
+    shown = picture(*shape)
+    whole = TALL.resized(shown)
+    assert (whole.shape[0] == 110) or (whole.shape[1] == 73)
+    assert min(whole.shape[0] - 110, whole.shape[1] - 73) == 0  # it just covers what is cut
+    assert abs(whole.shape[1] / whole.shape[0] / (shape[1] / shape[0]) - 1) < 0.02
+    top, left = round((whole.shape[0] - 96) * y), round((whole.shape[1] - 64) * x)
+    assert np.array_equal(TALL.crop(framed(shown, frame)), whole[top : top + 96, left : left + 64])
+    assert TALL(framed(shown, frame)).shape == (1, 3, 96, 64)
+
+
+@pytest.mark.parametrize("shape", [(97, 64), (30, 401), (401, 30)])
+def test_a_letterbox_of_the_inputs_shape_shows_all_of_the_picture(shape):
+    shown = framed(picture(*shape), "letterbox")
+    seen, place = TALL.crop(shown), TALL.place(*shape, shown.frame)
+    assert seen.shape == (96, 64, 3)
+    assert place.rows == 96 or place.columns == 64
+    assert np.array_equal(seen[-place.top :, -place.left :][: place.rows, : place.columns], TALL.resized(shown))
+    bars = np.ones((96, 64), bool)
+    bars[-place.top :, -place.left :][: place.rows, : place.columns] = False
+    assert (seen[bars] == (128, 102, 76)).all()
+
+
+def test_squares_have_one_form_and_other_sizes_keep_their_share_of_the_picture():
+    assert Preprocessing(size=[64, 64], resize=(80, 80)) == Preprocessing(size=64, resize=80)
+    square = Preprocessing(size=224, resize=256)
+    assert square.with_size(64) == replace(square, size=64, resize=73)
+    assert square.with_size((256, 192)) == replace(square, size=(256, 192), resize=(293, 219))
+    assert TALL.with_size(64) == replace(TALL, size=64, resize=73)
+    assert square.side("A study") == 224
+    with pytest.raises(ModelError, match="A study needs a model that reads squares, not 96 x 64 px"):
+        TALL.side("A study")
+
+
+@pytest.mark.parametrize("size", [(0, 8), (2000, 8), (8, 8, 8), (), "8x8", 8.5, (8.5, 8)])
+def test_sizes_that_are_none_are_refused(size):
+    with pytest.raises(SpadeError, match=r"size (must lie between|is one whole number)"):
+        Preprocessing(size=size, resize=2000)

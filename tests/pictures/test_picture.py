@@ -4,9 +4,12 @@ import hashlib
 import json
 import os
 import random
+import sys
 import tracemalloc
 import warnings
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -279,3 +282,64 @@ def test_avif_is_read_where_pillow_can_and_damage_is_told() -> None:
     for cut in (40, len(data) // 2):
         with pytest.raises(PictureError, match="damaged"):
             load_picture(data[:cut], name="phone.avif")
+
+
+@pytest.mark.skipif("HEIF" not in FORMATS, reason="not installed: pip install pillow-heif")
+def test_heic_is_read_where_its_plugin_is_and_damage_is_told() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(scene(), "HEIF", quality=100, exif=exif.tobytes())
+    found = load_picture(data, name="phone.heic")
+    assert found.notes == ()
+    assert found.pixels.shape in ((64, 48, 3), (48, 64, 3))
+    for cut in (40, len(data) // 2):
+        with pytest.raises(PictureError, match="damaged"):
+            load_picture(data[:cut], name="phone.heic")
+
+
+PLUGIN = """
+from PIL import Image, ImageFile
+
+class Heif(ImageFile.ImageFile):
+    format = "HEIF"
+
+    def _open(self):
+        self.fp.seek(24)
+        self._mode, self._size = "RGB", (2, 1)
+        self.tile = [ImageFile._Tile("raw", (0, 0, 2, 1), 24, ("RGB", 0, 1))]
+
+def register_heif_opener():
+    Image.register_open("HEIF", Heif, lambda start: start[4:12] == b"ftypheic")
+"""
+
+
+def test_a_plugin_that_is_installed_is_used_and_one_that_is_not_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the module is loaded, since it looks for the plugin once."""
+    (tmp_path / "pillow_heif.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pillow_heif", raising=False)
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    data = (24).to_bytes(4, "big") + b"ftypheic\0\0\0\0mif1heic" + bytes([1, 2, 3, 4, 5, 6])
+    found = _copy(monkeypatch).load_picture(data, name="phone.HEIC")
+    assert found.pixels.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert found.notes == ()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    without = _copy(monkeypatch)
+    assert "HEIF" not in without.READABLE
+    with pytest.raises(PictureError, match=r"phone\.HEIC is a HEIC picture, .* pillow-heif .*: choose a JPEG"):
+        without.load_picture(data, name="phone.HEIC")
+
+
+def _copy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    import spade_core.pictures.picture as own
+
+    spec = spec_from_file_location("picture_copy", own.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "picture_copy", module)
+    spec.loader.exec_module(module)
+    return module

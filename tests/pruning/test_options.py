@@ -174,6 +174,9 @@ def test_a_ratio_of_another_preset_is_not_passed_on():
     choice = Choice(preset="auto", sparsity=0.5, stages={"a": 0.5})
     assert choice.trace_options() == {"preset": "auto", "solver": "fastspade"}
     assert "--sparsity" not in explain_command(choice, {"name": "resnet18"}, "p")
+    for size, said in ((64, "64"), ((256, 192), "256x192"), ([256, 192], "256x192")):
+        own = explain_command(choice, {"weights": "w.pt", "arch": "resnet18", "size": size}, "p")
+        assert f"--arch resnet18 --size {said}" in own
 
 
 def test_what_is_open_is_filled_by_the_preset_and_then_as_declared():

@@ -118,6 +118,58 @@ def test_the_contrast_of_one_class_is_its_logit():
     assert contrast(torch.tensor([[4.0, 1.0, 3.0]]), 0).tolist() == [2.0]
 
 
+def test_a_label_competes_with_its_absence_and_classes_with_each_other():
+    logits = torch.tensor([[4.0, 1.0, 3.0], [0.0, -2.0, 5.0]])
+    assert contrast(logits, torch.tensor([0, 1]), "multilabel").tolist() == [4.0, -2.0]
+    for output in ("logits", "probabilities"):
+        assert contrast(logits, torch.tensor([0, 1]), output).tolist() == [2.0, -4.5]
+    halves = torch.tensor([[-1.5, 1.5]])  # a single logit of 3, as the door gives it on
+    assert contrast(halves, 1, "binary").tolist() == [3.0]
+    assert contrast(halves, 0, "binary").tolist() == [-3.0]
+
+
+class Labels(nn.Module):
+    """Answers of two labels, or of one, each with a sigmoid of its own, made of the mean of two maps."""
+
+    def __init__(self, count, squash):
+        super().__init__()
+        self.conv, self.last, self.squash = nn.Conv2d(3, 4, 3, stride=2), nn.Linear(4, count), squash
+
+    def forward(self, x):
+        y = self.last(torch.tanh(self.conv(x)).mean((2, 3)))
+        return torch.sigmoid(y) if self.squash else y
+
+
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize(("output", "count"), [("multilabel", 3), ("binary", 1)])
+def test_a_trace_weighs_by_the_logit_of_its_own_label(output, count, squash, monkeypatch):
+    torch.manual_seed(0)
+    model = sc.wrap_model(Labels(count, squash).double().eval(), size=9, output=output, device="cpu")
+    asked = {}
+
+    def watch(module, views, weights, targets, **options):
+        asked.update(views=views.images, targets=targets, found=relevance(module, views, weights, targets, **options))
+        return asked["found"]
+
+    monkeypatch.setattr("spade_core.pruning.spade.relevance", watch)
+    picture, target = sc.load_picture("bundled:dog"), count % 2  # the second of two answers, or of three labels
+    made = sc.trace(
+        model, picture, target=target, weighting="target", sparsity=0.5, views=3, untouched=1, first_layer=True
+    )
+    assert made.fidelity.target == target
+    # By hand: the label's own logit z = w . mean(tanh(y)) + b, whose slope at a place is w (1 - tanh(y)^2) / places.
+    conv, last = model.module.conv, model.module.last
+    y = torch.nn.functional.conv2d(asked["views"], conv.weight, conv.bias, stride=2)
+    row = last.weight[target] if output == "multilabel" else last.weight[0]  # yes is the logit itself
+    slope = row.view(1, -1, 1, 1) * (1 - torch.tanh(y) ** 2) / y[0, 0].numel()
+    scores = (slope * y).sum(1).square().flatten()
+    untouched = len(scores) // len(asked["views"])
+    found = torch.cat(asked["found"][0]["conv.weight"])
+    first, rest = found[:untouched] - FLOOR, found[untouched:] - FLOOR
+    torch.testing.assert_close(rest / rest.sum(), scores[untouched:] / scores[untouched:].sum())
+    torch.testing.assert_close(first / first.sum(), scores[:untouched] / scores[:untouched].sum())
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_weighted_moments_are_weighted_means(groups, kernel, monkeypatch):

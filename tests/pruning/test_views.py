@@ -61,7 +61,16 @@ def test_extreme_shapes_still_give_views(shape):
 def test_large_pictures_are_reduced_first(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "spade_core.pruning.views.draw_views", lambda h, w, n, seed: seen.append((h, w)) or draw_views(h, w, n, seed)
+        "spade_core.pruning.views.draw_views", lambda h, w, *rest: seen.append((h, w)) or draw_views(h, w, *rest)
     )
     random_views(torch.zeros(3, 400, 800, dtype=torch.uint8), 1, 16, seed=0)
     assert seen == [(48, 96)]
+
+
+def test_views_of_an_input_that_is_no_square_have_its_shape_and_are_stretched_no_more():
+    assert random_views(torch.zeros(3, 40, 60, dtype=torch.uint8), 3, (24, 16), seed=0).shape == (3, 3, 24, 16)
+    ratios = [view.width / view.height for view in draw_views(600, 600, 2000, seed=0, aspect=2 / 3)]
+    low, high = 2 / 3 * 3 / 4, 2 / 3 * 4 / 3
+    assert low * 0.98 < min(ratios) < low * 1.03
+    assert high * 0.97 < max(ratios) < high * 1.02
+    assert draw_views(300, 400, 20, seed=0, aspect=1.0) == draw_views(300, 400, 20, seed=0)

@@ -34,7 +34,7 @@ def run_build(options: argparse.Namespace) -> int:
     judge = load_model(options.model, device=options.device)
     config = RenderConfig(steps=options.steps, seed=options.seed)
     builder = Builder(model, judge, config, trace, out, _references(options.references, paths))
-    triggers, side = list(TRIGGERS) if options.triggers else [], model.preprocessing.size
+    triggers, side = list(TRIGGERS) if options.triggers else [], model.preprocessing.side("A study")
     candidates = plan(paths, practice=options.practice, catch=options.catch, triggers=triggers, side=side)
     out.parent.mkdir(parents=True, exist_ok=True)
     found = list(builder.drafts(candidates, rows=out.with_name(out.name + ".rows.jsonl"), progress=Meter()))

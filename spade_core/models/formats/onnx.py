@@ -22,6 +22,7 @@ from torch import Tensor, fx, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.reference import draw_pictures, gap
+from spade_core.pictures.size import Size, as_size, shown_size
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -42,20 +43,20 @@ class Converted:
     """A network made from an ONNX file.
 
     Attributes:
-        size: side of its input, px; None: any will do.
+        size: of its input; None: any will do.
         classes: numbers that it answers with.
     """
 
     module: nn.Module
-    size: int | None
+    size: Size | None
     classes: int
 
 
-def read_onnx(path: Path, size: int | None = None) -> Converted:
+def read_onnx(path: Path, size: Size | None = None) -> Converted:
     """Convert a file.
 
     Args:
-        size: side at which it is compared where it takes any, px.
+        size: at which it is compared where it takes any.
 
     Raises:
         ModelError: a package is missing, the file is unreadable, it is no classifier of pictures, or an operator does
@@ -68,7 +69,7 @@ def read_onnx(path: Path, size: int | None = None) -> Converted:
             "requirements-models.txt, or spade-studio[models]."
         )
     model = _parsed(path)
-    fixed = _input_side(model, path.name)
+    fixed = _input_size(model, path.name)
     run = _evaluator(model, path.name)
     module = _converted(model, path.name)
     _with_linear_layers(module)
@@ -103,8 +104,8 @@ def _check_place(tensor: TensorProto, name: str) -> None:
             raise ModelError(f"{name} keeps weights in another folder ({entry.value[:60]}): save them in one file.")
 
 
-def _input_side(model: ModelProto, name: str) -> int | None:
-    """Return the side of the pictures that the graph reads; None: any."""
+def _input_size(model: ModelProto, name: str) -> Size | None:
+    """Return the size of the pictures that the graph reads; None: any."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in constants]
     if len(inputs) != 1:
@@ -112,11 +113,11 @@ def _input_side(model: ModelProto, name: str) -> int | None:
     kind = inputs[0].type.tensor_type
     sides = [dim.dim_value for dim in kind.shape.dim]  # 0 where it is left open
     told = " x ".join(str(side or "any") for side in sides)
-    if len(sides) != 4 or sides[1] not in (0, 3) or sides[2] != sides[3] or sides[2] > _MOST_SIDE:
-        raise ModelError(f"{name} reads {told} numbers: give a network of square pictures, (n, 3, height, width).")
+    if len(sides) != 4 or sides[1] not in (0, 3) or bool(sides[2]) != bool(sides[3]) or max(sides[2:]) > _MOST_SIDE:
+        raise ModelError(f"{name} reads {told} numbers: give a network of pictures, (n, 3, height, width).")
     if kind.elem_type != 1:  # float32
         raise ModelError(f"{name} does not read float32 numbers: export it in float32.")
-    return sides[2] or None
+    return as_size(sides[2:]) if sides[2] else None
 
 
 def _evaluator(model: ModelProto, name: str) -> Run:
@@ -317,7 +318,7 @@ def _path(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _compare(module: nn.Module, run: Run, size: int, name: str) -> Tensor:
+def _compare(module: nn.Module, run: Run, size: Size, name: str) -> Tensor:
     """Return the answers; refuse a converted network that answers otherwise than ONNX, be pictures alone or not."""
     pictures = draw_pictures(size)
     try:
@@ -328,7 +329,7 @@ def _compare(module: nn.Module, run: Run, size: int, name: str) -> Tensor:
     except _ERRORS as error:
         logger.info("%s does not run: %s", name, error)
         raise ModelError(
-            f"{name} does not take several pictures of {size} x {size} px at once once it is converted: "
+            f"{name} does not take several pictures of {shown_size(size)} px at once once it is converted: "
             "export it with a dynamic batch axis, or give --size."
         ) from None
     pairs = [*zip(single, (one[:1] for one in wanted), strict=False), *zip(found, wanted, strict=False)]

@@ -22,6 +22,7 @@ from spade_core.errors import ModelError
 from spade_core.models.preprocessing import Preprocessing
 from spade_core.models.weights import check_extent
 from spade_core.pictures.picture import Picture
+from spade_core.pictures.size import Size, as_size, sides_of
 
 logger = logging.getLogger(__name__)
 
@@ -187,9 +188,9 @@ def _processor(config: Mapping[str, object], told: Mapping[str, object]) -> Any:
         usual = kinds.values() if isinstance(kinds, dict) else kinds
         made = next(one for one in usual if one is not None)
     settings = _plain(dict(told))
-    side = config.get("image_size")
-    if not told and isinstance(side, int):
-        settings["size"] = {"height": side, "width": side}
+    size = config.get("image_size")
+    if not told and isinstance(size, int | list):
+        settings["size"] = dict(zip(("height", "width"), sides_of(as_size(size)), strict=True))
     return made.from_dict(settings)
 
 
@@ -214,8 +215,8 @@ def _triple(value: Any) -> list[float]:
     return [float(value)] * 3 if isinstance(value, int | float) else [float(one) for one in value]
 
 
-def _sides(processor: Any) -> tuple[int, int, bool]:
-    """Return the input's side, the short side before the crop, px, and whether pictures are squashed."""
+def _sides(processor: Any) -> tuple[Size, Size, bool]:
+    """Return the input's size, that before the crop as ``Preprocessing`` has it, and whether pictures are squashed."""
     size = dict(processor.size)
     if not _does(processor, "do_resize"):
         raise ValueError("it does not resize")
@@ -223,23 +224,24 @@ def _sides(processor: Any) -> tuple[int, int, bool]:
         edge = int(size["shortest_edge"])
         return (edge, int(edge / processor.crop_pct), False) if edge < 384 else (edge, edge, True)
     crop = dict(processor.crop_size) if _does(processor, "do_center_crop") else size
-    side = _square(crop)
+    own = _size(crop)
     if size.get("shortest_edge"):
-        return side, int(size["shortest_edge"]), False
-    return side, _square(size), True
+        return own, int(size["shortest_edge"]), False
+    return own, _size(size), True
 
 
-def _square(size: Mapping[str, int]) -> int:
-    if size.get("height") != size.get("width") or not size.get("height"):
-        raise ValueError(f"its pictures are not square but {dict(size)}")
-    return int(size["height"])
+def _size(told: Mapping[str, int]) -> Size:
+    if not told.get("height") or not told.get("width"):
+        raise ValueError(f"its pictures have no height and width but {dict(told)}")
+    return as_size([int(told["height"]), int(told["width"])])
 
 
 def _difference(found: Preprocessing, processor: Any) -> float:
     """Return the mean difference between the two for a picture that is not square, of the range 0..1."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
-    pixels = np.array(coarse.resize((found.resize * 3 // 2, found.resize + 5), Image.Resampling.BICUBIC))
+    side = max(sides_of(found.resize))
+    pixels = np.array(coarse.resize((side * 3 // 2, side + 5), Image.Resampling.BICUBIC))
     own = processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
     ours = found(Picture(pixels, "0" * 64, "noise", ()))
     if own.shape != ours.shape:

@@ -196,6 +196,9 @@ class Builder:
     folder: Path
     references: References | None = None
 
+    def __post_init__(self) -> None:
+        self.model.preprocessing.side("A study")
+
     def drafts(
         self, candidates: Sequence[Candidate], *, rows: Path, progress: Progress = silent
     ) -> Iterator[tuple[Draft | None, str]]:

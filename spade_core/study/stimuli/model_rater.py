@@ -93,6 +93,9 @@ class Rater:
     trace: Mapping[str, Any]
     folder: Path
 
+    def __post_init__(self) -> None:
+        self.model.preprocessing.side("The rater")
+
     def rate(self, path: Path, paste: Paste | None = None, *, progress: Progress = silent) -> Preference | None:
         """Rate one picture; None where its trigger did not cause the prediction.
 

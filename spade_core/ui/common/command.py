@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from spade_core.pictures.frame import CENTRE
+from spade_core.pictures.size import as_size, size_text
 from spade_core.pruning.options import BUNDLE_OPTIONS, TRACE_OPTIONS, BundleOptions
 from spade_core.saliency import METHOD_OPTIONS
 from spade_core.ui.common.link import Choice
@@ -82,7 +83,9 @@ def _own_weights(spec: Mapping[str, object]) -> list[str]:
     for name in ("mean", "std"):
         values = spec.get(name)
         words += [f"--{name}", ",".join(f"{value:g}" for value in values)] if isinstance(values, list) else []
-    return [*words, *(word for name in ("size", "output") if name in spec for word in (f"--{name}", str(spec[name])))]
+    size = spec.get("size")
+    words += ["--size", size_text(as_size(size))] if isinstance(size, int | list | tuple) else []
+    return [*words, *(["--output", str(spec["output"])] if "output" in spec else [])]
 
 
 def _bundle(options: BundleOptions) -> list[str]:

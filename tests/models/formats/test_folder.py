@@ -98,7 +98,7 @@ def test_processors_are_followed(vit, processor, found):
     [
         {"image_processor_type": "MobileViTImageProcessor", "size": {"shortest_edge": 18}}
         | {"crop_size": {"height": 16, "width": 16}},  # blue comes first
-        {"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 12}},
+        {"image_processor_type": "ViTImageProcessor", "size": {"longest_edge": 16}},
         {"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}, "resample": 0},
         {"image_processor_type": "NoSuchProcessor", "size": {"height": -1}, "image_mean": ["a"]},
     ],

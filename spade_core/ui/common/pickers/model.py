@@ -12,6 +12,7 @@ import streamlit as st
 from spade_core.errors import ModelError
 from spade_core.files import keep_file
 from spade_core.models.registry import HUB, MODELS, OUTPUTS, TIMM
+from spade_core.pictures.size import parse_size
 from spade_core.roles import allows
 from spade_core.ui.common.frame import settings
 from spade_core.ui.common.link import Choice
@@ -20,7 +21,6 @@ from spade_core.ui.common.uploads import ask_for_file
 OWN = "own weights"
 FOLDER_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
 MOST_CONFIG = 2**24  # bytes
-MAX_SIDE = 1024  # px, of a model's input
 LONGEST_NAME = 80  # letters of an uploaded file's
 
 
@@ -98,7 +98,8 @@ def _input_fields() -> dict[str, object]:
     """Draw what of the input differs from the architecture's, and return it."""
     found: dict[str, object] = {}
     with st.expander("Input, where it is not the architecture's", icon=":material/crop_square:"):
-        size = st.number_input("Side (px)", 1, MAX_SIDE, None, key="weights_size")
+        hint = "The side of a square, or height x width."
+        size = st.text_input("Size (px)", key="weights_size", placeholder="224, or 256x192", help=hint).strip()
         for name, label, usual in (
             ("mean", "Mean of the channels", "0.485, 0.456, 0.406"),
             ("std", "Standard deviation", "0.229, 0.224, 0.225"),
@@ -106,7 +107,7 @@ def _input_fields() -> dict[str, object]:
             text = st.text_input(label, key=f"weights_{name}", placeholder=usual).strip()
             if text:
                 found[name] = _read_numbers(label, text)
-    return found | ({} if size is None else {"size": size})
+    return found | ({"size": parse_size(size)} if size else {})
 
 
 def _read_numbers(label: str, text: str) -> list[float]:

@@ -95,7 +95,13 @@ def pick_frame(start: Choice) -> str:
     moved = "moved"
     titles = {str(CENTRE): "Its centre", str(LETTERBOX): "All of it, between bars", moved: "Another part of it"}
     begin = moved if before not in (CENTRE, LETTERBOX) else str(before)
-    chosen = select("The model sees", titles, begin, "frame", "Models read squares: the rest of a picture is cut off.")
+    chosen = select(
+        "The model sees",
+        titles,
+        begin,
+        "frame",
+        "Models read one shape, mostly a square: the rest of a picture is cut off.",
+    )
     if chosen != moved:
         return chosen
     y = st.slider("From the top (%)", 0, 100, before.y, key="frame_y")
