@@ -8,6 +8,7 @@ from functools import partial
 import streamlit as st
 
 from spade_core.config import ASSETS
+from spade_core.gallery.cases import cases
 from spade_core.jobs.job import CANCELLED
 from spade_core.neurons import LOGITS
 from spade_core.ui.common import command, downloads, panels, pickers
@@ -18,14 +19,17 @@ from spade_core.ui.common.subject import Asked, Subject, ask, asked, asked_by_li
 from spade_core.ui.common.text import literal
 from spade_core.ui.neurons import facets as facet_panels
 from spade_core.ui.neurons import panels as neuron_panels
-from spade_core.ui.neurons.pickers import asked_by_ranking, pick_neuron
+from spade_core.ui.neurons.atlas import ONE, render_atlas
+from spade_core.ui.neurons.pickers import asked_by_atlas, pick_neuron
 from spade_core.ui.neurons.references import render_references
 
 PAGE = "neurons"
 SEEDS = 3
+FIRST = "heart_drawn"
+"""The case that a newcomer finds finished: of the gallery's drawings its pair differs most plainly by eye."""
 HINT = (
-    "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. 512 steps take one to "
-    "three minutes on two processor cores; the page says how long, and the images form before your eyes."
+    "Choose a layer and a neuron, then press **Draw the neuron**; the predicted class is chosen. How long it takes is "
+    "measured from the first steps, on this machine, and stands beside the bar; the images form before your eyes."
 )
 EXAMPLE = ASSETS / "home" / "facets.jpg"
 EXAMPLE_CAPTION = (
@@ -36,7 +40,7 @@ EXAMPLE_CAPTION = (
 
 def _render() -> None:
     st.title("Neurons")
-    start = start_of(PAGE, preset="drawing")
+    start = start_of(PAGE, preset="drawing", first=Choice.from_query(cases()[FIRST].links[PAGE]))
     subject = pick_subject(start)
     if subject is None:
         return
@@ -44,14 +48,18 @@ def _render() -> None:
         described = subject.described
         traced = pickers.pick_trace(subject.choice(), start, described.stages, described.table)
     choice = pick_neuron(PAGE, start, subject, traced)
-    one, several = st.tabs(["This picture", "Several pictures: facets of one neuron"])
+    tabs = [ONE, "Atlas of the layer", "Several pictures: facets of one neuron"]
+    one, atlas, several = st.tabs(tabs, key="neuron_tabs", on_change="rerun")
     with one:
         run = st.button("Draw the neuron", type="primary", key="draw")
-        clicked = asked_by_ranking() or run
+        clicked = asked_by_atlas() or run
         if asked_by_link(PAGE) or clicked:
             ask(PAGE, "visualization", choice, subject, clicked=clicked, config=choice.drawing().to_dict())
             show_link(choice, subject)
         _render_result(subject)
+    with atlas:
+        if atlas.open:
+            render_atlas(choice, subject)
     with several:
         _render_facets(choice, subject)
 
@@ -61,7 +69,8 @@ def _render_result(subject: Subject) -> None:
     if before is None:
         st.info(HINT, icon=":material/touch_app:")
         return
-    live = partial(neuron_panels.show_forming, steps=before.choice.steps)
+    what = before.choice.neuron().called(before.subject.described.labels)
+    live = partial(neuron_panels.show_forming, steps=before.choice.steps, what=what)
     files = outcome(before.ticket, PAGE, live=live, cancelled="Cancelled. Change what you like and draw again.")
     if files is not None:
         if not before.subject.same(subject):
@@ -72,9 +81,11 @@ def _render_result(subject: Subject) -> None:
 def _render_done(files: Mapping[str, bytes], before: Asked) -> None:
     choice, subject = before.choice, before.subject
     described = downloads.read_json(files["manifest.json"])
-    st.subheader(literal(described["neuron"]["label"]))
+    _show_title(described["neuron"]["label"], before)
     panels.show_fidelity(described, described["seconds"]["trace"])
     neuron_panels.show_pair(files, described["region"], described["images"])
+    took, place = described["seconds"]["total"], described["environment"]["device"]
+    st.caption(f"{choice.steps} steps by the dense model and by the trace took {took:.0f} s on {place}.")
     references = st.container()  # its scan may take a while, but what is ready shows at once
     offers = (
         ("Dense (PNG)", files["dense.png"], "dense.png", "image/png"),
@@ -85,6 +96,21 @@ def _render_done(files: Mapping[str, bytes], before: Asked) -> None:
     downloads.show_downloads(offers, made, key="get")
     with references:
         render_references(choice, subject, clicked=before.clicked)
+
+
+def _show_title(label: str, before: Asked) -> None:
+    """Say what was drawn, and of the first case what to see in it."""
+    choice, subject = before.choice, before.subject
+    neuron = choice.neuron()
+    named = neuron.layer == LOGITS
+    title = label if named else neuron.called(subject.described.labels)
+    st.subheader(literal(title if named else title[0].upper() + title[1:]))
+    if not named:
+        st.caption(f"In code: {literal(neuron)}")
+    case = cases()[FIRST]
+    payload = {"model": subject.spec, "picture": subject.source, "config": choice.drawing().to_dict()}
+    if case.answers_to("visualization", payload):
+        st.markdown(f"{literal(case.see)} Choose your own picture and neuron, and draw.")
 
 
 def _render_facets(choice: Choice, subject: Subject) -> None:

@@ -6,7 +6,9 @@ Long work takes ``progress: Progress`` and calls it with ``(done, total, note)``
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from math import inf
 
 Progress = Callable[[float, float, str], None]
 Emit = Callable[[dict[str, bytes]], object]
@@ -29,6 +31,26 @@ def rising(progress: Progress) -> Progress:
         nonlocal most
         most = max(most, done / total if total else 1.0)
         progress(most, 1.0, note)
+
+    return inner
+
+
+def timely(progress: Progress) -> Progress:
+    """Report shares of the time instead of shares of the work: for steps that take equally long, after something else.
+
+    The time runs from this call, and the rest is what the steps so far have taken, so that a guess from the share is
+    true on this machine from the second step on. Steps that begin anew are measured anew.
+    """
+    since, first, began, last = time.monotonic(), 0.0, 0.0, inf
+
+    def inner(done: float, total: float, note: str) -> None:
+        nonlocal first, began, last
+        now = time.monotonic()
+        if done < last:
+            first, began = done, now
+        last = done
+        rest = (now - began) / (done - first) * (total - done) if done > first else inf
+        progress(now - since, now - since + rest, note)
 
     return inner
 

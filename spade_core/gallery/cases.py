@@ -72,6 +72,10 @@ class Case:
         """Return ``before``, ``after`` or ``picture``, the bytes of a WebP file."""
         return (FOLDER / self.name / f"{name}.webp").read_bytes()
 
+    def answers_to(self, kind: str, payload: Mapping[str, object]) -> bool:
+        """Return whether the case holds the answer to a request."""
+        return request_key(kind, payload) in {one.key for one in self.answers}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Case:
         """Rebuild what ``dataclasses.asdict`` gave."""

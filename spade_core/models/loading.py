@@ -329,8 +329,8 @@ def _finish(
         if wanted not in (None, channels):
             raise ModelError(_wrong_channels(name, wanted, channels)) from error
         raise ModelError(
-            f"{name} cannot read pictures of {shown_size(preprocessing.size)} px with {channels} channels ({reason}): give the size, "
-            "mean and std that it was trained with."
+            f"{name} cannot read pictures of {shown_size(preprocessing.size)} px with {channels} channels ({reason}): "
+            "give the size, mean and std that it was trained with."
         ) from error
     names = _class_names(name, labels, logits.shape[1], form)
     notes = (*notes, *told, *form.notes)

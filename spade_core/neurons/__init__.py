@@ -5,12 +5,13 @@ Here is how a neuron is named and by what a layer's are ranked; what computes is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from spade_core.errors import ConfigError, LayerError
+from spade_core.models.naming import layer_title, titled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,6 +91,14 @@ class Neuron:
         lists = {key: tuple(values[key]) for key in ("position", "direction") if values.get(key) is not None}
         return cls(**{**values, **lists})
 
+    def called(self, labels: Sequence[str]) -> str:
+        """Return what people call it, shortly, as in a sentence; ``labels``: names of the network's classes."""
+        if self.layer == LOGITS and self.channel is not None:
+            return labels[self.channel].split(",")[0]
+        what = "a direction" if self.channel is None else f"channel {self.channel}"
+        place = "" if self.position is None else ", row {}, column {}".format(*self.position)
+        return f"{layer_title(self.layer)}, {what}{place}"
+
     def __str__(self) -> str:
         what = "direction" if self.channel is None else f"channel {self.channel}"
         place = "" if self.position is None else f" at {self.position}"
@@ -114,16 +123,18 @@ class LayerShape:
     advice: str = ""
 
     def __str__(self) -> str:
-        return f"{'★ ' if self.advice else ''}{self.name} · {self.channels} x {self.rows} x {self.columns}"
+        star = "★ " if self.advice else ""
+        return f"{star}{titled(self.name)} · {self.channels} x {self.rows} x {self.columns}"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One layer's maps ``(channels, rows, columns)`` of the picture, in both networks, and the target's gradient."""
+    """One layer's maps ``(channels, rows, columns)`` of the picture, and the target's gradients, in both networks."""
 
     dense: Tensor
     spade: Tensor
     gradient: Tensor
+    spade_gradient: Tensor
 
 
 @dataclass(frozen=True)
@@ -142,9 +153,15 @@ class Ranking:
 _HELP = {
     "activation": "Mean value of the channel on this picture, dense model.",
     "gradient": "The channel's share of the linearized logit of the explained class, dense model.",
+    "kept": "The same share in the trace: what of the channel the trace still uses.",
     "change": "Relative change of the channel's pre-activation output, all pruned inputs and own weights included.",
 }
-_TITLES = {"activation": "Activation", "gradient": "Gradient x activation", "change": "Changed by SPADE"}
+_TITLES = {
+    "activation": "Activation",
+    "gradient": "Gradient x activation",
+    "kept": "The same in the trace",
+    "change": "Changed by SPADE",
+}
 RANKINGS: dict[str, Ranking] = {slug: Ranking(slug, title, _HELP[slug]) for slug, title in _TITLES.items()}
 
 

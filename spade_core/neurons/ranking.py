@@ -29,6 +29,11 @@ def gradient(seen: Seen) -> Tensor:
     return (seen.dense * seen.gradient).sum((1, 2))
 
 
+def kept(seen: Seen) -> Tensor:
+    """Return of each channel its share of the linearized logit, trace."""
+    return (seen.spade * seen.spade_gradient).sum((1, 2))
+
+
 def change(seen: Seen) -> Tensor:
     """Return of each channel its relative change by pruning."""
     gap = (seen.spade - seen.dense).flatten(1).norm(dim=1)
@@ -37,11 +42,21 @@ def change(seen: Seen) -> Tensor:
 
 @dataclass(frozen=True)
 class Score:
-    """One channel of a ranking: the score, and the place ``(row, column)`` of its largest dense value."""
+    """One channel of a ranking.
+
+    Attributes:
+        score: that it is ranked by.
+        place: ``(row, column)`` of its largest dense value; region: what of the input belongs to it, ``(top, left,
+            bottom, right)`` px.
+        dense, spade: its share of the linearized logit in either network.
+    """
 
     channel: int
     score: float
     place: tuple[int, int]
+    region: tuple[int, int, int, int]
+    dense: float
+    spade: float
 
 
 def rank_channels(
@@ -61,12 +76,17 @@ def rank_channels(
     """
     ranking = RANKINGS[OneOf("ranking", RANKINGS).check(by)]
     x = trace.input(picture)
-    dense, gradient = _maps(trace.dense.module, x, layer, trace.fidelity.target)
-    spade, _ = _maps(trace.module, x, layer, trace.fidelity.target)
-    scores = ranking.score(Seen(dense, spade, gradient))
-    order = scores.argsort(descending=True)[: len(scores) if top is None else top]
-    places = [divmod(int(dense[channel].argmax()), dense.shape[2]) for channel in order]
-    return [Score(int(channel), float(scores[channel]), place) for channel, place in zip(order, places, strict=True)]
+    dense, own = _maps(trace.dense.module, x, layer, trace.fidelity.target)
+    spade, its = _maps(trace.module, x, layer, trace.fidelity.target)
+    seen = Seen(dense, spade, own, its)
+    scores, shares, left = ranking.score(seen), gradient(seen), kept(seen)
+    order = scores.argsort(descending=True)[: len(scores) if top is None else top].tolist()
+    (rows, columns), size = dense.shape[1:], trace.dense.preprocessing.size
+    places = {channel: divmod(int(dense[channel].argmax()), columns) for channel in order}
+    regions = {channel: region_around(place, (rows, columns), size) for channel, place in places.items()}
+    return [
+        Score(one, float(scores[one]), places[one], regions[one], float(shares[one]), float(left[one])) for one in order
+    ]
 
 
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:

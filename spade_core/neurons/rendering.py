@@ -33,7 +33,7 @@ from spade_core.neurons.parametrizations import Images, lucent_on
 from spade_core.neurons.passes import Ascent, Pass, fastest, fold_norms
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.size import Size, as_size, sides_of
-from spade_core.progress import Progress, silent, span
+from spade_core.progress import Progress, rising, silent, span, timely
 from spade_core.pruning.kinds import OneOf
 
 if TYPE_CHECKING:
@@ -175,8 +175,9 @@ def render(
         neurons: one image each; several share each pass as one batch.
         picture: ``matching`` draws towards its mean activation in the first neuron's layer, network by network, and
             the start ``picture`` begins from what the model sees of it.
-        late: fraction of the progress that is over once all networks are there; their makers report it themselves.
-        progress: called before every step of every network; may raise ``Cancelled``.
+        late: most of the progress that is over once all networks are there; their makers report it themselves.
+        progress: called before every step of every network with the share of the time, as the steps so far took it, and
+            a note that names what is drawn; may raise ``Cancelled``.
         on_image: called about every second with the network's name, uint8 ``(n, height, width, 3)`` and the step.
 
     Returns:
@@ -196,11 +197,12 @@ def render(
     if config.start == "picture" and picture is None:
         raise ConfigError("A start from the picture needs one: give it, or start from noise.")
     notes: list[str] = []
-    before, after = (span(progress, 0.0, late), span(progress, late, 1.0)) if late else (progress, progress)
+    progress = rising(progress)
+    reports = span(progress, 0.0, late), timely(progress)
     for attempt in range(RETRIES + 1):
         seed = config.seed + attempt * 1000
-        reports = after if attempt else before, after
-        run = _Run(model, networks, tuple(neurons), config, seed, picture, reports, on_image)
+        told = (reports[1], reports[1]) if attempt or not late else reports
+        run = _Run(model, networks, tuple(neurons), config, seed, picture, told, on_image)
         with alone(seed, progress), lucent_on(model.device), torch.enable_grad():
             found = run.draw(tuple(notes))
         dead = [(name, item) for name, items in found.items() for item in items if item.dead]
@@ -247,6 +249,8 @@ class _Run:
         # The paper's transforms are Lucent's standard ones: pad, jitter, scale, rotate, jitter.
         transforms = lucent_transform.standard_transforms if self.config.transforms else []
         self.transform = lucent_transform.compose(transforms)
+        one = self.neurons[0].called(self.model.labels)
+        self.drawn = one if len(set(self.neurons)) == 1 else f"{len(self.neurons)} neurons"
         self.size = _shaped_as(self.model, self.config.size)
         self.network_size = _fixed_size(self.model, self.size)
 
@@ -263,7 +267,7 @@ class _Run:
                 self._advance_all(canvases[1:], range(len(canvases[0].values)))
             if not self._is_over(canvases[0]):
                 self._advance_all(canvases, range(len(canvases[0].values), steps))
-            self.progress(1.0, 1.0, "drawn")
+            self.progress(steps, steps, "drawn")
             return {canvas.name: self._results(canvas, notes) for canvas in canvases}
 
     def _advance_all(self, canvases: list[_Canvas], steps: range) -> None:
@@ -317,7 +321,7 @@ class _Run:
         x = self._received(x)
         gradients = []
         for canvas, part in zip(canvases, x.detach().split(len(self.neurons)), strict=True):
-            self.progress(step, self.config.steps, f"step {step + 1} of {self.config.steps}")
+            self.progress(step, self.config.steps, f"drawing {self.drawn}: step {step + 1} of {self.config.steps}")
             values, gradient = canvas.ascend(part)
             canvas.values.append(values)
             gradients.append(gradient)

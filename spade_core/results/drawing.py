@@ -36,7 +36,7 @@ from spade_core.results.manifest import (
     reopened,
 )
 
-TRACE_SHARE = 0.1  # of the progress bar
+TRACE_SHARE = 0.02  # of the progress bar at most: no guess of the time is made of it
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -12,12 +14,12 @@ import numpy as np
 import spade_core.tasks.common as common  # the package itself would name the sources of every kind of job
 from spade_core.config import Settings
 from spade_core.models.layers import share_copy
-from spade_core.models.loaded import Spec
+from spade_core.models.loaded import LoadedModel, Spec
 from spade_core.neurons import Neuron
 from spade_core.neurons.facets import facets
 from spade_core.neurons.layer_values import layer_shapes
 from spade_core.neurons.ranking import most_active_region, rank_channels
-from spade_core.neurons.references import reference_crops
+from spade_core.neurons.references import Crop, reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Source
@@ -30,11 +32,16 @@ from spade_core.saliency.advice import advise_layers
 
 
 class RankingPayload(common.TracePayload):
-    """The payload of :func:`ranking`, see ``rank_channels``."""
+    """The payload of :func:`ranking`, see ``rank_channels``.
+
+    ``folder``: of reference pictures, None: none are looked for; ``state``: see ``ReferencesPayload``.
+    """
 
     layer: str
     by: str
     top: int
+    folder: NotRequired[str | None]
+    state: NotRequired[str]
 
 
 class VisualizationPayload(common.PicturePayload):
@@ -83,11 +90,40 @@ def layers(payload: common.ModelPayload, *, emit: Emit, progress: Progress, devi
 
 
 def ranking(payload: RankingPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``ranking.json``: the first channels of a layer."""
+    """Return ``ranking.json``, the first channels of a layer, and for each what excites it most.
+
+    That is ``here_N.png``, the part of this picture, and ``best_N.png``, the crop of the folder's others, where one
+    excites the channel at all; its value is ``best`` of the row.
+    """
+    progress(0, 1, "making the trace")
     model, picture = common.given(payload, device)
     made = common.kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=progress)
     found = rank_channels(made, picture, payload["layer"], by=payload["by"], top=payload["top"])
-    return {"ranking.json": json.dumps([asdict(score) for score in found]).encode()}
+    best = _best_crops(payload, model, [score.channel for score in found], progress)
+    pixels = model.preprocessing.crop(picture)
+    files = {f"best_{channel}.png": png_bytes(crop.pixels) for channel, crop in best.items()}
+    for score in found:
+        top, left, bottom, right = score.region
+        files[f"here_{score.channel}.png"] = png_bytes(pixels[top:bottom, left:right])
+    values = {channel: crop.value for channel, crop in best.items()}
+    rows = [{**asdict(score), "best": values.get(score.channel)} for score in found]
+    return {**files, "ranking.json": json.dumps(rows).encode()}
+
+
+def _best_crops(
+    payload: RankingPayload, model: LoadedModel, channels: Sequence[int], progress: Progress
+) -> dict[int, Crop]:
+    """Return of each channel the crop of other pictures that excites it most, where one does."""
+    folder = payload.get("folder")
+    if folder is None:
+        return {}
+    own = {payload["picture"]["sha256"]}
+    look = partial(reference_crops, model, folder, payload["layer"], keep_in=_tables(), without=own, progress=progress)
+    return {one: crop for one in channels for crop in look(one, count=1) if crop.value > 0}
+
+
+def _tables() -> Path:
+    return Settings.from_environment().data_dir / "references"
 
 
 def visualization(payload: VisualizationPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
@@ -113,10 +149,9 @@ def visualization(payload: VisualizationPayload, *, emit: Emit, progress: Progre
 def references(payload: ReferencesPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
     """Return ``reference_0.png`` ... and ``references.json`` (files and values)."""
     model, folder = common.given_model(payload["model"], device), Path(payload["folder"])
-    keep_in = Settings.from_environment().data_dir / "references"
     layer, channel, place = payload["layer"], payload["channel"], payload.get("position")
     position = (place[0], place[1]) if place else None
-    crops = reference_crops(model, folder, layer, channel, position=position, keep_in=keep_in, progress=progress)
+    crops = reference_crops(model, folder, layer, channel, position=position, keep_in=_tables(), progress=progress)
     listed = [{"file": crop.file, "value": crop.value} for crop in crops]
     described = {"folder": folder.name, "position": position, "crops": listed}
     files = {f"reference_{index}.png": png_bytes(crop.pixels) for index, crop in enumerate(crops)}

@@ -203,7 +203,7 @@ def test_the_field_shows_the_channel_of_a_link(page, server):
     link = f"{server}/neurons?picture=bundled:koala&steps=2&run=1&{QUICK}&layer=conv_head&channel=7"
     follow(page, link, "Draw the neuron")
     says(page, "Take it with you")
-    assert page.get_by_role("heading", name="conv_head, channel 7").is_visible()
+    assert page.get_by_role("heading", name="Head, channel 7").is_visible()
     assert page.get_by_label("Channel (0 to 1279)").input_value() == "7"
 
 

@@ -61,6 +61,17 @@ def test_a_cases_link_opens_its_page_filled_in_without_a_job(name):
     assert "of your previous choice" not in texts(app)
 
 
+def test_a_newcomer_finds_a_drawing_finished_and_is_told_what_to_see():
+    app = page("pages/neurons.py")
+    assert not app.exception
+    assert not app.error, app.error[0].value
+    assert "more of the red spots" in texts(app)
+    assert app.subheader[0].value == "koala"
+    assert app.button(key="draw") is not None
+    app = page("pages/neurons.py", picture="bundled:dog")
+    assert not app.subheader, "who comes by a link finds what it names"
+
+
 def test_the_tour_has_six_steps_and_its_buttons_turn_them():
     app = page("pages/tour.py")
     assert app.title[0].value == STEPS[0].title

@@ -78,6 +78,10 @@ def told(row):
     return [row["title"], row["help"], *row["notes"], *(chip["text"] for chip in row["chips"])]
 
 
+def neuron_class(app):
+    return next(box for box in app.selectbox if box.label == "Class neuron")
+
+
 def class_field(app):
     return next(box for box in app.selectbox if box.label == "Class to explain")
 
@@ -403,11 +407,23 @@ PRUNED.pop("methods")
 
 
 def test_the_neuron_page_waits_for_a_click():
-    app = page("pages/neurons.py")
+    app = page("pages/neurons.py", picture="bundled:koala")
     assert not app.exception
     assert "Draw the neuron" in app.info[0].value
     assert app.selectbox(key="layer").value == "logits"
-    assert "conv_head · 1280 x 7 x 7" in app.selectbox(key="layer").options
+    assert neuron_class(app).value == 105
+    app.text_input(key="neuron_filter").set_value("5 stage dw").run()
+    assert {"stage 5" in option.lower() and "_dw" in option for option in app.selectbox(key="layer").options} == {True}
+    assert app.selectbox(key="layer").value == "blocks.4.3.conv_dw", "the first that is found"
+    app.text_input(key="neuron_filter").set_value("head").run()
+    assert "Head · conv_head · 1280 x 7 x 7" in " ".join(app.selectbox(key="layer").options)
+    app.text_input(key="neuron_filter").set_value("fish").run()
+    assert len(app.selectbox(key="layer").options) > 50, "no layer is called so"
+    app.selectbox(key="layer").select("logits").run()
+    assert {"fish" in option.lower() for option in neuron_class(app).options} == {True}
+    app.text_input(key="neuron_filter").set_value("").run()
+    app.selectbox(key="picture").select("dog").run()
+    assert neuron_class(app).value == 235, "the class of the picture before is not kept"
 
 
 def test_a_link_and_a_click_draw_a_class_neuron():
@@ -420,22 +436,37 @@ def test_a_link_and_a_click_draw_a_class_neuron():
     assert app.query_params["layer"] == "logits"
 
 
-def test_a_layers_channels_can_be_ranked_and_picked():
-    app = pressed("draw", "pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
-    assert not app.error, app.error[0].value
-    assert "--layer blocks.6.0.conv_pw --channel 7" in app.code[0].value
-    app.toggle(key="rank").set_value(True).run()
+def test_an_atlas_draws_the_channels_that_a_picture_uses_and_leads_to_each(monkeypatch, submitted):
+    for name, value in {"TOP": 2, "STEPS": 1, "SIZE": 32}.items():
+        monkeypatch.setattr(f"spade_core.ui.neurons.atlas.{name}", value)
+    app = page("pages/neurons.py", steps="1", layer="blocks.6.0.conv_pw", channel="7", **PRUNED)
+    app.session_state["neuron_tabs"] = "Atlas of the layer"  # a person opens it
+    app.run()
+    assert not {"ranking", "visualization"} & set(submitted), "nobody asked"
+    app.button(key="ranking_offer").click().run()
     assert not app.exception
-    best = int(app.get("button_group")[1].options[0].split()[0])
-    assert best != 7
-    app.get("button_group")[1].set_value(best).run()
+    assert not app.error, app.error[0].value
+    tiles = [int(one.label.split()[1]) for one in app.button if str(one.key).startswith("tile_")]
+    assert len(tiles) == 2
+    captions = [image.caption for element in app.get("image") for image in element.proto.imgs]
+    assert captions.count("Here") == 2
+    assert "SPADE drawing" not in captions
+    app.button(key="atlas_draw").click().run()
+    assert not app.exception
+    captions = [image.caption for element in app.get("image") for image in element.proto.imgs]
+    assert captions.count("SPADE drawing") == 2
+    assert submitted.count("visualization") == 2, "one after the other, each once"
+    assert "atlas_draw" not in {one.key for one in app.button}, "nothing is left to draw"
+    best = next(channel for channel in tiles if channel != 7)
+    app.button(key=f"tile_{best}").click().run()
     assert not app.exception
     assert not app.error
+    assert app.session_state["neuron_tabs"] == "This picture"
     assert app.number_input(key="channel_blocks.6.0.conv_pw").value == best
-    assert f"--channel {best}" in app.code[0].value, "a click draws"
+    assert f"--layer blocks.6.0.conv_pw --channel {best}" in app.code[0].value, "a click draws"
+    assert app.subheader[0].value == f"Stage 7, block 1, pointwise, channel {best}"
     assert app.query_params["channel"] == str(best)
     app.number_input(key="channel_blocks.6.0.conv_pw").set_value(7).run()
-    assert app.get("button_group")[1].value in (None, []), "the mark follows the field"
     assert f"--channel {best}" in app.code[0].value, "the field alone draws nothing"
 
 
@@ -445,7 +476,7 @@ def test_a_link_and_a_click_draw_a_single_neuron():
     )
     assert not app.exception
     assert not app.error, app.error[0].value
-    assert app.subheader[0].value == "blocks.6.0.conv_pw, channel 7 at (2, 6)"
+    assert app.subheader[0].value == "Stage 7, block 1, pointwise, channel 7, row 2, column 6"
     assert "--channel 7 --position 2,6" in app.code[0].value
     assert app.query_params["position"] == "2x6"
     assert "that excite this neuron most, at its own place (row 2, column 6)" in texts(app)
@@ -474,6 +505,9 @@ def test_reference_folders_are_chosen_by_name_and_a_missing_one_costs_nothing_el
     assert not app.error, app.error[0].value
     assert app.selectbox(key="references_from").options == ["one", "absent", "empty", "bundled pictures"]
     assert "the crops of “one” that excite this channel most" in texts(app)
+    assert "`SPADE_REFERENCES=FOLDER`" in texts(app), "three grey pictures are too few"
+    crops = [image.caption for one in app.get("image") for image in one.proto.imgs if "Reference" in image.alt]
+    assert all(float(value) > 0 for value in crops)
     for name in ("absent", "empty"):
         app.selectbox(key="references_from").select(name).run()
         assert not app.exception
@@ -534,7 +568,7 @@ def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
     assert "How far apart are they?" in texts(app)
     assert "in the embedding of efficientnet_lite0." in texts(app)
     assert texts(app).count("in the trace") >= 3
-    app.selectbox(key="class_neuron").select_index(3).run()
+    neuron_class(app).select_index(3).run()
     assert app.subheader[0].value == drawn, "the row keeps its own neuron's name"
 
 

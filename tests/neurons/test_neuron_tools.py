@@ -48,10 +48,12 @@ def slow_maps(network, model, picture, layer):
 def test_rankings_are_what_they_say(small, noise, made, by):
     logits, y = slow_maps(small.module, small, noise, "pointwise")
     (gradient,) = torch.autograd.grad(logits[0, made.fidelity.target], y)
-    _, pruned = slow_maps(made.module, small, noise, "pointwise")
+    left, pruned = slow_maps(made.module, small, noise, "pointwise")
+    (its,) = torch.autograd.grad(left[0, made.fidelity.target], pruned)
     expected = {
         "activation": [float(y[0, c].mean()) for c in range(12)],
         "gradient": [float((y * gradient)[0, c].sum()) for c in range(12)],
+        "kept": [float((pruned * its)[0, c].sum()) for c in range(12)],
         "change": [float((pruned - y)[0, c].norm() / y[0, c].norm()) for c in range(12)],
     }[by]
     found = rank_channels(made, noise, "pointwise", by=by, top=None)
@@ -59,6 +61,9 @@ def test_rankings_are_what_they_say(small, noise, made, by):
     for score in found:
         assert score.score == pytest.approx(expected[score.channel], rel=1e-4, abs=1e-6)
         assert y[0, score.channel][score.place] == y[0, score.channel].max()
+        assert score.region == region_around(score.place, y.shape[2:], 16)
+        assert score.dense == pytest.approx(float((y * gradient)[0, score.channel].sum()), rel=1e-4, abs=1e-6)
+        assert score.spade == pytest.approx(float((pruned * its)[0, score.channel].sum()), rel=1e-4, abs=1e-6)
     assert len(rank_channels(made, noise, "pointwise", by=by, top=3)) == 3
 
 

@@ -142,22 +142,25 @@ def show_link(choice: Choice, subject: Subject, *, methods: bool = False) -> Non
     st.session_state[LINK] = query
 
 
-def start_of(page: str, *, preset: str = "default") -> Choice:
+def start_of(page: str, *, preset: str = "default", first: Choice | None = None) -> Choice:
     """Return what the address bar asks for, read once a link; what of a link cannot be read, it says.
 
-    Where no link says otherwise the page begins with ``preset``.
+    Where no link says otherwise the page begins with ``preset``; where nothing was chosen on any page, with ``first``,
+    whose result is shown if it is kept.
     """
     state, query = st.session_state, st.query_params.to_dict()
     if f"{page}_start" not in state or query not in ({}, state.get(LINK)):
         state[LINK] = query
-        last = state.get("last_choice", Choice())
+        newcomer = not query and first is not None and "last_choice" not in state
+        last = first if newcomer and first is not None else state.get("last_choice", Choice())
         if last.preset in PAGE_PRESETS:  # nobody's choice
             last = replace(last, preset=preset)
         found, told = Choice.from_link(query) if query else (last, ())
         if query:
             state[LINKED_MODEL] = found.model
         state[f"{page}_start"], state[f"{page}_told"] = found, told
-        state[f"{page}_run"] = not told and query.get("run", "1" if "methods" in query else "") == "1"
+        linked = query.get("run", "1" if "methods" in query else "") == "1"
+        state[f"{page}_run"] = newcomer or (linked and not told)
     for sentence in state[f"{page}_told"]:
         st.error(literal(sentence), icon=":material/link_off:")
     return state[f"{page}_start"]

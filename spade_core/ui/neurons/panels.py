@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from spade_core.ui.common.downloads import read_array, read_json
 from spade_core.ui.common.frame import show_notes
+from spade_core.ui.common.text import literal
 
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
 FRAME = "#f59e0b"
@@ -19,8 +20,9 @@ SEEN = "The picture, as the model sees it"
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 
 
-def show_forming(files: Mapping[str, bytes], steps: int) -> None:
-    """Show the images while they form."""
+def show_forming(files: Mapping[str, bytes], steps: int, what: str) -> None:
+    """Show the images while they form; ``what`` is drawn."""
+    st.caption(f"Drawing **{literal(what)}** by the dense model and by the trace.")
     if "dense.png" not in files:
         st.caption("The first picture comes within seconds.")
         return

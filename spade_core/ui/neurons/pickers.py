@@ -1,17 +1,15 @@
-"""The neuron page's inputs: layer, channel or class, place, and the channels that stand out for the picture."""
+"""The neuron page's inputs: layer, channel or class, place, and how it is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 import streamlit as st
 
-from spade_core.neurons import LOGITS, PARAMETRIZATIONS, RANKINGS, STARTS, LayerShape
+from spade_core.neurons import LOGITS, PARAMETRIZATIONS, STARTS, LayerShape
 from spade_core.ui.common import downloads, pickers
-from spade_core.ui.common.jobs import files_of
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, asked_by_link, wait_for
 from spade_core.ui.common.text import literal
@@ -22,12 +20,13 @@ SEVERAL = (
     "Several drawings of the neuron by each network, kept apart by a diversity term: what else does it answer to? Each "
     "takes its own time."
 )
-TOP = 10
-ASKED, TAKEN = "neurons_ranked", "neurons_taken"
+FILTER = "Only layers, or classes, whose names hold all of these words; where none does, all are listed."
+ASKED, TAKEN = "neurons_taken_from_atlas", "neurons_taken"
+CHOSEN = "chosen_neuron"  # the session's name for the class neuron, of what, and from which start
 
 
-def asked_by_ranking() -> bool:
-    """Return, once, whether a ranked channel was clicked."""
+def asked_by_atlas() -> bool:
+    """Return, once, whether a channel of the atlas was clicked."""
     return bool(st.session_state.pop(ASKED, False))
 
 
@@ -39,20 +38,17 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
         st.error(literal(problem), icon=":material/link_off:")
         asked_by_link(page)  # a link that cannot be followed draws nothing
         start = replace(start, layer=None, channel=None, position=None)
-    names = list(shapes)
-    wanted = names.index(start.layer) if start.layer in names else 0
-    columns = st.columns([3, 3, 1.2, 1.2])
-    hint = "Type to search; values are read before the activation. ★ marks what is most worth drawing."
-    title = {name: str(shape) for name, shape in shapes.items()}.__getitem__
-    layer = columns[0].selectbox("Layer", names, wanted, format_func=title, key="layer", help=hint)
-    if shapes[layer].advice:
-        columns[0].caption(f"★ {shapes[layer].advice}")
+    columns = st.columns([1.8, 3, 3, 1.1, 1.1])
+    words = columns[0].text_input("Filter", key="neuron_filter", placeholder="stage 5 pointwise", help=FILTER)
     with columns[1]:
-        channel = _pick_class(start, subject) if layer == LOGITS else _pick_channel(start, layer, shapes[layer])
+        layer = _pick_layer(start, shapes, words)
+    with columns[2]:
+        last = layer == LOGITS
+        channel = _pick_class(start, subject, words) if last else _pick_channel(start, layer, shapes[layer])
     counts = sorted({*STEPS, start.steps})
-    steps = columns[2].selectbox("Steps", counts, index=counts.index(start.steps), key="steps")
+    steps = columns[3].selectbox("Steps", counts, index=counts.index(start.steps), key="steps")
     several = sorted({*IMAGES, start.images})
-    images = columns[3].selectbox("Images", several, several.index(start.images), key="images", help=SEVERAL)
+    images = columns[4].selectbox("Images", several, several.index(start.images), key="images", help=SEVERAL)
     choice = replace(choice, layer=layer, channel=channel, steps=steps, images=images)
     choice = _pick_drawing(choice, start)
     if layer == LOGITS:
@@ -60,9 +56,17 @@ def pick_neuron(page: str, start: Choice, subject: Subject, choice: Choice) -> C
     with st.sidebar:
         described = subject.described
         target = pickers.pick_target(start, described.labels, described.probabilities, subject.identity)
-    choice = replace(choice, target=target, position=_pick_position(start, layer, shapes[layer]))
-    _offer_ranked(choice, subject)
-    return choice
+    return replace(choice, target=target, position=_pick_position(start, layer, shapes[layer]))
+
+
+def _pick_layer(start: Choice, shapes: Mapping[str, LayerShape], words: str) -> str:
+    titles = pickers.matching({name: str(shape) for name, shape in shapes.items()}, words)
+    wanted = start.layer if start.layer in titles else next(iter(titles))
+    hint = "Type to search; values are read before the activation. ★ marks what is most worth drawing."
+    layer = pickers.select("Layer", titles, wanted, "layer", hint)
+    if shapes[layer].advice:
+        st.caption(f"★ {shapes[layer].advice}")
+    return layer
 
 
 def _pick_drawing(choice: Choice, start: Choice) -> Choice:
@@ -95,13 +99,26 @@ def _link_problem(start: Choice, subject: Subject, shapes: Mapping[str, LayerSha
     return None
 
 
-def _pick_class(start: Choice, subject: Subject) -> int:
+def _pick_class(start: Choice, subject: Subject, words: str) -> int:
+    """Draw the choice of a class; it stays while model and picture do, and begins with the predicted one."""
     labels, probabilities = subject.described.labels, subject.described.probabilities
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])
+    every = {index: f"{labels[index]} · {probabilities[index]:.1%}" for index in order}
+    titles = pickers.matching(every, words)
     asked = start.channel if start.layer in (None, LOGITS) else None
-    wanted = asked if asked in order else order[0]
-    titles = {index: f"{labels[index]} · {probabilities[index]:.1%}" for index in order}
-    return pickers.select("Class neuron", titles, wanted, "class_neuron")
+    of = subject.identity[0]
+    known, begun, before = st.session_state.get(CHOSEN, (of, start, asked))
+    wanted = (before if begun == start else asked) if known == of else None
+    taken = st.session_state.pop(TAKEN, False)  # a click has set the field's value, and no default may be given
+    begin = next(iter(titles)) if taken or wanted not in titles else wanted
+    chosen = pickers.select("Class neuron", titles, begin, class_key(subject))
+    st.session_state[CHOSEN] = of, start, None if chosen == order[0] else chosen
+    return chosen
+
+
+def class_key(subject: Subject) -> str:
+    """Return the key of the field of the class: a new one for another picture, whose classes have other places."""
+    return "_".join(("class_neuron", *subject.identity))
 
 
 def _pick_channel(start: Choice, layer: str, shape: LayerShape) -> int:
@@ -132,30 +149,9 @@ def _channel_key(layer: str) -> str:
     return f"channel_{layer}"
 
 
-def _offer_ranked(choice: Choice, subject: Subject) -> None:
-    """Offer the channels that stand out for this picture; a click chooses one and draws it."""
-    with st.expander("Which neuron? Channels that stand out for this picture", icon=":material/leaderboard:"):
-        title = {slug: ranking.title for slug, ranking in RANKINGS.items()}.__getitem__
-        by = st.segmented_control("Rank by", list(RANKINGS), default="activation", key="by", format_func=title)
-        if by is None or not st.toggle("Rank the channels (makes the trace first)", key="rank"):
-            return
-        st.caption(RANKINGS[by].help)
-        what = {"target": choice.target, "layer": choice.layer, "by": by, "top": TOP}
-        traced = {"model": subject.spec, "picture": subject.source, "trace": choice.trace_arguments()}
-        files = files_of("ranking", {**traced, **what})
-        if files is None:
-            return
-        scores = {row["channel"]: row["score"] for row in downloads.read_json(files["ranking.json"])}
-        key = f"ranked_{choice.layer}_{by}"
-        st.session_state[key] = choice.channel if choice.channel in scores else None  # marks what is chosen above
-        label, take = "Channels, highest first: click to draw", partial(_take, key, str(choice.layer))
-        title = {channel: f"{channel} ({score:.3g})" for channel, score in scores.items()}.__getitem__
-        st.pills(label, list(scores), key=key, on_change=take, format_func=title)
-
-
-def _take(key: str, layer: str) -> None:
-    """Make the clicked channel the chosen one, and ask for its drawing."""
-    picked = st.session_state[key]
-    if picked is not None:
-        st.session_state[_channel_key(layer)] = int(picked)
-        st.session_state[ASKED] = st.session_state[TAKEN] = True
+def take(layer: str, channel: int, subject: Subject) -> None:
+    """Make a channel of the layer the chosen one, and ask for its drawing; called by a click."""
+    state = st.session_state
+    key = class_key(subject) if layer == LOGITS else _channel_key(layer)
+    state[key], state["neuron_filter"] = channel, ""
+    state[ASKED] = state[TAKEN] = True

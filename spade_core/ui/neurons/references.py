@@ -24,6 +24,11 @@ from spade_core.ui.common.subject import Subject
 from spade_core.ui.common.text import literal
 
 BUNDLED = "bundled pictures"
+CROP = 92  # px
+WANTED = (
+    "Which pictures excite a neuron is told by a set that holds such pictures, a few hundred photographs or more of "
+    "what the model knows: whoever runs this server names its folder as `SPADE_REFERENCES=FOLDER`."
+)
 
 
 def folders(configured: tuple[Path, ...]) -> dict[str, Path]:
@@ -60,18 +65,36 @@ def render_references(choice: Choice, subject: Subject, *, clicked: bool) -> Non
         return
     payload = {"model": subject.spec, "layer": choice.layer, "channel": choice.channel, "position": choice.position}
     payload |= {"folder": str(known[name]), "state": state}
-    found = files_of("references", payload, offer=None if clicked else "Look for reference pictures")
-    if found is not None:
+    kept = files_of("references", payload, offer=None if clicked else "Look for reference pictures")
+    if kept is not None:
         told = f"the crops of “{name}” that excite this channel most"
         if choice.position is not None:
             place = "at its own place (row {}, column {})".format(*choice.position)
             told = f"the pictures of “{name}” that excite this neuron most, {place}"
         heading.markdown(f"**Reference pictures** :gray[{told}]")
-        _show(found)
+        _show(kept)
 
 
 def _show(files: Mapping[str, bytes]) -> None:
+    """Show the crops that excite the neuron; where there are too few, say what it takes."""
     crops: list[dict[str, Any]] = read_json(files["references.json"])["crops"]
-    for column, (index, crop) in zip(st.columns(REFERENCES), enumerate(crops), strict=False):
-        found = f"Reference {index + 1}: part of a picture that excites the neuron"
-        column.image(files[f"reference_{index}.png"], caption=f"{crop['value']:.2f}", width="stretch", alt=found)
+    exciting = [index for index, crop in enumerate(crops) if crop["value"] > 0]
+    with st.container(horizontal=True, gap="small"):
+        for index in exciting:
+            alt = f"Reference {index + 1}: part of a picture that excites the neuron"
+            caption = f"{crops[index]['value']:.2f}"
+            st.image(files[f"reference_{index}.png"], caption=caption, width=CROP, alt=alt)
+    if len(exciting) < REFERENCES:
+        found = {0: "None of them excites it.", 1: "One of them excites it."}
+        told = found.get(len(exciting), f"{len(exciting)} of them excite it.")
+        st.caption(f":material/info: {told} {WANTED}")
+
+
+def chosen_folder() -> dict[str, str]:
+    """Return what a payload says of the chosen folder, else of the first; nothing where it is absent or empty."""
+    known = folders(settings().references)
+    path = known.get(st.session_state.get("references_from", ""), next(iter(known.values())))
+    try:
+        return {"folder": str(path), "state": folder_state(path)}
+    except ConfigError:  # which the reference pictures say
+        return {}

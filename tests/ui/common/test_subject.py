@@ -63,3 +63,15 @@ def test_a_page_begins_with_its_own_preset_unless_a_link_or_a_choice_says_otherw
     parameters = SimpleNamespace(to_dict=lambda: query)
     monkeypatch.setattr(subject, "st", SimpleNamespace(session_state=state, query_params=parameters, error=None))
     assert subject.start_of("neurons", preset="drawing").preset == expected
+
+
+@pytest.mark.parametrize(
+    ("last", "query", "first"),
+    [(None, {}, True), (subject.Choice(), {}, False), (None, {"steps": "8"}, False)],
+)
+def test_only_who_chose_nothing_finds_a_pages_first_case(monkeypatch, last, query, first):
+    state = {} if last is None else {"last_choice": last}
+    parameters = SimpleNamespace(to_dict=lambda: query)
+    monkeypatch.setattr(subject, "st", SimpleNamespace(session_state=state, query_params=parameters, error=None))
+    found = subject.start_of("neurons", first=subject.Choice(channel=3))
+    assert (found.channel == 3, subject.asked_by_link("neurons")) == (first, first)

@@ -1,6 +1,6 @@
 """The pages' inputs: model, picture, trigger, class, trace, methods. They return values and compute nothing."""
 
-from spade_core.ui.common.pickers.fields import select
+from spade_core.ui.common.pickers.fields import matching, select
 from spade_core.ui.common.pickers.methods import CHOSEN_CLASS, pick_method_options, pick_methods, pick_target
 from spade_core.ui.common.pickers.model import model_title, pick_model
 from spade_core.ui.common.pickers.picture import (
@@ -26,6 +26,7 @@ __all__ = [
     "UPLOAD",
     "Chosen",
     "keep_upload",
+    "matching",
     "model_title",
     "pick_bundle",
     "pick_frame",
