@@ -6,13 +6,14 @@ where they are declared.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spade_core.errors import ConfigError
 
 _MOST = 2**63 - 1  # of a seed of torch's
+_Pixels = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class _Part(BaseModel):
@@ -35,7 +36,7 @@ class _Spec(_Part):
     classes: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    size: int | None = Field(None, ge=1, le=2**16)
+    size: _Pixels | tuple[_Pixels, _Pixels] | None = None
     output: str | None = None
 
 
@@ -48,7 +49,7 @@ class _Model(_Part):
 class _Trigger(_Part):
     model_config = ConfigDict(strict=True, extra="forbid")
     trigger: str
-    size: int | None = Field(None, ge=1, le=2**16)
+    size: _Pixels | None = None
     position: tuple[int, int] | None = None
     seed: int = Field(0, ge=0, le=_MOST)
 

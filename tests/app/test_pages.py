@@ -308,7 +308,7 @@ def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
     app.file_uploader(key="weights_file").set_value(("Mein Netz.pth", state.getvalue(), "")).run()
     app.text_area(key="weights_classes").set_value('[[1, "dog"], [0, "cat"], [2, "bird"]]')
     app.text_input(key="weights_size").set_value("64 x").run()
-    assert app.error[0].value == "A size reads 224, or 256x192 (height x width), not '64 x'."
+    assert app.error[0].value == "Give a size as 224, or as 256x192 (height x width), not '64 x'."
     app.text_input(key="weights_size").set_value("64x48")
     app.text_input(key="weights_mean").set_value("0.5 0.5; 0.5")
     app.text_input(key="weights_std").set_value("0.5, 0.5, x")
@@ -412,9 +412,9 @@ def test_the_neuron_page_waits_for_a_click():
     assert "Draw the neuron" in app.info[0].value
     assert app.selectbox(key="layer").value == "logits"
     assert neuron_class(app).value == 105
-    app.text_input(key="neuron_filter").set_value("5 stage dw").run()
+    app.text_input(key="neuron_filter").set_value("dw stage 5").run()
     assert {"stage 5" in option.lower() and "_dw" in option for option in app.selectbox(key="layer").options} == {True}
-    assert app.selectbox(key="layer").value == "blocks.4.3.conv_dw", "the first that is found"
+    assert app.selectbox(key="layer").value == "blocks.4.2.conv_dw", "the first that is found"
     app.text_input(key="neuron_filter").set_value("head").run()
     assert "Head · conv_head · 1280 x 7 x 7" in " ".join(app.selectbox(key="layer").options)
     app.text_input(key="neuron_filter").set_value("fish").run()

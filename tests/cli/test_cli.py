@@ -300,7 +300,7 @@ def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, m
         (["--images", "DIR", "--frame", "letterbox"], "--frame belongs to one picture"),
         (["--images", "DIR", "--option", "lrp.rule=gamma"], "--option belongs to one picture"),
         (["--images", "DIR", "--traces", "2", "--average", "signed"], "leave --average out"),
-        (["--images", "DIR", "--traces", "7"], "1, 2, 3, 5 traces, not 7"),
+        (["--images", "DIR", "--traces", "7"], "take one of 1, 2, 3, 5"),
         (["--images", "nowhere"], "There is no folder 'nowhere'"),
         (["--images", __file__], "no zip archive"),
     ],

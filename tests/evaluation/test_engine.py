@@ -149,7 +149,7 @@ def test_pictures_that_cannot_be_read_are_left_out_and_named(small, folder, tmp_
         ({"arms": ("none",)}, "no arm 'none'"),
         ({"arms": ("dense", "dense")}, "each once"),
         ({"methods": ("none",)}, "no method 'none'"),
-        ({"processing": ()}, "at least one processing"),
+        ({"processing": ()}, "At least one processing"),
         ({"methods": ("all", "lrp")}, "no method 'all'"),
         ({"engine": "none"}, "no engine 'none'"),
         ({"split": "none"}, "no split 'none'"),

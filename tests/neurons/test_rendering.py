@@ -194,7 +194,7 @@ def test_intermediate_pictures_come_while_it_draws(small, monkeypatch):
         (Neuron("pointwise", 12), "channels 0 to 11"),
         (Neuron("pointwise", 1, position=(99, 0)), "places"),
         (Neuron("pointwis", 1), "did you mean pointwise"),
-        (Neuron("pointwise", direction=(1.0, 2.0)), "takes 12 weights"),
+        (Neuron("pointwise", direction=(1.0, 2.0)), "has 2 weights: give 12"),
     ],
 )
 def test_unknown_neurons_get_a_sentence(small, neuron, said):

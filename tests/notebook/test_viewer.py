@@ -46,5 +46,5 @@ class TestViewer:
         viewer = sc.view(visualization)
         (pair,) = viewer.pairs
         assert (pair["dense"]["values"], pair["alt"], pair["notes"]) == ("", visualization.title, [BAD])
-        with pytest.raises(ConfigError, match="not a Trace"):
+        with pytest.raises(ConfigError, match="shows no Trace"):
             sc.view(visualization.trace)

@@ -192,7 +192,7 @@ _design = lru_cache(maxsize=32)(parse_design)
 @lru_cache(maxsize=32)
 def _stimuli(folder: str, sha256: str) -> StimulusSet:
     path = ASSETS / folder.removeprefix(_ASSETS_MARK) if folder.startswith(_ASSETS_MARK) else Path(folder)
-    found = load_set(path)
+    found = load_set(path, sha256)
     if found.sha256 != sha256:
         raise ConfigError(f"The stimulus set {path} was changed after the study was published: restore it.")
     return found

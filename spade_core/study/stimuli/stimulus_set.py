@@ -114,6 +114,12 @@ class StimulusSet:
         return (self.folder / name).read_bytes()
 
 
+def _manifest(folder: Path, sha256: str) -> Path:
+    """Return the manifest that an earlier set had, where it was kept, or today's."""
+    earlier = folder / f"manifest.{sha256[:12]}.json"
+    return earlier if sha256 and earlier.is_file() else folder / MANIFEST
+
+
 def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Mapping[str, object]) -> StimulusSet:
     """Write the manifest of a folder and return the set.
 
@@ -131,8 +137,13 @@ def write_manifest(folder: Path, items: Iterable[Item], *, demo: bool, about: Ma
     return load_set(folder)
 
 
-def load_set(folder: str | Path) -> StimulusSet:
+def load_set(folder: str | Path, sha256: str = "") -> StimulusSet:
     """Read the stimulus set of a folder with ``manifest.json`` and check it, every file by its sha256.
+
+    Args:
+        folder: of the set.
+        sha256: of the manifest that a study was published with, which lies beside a later one as
+            ``manifest.SHA256.json`` (its first twelve digits). Empty: today's.
 
     Raises:
         ConfigError: no manifest, a damaged one, a missing or changed file, or items that contradict the rules: one
@@ -140,7 +151,7 @@ def load_set(folder: str | Path) -> StimulusSet:
     """
     folder = Path(folder)
     try:
-        data = (folder / MANIFEST).read_bytes()
+        data = _manifest(folder, sha256).read_bytes()
     except OSError:
         raise ConfigError(f"{folder} holds no stimulus set: it needs a {MANIFEST}; “study build” writes one.") from None
     try:

@@ -160,7 +160,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path, data):
 
 def test_without_the_packages_one_sentence_says_what_to_install(file, monkeypatch):
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="needs onnx and onnx2torch: pip install"):
+    with pytest.raises(ModelError, match="needs onnx and onnx2torch, install them with: pip install"):
         sc.load_model(weights=file, device="cpu")
 
 

@@ -103,6 +103,7 @@ class Net:
 
     class preprocessing:  # noqa: N801 - an attribute of models
         crop = staticmethod(lambda picture: picture.pixels)
+        side = staticmethod(lambda who: 100)
 
 
 def built(monkeypatch, tmp_path, reference, used=()):
@@ -112,6 +113,15 @@ def built(monkeypatch, tmp_path, reference, used=()):
     monkeypatch.setattr(building, "explain", lambda *a, **k: type("E", (), {"map": reference})())
     builder = building.Builder(Net(), Net(), building.RenderConfig(size=64), {}, tmp_path)
     return builder.draft(Candidate("x", "x", "catch"), set(used))
+
+
+def test_a_set_that_grew_is_found_as_it_was(tmp_path):
+    before = tiny_set(tmp_path)
+    (tmp_path / MANIFEST).rename(tmp_path / f"manifest.{before.sha256[:12]}.json")
+    (tmp_path / "manifest.json").write_text((tmp_path / f"manifest.{before.sha256[:12]}.json").read_text() + " ")
+    now = load_set(tmp_path)
+    assert load_set(tmp_path, before.sha256).sha256 == before.sha256 != now.sha256
+    assert load_set(tmp_path, now.sha256).sha256 == now.sha256 == load_set(tmp_path, "0" * 64).sha256
 
 
 def test_items_are_left_out_by_rules_that_know_no_condition(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -13,11 +14,14 @@ T = TypeVar("T")
 def matching(titles: Mapping[T, str], text: str) -> dict[T, str]:
     """Return the entries whose titles hold every word of ``text``, in any case; all of them where none does.
 
-    >>> matching({0: "Stage 3, pointwise", 1: "Stage 3, depthwise"}, "point 3")
-    {0: 'Stage 3, pointwise'}
+    A number is read with the word before it, and whole.
+
+    >>> matching({0: "Stage 3, pointwise, 30 x 30", 1: "Stage 30, pointwise", 2: "Stage 3, depthwise"}, "point stage 3")
+    {0: 'Stage 3, pointwise, 30 x 30'}
     """
-    words = text.casefold().split()
-    found = {slug: title for slug, title in titles.items() if all(word in title.casefold() for word in words)}
+    words = [re.escape(word) for word in re.findall(r"[^\W\d]+ +\d+(?!\S)|\S+", text.casefold())]
+    whole = [re.compile(rf"{word}(?!\d)" if word[-1].isdigit() else word) for word in words]
+    found = {slug: title for slug, title in titles.items() if all(word.search(title.casefold()) for word in whole)}
     return found or dict(titles)
 
 
