@@ -30,7 +30,7 @@ def as_size(given: int | Sequence[int]) -> Size:
         numbers = []
     if len(numbers) not in (1, 2):
         raise ConfigError(
-            f"A size is one or two whole numbers (height, width), not {given!r}: give 224, or (256, 192)."
+            f"A size is one whole number, or two (height and width): give 224, or (256, 192), not {given!r}."
         )
     return numbers[0] if numbers[0] == numbers[-1] else (numbers[0], numbers[1])
 
@@ -48,7 +48,7 @@ def parse_size(text: str) -> Size:
     """
     found = re.fullmatch(r"\s*(\d{1,5})(?:\s*x\s*(\d{1,5}))?\s*", text, re.ASCII)
     if found is None:
-        raise ConfigError(f"Give a size as 224, or as 256x192 (height x width), not {text[:40]!r}.")
+        raise ConfigError(f"A size reads 224, or 256x192 (height x width): give it so, not as {text[:40]!r}.")
     return as_size([int(side) for side in found.groups() if side is not None])
 
 

@@ -308,7 +308,7 @@ def test_uploaded_weights_are_called_by_their_files_name(monkeypatch):
     app.file_uploader(key="weights_file").set_value(("Mein Netz.pth", state.getvalue(), "")).run()
     app.text_area(key="weights_classes").set_value('[[1, "dog"], [0, "cat"], [2, "bird"]]')
     app.text_input(key="weights_size").set_value("64 x").run()
-    assert app.error[0].value == "Give a size as 224, or as 256x192 (height x width), not '64 x'."
+    assert app.error[0].value == "A size reads 224, or 256x192 (height x width): give it so, not as '64 x'."
     app.text_input(key="weights_size").set_value("64x48")
     app.text_input(key="weights_mean").set_value("0.5 0.5; 0.5")
     app.text_input(key="weights_std").set_value("0.5, 0.5, x")
