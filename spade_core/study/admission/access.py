@@ -214,14 +214,14 @@ def check_password(stored: str, given: str, attempts: Attempts = _SERVER, *, cli
         ConfigError: a wrong password, too many attempts, or a setting that is no argon2 hash.
     """
     if not given or len(given) > LONGEST:
-        raise ConfigError("This is not the password.")
+        raise ConfigError("This is not the password: try again.")
     wait = attempts.take(client)
     if wait > 0:
         raise ConfigError(f"Too many attempts: wait {math.ceil(wait)} seconds and try again.")
     try:
         PasswordHasher().verify(stored, given)
     except VerifyMismatchError:
-        raise ConfigError("This is not the password.") from None
+        raise ConfigError("This is not the password: try again.") from None
     except (InvalidHashError, VerificationError):
         raise ConfigError(
             "SPADE_ADMIN_PASSWORD_HASH is no argon2 hash, so nobody can log in: make one as the documentation shows."

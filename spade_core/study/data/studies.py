@@ -122,7 +122,7 @@ def set_status(store: Store, key: str, status: str) -> None:
         ConfigError: unknown key or status, a closed study, or a draft that cannot be published as it is.
     """
     if status not in STATES:
-        raise ConfigError(f"A study is {', '.join(STATES)}, not {status}.")
+        raise ConfigError(f"A study is not {status}: choose one of {', '.join(STATES)}.")
     before = store.read(lambda session: find(session, key))
     publishing = before.status == "draft" and status == "open"
     if publishing:  # only this needs the stimulus set: a study whose set is gone can still be paused and closed
@@ -136,7 +136,7 @@ def set_status(store: Store, key: str, status: str) -> None:
         if row.status == "closed":
             raise ConfigError("This study is closed for good: copy it to make a new one.")
         if status not in STATES[row.status].next:
-            raise ConfigError(f"A study that is {row.status} cannot become {status}.")
+            raise ConfigError(f"A study that is {row.status} cannot become {status}: choose {' or '.join(STATES[row.status].next)}.")
         if (row.status, row.design_sha256) != (before.status, before.design_sha256):
             raise ConfigError("Somebody changed this study meanwhile: look at it and try again.")
         audit(session, store, row.id, "publish" if publishing else status, None)

@@ -93,5 +93,5 @@ def design_of(store: Store, key: str, number: int | None = None) -> Design:
     found = {version.number: version for version in versions(store, key)}
     chosen = max(found) if number is None else number
     if chosen not in found:
-        raise ConfigError(f"This study has the versions 1 to {max(found)}, not {chosen}.")
+        raise ConfigError(f"This study has no version {chosen}: choose one from 1 to {max(found)}.")
     return parse_design(found[chosen].design)

@@ -69,7 +69,7 @@ def review(store: Store, key: str, ids: Sequence[str], decision: str, *, by: str
         ConfigError: no such study or decision, or an id that this study does not show.
     """
     if decision not in DECISIONS:
-        raise ConfigError(f"A text is {' or '.join(DECISIONS)}, not {decision}.")
+        raise ConfigError(f"A text is not {decision}: choose {' or '.join(DECISIONS)}.")
     study = opened(store, key)
 
     def work(session: Session) -> None:

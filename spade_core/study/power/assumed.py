@@ -85,7 +85,7 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         if min(vars(self.spread).values()) < 0:
-            raise ConfigError("Standard deviations of random effects cannot be negative.")
+            raise ConfigError("Standard deviations of random effects cannot be negative: give 0 or more.")
         for agree, undecided in zip(self.agree, self.undecided, strict=True):
             if not (0 <= undecided < 1 and 0 < agree < 1 - undecided):
                 raise ConfigError(

@@ -159,7 +159,7 @@ def ceiling(
         ConfigError: fewer than two class neurons or simulations.
     """
     if class_neurons < 2:
-        raise ConfigError("A study needs at least 2 participants and 2 class neurons.")
+        raise ConfigError("A study needs at least 2 participants and 2 class neurons: give more.")
     _check(simulations)
     assumptions, test = assumptions or Assumptions(), _test(design.analysis)
     agree, undecided = class_neuron_means(assumptions, class_neurons, simulations, np.random.default_rng(seed))

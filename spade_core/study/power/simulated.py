@@ -77,7 +77,7 @@ def _check(design: Design, class_neurons: int, participants: int) -> None:
     if set(COMPARED) - set(design.conditions):
         raise ConfigError("Power is that of SPADE against dense: the design's “conditions” must hold both.")
     if participants < 2 or class_neurons < 2:
-        raise ConfigError("A study needs at least 2 participants and 2 class neurons.")
+        raise ConfigError("A study needs at least 2 participants and 2 class neurons: give more.")
     if not 2 <= design.trials <= class_neurons:
         raise ConfigError(
             f"Nobody meets a class neuron twice: give between 2 and {class_neurons} trials a person, not "

@@ -72,7 +72,7 @@ def test_every_saved_version_is_kept_with_hash_and_time(store, stimuli, tmp_path
     assert design_of(store, key, 1) == real_design()
     assert design_of(store, key).trials == 9
     assert (opened(store, key).row.name, opened(store, key).stimuli.sha256) == ("Other", larger.sha256)
-    with pytest.raises(ConfigError, match="versions 1 to 3, not 4"):
+    with pytest.raises(ConfigError, match="no version 4: choose one from 1 to 3"):
         design_of(store, key, 4)
 
 

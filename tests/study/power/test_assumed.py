@@ -73,7 +73,7 @@ def test_half_credit_moves_with_agreement_and_with_cannot_tell():
         ({"baseline": 0.0}, "cannot be together"),
         ({"cannot_tell": 0.5}, "cannot be together"),
         ({"cannot_tell": -0.1}, "cannot be together"),
-        ({"spread": Spread(participant=-1)}, "cannot be negative"),
+        ({"spread": Spread(participant=-1)}, "cannot be negative: give 0"),
     ],
 )
 def test_impossible_assumptions_are_refused(settings, message):
