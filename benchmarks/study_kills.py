@@ -41,7 +41,7 @@ from sqlalchemy import select
 from benchmarks.breakable import Line
 from benchmarks.kills.campaign import BEFALLS, interrupt, plan
 from benchmarks.kills.records import table
-from benchmarks.kills.troubles import KINDS
+from benchmarks.kills.troubles import KINDS, is_small
 from benchmarks.serving import FLAGS, start_server, stop_server
 from benchmarks.survey_browser import BOUNCE_MS, PATIENCE, answered, current, ready, to_trial
 from spade_core.errors import ConfigError
@@ -165,6 +165,8 @@ def main() -> int:
     route.add_argument("--resume", type=Path, metavar="FILE", help="note each there, and go on from it")
     route.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="(default: all)")
     route.add_argument("--database", nargs="+", choices=BEFALLS, default=list(BEFALLS), help="(default: both)")
+    small = "a small file system, filled for “disk” (default: the server's process may write no more)"
+    route.add_argument("--disk", type=Path, metavar="DIR", help=small)
     route.add_argument("--out", type=Path, metavar="FILE", help="write the table there, too")
     options = parser.parse_args()
     return _in_chromium(options) if options.interruptions is None else _by_route(parser, options)
@@ -174,8 +176,13 @@ def _by_route(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     planned = plan(options.interruptions, options.kinds, options.database)
     if not planned:
         parser.error("nothing to do: give one interruption or more, of kinds that befall the database")
+    if options.disk is not None and not is_small(options.disk):
+        parser.error(f"{options.disk} is no small file system, 1 GB at most: mount -t tmpfs -o size=64m tmpfs DIR")
+    if options.resume is not None:
+        options.resume.parent.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and databases end with it
     try:
-        records = interrupt(planned, seed=options.seed, file=options.resume)
+        records = interrupt(planned, seed=options.seed, file=options.resume, disk=options.disk)
     except ConfigError as error:
         parser.error(str(error))
     _say(table(records))

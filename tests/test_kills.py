@@ -64,7 +64,7 @@ def rig(monkeypatch):
     asked = []
 
     class Fake:
-        def __init__(self, name):
+        def __init__(self, name, _disk):
             self.name = name
 
         def __enter__(self):
@@ -98,6 +98,18 @@ def test_the_command_ends_with_one_where_anything_came_to_grief(rig, monkeypatch
     monkeypatch.setattr(study_kills, "interrupt", lambda *_, **__: [FINE, replace(FINE, **{grief: 1})])
     assert study_kills.main() == 1
     assert (tmp_path / "table.md").read_text() == table([FINE, replace(FINE, **{grief: 1})])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--interruptions 0", "--interruptions 3 --kinds database --database SQLite", "--interruptions 3 --disk no"],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(rig, monkeypatch, capsys, words):
+    monkeypatch.setattr("sys.argv", ["study_kills", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        study_kills.main()
+    assert (ended.value.code, rig) == (2, [])
+    assert "error: n" in capsys.readouterr().err
 
 
 STEP = {"stored": True, "refused": False, "trial": None}

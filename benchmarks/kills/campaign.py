@@ -6,9 +6,8 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cache
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -45,40 +44,41 @@ def plan(interruptions: int, kinds: Sequence[str], databases: Sequence[str]) -> 
     pairs = [(name, kind) for name in databases for kind in BEFALLS[name] if kind in kinds]
     turns = ((f"{name} {kind} {number}", (name, kind, number)) for number in count() for name, kind in pairs)
     steps = (*STEPS, ANY)
-    chosen = islice(turns, interruptions if pairs else 0)
+    chosen = islice(turns, max(0, interruptions) if pairs else 0)
     return {key: (name, kind, steps[number % len(steps)]) for key, (name, kind, number) in chosen}
 
 
-def interrupt(planned: Planned, *, seed: int, file: Path | None = None) -> list[Record]:
+def interrupt(planned: Planned, *, seed: int, file: Path | None = None, disk: Path | None = None) -> list[Record]:
     """Return what became of each planned interruption; progress and whatever came to grief go to standard error.
 
     Args:
         file: where each is noted, and where an earlier run's are found.
+        disk: a small file system, which is filled for “disk”; None: the server may write no more.
 
     Raises:
         ConfigError: the file holds something else, or another seed's records.
     """
     found: list[Record] = []
     with tempfile.TemporaryDirectory() as folder:
-        for record in _records(planned, seed, file or Path(folder) / "records.jsonl"):
+        for record in _records(planned, seed, file or Path(folder) / "records.jsonl", disk):
             found.append(record)
             if record.failed:
                 sys.stderr.write(f"{record}\n")
     return found
 
 
-def _records(planned: Planned, seed: int, file: Path) -> Iterator[Record]:
+def _records(planned: Planned, seed: int, file: Path, disk: Path | None) -> Iterator[Record]:
     meter, before = Meter(), 0
+    settings = {"seed": seed} if disk is None else {"seed": seed, "disk": "a small file system"}
     for name in BEFALLS:
         items = {key: item for key, item in planned.items() if item[0] == name}
         progress = _part(meter, before, len(planned))
-        with ExitStack() as stack:
-            rig = cache(lambda name=name, stack=stack: stack.enter_context(Rig(name)))  # once something is to be done
+        with Rig(name, disk) as rig:
 
-            def measured(key: str, item: tuple[str, str, str], rig: Callable[[], Rig] = rig) -> dict[str, Any]:
-                return rig().interrupt(*item[1:], seeded(f"{seed}/{key}")).row()
+            def measured(key: str, item: tuple[str, str, str], rig: Rig = rig) -> dict[str, Any]:
+                return rig.interrupt(*item[1:], seeded(f"{seed}/{key}")).row()
 
-            yield from map(Record.of, resumed(file, items, measured, settings={"seed": seed}, progress=progress))
+            yield from map(Record.of, resumed(file, items, measured, settings=settings, progress=progress))
         before += len(items)
 
 
@@ -88,31 +88,46 @@ def _part(progress: Progress, before: int, of: int) -> Progress:
 
 
 class Rig:
-    """A study, the server of its trials and one participant after the other, used as a context manager."""
+    """A study, the server of its trials and one participant after the other, used as a context manager.
 
-    def __init__(self, name: str) -> None:
-        self.name, self.ledger = name, Ledger()
+    All is made for the first interruption; there may be none left.
+
+    Attributes:
+        small: whether it lies on a small file system of its own.
+    """
+
+    folder: Path
+    server: Server
+    store: Store
+
+    def __init__(self, name: str, disk: Path | None) -> None:
+        self.name, self._disk, self.small, self.ledger = name, disk, disk is not None, Ledger()
         self.postgres: Postgres | None = None
         self.participant: Participant | None = None
-        self._stack = ExitStack()
+        self._made, self._stack = False, ExitStack()
         self._numbers = count()
         self._shown: Mapping[str, Any] | None = None  # the trial on the participant's screen
-        self._usual = 0.02  # seconds that a message takes
+        self._usual = 0.0  # seconds that a message takes
 
     def __enter__(self) -> Rig:
-        address, self.folder, self.postgres = self._stack.enter_context(database(self.name))
+        return self
+
+    def _make(self) -> None:
+        address, self.folder, self.postgres = self._stack.enter_context(database(self.name, self._disk))
         environment = {"SPADE_DATA_DIR": str(self.folder), "SPADE_DATABASE_URL": address}
         self.store = Store(address, backups=self.folder)
         self.key = publish(self.store, demo_design().model_copy(update=FEW_PRACTICE), load_set(DEMO_SET))
         self.store.close()  # a fork must not share a connection
         self.server = self._stack.enter_context(Server(environment, self.folder / "server.log"))
-        return self
+        self._made = True
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def interrupt(self, kind: str, step: str, rng: random.Random) -> Record:
         """Let trouble strike at a step of the next answer, and say what has become of this and all answers before."""
+        if not self._made:
+            self._make()
         trial, click, trouble = self._trial(), Click.drawn(rng), KINDS[kind](self, rng)
         self.ledger.clicks[trial] = click
         if step != ANY:

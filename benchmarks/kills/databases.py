@@ -39,9 +39,9 @@ class Postgres:
 
 
 @contextmanager
-def database(name: str) -> Iterator[tuple[str, Path, Postgres | None]]:
-    """Yield the address of an empty database and a folder; and PostgreSQL, if it is that one."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text:
+def database(name: str, within: Path | None = None) -> Iterator[tuple[str, Path, Postgres | None]]:
+    """Yield the address of an empty database and a new folder, SQLite's ``within`` this one; and PostgreSQL, if any."""
+    with tempfile.TemporaryDirectory(dir=within if name == SQLITE else None, ignore_cleanup_errors=True) as text:
         folder = Path(text)
         if name == SQLITE:
             yield f"sqlite:///{folder / 'study.sqlite3'}", folder, None

@@ -64,7 +64,8 @@ def table(records: Sequence[Record]) -> str:
     rows = [HEAD, ("---",) * len(HEAD), *(_line(*name, found) for name, found in groups.items())]
     rows.append(_line("both" if len({name for name, _ in groups}) > 1 else "", "all", list(records)))
     failed = sum(record.failed for record in records)
-    bound = f"{failed} of {len(records)} came to grief: at most {upper_bound(failed, len(records)):.2%} do (95 % bound)"
+    most = 100 * upper_bound(failed, len(records))
+    bound = f"{failed} of {len(records)} came to grief: at most {most:.2f} % do (95 % bound)"
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{bound}\n"
 
 

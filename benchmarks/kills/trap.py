@@ -28,12 +28,13 @@ class Trap:
     """Shared by the two processes: one sets it, the other runs into it, once."""
 
     def __init__(self) -> None:
-        self._step = RawValue("i", -1)  # of STEPS; -1: none
+        self._step = RawValue("i", -1)  # of STEPS, on the way of the message that comes next; -1: none
+        self._awaited = -1  # the same of the message that the server is at
         self._caught, self._catch = os.pipe()
         self._gone_on, self._go_on = os.pipe()
 
     def set(self, step: str) -> None:
-        """Catch the server at the step, when it comes there next."""
+        """Catch the server at the step of the message that it reads next."""
         self._step.value = STEPS.index(step)
 
     def caught(self, seconds: float) -> bool:
@@ -47,9 +48,11 @@ class Trap:
 
     def at(self, step: str) -> None:
         """Say in the server that it has come to a step; comes back when it may go on."""
-        if self._step.value != STEPS.index(step):
+        if step == STEPS[0]:  # not before: the end of the last message may still be to come when this one is sent
+            self._awaited, self._step.value = self._step.value, -1
+        if self._awaited != STEPS.index(step):
             return
-        self._step.value = -1
+        self._awaited = -1
         os.write(self._catch, b".")
         os.read(self._gone_on, 1)
 

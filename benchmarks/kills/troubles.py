@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 import resource
+import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +17,15 @@ from benchmarks.kills.participant import Participant
 from benchmarks.kills.server import Server
 
 MINUTE = 60.0
+GIGABYTE = 1 << 30
 FRAME = 4096 + 24  # bytes of a page in SQLite's log
 
 
 class Struck(Protocol):
-    """What trouble may befall."""
+    """What trouble may befall; ``small``: its folder lies on a small file system of its own."""
 
     folder: Path
+    small: bool
     server: Server
     postgres: Postgres | None
     participant: Participant | None
@@ -95,7 +100,7 @@ class ClockStep(Cut):
 
 
 class DiskFull(Outage):
-    """No file takes another byte, or the log a page or two and no more; then there is room again."""
+    """No file of the server takes another byte, or the log a page or two and no more; then there is room again."""
 
     def strike(self) -> None:
         end = 32 + FRAME * self._frames()  # of the log, which may be written over what it held before
@@ -108,6 +113,38 @@ class DiskFull(Outage):
         """Return how many pages the log holds, as its index tells (mxFrame in SQLite's file format)."""
         index = self.at.folder / "study.sqlite3-shm"
         return int.from_bytes(index.read_bytes()[16:20], sys.byteorder) if index.exists() else 0
+
+
+class SmallDiskFull(Outage):
+    """The file system that the database lies on is filled to the brim, and emptied again."""
+
+    def __init__(self, at: Struck, rng: random.Random) -> None:
+        super().__init__(at, rng)
+        self.ballast = at.folder / "ballast"
+        with closing(sqlite3.connect(at.folder / "study.sqlite3")) as connection:
+            connection.execute(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            )  # else the log would be written over, and need no room
+
+    def strike(self) -> None:
+        with self.ballast.open("wb", buffering=0) as file:
+            for size in (256 * FRAME, 1):
+                with suppress(OSError):  # it is full
+                    while True:
+                        file.write(bytes(size))
+
+    def heal(self) -> None:
+        self.ballast.unlink(missing_ok=True)
+
+
+def is_small(folder: Path) -> bool:
+    """Return whether a folder's file system is small enough to be filled to the brim."""
+    return folder.is_dir() and shutil.disk_usage(folder).total <= GIGABYTE
+
+
+def disk_full(at: Struck, rng: random.Random) -> Trouble:
+    """Return how a disk gets full: a small one is filled, of a large one the server gets no more."""
+    return SmallDiskFull(at, rng) if at.small else DiskFull(at, rng)
 
 
 class DatabaseKilled(Outage):
@@ -126,6 +163,6 @@ KINDS: dict[str, Callable[[Struck, random.Random], Trouble]] = {
     "kill": Kill,
     "cut": Cut,
     "clock": ClockStep,
-    "disk": DiskFull,
+    "disk": disk_full,
     "database": DatabaseKilled,
 }
