@@ -15,7 +15,7 @@ from benchmarks.kills.campaign import BEFALLS, interrupt, plan
 from benchmarks.kills.ledger import Click, Difference, Ledger
 from benchmarks.kills.participant import Participant
 from benchmarks.kills.records import Record, table, upper_bound
-from benchmarks.kills.trap import STEPS
+from benchmarks.kills.trap import STEPS, Trap
 from benchmarks.kills.troubles import KINDS
 from benchmarks.serving import ROOT
 
@@ -56,6 +56,19 @@ def test_a_plan_meets_every_kind_at_every_step_and_a_longer_one_goes_on_with_it(
     assert set(short.values()) == {(*pair, step) for pair in pairs for step in (*STEPS, "any moment")}
     assert {kind for _, kind in pairs} == set(KINDS)
     assert plan(9, ["database"], ["SQLite"]) == {}
+
+
+def test_a_trap_catches_the_next_message_once_and_not_the_end_of_the_last_one():
+    trap = Trap()
+    trap.let_go()  # whoever is caught here goes on at once
+    trap.set("body sent")
+    trap.at("body sent")
+    assert not trap.caught(0)
+    for expected in (True, False):
+        for step in STEPS:
+            trap.at(step)
+        assert trap.caught(0) == expected
+    trap.close()
 
 
 @pytest.fixture

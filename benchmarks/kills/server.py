@@ -49,6 +49,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self.trap.close()
 
     def start(self) -> None:
         """Start it, and wait until it listens."""

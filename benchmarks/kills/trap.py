@@ -56,6 +56,11 @@ class Trap:
         os.write(self._catch, b".")
         os.read(self._gone_on, 1)
 
+    def close(self) -> None:
+        """Give its pipes back."""
+        for end in (self._caught, self._catch, self._gone_on, self._go_on):
+            os.close(end)
+
     def lay(self) -> None:
         """Watch the steps of this process's transactions."""
         event.listen(Session, "after_begin", lambda *_: self.at("begun"))
