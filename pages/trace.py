@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.inspection import Point, within
+from spade_core.inspection import Point
 from spade_core.models.naming import titled
 from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.report import LayerReport
@@ -24,6 +24,7 @@ from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pic
 from spade_core.ui.common.text import literal
 from spade_core.ui.trace import interventions
 from spade_core.ui.trace import plots as trace_plots
+from spade_core.ui.trace.paths import render_paths
 from spade_core.ui.trace.second_picture import pick_second
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 PAGE = "trace"
 COMPARE = "trace_compare"
-FEWEST, BUDGET = 4, 24  # channels of the graph of paths
-STRONGEST = "The class neuron and, one after the other, the channel that gives most to those that are there."
 KNOCKOUTS = (
     "Weights of the dense model are set to 0, in the layers that were pruned. Necessity: those that the trace keeps; "
     "the class should fall below as many at random. Sufficiency: those that it removes; the class should stay above. "
@@ -109,7 +108,7 @@ def _render_trace(subject: Subject) -> None:
     with weights:
         _render_weights(files, rows)
     with paths:
-        _render_paths(files)
+        render_paths(files, choice)
     with cut:
         _render_intervention(files, [row.name for row in rows], choice, before)
     with two:
@@ -166,29 +165,6 @@ def _render_window(layer: str, bits: np.ndarray, rows: int, columns: int) -> Non
     part = mask[top : top + size_down, left : left + size_across].astype(bool)
     panels.show_chart(trace_plots.window_figure(part, top, left), "window_plot")
     st.caption(f"{int(part.sum()):,} of {part.size:,} weights of this window survived.")
-
-
-def _render_paths(files: Mapping[str, bytes]) -> None:
-    st.caption(
-        "From the class neuron down: each channel with the strongest surviving inputs among all layers that feed it, "
-        "shortcuts and concatenations included. A line's strength is the lower channel's value x gradient along this "
-        "line alone, its share of the linearized logit; amber speaks against the class. Where layers mix channels in "
-        "between, as attention does, the gradient at this picture says how."
-    )
-    found = trace_plots.read_paths(read_json(files["paths.json"]))
-    label = read_json(files["trace.json"])["fidelity"]["label"]
-    places = {(edge.source, edge.source_channel) for edge in found.edges} | set(found.starts)
-    if len(places) > FEWEST:
-        budget = st.slider(
-            "Channels shown", FEWEST, len(places), min(BUDGET, len(places)), key="paths_budget", help=STRONGEST
-        )
-        found = within(found, budget)
-    panels.show_chart(trace_plots.paths_figure(found, label), "paths_plot")
-    ended: dict[str, list[str]] = {}
-    for end in found.ends:
-        ended.setdefault(f"{end.layer} {end.reason}", []).append(str(end.channel))
-    for what, channels in ended.items():
-        st.caption(f":material/flag: Ended: {what} (channel {', '.join(channels)}).")
 
 
 def _render_intervention(files: Files, layers: Sequence[str], choice: Choice, subject: Subject) -> None:

@@ -6,8 +6,9 @@ Here are the findings, which are shown without torch; what finds them is in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
-__all__ = ["Cut", "Edge", "End", "Knockout", "Paths", "Point", "strongest_path", "within"]
+__all__ = ["Cut", "Edge", "End", "Knockout", "Paths", "Place", "Point", "strongest_path", "within"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,27 @@ class Paths:
     starts: tuple[tuple[str, int], ...]
     layers: tuple[str, ...]
     ends: tuple[End, ...]
+
+    def channels(self) -> dict[str, list[int]]:
+        """Return the channels of each layer, those first from which the others were reached."""
+        ends = [((edge.sink, edge.sink_channel), (edge.source, edge.source_channel)) for edge in self.edges]
+        found: dict[str, list[int]] = {layer: [] for layer in self.layers}
+        for layer, channel in dict.fromkeys((*self.starts, *chain.from_iterable(ends))):
+            found[layer].append(channel)
+        return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """What of the input excites a channel most.
+
+    Attributes:
+        region: ``(top, left, bottom, right)`` px of the input.
+    """
+
+    layer: str
+    channel: int
+    region: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

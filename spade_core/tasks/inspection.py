@@ -8,14 +8,21 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
-from spade_core.inspection import Cut, Point
+from spade_core.inspection import Cut, Paths, Place, Point
 from spade_core.inspection.interventions import ablated, knockouts
 from spade_core.inspection.paths import paths
 from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap, pooled_map
+from spade_core.isolation import full_precision
+from spade_core.models.layers import share_copy
 from spade_core.models.loaded import predict
+from spade_core.neurons.layer_values import read_layers
+from spade_core.neurons.ranking import region_around
 from spade_core.pictures.figures import png_bytes
+from spade_core.pictures.picture import Picture
 from spade_core.progress import Emit, Progress, span
+from spade_core.pruning.trace import Trace
 from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.manifest import predictions
 from spade_core.saliency.explanation import explain
@@ -25,8 +32,8 @@ WIDE = 12  # channels that go on at each level of the paths, of which a page sho
 
 
 def inspect(payload: TracePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``trace.json``, ``predictions.json`` (both top-5), ``layers.json``, ``paths.json``, ``maps.npz`` and the
-    trace itself, ``trace.safetensors``.
+    """Return ``trace.json``, ``predictions.json`` (both top-5), ``layers.json``, ``paths.json``, ``places.json`` (see
+    :func:`_places`), ``maps.npz`` and the trace itself, ``trace.safetensors``.
 
     ``maps.npz`` has of every pruned layer its ``map`` (uint8, see ``pooled_map``), its ``inputs`` (kept by each output
     channel) and, where the map has fewer cells than the layer weights, ``bits``: one bit a weight, packed.
@@ -35,7 +42,7 @@ def inspect(payload: TracePayload, *, emit: Emit, progress: Progress, device: st
     model, picture = given(payload, device)
     made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=span(progress, 0, 0.9))
     progress(0.9, 1, "looking into the trace")
-    found = asdict(paths(made, picture, width=WIDE))
+    found = paths(made, picture, width=WIDE)
     maps: dict[str, Any] = {}
     for row in made.report.layers:
         if row.status == "pruned":
@@ -53,10 +60,28 @@ def inspect(payload: TracePayload, *, emit: Emit, progress: Progress, device: st
         "predictions.json": json.dumps(predictions(made)).encode(),
         "layers.json": json.dumps(made.report.to_rows()).encode(),
         "config.json": json.dumps(made.config.to_dict()).encode(),
-        "paths.json": json.dumps(found).encode(),
+        "paths.json": json.dumps(asdict(found)).encode(),
+        "places.json": json.dumps([asdict(place) for place in _places(made, picture, found)]).encode(),
         "maps.npz": out.getvalue(),
         "trace.safetensors": trace_bytes(made),
     }
+
+
+@full_precision()
+def _places(made: Trace, picture: Picture, found: Paths) -> list[Place]:
+    """Return of each channel of the paths what of the input excites it most, where its layer has places."""
+    module, size = share_copy(made.module), made.model.preprocessing.size
+    names = found.channels().keys() & dict(module.named_modules()).keys()
+    with torch.no_grad(), read_layers(module, sorted(names)) as seen:
+        module(made.input(picture))
+    places = []
+    for layer in sorted(names):
+        for channel in found.channels()[layer]:
+            values = seen[layer][0, channel]
+            if values.numel() > 1:
+                top = divmod(int(values.argmax()), values.shape[1])
+                places.append(Place(layer, channel, region_around(top, (values.shape[0], values.shape[1]), size)))
+    return places
 
 
 def curve(payload: TracePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:

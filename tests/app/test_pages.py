@@ -585,6 +585,8 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     assert "overlap_ticket" not in app.session_state, "nobody asked"
     assert "intervene_ticket" not in app.session_state, "nobody asked"
     assert app.slider(key="paths_budget").value == 24
+    assert app.selectbox(key="paths_node").value[0] == "conv_head", "the strongest below the class neuron"
+    assert len(app.selectbox(key="paths_node").options) == 24
     app.segmented_control(key="cut_what").set_value("The strongest path").run()
     app.button(key="cut").click().run()
     assert "After" in {item.label for item in app.metric}

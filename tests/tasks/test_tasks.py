@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,6 +79,19 @@ def test_a_bundle_is_kept_as_a_whole_and_counts_as_its_traces(run):
     assert len(common._TRACES) == 2
     run_task(tasks.analysis, config={**config, "seed": 9})
     assert [len(one.traces) for one in common._TRACES.values()] == [1, 3]
+
+
+def test_channels_of_the_paths_have_the_part_of_the_picture_that_excites_them_most(run):
+    run_task, _ = run
+    files = run_task(tasks.inspect, trace=QUICK)
+    places, paths = json.loads(files["places.json"]), json.loads(files["paths.json"])
+    shown = {(edge["source"], edge["source_channel"]) for edge in paths["edges"]}
+    assert {(one["layer"], one["channel"]) for one in places} == shown, "all but the class neuron have places"
+    seen = np.load(io.BytesIO(files["crop.npy"]))
+    for one in places:
+        top, left, bottom, right = one["region"]
+        assert 0 <= top < bottom <= seen.shape[0]
+        assert 0 <= left < right <= seen.shape[1]
 
 
 def test_interventions_take_the_kept_trace(run):

@@ -51,7 +51,9 @@ def _assumptions(options: argparse.Namespace) -> Assumptions:
         spread |= dict(zip(names, given or (), strict=False))
     undecided = options.cannot_tell or []
     if len(undecided) > 2:
-        raise ConfigError("--cannot-tell takes one share, or two: give one for both, or that under dense and that under SPADE.")
+        raise ConfigError(
+            "--cannot-tell takes one share, or two: give one for both, or that under dense and that under SPADE."
+        )
     shares = {name: getattr(options, name) for name in ("effect", "baseline", "drift")}
     shares |= dict(zip(("cannot_tell", "cannot_tell_spade"), undecided, strict=False))
     return Assumptions(spread=Spread(**spread), **{name: value for name, value in shares.items() if value is not None})

@@ -55,7 +55,8 @@ def people_of(trials: pd.DataFrame, *, include_bots: bool, excluded: bool = Fals
     for column, known in (("choice", CHOICES), ("condition", CONDITIONS)):
         strange = set(trials[column].dropna()) - set(known)
         if strange:
-            raise ConfigError(f"The column {column} has unknown values: {', '.join(sorted(map(str, strange)))}; take the export as it was written.")
+            values = ", ".join(sorted(map(str, strange)))
+            raise ConfigError(f"The column {column} has unknown values: {values}; take the export as it was written.")
     bot, preview = trials["is_bot"].astype(bool), trials["is_preview"].astype(bool)
     keep = bot | ~preview if include_bots else ~bot & ~preview
     if not excluded:

@@ -203,7 +203,9 @@ def _scrub(store: Store, file: Path, stones: Sequence[Tombstone]) -> int:
             dump(source.engine.url, fresh)
         os.replace(fresh, file)
     except OSError as error:
-        raise ConfigError(f"{file} cannot be written ({error.strerror}) and still holds deleted people: remove it, or let it be written.") from error
+        raise ConfigError(
+            f"{file} cannot be written ({error.strerror}) and holds deleted people: remove it, or let it be written."
+        ) from error
     finally:
         fresh.unlink(missing_ok=True)
     logger.info("deleted %d people from the backup %s", gone, file)

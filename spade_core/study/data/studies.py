@@ -136,7 +136,9 @@ def set_status(store: Store, key: str, status: str) -> None:
         if row.status == "closed":
             raise ConfigError("This study is closed for good: copy it to make a new one.")
         if status not in STATES[row.status].next:
-            raise ConfigError(f"A study that is {row.status} cannot become {status}: choose {' or '.join(STATES[row.status].next)}.")
+            raise ConfigError(
+                f"A study that is {row.status} cannot become {status}: choose {' or '.join(STATES[row.status].next)}."
+            )
         if (row.status, row.design_sha256) != (before.status, before.design_sha256):
             raise ConfigError("Somebody changed this study meanwhile: look at it and try again.")
         audit(session, store, row.id, "publish" if publishing else status, None)

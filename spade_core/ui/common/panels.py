@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
+import pandas as pd  # before any chart: Plotly takes it from sys.modules, half of it where a thread just imports it
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
@@ -102,7 +103,7 @@ def show_chart(figure: go.Figure, key: str, place: DeltaGenerator | None = None,
 def show_layer_table(layers: Sequence[LayerReport]) -> None:
     """Show the report of every layer."""
     rows = [{"layer": layer_title(row.name), **vars(row), "shape": " x ".join(map(str, row.shape))} for row in layers]
-    st.dataframe(rows, key="layers_table")
+    st.dataframe(pd.DataFrame(rows), key="layers_table")
 
 
 def show_top_tables(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
 from spade_core.inspection import Edge, End, Paths, Point
 from spade_core.models.naming import layer_title, titled
 
 TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
+THUMBNAIL = 30  # px, about, of what excites a channel
 ROW, TALL = (56, 90), 900  # px of a level of the paths, and of all of them where these bounds allow it
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 Places: TypeAlias = Mapping[tuple[str, int], tuple[float, float]]
@@ -94,12 +97,13 @@ def read_paths(found: Mapping[str, Any]) -> Paths:
     return Paths(edges, tuple(map(tuple, found["starts"])), tuple(found["layers"]), ends)
 
 
-def paths_figure(found: Paths, label: str) -> go.Figure:
-    """Return the strongest surviving paths as a graph: the class, called ``label``, on top, a level a layer below."""
-    members: dict[str, list[int]] = {layer: [] for layer in found.layers}
-    ends = [((edge.sink, edge.sink_channel), (edge.source, edge.source_channel)) for edge in found.edges]
-    for layer, channel in dict.fromkeys((*found.starts, *chain.from_iterable(ends))):
-        members[layer].append(channel)
+def paths_figure(found: Paths, label: str, crops: Mapping[tuple[str, int], np.ndarray] | None = None) -> go.Figure:
+    """Return the strongest surviving paths as a graph: the class, called ``label``, on top, a level a layer below.
+
+    Args:
+        crops: small pictures of channels, uint8 ``(side, side, 3)``.
+    """
+    members = found.channels()
     place = {
         (layer, channel): ((number + 0.25 + (0.5 + level * GOLDEN) % 1 / 2) / len(channels), -level)
         for level, (layer, channels) in enumerate(members.items())
@@ -109,12 +113,15 @@ def paths_figure(found: Paths, label: str) -> go.Figure:
     for edge in found.edges:
         strongest[edge.sink] = max(strongest.get(edge.sink, 0.0), abs(edge.strength))
     figure = go.Figure([_line(edge, place, strongest[edge.sink]) for edge in found.edges])
-    figure.add_trace(_nodes(place, found.starts, label))
+    shown = {node: crop for node, crop in (crops or {}).items() if node in place}
+    figure.add_trace(_nodes(place, found.starts, label, shown))
+    row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
+    figure.update_layout(images=[_thumbnail(place[node], crop, THUMBNAIL / row) for node, crop in shown.items()])
+    above = 14 + (THUMBNAIL // 2 if shown else 2)
     for level, layer in enumerate(members):
         figure.add_annotation(
-            x=0, y=-level, text=layer_title(layer), showarrow=False, xanchor="left", yshift=16, font={"size": 11}
+            x=0, y=-level, text=layer_title(layer), showarrow=False, xanchor="left", yshift=above, font={"size": 11}
         )
-    row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
     figure.update_layout(height=row * max(2, len(members)) + 60, margin=MARGIN, showlegend=False)
     figure.update_xaxes(visible=False, range=[-0.02, 1.06])
     figure.update_yaxes(visible=False)
@@ -129,9 +136,22 @@ def _line(edge: Edge, place: Places, most: float) -> go.Scatter:
     return line.update(opacity=0.25 + 0.75 * share, line=style, text=f"{edge.strength:+.3f}")
 
 
-def _nodes(place: Places, starts: Collection[tuple[str, int]], label: str) -> go.Scatter:
+def _thumbnail(at: tuple[float, float], crop: np.ndarray, size: float) -> dict[str, object]:
+    """Return a picture on a node, whose marker is its frame; ``size`` is in levels."""
+    out = io.BytesIO()
+    Image.fromarray(crop).resize((2 * THUMBNAIL, 2 * THUMBNAIL), Image.Resampling.LANCZOS).save(out, "WEBP", quality=70)
+    source = f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
+    fit = {"sizex": 1, "sizey": size, "sizing": "contain", "xanchor": "center", "yanchor": "middle"}
+    return {"source": source, "xref": "x", "yref": "y", "x": at[0], "y": at[1], "layer": "above", **fit}
+
+
+def _nodes(
+    place: Places, starts: Collection[tuple[str, int]], label: str, shown: Collection[tuple[str, int]]
+) -> go.Scatter:
     x, y = zip(*place.values(), strict=True)
-    nodes = go.Scatter(x=x, y=y, mode="markers+text", marker={"size": 13, "color": TEAL}, hoverinfo="text")
+    sizes = [THUMBNAIL + 6 if node in shown else 13 for node in place]
+    marker = {"size": sizes, "color": TEAL, "symbol": "square" if shown else "circle", "opacity": 1}
+    nodes = go.Scatter(x=x, y=y, mode="markers+text", marker=marker, hoverinfo="text")
     nodes.update(text=[label if node in starts else str(node[1]) for node in place])
     nodes.update(hovertext=[f"{titled(layer)}, channel {channel}" for layer, channel in place])
     return nodes.update(textposition="middle right", textfont={"size": 10})
