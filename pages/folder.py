@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -17,13 +18,24 @@ from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import DEFAULT_METHODS, Choice
-from spade_core.ui.common.subject import asked_by_link, may_load, open_in, start_of, wait_for
+from spade_core.ui.common.subject import (
+    asked_by_link,
+    may_load,
+    note_gone,
+    open_in,
+    show_hint,
+    start_of,
+    wait_for,
+    write_link,
+)
 from spade_core.ui.folder import table
 from spade_core.ui.folder.sources import Chosen, by_name, link_of, pick_pictures, show_pictures
+from spade_core.ui.history.runs import Run, note_run
 
 PAGE = "folder"
 FEWER = ("saliency", "input_x_gradient")  # than the page of one picture begins with: each costs for every picture
 ARM = "default"
+SMALL = 2  # pictures that stand for a run in the browser's list
 INTRODUCTION = (
     "Maps of every picture by the dense model and by a trace of its own, and how far to trust them: whether "
     "the trace keeps the class, how far its prediction moves, and whether its map is more faithful than the dense one."
@@ -72,10 +84,13 @@ def _ask(choice: Choice, spec: Mapping[str, object], chosen: Chosen, *, clicked:
     config = {"methods": choice.methods, "trace": choice.trace_options(), "seed": choice.seed}
     payload = {"model": spec, "pictures": chosen.pictures, "config": config}
     ticket = jobs().submit("folder", payload) if clicked else jobs().known("folder", payload)
+    note_gone(PAGE, gone=ticket is None)
     if ticket is not None:
-        remember(PAGE, ticket, (choice, spec, chosen))
         linkable = chosen.linkable and "name" in spec
-        st.query_params.from_dict(choice.to_query() if linkable else {})
+        query = choice.to_query() if linkable else {}
+        at = time.time() if linkable and clicked else None
+        remember(PAGE, ticket, (choice, spec, chosen, at))
+        write_link(query)
 
 
 def _render_result(chosen: Chosen | None) -> None:
@@ -83,10 +98,10 @@ def _render_result(chosen: Chosen | None) -> None:
     if ticket is None or not isinstance(asked, tuple):
         st.markdown(INTRODUCTION)
         hint = "Press **Run the folder**: rows come as they are ready. Pictures, model and methods are in the sidebar "
-        st.info(f"{hint}(» at the top left where it is closed).", icon=":material/touch_app:")
+        show_hint(PAGE, f"{hint}(» at the top left where it is closed).")
         show_pictures(() if chosen is None else chosen.pictures)
         return
-    choice, spec, of = asked
+    choice, spec, of, at = asked
     stopped = "Cancelled. What was done is kept: the same choice goes on there."
     files = outcome(ticket, PAGE, live=_render_live, cancelled=stopped)
     if files is not None:
@@ -94,7 +109,18 @@ def _render_result(chosen: Chosen | None) -> None:
             st.info(
                 "This is of your previous choice: press **Run the folder** for the new one.", icon=":material/history:"
             )
+        if at is not None:
+            _note(files, choice, at)
         _render_done(files, choice, spec, of)
+
+
+def _note(files: Mapping[str, bytes], choice: Choice, at: float) -> None:
+    """Let the browser list the run, with the first pictures."""
+    rows = [row for row in table.read_rows(files) if not row.left_out]
+    small = [data for row in rows[:SMALL] if (data := table.small_picture(files, row, table.PICTURE)) is not None]
+    detail = (pickers.model_title(choice.model), ", ".join(METHODS[slug].title for slug in choice.methods))
+    title = f"{len(rows)} picture{'' if len(rows) == 1 else 's'}"
+    note_run(Run(PAGE, choice.to_query(), at, title, " · ".join(detail), small))
 
 
 def _render_live(partials: Mapping[str, bytes]) -> None:

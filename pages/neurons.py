@@ -15,8 +15,19 @@ from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import Asked, Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.subject import (
+    Asked,
+    Subject,
+    ask,
+    asked,
+    asked_by_link,
+    pick_subject,
+    show_hint,
+    show_link,
+    start_of,
+)
 from spade_core.ui.common.text import literal
+from spade_core.ui.history.runs import note
 from spade_core.ui.neurons import facets as facet_panels
 from spade_core.ui.neurons import panels as neuron_panels
 from spade_core.ui.neurons.atlas import ONE, render_atlas
@@ -67,7 +78,7 @@ def _render() -> None:
 def _render_result(subject: Subject) -> None:
     before = asked(PAGE)
     if before is None:
-        st.info(HINT, icon=":material/touch_app:")
+        show_hint(PAGE, HINT)
         return
     what = before.choice.neuron().called(before.subject.described.labels)
     live = partial(neuron_panels.show_forming, steps=before.choice.steps, what=what)
@@ -75,6 +86,7 @@ def _render_result(subject: Subject) -> None:
     if files is not None:
         if not before.subject.same(subject):
             st.info("These images are of your previous choice.", icon=":material/history:")
+        note(PAGE, before, _title(before), f"{before.choice.steps} steps", found=files["spade.png"])
         _render_done(files, before)
 
 
@@ -103,14 +115,19 @@ def _show_title(label: str, before: Asked) -> None:
     choice, subject = before.choice, before.subject
     neuron = choice.neuron()
     named = neuron.layer == LOGITS
-    title = label if named else neuron.called(subject.described.labels)
-    st.subheader(literal(title if named else title[0].upper() + title[1:]))
+    st.subheader(literal(label if named else _title(before)))
     if not named:
         st.caption(f"In code: {literal(neuron)}")
     case = cases()[FIRST]
     payload = {"model": subject.spec, "picture": subject.source, "config": choice.drawing().to_dict()}
     if case.answers_to("visualization", payload):
         st.markdown(f"{literal(case.see)} Choose your own picture and neuron, and draw.")
+
+
+def _title(before: Asked) -> str:
+    """Return what people call the neuron that was drawn."""
+    called = before.choice.neuron().called(before.subject.described.labels)
+    return called[0].upper() + called[1:]
 
 
 def _render_facets(choice: Choice, subject: Subject) -> None:

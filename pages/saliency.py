@@ -10,15 +10,27 @@ import streamlit as st
 
 from spade_core.evaluation.evidence import claims
 from spade_core.pruning.report import LayerReport
+from spade_core.saliency import METHODS
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, show_folded, show_notes
 from spade_core.ui.common.jobs import outcome
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.subject import (
+    Asked,
+    Subject,
+    ask,
+    asked,
+    asked_by_link,
+    pick_subject,
+    show_hint,
+    show_link,
+    start_of,
+)
 from spade_core.ui.common.text import literal
+from spade_core.ui.history.runs import note
 from spade_core.ui.saliency.beside import LINKED, show_beside
 from spade_core.ui.saliency.grid import prepare_grid
-from spade_core.ui.saliency.maps import VIEWS, show_maps
+from spade_core.ui.saliency.maps import VIEWS, coloured, show_maps
 
 PAGE = "saliency"
 SEEN = "What the model sees"
@@ -55,7 +67,7 @@ def _render_result(subject: Subject, start: Choice) -> None:
     before = asked(PAGE)
     if before is None:
         hint = "Press **Run SPADE**: the first maps come within seconds. Picture, model, class and methods are in the "
-        st.info(f"{hint} sidebar (» at the top left where it is closed).", icon=":material/touch_app:")
+        show_hint(PAGE, f"{hint} sidebar (» at the top left where it is closed).")
         picture, bars = st.columns([1, 3])
         picture.image(subject.crop, caption=SEEN, width="stretch", alt=SEEN)
         bars.markdown(f"**What {literal(subject.described.title)} predicts for this picture**")
@@ -69,7 +81,17 @@ def _render_result(subject: Subject, start: Choice) -> None:
         if not before.subject.same(subject):
             again = "These maps are of your previous choice: press **Run SPADE** for the new one."
             st.info(again, icon=":material/history:")
+        _note(files, before)
         _render_done(files, before.choice, before.subject, start)
+
+
+def _note(files: Mapping[str, bytes], before: Asked) -> None:
+    """Let the browser list the run, with the first map."""
+    told = downloads.read_json(files["manifest.json"])
+    slugs = tuple(told["methods"])
+    found = coloured(files, slugs[0], magnitudes=before.choice.bundle().magnitudes)
+    methods = ", ".join(METHODS[slug].title for slug in slugs)
+    note(PAGE, before, told["target"]["label"].split(",")[0], methods, found=found)
 
 
 def _render_live(choice: Choice, partials: Mapping[str, bytes]) -> None:

@@ -20,8 +20,18 @@ from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import frame
 from spade_core.ui.common.jobs import Draw, Files, outcome
 from spade_core.ui.common.link import Choice
-from spade_core.ui.common.subject import Subject, ask, asked, asked_by_link, pick_subject, show_link, start_of
+from spade_core.ui.common.subject import (
+    Subject,
+    ask,
+    asked,
+    asked_by_link,
+    pick_subject,
+    show_hint,
+    show_link,
+    start_of,
+)
 from spade_core.ui.common.text import literal
+from spade_core.ui.history.runs import note
 from spade_core.ui.trace import interventions
 from spade_core.ui.trace import plots as trace_plots
 from spade_core.ui.trace.paths import render_paths
@@ -87,13 +97,14 @@ def _curve(data: bytes) -> go.Figure:
 def _render_trace(subject: Subject) -> None:
     found = asked(PAGE)
     if found is None:
-        hint = "Press **Make the trace**: SPADE prunes a copy of the model to this picture."
-        st.info(hint, icon=":material/touch_app:")
+        show_hint(PAGE, "Press **Make the trace**: SPADE prunes a copy of the model to this picture.")
         return
     files = outcome(found.ticket, PAGE)
     if files is None:
         return
     choice, before = found.choice, found.subject
+    told = read_json(files["trace.json"])
+    note(PAGE, found, told["fidelity"]["label"].split(",")[0], f"{told['sparsity']:.0%} of the weights removed")
     if not before.same(subject):
         st.info("This trace is of your previous choice: press **Make the trace** again.", icon=":material/history:")
     panels.show_summary(files["trace.json"])

@@ -44,6 +44,7 @@ ORDER = [
         "tasks",
         "cli",
         "ui.common",
+        "ui.history",
         "ui.saliency",
         "ui.neurons",
         "ui.trace",

@@ -20,6 +20,7 @@ PAGES = {
     "/saliency": "Run SPADE",
     "/neurons": "Draw the neuron",
     "/trace": "Make the trace",
+    "/history": "The newest 50 runs are kept",
     "/evidence": "Evidence",
     "/study": "Make the demo study",
     "/survey": "This address is incomplete",

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.serving import start_server, stop_server
 from spade_core.gallery.cases import cases
+from spade_core.pictures.picture import bundled
 from spade_core.ui.gallery.tour import STEPS
 from tests.app.waiting import says
 from tests.hostile import hostile_files
@@ -131,6 +132,65 @@ def test_the_tour_turns_by_the_arrow_keys_but_where_the_divider_has_them(page, s
     divider.blur()
     page.keyboard.press("ArrowLeft")
     drawn(2)
+
+
+def test_runs_are_listed_opened_and_deleted_and_back_restores_them(page, server, tmp_path):
+    def shows(label, picture):
+        page.get_by_test_id("stMetricValue").get_by_text(label).wait_for()
+        page.locator("[data-test-script-state=notRunning]").wait_for()
+        assert page.get_by_role("combobox", name="Picture").input_value() == picture
+        assert page.get_by_text("of your previous choice").count() == 0
+
+    def ran(count):
+        page.get_by_role("button", name="Run SPADE").click()
+        page.wait_for_function(f"() => JSON.parse(localStorage['spade-studio-runs'] ?? '[]').length === {count}")
+
+    (tmp_path / "<b>mine.png").write_bytes(bundled()["coffee"].path.read_bytes())
+    page.goto(f"{server}/saliency?{QUICK}&methods=saliency&picture=own:")
+    page.get_by_test_id("stSidebar").locator("input[type=file]").first.set_input_files(tmp_path / "<b>mine.png")
+    says(page, "Why espresso?")
+    ran(1)
+    shows("espresso", "Upload your own …")
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name="Koala in a tree").click()
+    says(page, "Why koala?")
+    ran(2)
+    shows("koala", "Koala in a tree")
+    page.go_back()
+    shows("espresso", "Upload your own …")
+    page.go_forward()
+    shows("koala", "Koala in a tree")
+
+    page.goto(f"{server}/history")
+    page.get_by_text("2 of at most 50 runs").wait_for()
+    assert page.locator(".runs b").all_inner_texts() == ["koala", "espresso"]
+    page.evaluate(FORGE)
+    page.reload()
+    page.get_by_text("2 of at most 50 runs").wait_for()
+    assert page.locator(".runs li").count() == 2
+    page.get_by_role("link", name="<b>mine.png").click()
+    shows("espresso", "Upload your own …")
+    page.go_back()
+    page.get_by_text("2 of at most 50 runs").wait_for()
+    page.get_by_role("button", name="Delete the run: koala").click()
+    page.get_by_text("1 of at most 50 runs").wait_for()
+    page.go_back()  # to what was run there, which is not listed again
+    page.get_by_role("link", name="History").click()
+    page.get_by_text("1 of at most 50 runs").wait_for()
+    page.get_by_role("button", name="Delete all", exact=True).click()
+    page.get_by_role("button", name="Delete all 1").press("Enter")
+    page.get_by_text("No runs yet").wait_for()
+    page.reload()
+    page.get_by_text("No runs yet").wait_for()
+
+
+FORGE = """() => {
+    const runs = JSON.parse(localStorage["spade-studio-runs"]);
+    const forged = [{page: "javascript:alert(1)"}, {thumb: "https://example.org/x.webp"}, {title: 7},
+        {at: "now"}, {query: null}];
+    const more = forged.map((one) => ({...runs[0], query: "run=1", ...one}));
+    localStorage["spade-studio-runs"] = JSON.stringify([null, 3, ...more, ...runs]);
+}"""
 
 
 def widths(page):

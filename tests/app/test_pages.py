@@ -196,7 +196,7 @@ def test_an_analysis_has_another_beside_it_that_a_link_reopens(kind, names, pict
     link = "".join(app.query_params["beside"])
     again = page(**{**QUICK, "methods": "saliency", "beside": link})
     for shown in (app, again):
-        beside = json.loads(shown.get("bidi_component")[1].proto.json)
+        beside = json.loads(shown.get("bidi_component")[-1].proto.json)
         (row,) = beside["rows"]
         assert [panel["name"] for panel in row["panels"]][: len(names)] == names
         assert len(beside["pictures"]) == pictures

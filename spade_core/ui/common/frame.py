@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STYLE = ASSETS / "home" / "frame.css"
+LINK = "link"  # the session's name for the parameters that a page has read or written last
+FIRST_FIELD = (
+    "model"  # the key of the field with which pages that have links begin; it is there while such a page stays open
+)
+AGAIN, SOON = "drawn_again", 0.1  # the session's name for whether an emptied page waits no more; seconds
 ICON = ASSETS / "home" / "icon.png"  # from here: Streamlit's icons of pages are fetched from a font host
 PAGES: tuple[tuple[str, str, str, Action], ...] = (
     ("home.py", "Home", ":material/home:", "look"),
@@ -39,6 +44,7 @@ PAGES: tuple[tuple[str, str, str, Action], ...] = (
     ("pages/neurons.py", "Neurons", ":material/hub:", "look"),
     ("pages/trace.py", "Inside the trace", ":material/account_tree:", "look"),
     ("pages/folder.py", "Folders", ":material/photo_library:", "look"),
+    ("pages/history.py", "History", ":material/history:", "look"),
     ("pages/evidence.py", "Evidence", ":material/verified:", "look"),
     ("pages/study.py", "Studies", ":material/group:", "manage"),
 )
@@ -102,8 +108,32 @@ def frame(title: str, render: Callable[[], None], action: Action = "look", *, me
             return
         if behind_login(here.mode, action) and action != "manage":
             show_who()
+        if _is_turned():
+            st.session_state[AGAIN] = False
+            _draw_again()
+            return
         render()
         jobs()  # once the page stands: its worker takes all cores while it starts
+
+
+def _is_turned() -> bool:
+    """Return, once, whether the browser went back or on to another link of the page that is open.
+
+    Widgets keep what was chosen last, whatever the address says: they have to go first.
+    """
+    state, query = st.session_state, st.query_params.to_dict()
+    turned = bool(query) and FIRST_FIELD in state and query != state.get(LINK)
+    if turned:
+        state[LINK] = query
+    return turned
+
+
+@st.fragment(run_every=SOON)
+def _draw_again() -> None:
+    """Draw the page once more, as soon as the browser has emptied it."""
+    if st.session_state[AGAIN]:
+        st.rerun()
+    st.session_state[AGAIN] = True
 
 
 @contextmanager

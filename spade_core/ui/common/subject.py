@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -19,15 +20,15 @@ from spade_core.roles import allows
 from spade_core.trojan.triggers import Paste
 from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
-from spade_core.ui.common.frame import jobs, settings, show_notes
+from spade_core.ui.common.frame import FIRST_FIELD, LINK, jobs, settings, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.text import literal
 from spade_core.ui.common.uploads import UPLOADED
 
 PAGE_PRESETS = ("default", "drawing")  # with which a page begins
-LINK = "link"  # the session's name for the parameters that a page has read or written last
 LINKED_MODEL = "linked_model"  # the session's name for the model that a link asks for, until a click allows it
+GONE = "The result of this link is not kept on this server, or no longer. "
 WAIT = 5.0  # seconds for a short job before the page shows what it waits for
 
 
@@ -105,12 +106,18 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for: the job's ticket, the choice, of what, and whether by a click rather than by a link."""
+    """What was asked for.
+
+    Attributes:
+        choice: of what people choose; subject: of what.
+        clicked: whether by a click rather than by a link; at: when, seconds since 1970.
+    """
 
     ticket: Ticket
     choice: Choice
     subject: Subject
     clicked: bool
+    at: float
 
 
 def ask(slot: str, kind: str, choice: Choice, subject: Subject, *, clicked: bool, **more: object) -> None:
@@ -123,10 +130,11 @@ def ask(slot: str, kind: str, choice: Choice, subject: Subject, *, clicked: bool
     """
     payload = {"model": subject.spec, "picture": subject.source, **more}
     ticket = jobs().submit(kind, payload) if clicked else jobs().known(kind, payload)
+    note_gone(slot, gone=ticket is None)
     if ticket is None:
         st.session_state.pop(f"{slot}_ticket", None)
         return
-    remember(slot, ticket, (choice, subject, clicked))
+    remember(slot, ticket, (choice, subject, clicked, time.time()))
 
 
 def asked(slot: str) -> Asked | None:
@@ -135,9 +143,24 @@ def asked(slot: str) -> Asked | None:
     return Asked(ticket, *what) if ticket is not None and isinstance(what, tuple) else None
 
 
+def note_gone(slot: str, *, gone: bool) -> None:
+    """Let :func:`show_hint` know whether a link has asked in vain."""
+    st.session_state[f"{slot}_gone"] = gone
+
+
+def show_hint(slot: str, hint: str) -> None:
+    """Show what to do where there is no result, and why there is none where a link has asked for one."""
+    gone = st.session_state.get(f"{slot}_gone") and st.query_params.to_dict()
+    st.info((GONE if gone else "") + hint, icon=":material/touch_app:")
+
+
 def show_link(choice: Choice, subject: Subject, *, methods: bool = False) -> None:
     """Write an analysis into the address bar, or clear it where no link can name the analysis."""
-    query = choice.to_query(methods=methods) if subject.linkable else {}
+    write_link(choice.to_query(methods=methods) if subject.linkable else {})
+
+
+def write_link(query: dict[str, str]) -> None:
+    """Write a link into the address bar; where it is another than before, Back leads to that."""
     st.query_params.from_dict(query)
     st.session_state[LINK] = query
 
@@ -149,7 +172,8 @@ def start_of(page: str, *, preset: str = "default", first: Choice | None = None)
     whose result is shown if it is kept.
     """
     state, query = st.session_state, st.query_params.to_dict()
-    if f"{page}_start" not in state or query not in ({}, state.get(LINK)):
+    opened = FIRST_FIELD not in state
+    if f"{page}_start" not in state or (query and (opened or query != state.get(LINK))):
         state[LINK] = query
         newcomer = not query and first is not None and "last_choice" not in state
         last = first if newcomer and first is not None else state.get("last_choice", Choice())
@@ -158,6 +182,9 @@ def start_of(page: str, *, preset: str = "default", first: Choice | None = None)
         found, told = Choice.from_link(query) if query else (last, ())
         if query:
             state[LINKED_MODEL] = found.model
+            state.pop(pickers.CHOSEN_CLASS, None)
+        if token := found.picture.partition(UPLOADED)[2]:
+            state[pickers.HELD] = token  # another than the upload that was looked at last
         state[f"{page}_start"], state[f"{page}_told"] = found, told
         linked = query.get("run", "1" if "methods" in query else "") == "1"
         state[f"{page}_run"] = newcomer or (linked and not told)
@@ -216,15 +243,10 @@ def pick_subject(start: Choice) -> Subject | None:
 
 
 def _show_upload(link: str) -> None:
-    """Let the address bar name an upload as soon as it is there, so that a reload finds it."""
-    shown = st.query_params.get("picture", "")
-    if link.startswith(UPLOADED) and shown != link:
-        st.query_params["picture"] = link
-    elif shown.startswith(UPLOADED) and shown != link:
-        del st.query_params["picture"]
-    else:
-        return
-    st.session_state[LINK] = st.query_params.to_dict()
+    """Let the address bar name an upload as soon as it is there, so that a reload finds it; nothing of it has run."""
+    query = st.query_params.to_dict()
+    if link.startswith(UPLOADED) and query.get("picture") != link:
+        write_link({**query, "picture": link, "run": "0"})
 
 
 def may_load(spec: Mapping[str, object]) -> bool:

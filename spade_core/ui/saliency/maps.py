@@ -10,12 +10,12 @@ import numpy as np
 
 from spade_core.evaluation.evidence import Claim
 from spade_core.evaluation.processing import PROCESSING, Processing
-from spade_core.pictures.scales import top_of
+from spade_core.pictures.scales import scale_of, top_of
 from spade_core.pruning.report import Fidelity
 from spade_core.saliency import METHODS
 from spade_core.ui.common.downloads import read_array
 from spade_core.ui.common.panels import Traced
-from spade_core.ui.saliency.grid import Chip, Panel, Row, show_grid
+from spade_core.ui.saliency.grid import Chip, Panel, Row, levels, show_grid
 
 MAPS = 48  # of methods, kept for all users, about 0.6 MB each
 VIEWS: dict[str, Processing] = {
@@ -111,6 +111,13 @@ def panels_of(
         apart = spread / unit
         panels.append(Panel("Spread of the traces", spoken("Spread", title, apart), apart, "spread"))
     return tuple(panels)
+
+
+def coloured(files: Mapping[str, bytes], slug: str, *, magnitudes: bool) -> np.ndarray:
+    """Return the SPADE map of a method as it is shown raw, uint8 ``(height, width, 3)``."""
+    values = read_array(files[f"spade_{slug}.npy"])
+    scale = scale_of(METHODS[slug].signed and not magnitudes)
+    return np.frombuffer(scale.palette(), np.uint8).reshape(-1, 3)[levels(values / top_of(values), scale)]
 
 
 def spoken(name: str, title: str, values: np.ndarray) -> str:

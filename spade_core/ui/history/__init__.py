@@ -1,0 +1,1 @@
+"""The runs of a browser, listed for whoever sits before it."""
