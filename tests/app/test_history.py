@@ -1,4 +1,4 @@
-"""Runs are noted for the browser, and its Back is followed; driven without one, on the small model."""
+"""Runs are noted for the browser, its Back is followed, and uploads lie side by side; on the small model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from spade_core.pictures.picture import bundled
 from spade_core.tasks import common
 from spade_core.ui.common.link import Choice
+from spade_core.ui.common.uploads import KEPT
 from spade_core.ui.history.runs import LONGEST, MOST, PAGES
 from tests.app.conftest import LONG
 
@@ -84,3 +86,29 @@ def test_the_list_says_its_limit_and_is_not_there_for_participants(monkeypatch):
     app = page("pages/history.py")
     assert told(app) == []
     assert "not here" in app.error[0].value
+
+
+def upload(app, key, name, picture):
+    return app.file_uploader(key=key).set_value((name, bundled()[picture].path.read_bytes(), "image/jpeg")).run()
+
+
+def test_two_uploads_lie_beside_each_other_and_a_link_reopens_them():
+    app = upload(page(picture="own:"), "picture_file", "mine.jpg", "koala")
+    app.button(key="run").click().run()
+    app.session_state["beside_kind"] = "picture"
+    choice = next(box for box in app.run().selectbox if box.label == "Another picture")
+    choice.select("upload").run()
+    assert app.button(key="beside_run").disabled
+    upload(app, "beside_file", "broken.jpg", "coffee").file_uploader(key="beside_file").set_value(
+        ("broken.jpg", b"none", "image/jpeg")
+    ).run()
+    assert "broken.jpg is" in app.error[0].value
+    upload(app, "beside_file", "other.jpg", "coffee").button(key="beside_run").click().run()
+    link = {name: "".join(value) for name, value in app.query_params.items()}
+    assert link["beside"].startswith("picture:own:")
+    for shown in (app, page(**link)):
+        assert not shown.error
+        (row,) = json.loads(shown.get("bidi_component")[-1].proto.json)["rows"]
+        assert [panel["name"] for panel in row["panels"]] == ["mine.jpg", "other.jpg"]
+    KEPT.drop(link["beside"].removeprefix("picture:own:"))
+    assert "The other picture, an upload, is no longer kept" in page(**link).warning[0].value

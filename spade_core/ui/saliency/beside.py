@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
+from spade_core.errors import PictureError
 from spade_core.models.registry import MODELS
-from spade_core.pictures.picture import bundled
+from spade_core.pictures.picture import READABLE, Source, bundled
 from spade_core.pictures.scales import top_of
 from spade_core.pruning.sparsity import PRESETS
 from spade_core.saliency import METHODS
@@ -19,12 +20,17 @@ from spade_core.ui.common.downloads import read_array
 from spade_core.ui.common.jobs import Files, outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import Subject, ask, asked, shelved, show_link
+from spade_core.ui.common.text import literal
+from spade_core.ui.common.uploads import KEPT, UPLOADED, ask_for_file
 from spade_core.ui.saliency.grid import Panel, Row, show_grid
 from spade_core.ui.saliency.maps import VIEWS, spoken
 
 SLOT = "beside"
 LINKED = "beside_linked"  # the session's name for a link's comparison that is not yet looked up
 KINDS = {"class": "Another class", "picture": "Another picture", "model": "Another model", "trace": "Another trace"}
+OWN = "Upload your own …"
+HELD = "beside_upload"  # the session's name for the file that was uploaded to lie beside, and its token
+GONE = "The other picture, an upload, is no longer kept on this server: upload it again."
 NETWORKS = {"spade": "Their traces", "dense": "The dense models"}
 WITHOUT_RATIOS = tuple(slug for slug in PRESETS if slug not in ("uniform", "custom"))
 
@@ -81,9 +87,39 @@ def _pick_other(choice: Choice, subject: Subject, start: str) -> Other | None:
     offered = {slug: title for slug, title in titles.items() if slug != own}
     if kind is None or not offered:
         return None
-    begin = value if value in offered else next(iter(offered))
+    token = value.partition(UPLOADED)[2]
+    begin = pickers.UPLOAD if token else value if value in offered else next(iter(offered))
     chosen = pickers.select(KINDS[kind], offered, begin, f"beside_{kind}_{subject.identity[0]}")
-    return Other(f"{kind}:{chosen}", (titles.get(own, "this one"), titles[chosen]))
+    first = titles.get(own, subject.source.get("name", "this one"))
+    if kind == "picture" and chosen == pickers.UPLOAD:
+        return _pick_upload(token, first)
+    return Other(f"{kind}:{chosen}", (first, titles[chosen]))
+
+
+def _pick_upload(token: str, first: str) -> Other | None:
+    """Draw the field of a picture of one's own; without a file, return the one that a link's token finds."""
+    file = ask_for_file("The other picture's file", "beside_file", hint=f"{READABLE}, up to 20 MB.")
+    if file is not None:
+        try:
+            token = _kept(file.file_id, file.name, file.getvalue())
+        except PictureError as error:  # here, so that it costs no other part of the page
+            st.error(literal(error))
+            return None
+    found = KEPT.find(token)
+    if found is None:
+        if token:
+            st.warning(GONE, icon=":material/hide_image:")
+        return None
+    return Other(f"picture:{UPLOADED}{token}", (first, found[0]))
+
+
+def _kept(file_id: str, name: str, data: bytes) -> str:
+    """Return the token of an upload, one for as long as the same file is there."""
+    before, token = st.session_state.get(HELD, ("", ""))
+    if before != file_id:
+        token = KEPT.keep(name, shelved(name, data)["path"])
+        st.session_state[HELD] = file_id, token
+    return token
 
 
 def _titles(kind: str, subject: Subject) -> dict[str, str]:
@@ -93,7 +129,7 @@ def _titles(kind: str, subject: Subject) -> dict[str, str]:
         order = sorted(range(len(described.labels)), key=lambda index: -described.probabilities[index])
         return {str(index): described.labels[index].split(",")[0] for index in order}
     if kind == "picture":
-        return {f"bundled:{name}": entry.title for name, entry in bundled().items()}
+        return {f"bundled:{name}": entry.title for name, entry in bundled().items()} | {pickers.UPLOAD: OWN}
     if kind == "model":
         return {name: pickers.model_title(name) for name, entry in MODELS.items() if not entry.missing}
     return {slug: PRESETS[slug].title for slug in WITHOUT_RATIOS}
@@ -112,7 +148,7 @@ def _second(choice: Choice, subject: Subject) -> tuple[Choice, Subject]:
     if kind == "class":
         return replace(choice, target=int(value)), subject
     if kind == "picture":
-        source = shelved(value)
+        source = _source(value)
         if "frame" in subject.source:
             source["frame"] = subject.source["frame"]
         if "trigger" in subject.source:
@@ -121,6 +157,20 @@ def _second(choice: Choice, subject: Subject) -> tuple[Choice, Subject]:
     if kind == "model":
         return choice, replace(subject, spec={"name": value})
     return replace(choice, preset=value), subject
+
+
+def _source(link: str) -> Source:
+    """Return how payloads name the picture of a link.
+
+    Raises:
+        PictureError: it is an upload that is no longer kept.
+    """
+    if not link.startswith(UPLOADED):
+        return shelved(link)
+    found = KEPT.find(link.removeprefix(UPLOADED))
+    if found is None:
+        raise PictureError(GONE)
+    return shelved(*found)
 
 
 def _draw(
