@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -13,6 +14,7 @@ import streamlit as st
 from spade_core.evaluation.evidence import Evidence
 from spade_core.evaluation.folder.rows import Row
 from spade_core.evaluation.statistics import DENSE, Statistics
+from spade_core.reports import FOLDER_PDF, folder_report
 from spade_core.saliency import METHODS
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
@@ -139,12 +141,14 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, spec: Mapping[str, 
     row = table.show_table(view, files, ARM)
     if row is not None:
         _show_picture(row, files, choice, spec, of)
+    made = command.folder_command(choice, spec, of.images)
     offers = (
+        ("Report with maps (HTML)", files["pictures.html"], "pictures.html", "text/html"),
+        ("Report with maps (PDF)", partial(folder_report, files, made), FOLDER_PDF, "application/pdf"),
         ("Table (CSV)", files["pictures.csv"], "pictures.csv", "text/csv"),
         ("Scores (Parquet)", files["results.parquet"], "results.parquet", "application/octet-stream"),
-        ("Report with maps (HTML)", files["pictures.html"], "pictures.html", "text/html"),
     )
-    downloads.show_downloads(offers, command.folder_command(choice, spec, of.images), key="folder_download")
+    downloads.show_downloads(offers, made, key="folder_download")
 
 
 def _show_summary(statistics: Statistics) -> None:

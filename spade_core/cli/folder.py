@@ -17,15 +17,20 @@ from spade_core.cli.options import bundle_options, trace_options
 from spade_core.cli.subject import load
 from spade_core.errors import ConfigError
 from spade_core.evaluation.folder.explain import Explained, configuration_of, explain_folder
+from spade_core.evaluation.folder.maps import small_pictures
+from spade_core.evaluation.folder.rows import Row
+from spade_core.evaluation.records import RESULTS, read_results
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.files import write_whole
 from spade_core.pictures.archive import Limits, unpacked
 from spade_core.pictures.frame import CENTRE
 from spade_core.pruning.options import BundleOptions
+from spade_core.reports import FOLDER_PDF
+from spade_core.reports.folder import FolderContent, folder_pdf
 from spade_core.saliency import METHODS
 
 OWN = Limits(pictures=100_000, size=2**36)  # of an archive of one's own
-OF_ONE = "target trigger trigger_size trigger_position option report"
+OF_ONE = "target trigger trigger_size trigger_position option"
 """Options that are said of one picture."""
 
 
@@ -37,8 +42,21 @@ def run_folder(options: argparse.Namespace) -> int:
     with _folder(options.images) as folder:
         model = load(options)
         found = explain_folder(model, folder, options.out, configuration, limit=options.limit, progress=Meter())
+    if options.report:
+        _write_report(found)
     told = {"out": str(found.outcome.folder), "pictures": [asdict(row) for row in found.rows]}
     return emit(options, told, list(_lines(found)))
+
+
+def _write_report(found: Explained) -> None:
+    """Write the PDF beside the page, which is always there."""
+    folder, chosen = found.outcome.folder, found.outcome.statistics.configuration
+    header = read_results(folder / RESULTS).header
+
+    def small(row: Row) -> dict[str, bytes]:
+        return small_pictures(folder / row.maps, chosen.arms, chosen.methods)
+
+    write_whole(folder / FOLDER_PDF, folder_pdf(FolderContent(found.rows, found.outcome.statistics, header, small)))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -100,7 +100,9 @@ def _add_explain(commands: Commands) -> None:
     parser.add_argument("--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help=own)
     parser.add_argument("--out", help="folder of the results; made if absent", **FOLDER)
     parser.add_argument("--target", metavar="CLASS", help=TARGET)
-    report = "write a report, too: report.html, report.pdf, and the figure as SVG and at 300 dpi"
+    report = (
+        "write a report, too: report.html, report.pdf, and the figure as SVG and at 300 dpi; of a folder, pictures.pdf"
+    )
     parser.add_argument("--report", action="store_true", help=report)
     add_model(parser)
     add_trace(parser)

@@ -1,4 +1,4 @@
-"""One analysis as a report for readers and papers: a page that opens offline, a PDF, and the figure alone.
+"""One analysis, or a folder, as a report for readers and papers: a page that opens offline, a PDF, the figure alone.
 
 Made from the files of an analysis, without torch, so that a page can offer it for a result of any age.
 """
@@ -30,6 +30,17 @@ class Form:
             content = resolve_name("spade_core.reports.content:read_content")(files, crop, command)
             made: bytes = resolve_name(f"spade_core.reports.{self.maker}")(content)
         return made
+
+
+FOLDER_PDF = "pictures.pdf"
+
+
+def folder_report(files: Mapping[str, bytes], command: str = "") -> bytes:
+    """Return the PDF of a job ``folder``, of the arguments of ``folder.read_content``; one at a time."""
+    with _ONE:
+        content = resolve_name("spade_core.reports.folder:read_content")(files, command)
+        made: bytes = resolve_name("spade_core.reports.folder:folder_pdf")(content)
+    return made
 
 
 FORMS = (

@@ -52,7 +52,7 @@ def report_pdf(content: Content) -> bytes:
     """
     out, still = io.BytesIO(), {"Title": content.title, "Creator": "SPADE Studio", "CreationDate": None}
     with mpl.rc_context({"pdf.fonttype": 42, "image.interpolation": "none"}), PdfPages(out, metadata=still) as pages:
-        for figure in chain([_first(content)], _figures(content), _texts(_lines(content))):
+        for figure in chain([_first(content)], _figures(content), text_pages(_lines(content))):
             pages.savefig(figure, dpi=DPI)
     return out.getvalue()
 
@@ -63,18 +63,18 @@ def _first(content: Content) -> Figure:
     picture = figure.add_axes((0.09, 0.68, 0.3, 0.21))
     picture.imshow(content.crop)
     picture.set_axis_off()
-    _write(figure, 0.09, 0.935, content.title, size=14, weight="bold", width=70)
-    _write(figure, 0.09, 0.665, "What the model sees", size=8)
+    write_text(figure, 0.09, 0.935, content.title, size=14, weight="bold", width=70)
+    write_text(figure, 0.09, 0.665, "What the model sees", size=8)
     for number, (name, value) in enumerate(content.summary.items()):
-        _write(figure, 0.43, 0.885 - 0.03 * number, name, size=8, weight="bold")
-        _write(figure, 0.58, 0.885 - 0.03 * number, value, size=8, width=48)
+        write_text(figure, 0.43, 0.885 - 0.03 * number, name, size=8, weight="bold")
+        write_text(figure, 0.58, 0.885 - 0.03 * number, value, size=8, width=48)
     said = [
         (*content.notes, *_note_on_letters(content)),
         *((f"{part.row.title}. {part.help}", *part.lines) for part in content.parts),
     ]
     lines = [line for block in said for line in (*chain.from_iterable(textwrap.wrap(text, 112) for text in block), "")]
     for number, line in enumerate(lines[:58]):
-        _write(figure, 0.09, 0.625 - 0.0102 * number, line, size=8)
+        write_text(figure, 0.09, 0.625 - 0.0102 * number, line, size=8)
     return figure
 
 
@@ -126,7 +126,7 @@ def _compact(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "}"
 
 
-def _texts(lines: Iterable[str]) -> Iterator[Figure]:
+def text_pages(lines: Iterable[str]) -> Iterator[Figure]:
     """Yield pages of text, wrapped; headings are bold."""
     wrapped = [part for line in lines for part in _wrap(line)]
     for begin in range(0, len(wrapped), LINES):
@@ -135,7 +135,7 @@ def _texts(lines: Iterable[str]) -> Iterator[Figure]:
             bold = line.startswith("\f")
             size, weight = (9.0, "bold") if bold else (SIZE, "normal")
             place = 0.09, 0.945 - 0.0098 * number
-            _write(figure, *place, line.removeprefix("\f"), family=MONO, size=size, weight=weight)
+            write_text(figure, *place, line.removeprefix("\f"), family=MONO, size=size, weight=weight)
         yield figure
 
 
@@ -145,7 +145,7 @@ def _wrap(line: str) -> list[str]:
     return textwrap.wrap(line, COLUMNS, subsequent_indent="    ", drop_whitespace=False) or [""]
 
 
-def _write(
+def write_text(
     figure: Figure,
     x: float,
     y: float,

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from spade_core.jobs.manager import JobManager
 from spade_core.pictures.picture import bundled
+from spade_core.reports import folder_report
 from spade_core.tasks import common, folders
 from spade_core.ui.folder import sources, table
 from tests.app.conftest import LONG
@@ -89,7 +90,9 @@ def test_a_click_gives_the_table_and_leads_to_a_pictures_maps(monkeypatch):
     assert all(listed["SPADE map"].str.startswith("data:image/webp;base64,"))
     assert {item.label: item.value for item in app.metric}["Pictures"] == "2"
     assert "explain --images assets/pictures" in app.code[0].value
-    assert len(app.get("download_button")) == 3
+    files = app.session_state["folder_ticket"].result()
+    assert folder_report(files, app.code[0].value).startswith(b"%PDF")
+    assert len(app.get("download_button")) == 4
     app.selectbox(key="folder_order").set_value("Gain, highest first").run()
     assert list(app.dataframe[0].value.Gain) == sorted(listed.Gain, reverse=True)
     monkeypatch.setattr(table, "show_table", lambda view, files, arm: view.rows[0])

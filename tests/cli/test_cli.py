@@ -285,10 +285,12 @@ def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, m
     assert "left out: none.png is a PDF document" in told.err
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
     before = (out / "pictures.csv").read_bytes()
-    assert main([*command, "--images", packed, "--json"]) == 0  # the same pictures, which are there already
+    assert not (out / "pictures.pdf").exists()
+    assert main([*command, "--images", packed, "--json", "--report"]) == 0  # the same pictures, which are there already
     (row, left) = json.loads(capsys.readouterr().out)["pictures"]
     assert (row["picture"], row["sha256"], left["picture"]) == ("coffee.jpg", coffee.sha256, "none.png")
     assert (out / "pictures.csv").read_bytes() == before
+    assert (out / "pictures.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,6 @@ def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, m
     [
         (["--images", "DIR", "--target", "dog"], "--target belongs to one picture"),
         (["--images", "DIR", "--trigger", "heart"], "--trigger belongs to one picture"),
-        (["--images", "DIR", "--report"], "--report belongs to one picture"),
         (["--images", "DIR", "--frame", "letterbox"], "--frame belongs to one picture"),
         (["--images", "DIR", "--option", "lrp.rule=gamma"], "--option belongs to one picture"),
         (["--images", "DIR", "--traces", "2", "--average", "signed"], "leave --average out"),

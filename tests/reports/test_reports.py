@@ -115,7 +115,7 @@ def test_letters_without_a_font_are_numbers_in_the_pdf_and_told(analysis, files,
     read = read_content({**files, "manifest.json": json.dumps(told).encode()}, analysis.crop)
     (note,) = paper._note_on_letters(read)
     assert "fonts-noto-cjk" in note
-    shown = [text.get_text() for page in paper._texts(paper._lines(read)) for text in page.texts]
+    shown = [text.get_text() for page in paper.text_pages(paper._lines(read)) for text in page.texts]
     assert any(line.startswith("U+732B ") for line in shown)
 
 

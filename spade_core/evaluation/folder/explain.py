@@ -104,7 +104,8 @@ def explain_folder(
     outcome = run(model, images, out, chosen, limit=limit, keep_maps=True, on_record=told, progress=part)
     found = Explained(tuple(rows[name] for name in sorted(rows)), outcome)
     write_whole(outcome.folder / CSV, csv_text(found.rows, chosen.methods).encode())
-    write_page(found.rows, outcome.statistics, model.name, outcome.folder)
+    header = chosen.header(model, [row.picture for row in found.rows])
+    write_page(found.rows, outcome.statistics, header, outcome.folder)
     progress(1.0, 1.0, "done")
     return found
 

@@ -14,6 +14,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 from PIL import Image
 
+from spade_core.evaluation.folder.rows import PICTURE
 from spade_core.evaluation.maps import Prepared
 from spade_core.files import written_beside
 from spade_core.pictures.figures import colorize
@@ -21,7 +22,6 @@ from spade_core.pictures.scales import scale_of
 from spade_core.results.manifest import npy_bytes
 from spade_core.saliency import METHODS, colour_limits, top_of
 
-PICTURE = "picture"
 SIDE = 160  # px, of a small picture
 
 

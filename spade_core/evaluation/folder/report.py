@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
-import numpy as np
-
-from spade_core import __version__
-from spade_core.citation import PAPER
-from spade_core.evaluation.folder.maps import PICTURE, small_pictures
-from spade_core.evaluation.folder.rows import Row
+from spade_core.citation import BIBTEX, PAPER
+from spade_core.evaluation.folder.maps import small_pictures
+from spade_core.evaluation.folder.rows import PICTURE, Row
+from spade_core.evaluation.folder.summary import FAITHFUL, HEAD, gains_of, outcomes_of, sections_of, title_of
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.files import written_beside
+from spade_core.pictures.markup import facts_html
 from spade_core.saliency import METHODS
 
 PAGE = "pictures.html"
@@ -27,6 +26,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2r
 .quiet { color: var(--quiet); } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .45rem .6rem; text-align: left; vertical-align: middle; }
+td { overflow-wrap: anywhere; } pre { overflow-x: auto; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th button { all: unset; cursor: pointer; font-weight: 600; } th button:focus-visible { outline: 2px solid; }
 th button::after { content: " \\2195"; color: var(--quiet); }
@@ -48,26 +48,28 @@ document.querySelectorAll("#pictures th button").forEach((button) => button.addE
 """
 
 
-def write_page(rows: Sequence[Row], statistics: Statistics, model: str, folder: Path) -> None:
+_CLASS = ' class="n"'
+
+
+def write_page(rows: Sequence[Row], statistics: Statistics, header: Mapping[str, object], folder: Path) -> None:
     """Write the page picture by picture.
 
     Args:
         rows: of all pictures; the maps of those that count lie in ``folder``.
-        statistics: of those that count; model: its name.
+        statistics: of those that count; header: of ``Configuration.header``.
     """
     with written_beside(folder / PAGE) as file:
-        for part in _page(rows, statistics, model, folder):
-            file.write(part.encode())
+        for part in _page(rows, statistics, header, folder):
+            file.write(part.encode(errors="replace"))
 
 
-def _page(rows: Sequence[Row], statistics: Statistics, model: str, folder: Path) -> Iterator[str]:
+def _page(rows: Sequence[Row], statistics: Statistics, header: Mapping[str, object], folder: Path) -> Iterator[str]:
     chosen = statistics.configuration
-    title = f"{statistics.pictures} pictures, {html.escape(model)}"
+    title = html.escape(title_of(statistics, header))
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-    yield f'<p class="quiet">Maps of the dense model and of a SPADE trace of each picture. SPADE Studio {__version__}, '
-    yield f"seed {chosen.seed}, {chosen.threads} threads.</p>"
+    yield '<p class="quiet">Maps of the dense model and of a SPADE trace of each picture.</p>'
     yield from _summary(statistics)
     counted, left_out = [row for row in rows if not row.left_out], [row for row in rows if row.left_out]
     yield "<h2>Pictures</h2>"
@@ -80,27 +82,19 @@ def _page(rows: Sequence[Row], statistics: Statistics, model: str, folder: Path)
         yield "<h2>Left out</h2><ul>"
         yield from (f"<li>{html.escape(row.left_out)}</li>" for row in left_out)
         yield "</ul>"
-    yield f'<p class="quiet">{PAPER}</p><script>{_SORT}</script></body></html>'
+    for name, facts in sections_of(header).items():
+        yield f"<h2>{name}</h2>{facts_html(facts)}"
+    yield f'<h2>Citation</h2><p class="quiet">{PAPER}</p><pre>{html.escape(BIBTEX)}</pre>'
+    yield f"<script>{_SORT}</script></body></html>"
 
 
 def _summary(statistics: Statistics) -> Iterator[str]:
-    """Yield what holds of all pictures together, with 95 % intervals bootstrapped over pictures."""
-    arm = statistics.configuration.arms[1]
-    kept = statistics.kept(arm)
-    _, kl, sparsity = statistics.outcomes[:, 1].T
-    yield f"<p>The trace keeps the class on <b>{kept.mean:.0f} %</b> of the pictures [{kept.low:.0f}, {kept.high:.0f}];"
-    yield f" KL divergence {np.median(kl):.1e} nats (median); {100 * sparsity.mean():.0f} % of the weights removed.</p>"
-    yield "<p>How faithful maps are: area under the probability of the class while pixels come in, in the map's order,"
-    yield " minus the area while they go, read on the dense model. The gain is SPADE's minus the dense map's.</p>"
-    yield '<div class="scroll"><table><thead><tr><th>Method</th><th class="n">Dense</th><th class="n">SPADE</th>'
-    yield '<th class="n">Gain, points [95 %]</th><th class="n">Better on</th></tr></thead><tbody>'
-    for at, slug in enumerate(statistics.configuration.methods):
-        place = slice(at, at + 1), 0, 0
-        dense, spade = (statistics.mean(one, *place).mean for one in (DENSE, arm))
-        gain, wins = statistics.difference(arm, DENSE, *place), statistics.wins(arm, DENSE, *place)
-        yield f'<tr><td>{METHODS[slug].title}</td><td class="n">{dense:.1f}</td><td class="n">{spade:.1f}</td>'
-        yield f'<td class="n">{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]</td>'
-        yield f'<td class="n">{wins:.0f} %</td></tr>'
+    """Yield what holds of all pictures together."""
+    yield facts_html(outcomes_of(statistics))
+    heads = "".join(f"<th{_CLASS if at else ''}>{name}</th>" for at, name in enumerate(HEAD))
+    yield f'<p>{FAITHFUL}</p><div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>'
+    for cells in gains_of(statistics):
+        yield f"<tr>{''.join(f'<td{_CLASS if at else str()}>{cell}</td>' for at, cell in enumerate(cells))}</tr>"
     yield "</tbody></table></div>"
 
 

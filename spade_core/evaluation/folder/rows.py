@@ -15,6 +15,7 @@ from spade_core.evaluation.configuration import Configuration, seed_of
 from spade_core.evaluation.records import Record
 
 MAPS = "maps"  # the folder of a run's maps
+PICTURE = "picture"  # the key of what the model sees, among the maps and the small pictures
 SIDES = ("dense", "spade")
 
 

@@ -110,6 +110,8 @@ def test_the_page_needs_nothing_but_itself_and_names_every_picture(explained, sm
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text)
     assert len(re.findall(r' alt="[^"]+"', text)) == 3 * 5
     assert "=broken.png is damaged" in text
+    for said in ("<h2>Settings</h2>", f"{small.sha256}</td>", "<h2>Versions</h2>", "@inproceedings{moakhar2024spade"):
+        assert said in text
     assert "/" not in re.sub(r"base64,[^\"]+", "", "".join(re.findall(r"<li>(.*?)</li>", text)))
 
 
