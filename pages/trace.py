@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
 from spade_core.inspection import Point
-from spade_core.models.naming import titled
 from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, panels, pickers
@@ -36,6 +33,7 @@ from spade_core.ui.trace import interventions
 from spade_core.ui.trace import plots as trace_plots
 from spade_core.ui.trace.paths import render_paths
 from spade_core.ui.trace.second_picture import pick_second
+from spade_core.ui.trace.weights import render_weights
 
 if TYPE_CHECKING:
     from streamlit.elements.lib.mutable_tab_container import TabContainer
@@ -48,7 +46,6 @@ KNOCKOUTS = (
     "The band is from the least to the most of three random masks. Large weights matter more than small ones, so the "
     "solver Magnitude is the rival to hold against it."
 )
-WINDOW = 256  # rows and columns of a window of single weights, at most
 
 
 def _render() -> None:
@@ -117,7 +114,7 @@ def _render_trace(subject: Subject) -> None:
         panels.show_top_tables(**read_json(files["predictions.json"]), dense=tables, trace=tables)
         panels.show_layer_table(rows)
     with weights:
-        _render_weights(files, rows)
+        render_weights(files, rows)
     with paths:
         render_paths(files, choice)
     with cut:
@@ -140,42 +137,6 @@ def _offer_trace(data: bytes) -> None:
         return
     label, kind = f"Trace (sparse safetensors, {len(data) / 2**20:.1f} MB)", "application/octet-stream"
     st.download_button(label, data, "trace.safetensors", kind, key="get_trace", on_click="ignore")
-
-
-def _render_weights(files: Mapping[str, bytes], rows: Sequence[LayerReport]) -> None:
-    pruned = {row.name: row.shape for row in reversed(rows) if row.status == "pruned"}
-    if not pruned:
-        st.info("No layer of this trace was pruned.")
-        return
-    titles = {name: f"{titled(name)} · {' x '.join(map(str, shape))}" for name, shape in pruned.items()}
-    layer = st.selectbox("Layer", list(pruned), format_func=titles.__getitem__, key="map_layer")
-    with np.load(io.BytesIO(files["maps.npz"])) as maps:
-        values, kept = maps[f"{layer}.map"], maps[f"{layer}.inputs"]
-        bits = maps.get(f"{layer}.bits")
-    shape = pruned[layer]
-    whole = "" if bits is None else " A cell shows the share of several weights; the window below shows single ones."
-    st.caption("Dark weights survived; drag to zoom." + whole)
-    panels.show_chart(trace_plots.map_figure(values, shape), "map_plot")
-    if bits is not None:
-        _render_window(layer, bits, shape[0], int(np.prod(shape[1:])))
-    order = st.segmented_control("Channels", ["in order", "fullest first"], default="in order", key="inputs_order")
-    figure = trace_plots.inputs_figure(kept, by_count=order == "fullest first")
-    panels.show_chart(figure, "inputs_plot")
-
-
-def _render_window(layer: str, bits: np.ndarray, rows: int, columns: int) -> None:
-    """Show a window of a large layer in which each cell is one weight."""
-    fields = st.columns(4)
-    size_down = int(fields[2].number_input("Rows shown", 1, WINDOW, min(rows, WINDOW // 4), key="window_rows"))
-    shown = min(columns, WINDOW // 2)
-    size_across = int(fields[3].number_input("Columns shown", 1, WINDOW, shown, key="window_columns"))
-    last_row, last = rows - 1, columns - 1
-    top = int(fields[0].number_input(f"First row (0 to {last_row})", 0, last_row, 0, key=f"window_top_{layer}"))
-    left = int(fields[1].number_input(f"First column (0 to {last})", 0, last, 0, key=f"window_left_{layer}"))
-    mask = np.unpackbits(bits, count=rows * columns).reshape(rows, columns)
-    part = mask[top : top + size_down, left : left + size_across].astype(bool)
-    panels.show_chart(trace_plots.window_figure(part, top, left), "window_plot")
-    st.caption(f"{int(part.sum()):,} of {part.size:,} weights of this window survived.")
 
 
 def _render_intervention(files: Files, layers: Sequence[str], choice: Choice, subject: Subject) -> None:

@@ -37,18 +37,6 @@ def _layer(model: LoadedModel, name: str) -> Layer:
     raise LayerError(f"{model.name} has no prunable layer {name!r}: choose one of the list of layers.")
 
 
-def pooled_map(mask: np.ndarray, side: int = 512) -> np.ndarray:
-    """Return ``mask`` as float32 of at most ``side`` rows and columns, each cell the share of survivors under it."""
-    for axis in (0, 1):
-        length = mask.shape[axis]
-        if length > side:
-            edges = np.linspace(0, length, side + 1).round().astype(int)
-            sizes = np.diff(edges)
-            mask = np.add.reduceat(mask.astype(np.float32), edges[:-1], axis=axis)
-            mask = mask / (sizes[:, None] if axis == 0 else sizes)
-    return mask.astype(np.float32)
-
-
 def inputs_kept(found: Trace, layer: str) -> np.ndarray:
     """Return how many input channels each output channel still reads, int64 ``(rows,)``."""
     chosen = _layer(found.model, layer)

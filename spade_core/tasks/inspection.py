@@ -12,8 +12,9 @@ import torch
 
 from spade_core.inspection import Cut, Paths, Place, Point
 from spade_core.inspection.interventions import ablated, knockouts
+from spade_core.inspection.ordering import pooled_map
 from spade_core.inspection.paths import paths
-from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap, pooled_map
+from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap
 from spade_core.isolation import full_precision
 from spade_core.models.layers import share_copy
 from spade_core.models.loaded import predict

@@ -597,7 +597,10 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     assert not app.error
     assert "--out trace.safetensors" in app.code[0].value
     assert "of your previous choice" not in texts(app)
+    for order in ("grouped", "fullest first"):
+        app.segmented_control(key="map_order").set_value(order).run()
     app.selectbox(key="map_layer").select("conv_head").run()
+    assert app.segmented_control(key="map_order").value == "fullest first"
     app.number_input(key="window_top_conv_head").set_value(1279).run()
     assert "of 128 weights of this window survived" in texts(app), "one row is left below the last one"
     class_field(app).select_index(1).run()

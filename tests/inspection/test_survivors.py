@@ -8,7 +8,7 @@ import torch
 
 from spade_core import predict
 from spade_core.errors import LayerError, ModelError
-from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap, pooled_map
+from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap
 from spade_core.pruning.spade import trace
 from spade_core.pruning.trace_file import load_trace, trace_bytes
 from spade_core.saliency.explanation import explain
@@ -29,15 +29,6 @@ def test_alive_and_inputs_kept_count_the_weights(made):
     assert inputs_kept(made, "grouped").tolist() == expected
     with pytest.raises(LayerError, match="no prunable layer"):
         alive(made, "act0")
-
-
-def test_a_pooled_map_keeps_the_share_of_survivors():
-    mask = np.random.default_rng(0).random((100, 70)) < 0.3
-    pooled = pooled_map(mask, 10)
-    assert pooled.shape == (10, 10)
-    np.testing.assert_allclose(pooled[0, 0], mask[:10, :7].mean(), rtol=1e-6)
-    np.testing.assert_allclose(pooled.mean(), mask.mean(), rtol=1e-5)
-    assert np.array_equal(pooled_map(mask, 200), mask.astype(np.float32))
 
 
 def test_overlap_is_the_jaccard_index(small, made, coffee):

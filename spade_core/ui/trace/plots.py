@@ -22,15 +22,21 @@ MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 Places: TypeAlias = Mapping[tuple[str, int], tuple[float, float]]
 
 
-def map_figure(values: np.ndarray, shape: Sequence[int]) -> go.Figure:
+def map_figure(values: np.ndarray, shape: Sequence[int], order: str = "") -> go.Figure:
     """Return the map of surviving weights of a whole layer.
 
     Args:
         values: uint8 ``(rows, columns)``, share of survivors under each cell times 255.
         shape: of the weight; the axes count its rows and flattened columns.
+        order: of rows and columns, in words, where it is not the model's: then their numbers mean nothing.
     """
     rows, columns = shape[0], int(np.prod(shape[1:]))
-    return _heatmap(values, (0, columns / values.shape[1]), (0, rows / values.shape[0]))
+    figure = _heatmap(values, (0, columns / values.shape[1]), (0, rows / values.shape[0]))
+    if order:
+        figure.update_traces(hovertemplate=None, hoverinfo="skip")
+        figure.update_xaxes(showticklabels=False, title=f"inputs, {order}")
+        figure.update_yaxes(showticklabels=False, title=f"outputs, {order}")
+    return figure
 
 
 def window_figure(mask: np.ndarray, top: int, left: int) -> go.Figure:
