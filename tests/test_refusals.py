@@ -17,7 +17,7 @@ ERRORS = {name for name, kind in inspect.getmembers(errors, inspect.isclass) if 
 WHAT_TO_DO = re.compile(
     r"\b(add|ask|check|choose|collect|confirm|connect|copy|correct|crop|delete|did you mean|explain|export|give|go on"
     r"|install|keep|leave|let|lists|load|make|may mean|must|name|only|open|pack|put|raise|reinstall|reload|remove|run"
-    r"|save|scale|send|set|show|shows|take|try|type|unpack|update|use|wait|wrap|write)\b",
+    r"|save|scale|send|set|show|shows|take|try|type|unpack|update|upload|use|wait|wrap|write)\b",
     re.IGNORECASE,
 )
 END = re.compile(r"[.!?](?=\s+[A-Z“{])")  # of a sentence that another one follows

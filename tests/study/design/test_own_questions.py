@@ -272,7 +272,10 @@ def test_a_review_refuses_foreign_ids_and_unknown_decisions(store, stimuli, key)
     finished(store, key)
     unblind(store, key, by="test", interim="a test")
     other = publish(store, real_design(), stimuli)
-    for of, decision, match in ((other, "shared", "shows no text"), (key, "burnt", "shared or withheld, not burnt")):
+    for of, decision, match in (
+        (other, "shared", "shows no text"),
+        (key, "burnt", "not burnt: choose shared or"),
+    ):
         with pytest.raises(ConfigError, match=match):
             review(store, of, [ids(store, key)["thanks"]], decision, by="me")
     with pytest.raises(ConfigError, match="shows no text"):
