@@ -12,8 +12,8 @@ INTRODUCTION = (
     "The list lies in **this browser** alone, for whoever uses it; the server keeps none."
 )
 LIMITS = (
-    f"The newest {MOST} runs are kept. Not listed is what no link can name: runs of weights, folders and zips of your "
-    "own. "
+    f"The newest {MOST} runs are kept. Not listed are runs of weights, folders and zips of your own, which no link can "
+    "name, and what a page shows beside its result: comparisons, facets, the atlas, interventions. "
     "A result that the server has made room for since is computed anew, on a click; an uploaded picture is there while "
     "the server runs and has room."
 )

@@ -51,7 +51,7 @@ function note(run, most) {
 
 function sound(run, { pages, longest }) {
   if (!run || typeof run !== "object" || !Object.hasOwn(pages, run.page)) return false;
-  const told = Object.keys(longest).every((name) => typeof run[name] === "string" && run[name].length <= longest[name]);
+  const told = Object.keys(longest).every((name) => typeof run[name] === "string" && [...run[name]].length <= longest[name]);
   return told && THUMB.test(run.thumb) && Number.isFinite(new Date(1000 * run.at).getTime());
 }
 

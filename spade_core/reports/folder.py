@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePath
 
 import matplotlib as mpl
@@ -21,13 +21,21 @@ from PIL import Image
 from spade_core.citation import BIBTEX
 from spade_core.evaluation.evidence import Evidence
 from spade_core.evaluation.folder.rows import PICTURE, Row
-from spade_core.evaluation.folder.summary import FAITHFUL, HEAD, gains_of, outcomes_of, sections_of, title_of
+from spade_core.evaluation.folder.summary import (
+    FAITHFUL,
+    HEAD,
+    MOST,
+    first_of,
+    gains_of,
+    outcomes_of,
+    sections_of,
+    title_of,
+)
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.reports.content import READING
 from spade_core.reports.paper import A4, DPI, text_pages, write_text
 from spade_core.saliency import METHODS
 
-MOST = 500  # pictures, as the page
 ACROSS = 3  # methods whose maps stand on a line of a picture
 ROWS = 9  # lines a page
 LEFT, WIDE = 0.09, 0.088  # where the small pictures begin and how far apart they are, of the page
@@ -89,23 +97,37 @@ def _first(content: FolderContent, title: str) -> Figure:
     end = 0.73 - 0.022 * (1 + len(content.statistics.configuration.methods))
     write_text(figure, LEFT, end, f"{FAITHFUL} Intervals of 95 % are bootstrapped over pictures.", size=8, width=112)
     write_text(figure, LEFT, end - 0.05, READING, size=8, width=112)
+    if len(_counted(content)) > MOST:
+        write_text(figure, LEFT, end - 0.1, first_of(_counted(content)), size=8, width=112)
     return figure
 
 
 def _pictures(content: FolderContent) -> Iterator[Figure]:
     """Yield pages of the pictures with their maps, a few methods a line."""
-    counted = [row for row in content.rows if not row.left_out][:MOST]
-    lines = [(row, list(row.scores)[at : at + ACROSS]) for row in counted for at in range(0, len(row.scores), ACROSS)]
-    for begin in range(0, len(lines), ROWS):
+    arms, lines = content.statistics.configuration.arms, _lines_of(content)
+    while group := tuple(islice(lines, ROWS)):
         figure = Figure(figsize=A4)
-        for number, (row, methods) in enumerate(lines[begin : begin + ROWS]):
-            _picture(figure, 0.945 - 0.1 * number, row, methods, content)
+        for number, (row, small, methods) in enumerate(group):
+            _picture(figure, 0.945 - 0.1 * number, row, small, methods, arms)
         yield figure
 
 
-def _picture(figure: Figure, top: float, row: Row, methods: Sequence[str], content: FolderContent) -> None:
+def _lines_of(content: FolderContent) -> Iterator[tuple[Row, Mapping[str, bytes], Sequence[str]]]:
+    """Yield what stands on a line: a row, its small pictures, and a few methods."""
+    for row in _counted(content)[:MOST]:
+        small = content.small(row)
+        for at in range(0, len(row.scores), ACROSS):
+            yield row, small, list(row.scores)[at : at + ACROSS]
+
+
+def _counted(content: FolderContent) -> list[Row]:
+    return [row for row in content.rows if not row.left_out]
+
+
+def _picture(
+    figure: Figure, top: float, row: Row, small: Mapping[str, bytes], methods: Sequence[str], arms: Sequence[str]
+) -> None:
     """Draw a line: what the model sees, its numbers, and the two maps of each method."""
-    small, arms = content.small(row), content.statistics.configuration.arms
     _image(figure, LEFT, top, small.get(PICTURE))
     lost = "" if row.kept == 1 else " (class lost)"
     told = f"{row.picture[:24]}\n{row.label.split(',')[0][:24]}{lost}\ndense {row.dense:.1%}, trace {row.trace:.1%}"

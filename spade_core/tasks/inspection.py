@@ -17,6 +17,7 @@ from spade_core.inspection.paths import paths
 from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap
 from spade_core.isolation import full_precision
 from spade_core.models.layers import share_copy
+from spade_core.models.layouts import layout_of
 from spade_core.models.loaded import predict
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.ranking import region_around
@@ -72,17 +73,24 @@ def inspect(payload: TracePayload, *, emit: Emit, progress: Progress, device: st
 def _places(made: Trace, picture: Picture, found: Paths) -> list[Place]:
     """Return of each channel of the paths what of the input excites it most, where its layer has places."""
     module, size = share_copy(made.module), made.model.preprocessing.size
-    names = found.channels().keys() & dict(module.named_modules()).keys()
-    with torch.no_grad(), read_layers(module, sorted(names)) as seen:
+    leaves = {name for name, child in module.named_modules() if not any(child.children())}
+    names = sorted(found.channels().keys() & leaves)
+    with torch.no_grad(), read_layers(module, names, form=_map_of) as seen:
         module(made.input(picture))
     places = []
-    for layer in sorted(names):
-        for channel in found.channels()[layer]:
-            values = seen[layer][0, channel]
-            if values.numel() > 1:
-                top = divmod(int(values.argmax()), values.shape[1])
-                places.append(Place(layer, channel, region_around(top, (values.shape[0], values.shape[1]), size)))
+    for layer in names:
+        maps = seen.get(layer, torch.empty(0))  # a layer whose weight another one uses is never called
+        for channel in found.channels()[layer] if maps.numel() else ():
+            rows, columns = maps.shape[2:]
+            top = divmod(int(maps[0, channel].argmax()), columns)
+            places.append(Place(layer, channel, region_around(top, (rows, columns), size)))
     return places
+
+
+def _map_of(y: torch.Tensor, sides: tuple[int, int], _token: int | None) -> torch.Tensor:
+    """Return a layer's output as maps of the whole input; empty where it has none, as windows and vectors."""
+    layout = layout_of(y.shape, sides)
+    return y.new_empty(0) if layout is None or len(y) != 1 else layout.to_maps(y)
 
 
 def curve(payload: TracePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from spade_core.evaluation.configuration import Configuration
+from spade_core.evaluation.folder import summary
+from spade_core.evaluation.folder.maps import small_pictures
 from spade_core.evaluation.folder.rows import Row
 from spade_core.evaluation.statistics import Statistics
 from spade_core.reports import folder
@@ -51,6 +53,20 @@ def test_it_says_what_holds_of_all_pictures(content):
     assert {"2 pictures, <resnet>", "50 %", "2.5e-01 nats (median)"} <= set(said)
     assert said.count("+2.5 [+2.5, +2.5]") == len(METHODS)
     assert "100 %" in said, "better on every picture"
+
+
+def test_a_report_that_does_not_show_all_pictures_says_so(content, monkeypatch):
+    for module in (folder, summary):
+        monkeypatch.setattr(module, "MOST", 1)
+    said = " ".join(words(folder._first(content, "title")))
+    assert "The first 1 of 2 pictures are shown; pictures.csv holds all." in said
+    (page,) = folder._pictures(content)
+    assert len(page.axes) == 2 + 2 * len(METHODS)
+
+
+def test_maps_that_were_taken_away_or_are_damaged_leave_the_numbers(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"PK no archive")
+    assert [small_pictures(tmp_path / name, ("dense",), METHODS) for name in ("bad.npz", "none.npz")] == [{}, {}]
 
 
 def test_every_picture_that_counts_has_its_maps_and_numbers(content):

@@ -7,10 +7,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.models import SwinTransformer
 
 from spade_core import tasks
+from spade_core.inspection import Edge, Paths
+from spade_core.models.loading import wrap_model
+from spade_core.pruning.spade import trace
 from spade_core.tasks import common
+from spade_core.tasks import inspection as tasks_of_inspection
 
 QUICK = {"preset": "uniform", "sparsity": 0.4, "views": 2, "solver": "magnitude"}
 
@@ -92,6 +98,18 @@ def test_channels_of_the_paths_have_the_part_of_the_picture_that_excites_them_mo
         top, left, bottom, right = one["region"]
         assert 0 <= top < bottom <= seen.shape[0]
         assert 0 <= left < right <= seen.shape[1]
+
+
+def test_paths_through_layers_that_have_no_map_of_the_picture_have_no_places(coffee):
+    torch.manual_seed(0)
+    sizes = {"patch_size": [4, 4], "window_size": [4, 4], "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2]}
+    net = SwinTransformer(**sizes, num_classes=3)  # its attention takes the weights of layers that it never calls
+    model = wrap_model(net, size=32, resize=32, device="cpu")
+    made = trace(model, coffee, sparsity=0.3, preset="uniform", views=2)
+    layers = ("head", "features.1.0.mlp.0", "features.1.0.attn.qkv", "features.0.0")
+    edges = tuple(Edge(source, 1, "head", 1, 1.0) for source in layers[1:])
+    places = tasks_of_inspection._places(made, coffee, Paths(edges, (("head", 1),), layers, ()))
+    assert [(place.layer, place.channel) for place in places] == [("features.0.0", 1), ("features.1.0.mlp.0", 1)]
 
 
 def test_interventions_take_the_kept_trace(run):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from PIL import Image
@@ -40,15 +40,21 @@ def write_maps(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def small_pictures(path: Path, arms: Sequence[str], methods: Sequence[str]) -> dict[str, bytes]:
-    """Return WebP files of at most ``SIDE`` px a side: ``picture``, and ``ARM_METHOD`` of each map in its own unit."""
+    """Return WebP files of at most ``SIDE`` px a side: ``picture``, and ``ARM_METHOD`` of each map in its own unit.
+
+    Where somebody took the maps away, or they are damaged, there are none: a report's numbers stay.
+    """
     found = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        found[PICTURE] = _webp(arrays[PICTURE])
-        for method in methods:
-            signed = METHODS[method].signed
-            for key in (f"{arm}_{method}" for arm in arms):
-                unit = arrays[key] / top_of(arrays[key])
-                found[key] = _webp(colorize(unit, colour_limits(signed), scale_of(signed)))
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found[PICTURE] = _webp(arrays[PICTURE])
+            for method in methods:
+                signed = METHODS[method].signed
+                for key in (f"{arm}_{method}" for arm in arms):
+                    unit = arrays[key] / top_of(arrays[key])
+                    found[key] = _webp(colorize(unit, colour_limits(signed), scale_of(signed)))
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return {}
     return found
 
 

@@ -6,19 +6,26 @@ import base64
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 from spade_core.citation import BIBTEX, PAPER
 from spade_core.evaluation.folder.maps import small_pictures
 from spade_core.evaluation.folder.rows import PICTURE, Row
-from spade_core.evaluation.folder.summary import FAITHFUL, HEAD, gains_of, outcomes_of, sections_of, title_of
+from spade_core.evaluation.folder.summary import (
+    FAITHFUL,
+    HEAD,
+    MOST,
+    first_of,
+    gains_of,
+    outcomes_of,
+    sections_of,
+    title_of,
+)
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.files import written_beside
 from spade_core.pictures.markup import facts_html
 from spade_core.saliency import METHODS
 
 PAGE = "pictures.html"
-MOST = 500  # pictures that it shows; a browser opens no page of thousands of maps
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: light-dark(#566170, #a3b0bf); }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
@@ -74,7 +81,7 @@ def _page(rows: Sequence[Row], statistics: Statistics, header: Mapping[str, obje
     counted, left_out = [row for row in rows if not row.left_out], [row for row in rows if row.left_out]
     yield "<h2>Pictures</h2>"
     if len(counted) > MOST:
-        yield f"<p>The first {MOST} of {len(counted)}; pictures.csv holds all.</p>"
+        yield f"<p>{html.escape(first_of(counted))}</p>"
     yield f'<div class="scroll"><table id="pictures"><thead><tr>{_head(chosen.methods)}</tr></thead><tbody>'
     yield from (_picture(row, chosen.arms, folder) for row in counted[:MOST])
     yield "</tbody></table></div>"
@@ -110,10 +117,7 @@ def _head(methods: Sequence[str]) -> str:
 
 def _picture(row: Row, arms: Sequence[str], folder: Path) -> str:
     """Return the table's row of a picture."""
-    try:
-        shown = small_pictures(folder / row.maps, arms, list(row.scores))
-    except (OSError, KeyError, ValueError, BadZipFile):  # somebody took the maps away; the numbers stay
-        shown = {}
+    shown = small_pictures(folder / row.maps, arms, list(row.scores))
     name, label = html.escape(row.picture), html.escape(row.label)
     lost = "" if row.kept == 1 else '<div class="lost">class lost</div>'
     cells = [f"<td>{_image(shown, PICTURE, name)}</td>", f'<td class="name">{name}</td>', f"<td>{label}{lost}</td>"]

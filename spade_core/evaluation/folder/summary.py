@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ FAITHFUL = (
     "How faithful maps are: area under the probability of the class while pixels come in, in the map's order, minus "
     "the area while they go, read on the dense model. The gain is SPADE's minus the dense map's."
 )
+MOST = 500  # pictures that a report shows; a browser opens no page of thousands of maps
 HEAD = ("Method", "Dense", "SPADE", "Gain, points [95 %]", "Better on")
 """Of the table of methods."""
 
@@ -55,3 +56,8 @@ def gains_of(statistics: Statistics) -> Iterator[tuple[str, ...]]:
         gain, wins = statistics.difference(arm, DENSE, *place), statistics.wins(arm, DENSE, *place)
         told = f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
         yield METHODS[slug].title, f"{dense:.1f}", f"{spade:.1f}", told, f"{wins:.0f} %"
+
+
+def first_of(counted: Sequence[object]) -> str:
+    """Return the sentence of a report that does not show all pictures that count."""
+    return f"The first {MOST} of {len(counted)} pictures are shown; pictures.csv holds all."

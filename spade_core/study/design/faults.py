@@ -22,7 +22,12 @@ class Loader(yaml.SafeLoader):
         """Return the value of a node."""
         try:
             return super().construct_object(node, deep)
-        except (ValueError, TypeError, AttributeError) as error:  # dates that are none, numbers of 5,000 digits
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:  # dates that are none, numbers of 5,000 digits
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
 
 

@@ -243,9 +243,10 @@ def pick_subject(start: Choice) -> Subject | None:
 
 
 def _show_upload(link: str) -> None:
-    """Let the address bar name an upload as soon as it is there, so that a reload finds it; nothing of it has run."""
+    """Let the address bar name an upload while it is the picture, so that a reload finds it; nothing of it has run."""
     query = st.query_params.to_dict()
-    if link.startswith(UPLOADED) and query.get("picture") != link:
+    named = query.get("picture", "")
+    if link != named and (link.startswith(UPLOADED) or named.startswith(UPLOADED)):
         write_link({**query, "picture": link, "run": "0"})
 
 

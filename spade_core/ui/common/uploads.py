@@ -125,7 +125,8 @@ class LimitedUploads:
 class Kept:
     """Uploaded pictures by tokens, so that a page that is loaded anew, or another page, finds its own again.
 
-    A token stands in the address bar alone: whoever has the address can open the picture, and nobody else. The bytes
+    A token stands in the address bar, and in the browser's own list of runs: whoever has the address can open the
+    picture, and nobody else. The bytes
     lie where jobs read them, for as long as there is room; a token lives as long as the server.
     """
 

@@ -30,7 +30,7 @@ PAGES = {"saliency": "Saliency maps", "neurons": "Neurons", "trace": "Inside the
 MOST = 50  # runs that a browser keeps
 LONGEST = {"query": 4000, "title": 120, "detail": 240, "thumb": 24_000}  # letters of what an entry says
 SIDE = 112  # px of a small picture: twice what is shown
-KEPT = 64  # thumbnails for all users, about 5 kB each
+KEPT = 64  # thumbnails for all users, about 5 kB each, and the pictures that they are of, twice 38 kB
 
 Picture = bytes | np.ndarray
 """A file's bytes, or uint8 ``(height, width, 3)``."""
@@ -77,8 +77,9 @@ def note(page: str, asked: Asked, title: str, *details: str, found: Picture | No
 
 
 def note_run(run: Run) -> None:
-    """Let the browser add a run to its list, once."""
-    _component()(key="noted", data={"most": MOST, "run": run.to_dict()})
+    """Let the browser add a run to its list, once; nothing where its link is too long."""
+    if len(urlencode(run.query)) <= LONGEST["query"]:
+        _component()(key="noted", data={"most": MOST, "run": run.to_dict()})
 
 
 def show_runs() -> None:
@@ -104,9 +105,9 @@ def thumbnail(*pictures: bytes) -> str:
 
 
 def _raw(pixels: np.ndarray) -> bytes:
-    """Return pixels as a file that takes no time to write."""
+    """Return pixels, small, as a file that takes no time to write."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PPM")
+    ImageOps.fit(Image.fromarray(pixels), (SIDE, SIDE)).save(out, "PPM")
     return out.getvalue()
 
 

@@ -116,7 +116,7 @@ def _pick_upload(token: str, first: str) -> Other | None:
 def _kept(file_id: str, name: str, data: bytes) -> str:
     """Return the token of an upload, one for as long as the same file is there."""
     before, token = st.session_state.get(HELD, ("", ""))
-    if before != file_id:
+    if before != file_id or KEPT.find(token) is None:
         token = KEPT.keep(name, shelved(name, data)["path"])
         st.session_state[HELD] = file_id, token
     return token

@@ -144,6 +144,7 @@ def test_publishing_refuses_placeholders_and_keeps_what_was_published(tmp_path):
             "no YAML: could not convert string to float: 'x' (line {line}).",
         ),
         (("quota: 60", "quota: [60"), "The design is no YAML: "),
+        (("quota: 60", f"quota: {':'.join(180 * '1')}.5"), "The design is no YAML: "),
         (("quota: 60", "quota: \0"), "The design is no YAML: unacceptable character #x0000"),
     ],
 )

@@ -46,6 +46,13 @@ def test_who_takes_no_gzip_or_asks_for_a_part_gets_the_file_as_it_is():
     assert browser.get(address, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
 
 
+def test_a_file_is_kept_by_its_plain_path_alone():
+    scope = {"type": "http", "method": "GET", "headers": [(b"accept-encoding", b"gzip")]}
+    names = {f"/static/js/{SCRIPT.name}": True, f"/studio/static/js/{SCRIPT.name}": True}
+    names |= {f"{before}/static/js/{SCRIPT.name}": False for before in ("/.", "/./.", "/", "/.//.", "/x/..")}
+    assert {name: assets._takes_compressed({**scope, "path": name}) for name in names} == names
+
+
 def test_names_that_are_not_there_are_not_kept():
     browser = client()
     stack = browser.app.build_middleware_stack()

@@ -52,6 +52,11 @@ def test_what_a_link_opened_or_none_can_name_is_not_told(noted):
     assert noted == []
 
 
+def test_a_link_that_is_too_long_is_not_told(noted):
+    runs.note_run(runs.Run("trace", {"model": "m" * runs.LONGEST["query"]}, 1.0, "title", "detail", [RED]))
+    assert noted == []
+
+
 def test_what_is_told_is_never_longer_than_what_the_browser_takes():
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     told = runs.Run("trace", {"run": "1"}, 1.0, "a" * 999, "b" * 999, [noise, noise.copy()]).to_dict()
