@@ -164,15 +164,21 @@ def labels_of(config: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def preprocessing_of(module: nn.Module) -> Preprocessing:
-    """Return the evaluation transform of a timm model, from its data config."""
+    """Return the evaluation transform of a timm model, from its data config.
+
+    Raises:
+        ModelError: it is another than resizing with a centre crop or without one.
+    """
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(module)
+    known = {"crop_mode": ("center", "squash"), "interpolation": ("bilinear", "bicubic")}
+    if odd := [f"{name} {config[name]!r}" for name, values in known.items() if config[name] not in values]:
+        raise ModelError(f"The model's pictures are made with {odd[0]}, not supported here: take another model.")
     size = as_size(config["input_size"][1:])
     resize = as_size([int(side / config["crop_pct"]) for side in sides_of(size)])
     mean, std = tuple(config["mean"]), tuple(config["std"])
-    interpolation = "bilinear" if config["interpolation"] == "bilinear" else "bicubic"
-    return Preprocessing(size, resize, mean, std, interpolation, squash=config["crop_mode"] == "squash")
+    return Preprocessing(size, resize, mean, std, config["interpolation"], squash=config["crop_mode"] == "squash")
 
 
 def classifier_of(module: nn.Module) -> str | None:

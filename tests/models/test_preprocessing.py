@@ -62,6 +62,15 @@ def test_timm_models_that_read_no_squares_follow_it_too(shape, options, size):
     assert torch.equal(preprocessing_of(module)(shown)[0], recipe(Image.fromarray(shown.pixels)))
 
 
+@pytest.mark.parametrize("option", [{"crop_mode": "border"}, {"interpolation": "lanczos"}])
+def test_pictures_that_timm_makes_otherwise_are_refused_by_name(option):
+    module = create("test_resnet")
+    module.pretrained_cfg = {**module.pretrained_cfg, **option}
+    ((name, value),) = option.items()
+    with pytest.raises(ModelError, match=f"made with {name} '{value}', not supported here: take another model"):
+        preprocessing_of(module)
+
+
 def test_the_crop_is_what_the_model_sees():
     recipe = Preprocessing(size=64, resize=80, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
     shown = picture(100, 150)
