@@ -134,7 +134,7 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
 
     def layers() -> None:
         rows = [LayerReport(**row) for row in described["layers"]]
-        panels.show_chart(panels.stage_figure(rows), "layers_plot")
+        panels.show_chart(panels.stage_figure(rows), "layers_plot", panels.LAYERS)
         panels.show_layer_table(rows)
 
     show_folded("What both networks predict", tops, key="tops", icon=":material/format_list_numbered:")

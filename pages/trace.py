@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PAGE = "trace"
 COMPARE = "trace_compare"
+CURVE = "The class's probability as more weights are removed"
 KNOCKOUTS = (
     "Weights of the dense model are set to 0, in the layers that were pruned. Necessity: those that the trace keeps; "
     "the class should fall below as many at random. Sufficiency: those that it removes; the class should stay above. "
@@ -84,7 +85,7 @@ def _found(slot: str, choice: Choice, subject: Subject, live: Draw = lambda _: N
 
 def _show_partial(partials: Mapping[str, bytes]) -> None:
     if "curve.json" in partials:
-        panels.show_chart(_curve(partials["curve.json"]), "curve_live")
+        panels.show_chart(_curve(partials["curve.json"]), "curve_live", CURVE)
 
 
 def _curve(data: bytes) -> go.Figure:
@@ -110,7 +111,7 @@ def _render_trace(subject: Subject) -> None:
     layers, weights, paths, cut, two, more, export = st.tabs(names, key="trace_tabs", on_change="rerun")
     with layers:
         plot, tables = st.columns([3, 1.4])
-        panels.show_chart(panels.stage_figure(rows), "layers_plot", plot)
+        panels.show_chart(panels.stage_figure(rows), "layers_plot", panels.LAYERS, plot)
         panels.show_top_tables(**read_json(files["predictions.json"]), dense=tables, trace=tables)
         panels.show_layer_table(rows)
     with weights:
@@ -167,9 +168,8 @@ def _show_knockouts(files: Files) -> None:
         steps = interventions.read_knockouts(files["knockouts.json"])
         for column, title, kept in zip(st.columns(2), ("Necessity", "Sufficiency"), (True, False), strict=True):
             column.markdown(f"**{title}**")
-            panels.show_chart(
-                interventions.knockout_figure(steps, kept=kept), f"knockout_{title}", column, displayModeBar=False
-            )
+            figure, what = interventions.knockout_figure(steps, kept=kept), f"{title}: the class's probability"
+            panels.show_chart(figure, f"knockout_{title}", what, column, displayModeBar=False)
 
 
 def _opened(tab: TabContainer, slot: str) -> bool:
@@ -195,7 +195,9 @@ def _render_overlap(choice: Choice, subject: Subject, *, opened: bool) -> None:
     if files is not None:
         st.markdown(f"**With: {st.session_state.overlap_title}**")
         figure = trace_plots.overlap_figure(read_json(files["overlap.json"]))
-        panels.show_chart(figure, "overlap_plot")
+        panels.show_chart(
+            figure, "overlap_plot", "Weights that both traces keep, layer by layer, and what chance gives"
+        )
         st.caption("Share of weights that both traces keep among those that either keeps; chance: two random choices.")
 
 
@@ -206,7 +208,7 @@ def _render_curve(choice: Choice, subject: Subject, *, opened: bool) -> None:
         ask("curve", "curve", choice, subject, clicked=True, trace=options, target=choice.target)
     files = _found("curve", choice, subject, _show_partial)
     if files is not None:
-        panels.show_chart(_curve(files["curve.json"]), "curve_plot")
+        panels.show_chart(_curve(files["curve.json"]), "curve_plot", CURVE)
 
 
 frame("Inside the trace", _render)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 import pandas as pd  # before any chart: Plotly takes it from sys.modules, half of it where a thread just imports it
@@ -18,6 +18,7 @@ from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.text import literal
 
 SHOWN, NOTABLE = 0.0005, 0.01  # changes of a probability: below, it rounds to nothing; from here on, it has a colour
+LAYERS = "Sparsity and output error of each layer, in the network's order"
 
 
 class Traced(TypedDict):
@@ -91,13 +92,29 @@ def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> N
     """Show the dense model's most probable classes as bars."""
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
     figure = top_figure([labels[index] for index in order], [probabilities[index] for index in order])
-    show_chart(figure, "top", displayModeBar=False)
+    told = ", ".join(f"{labels[index]} {probabilities[index]:.1%}" for index in order)
+    show_chart(figure, "top", f"The most probable classes: {told}", displayModeBar=False)
 
 
-def show_chart(figure: go.Figure, key: str, place: DeltaGenerator | None = None, **options: bool) -> None:
-    """Draw a Plotly figure, without tips that stay over it; ``options`` are Plotly.js's."""
+def show_chart(figure: go.Figure, key: str, what: str, place: DeltaGenerator | None = None, **options: object) -> None:
+    """Draw a Plotly figure, without tips that stay over it.
+
+    Args:
+        what: it shows, for whom cannot see it; the ranges of its named lines, bars and bands follow by themselves.
+        options: of Plotly.js.
+    """
     config = {"displaylogo": False, "showTips": False, **options}
-    (place or st).plotly_chart(figure, width="stretch", key=key, config=config)
+    alt = ". ".join((what, *_ranges(figure)))
+    (place or st).plotly_chart(figure, width="stretch", key=key, config=config, alt=alt)
+
+
+def _ranges(figure: go.Figure) -> Iterator[str]:
+    """Yield the least and the most of each line or bar that has a name, or of the only one."""
+    for part in figure.data:
+        named = part.name or ("" if len(figure.data) > 1 else figure.layout.yaxis.title.text)
+        values = pd.to_numeric(pd.Series(getattr(part, "y", None)), errors="coerce").dropna() if named else ()
+        if len(values):
+            yield f"{named}: {min(values):.3g} to {max(values):.3g}"
 
 
 def show_layer_table(layers: Sequence[LayerReport]) -> None:

@@ -13,6 +13,7 @@ from spade_core.evaluation.processing import PROCESSING
 from spade_core.evaluation.statistics import DENSE
 from spade_core.saliency import METHODS
 from spade_core.saliency.metrics import Interval
+from spade_core.ui.common.panels import show_chart
 
 BETTER, WORSE, OPEN = "#0f766e", "#b91c1c", "#64748b"  # interval above 0, below 0, or around it
 ALL = slice(None)
@@ -111,7 +112,8 @@ def _text(value: Interval, sign: str = "", percent: str = "") -> str:
 def show_figure(view: View) -> None:
     """Show each method's gain over the dense map with its interval."""
     if view.against_dense:
-        st.plotly_chart(gain_figure(view), width="stretch", key="evidence_figure", config={"displayModeBar": False})
+        what = "Each method's gain over the dense map, with its interval; the table has the numbers"
+        show_chart(gain_figure(view), "evidence_figure", what, displayModeBar=False)
 
 
 def gain_figure(view: View) -> go.Figure:

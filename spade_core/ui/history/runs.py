@@ -11,6 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,11 +22,13 @@ from PIL import Image, ImageOps
 from spade_core.config import ASSETS
 from spade_core.pictures.picture import Source, bundled
 from spade_core.pictures.viewer import address
+from spade_core.ui.common import frame
 from spade_core.ui.common.pickers import model_title
 from spade_core.ui.common.subject import Asked
 
 FOLDER = ASSETS / "history"
-PAGES = {"saliency": "Saliency maps", "neurons": "Neurons", "trace": "Inside the trace", "folder": "Folders"}
+NOTED = ("saliency", "neurons", "trace", "folder")
+PAGES = {slug: title for file, title, *_ in frame.PAGES if (slug := PurePath(file).stem) in NOTED}
 """The pages whose runs are noted, as links and people call them."""
 MOST = 50  # runs that a browser keeps
 LONGEST = {"query": 4000, "title": 120, "detail": 240, "thumb": 24_000}  # letters of what an entry says

@@ -15,6 +15,7 @@ from spade_core.pruning.report import Fidelity
 from spade_core.trojan.triggers import TRIGGERS
 from spade_core.ui.common.downloads import read_json, zip_files
 from spade_core.ui.common.frame import show_notes
+from spade_core.ui.common.panels import show_chart
 from spade_core.ui.common.pickers import model_title, select
 from spade_core.ui.common.subject import Subject, shelved
 from spade_core.ui.common.text import literal
@@ -127,7 +128,8 @@ def show_facet_results(files: Mapping[str, bytes], titles: Sequence[str]) -> Non
     st.subheader(literal(described["label"]))
     show_facets(files, titles, described)
     st.markdown("**How far apart are they?**")
-    st.plotly_chart(distance_figure(described["between"], described["within"]), width="stretch", key="distances")
+    distances = distance_figure(described["between"], described["within"])
+    show_chart(distances, "distances", "How far apart the images of different pictures are, and those of one")
     st.caption(f"Cosine distance in the embedding of {described['judge']['name']}.")
     pictures = {name: data for name, data in files.items() if name.endswith((".png", ".json"))}
     label, data = "Images and manifest (PNG and JSON, zipped)", zip_files(pictures)

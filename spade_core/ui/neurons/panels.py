@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from spade_core.ui.common.downloads import read_array, read_json
 from spade_core.ui.common.frame import show_notes
+from spade_core.ui.common.panels import show_chart
 from spade_core.ui.common.text import literal
 
 SIDES = (("dense", "Dense"), ("spade", "SPADE"))
@@ -69,7 +70,7 @@ def show_pair(files: Mapping[str, bytes], region: Sequence[int], drawings: Mappi
         values = read_json(files["values.json"])
         figure = go.Figure([go.Scatter(y=values[name], name=_title(name), mode="lines") for name in values])
         figure.update_layout(height=240, margin=MARGIN, xaxis_title="step", yaxis_title="value")
-        st.plotly_chart(figure, width="stretch", key="values_plot")
+        show_chart(figure, "values_plot", "The neuron's value as its image was drawn, step by step")
 
 
 def _show_more(files: Mapping[str, bytes], images: Mapping[str, Drawing]) -> None:

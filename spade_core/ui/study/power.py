@@ -14,6 +14,7 @@ from spade_core.study.design.design import Design
 from spade_core.study.power.assumed import Assumptions, Spread
 from spade_core.study.power.power import PowerReport, PowerRequest, PowerResult, curve
 from spade_core.ui.common.frame import jobs, study_store
+from spade_core.ui.common.panels import show_chart
 from spade_core.ui.study.access import follow_asked, offer
 from spade_core.ui.study.plots import power_figure
 
@@ -94,7 +95,7 @@ def _show(key: str, files: Mapping[str, bytes]) -> None:
     report = PowerReport.model_validate_json(files["power.json"])
     for text in report.texts:
         st.caption(text)
-    st.plotly_chart(power_figure(report), width="stretch", key="power_figure", config={"displaylogo": False})
+    show_chart(power_figure(report), "power_figure", "Power by the number of participants; the table has the numbers")
     st.dataframe([_row(row) for row in report.rows], hide_index=True, key="power_table")
     st.caption("Shares of simulated studies in percent, ± Monte Carlo standard error.")
     place, name = st.container(), f"{key}_power.json"

@@ -21,6 +21,7 @@ from spade_core.study.monitoring.people import REASON_LENGTH
 from spade_core.study.vocabulary import STATES
 from spade_core.ui.common.frame import study_store
 from spade_core.ui.common.login import who_acts
+from spade_core.ui.common.panels import show_chart
 from spade_core.ui.study.access import guarded, notify, offer
 from spade_core.ui.study.plots import FIGURES, chart_options, figures_html
 
@@ -123,7 +124,8 @@ def show_result(result: StudyResult | NoResult) -> None:
         "shares without counts or intervals."
     )
     for name, make in FIGURES.items():
-        st.plotly_chart(make(result), width="stretch", key=name, config=chart_options(result, name))
+        what = f"{name.replace('_', ' ').capitalize()}; the tables have the numbers"
+        show_chart(make(result), name, what, None, **chart_options(result, name))
     mark = "SIMULATED: " if result.simulated else ""
     for title, make_rows in RESULT_TABLES.items():
         if rows := make_rows(result):

@@ -41,7 +41,9 @@ def render_paths(files: Files, choice: Choice) -> None:
         budget = st.slider("Channels shown", FEWEST, count, min(BUDGET, count), key="paths_budget", help=STRONGEST)
         found = within(found, budget)
     crops = _crops(files)
-    panels.show_chart(plots.paths_figure(found, label, crops), "paths_plot")
+    count = sum(map(len, found.channels().values()))
+    what = f"Graph of {count} channels in {len(found.layers)} layers with {len(found.edges)} connections"
+    panels.show_chart(plots.paths_figure(found, label, crops), "paths_plot", f"{what}, from the class {label} down")
     _look_at_one(found, label, crops, choice)
     _show_ends(found)
 

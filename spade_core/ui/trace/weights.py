@@ -55,7 +55,7 @@ def render_weights(files: Files, rows: Sequence[LayerReport]) -> None:
         _show_window(layer.name, layer.mask)
     order = st.segmented_control("Channels", ["in order", "fullest first"], default="in order", key="inputs_order")
     figure = plots.inputs_figure(layer.kept, by_count=order == "fullest first")
-    panels.show_chart(figure, "inputs_plot")
+    panels.show_chart(figure, "inputs_plot", f"Inputs that each output channel of {name} still reads")
 
 
 def _read(data: bytes, name: str, shape: Sequence[int]) -> _Layer:
@@ -78,7 +78,8 @@ def _show_map(layer: _Layer, shape: Sequence[int]) -> None:
         values = (255 * pooled_map(layer.mask[np.ix_(*order(layer.mask))])).round().astype(np.uint8)
     coarse = " A cell shows the share of several weights; the window below shows single ones." if layer.bits else ""
     st.caption(f"Dark weights survived; drag to zoom.{coarse}")
-    panels.show_chart(plots.map_figure(values, shape, "" if order is None else by), "map_plot")
+    what = f"Map of the weights of {layer.name}, {by}: {layer.values.mean() / 255:.0%} survived"
+    panels.show_chart(plots.map_figure(values, shape, "" if order is None else by), "map_plot", what)
 
 
 def _show_window(name: str, mask: np.ndarray) -> None:
@@ -92,5 +93,6 @@ def _show_window(name: str, mask: np.ndarray) -> None:
     top = int(fields[0].number_input(f"First row (0 to {last_row})", 0, last_row, 0, key=f"window_top_{name}"))
     left = int(fields[1].number_input(f"First column (0 to {last})", 0, last, 0, key=f"window_left_{name}"))
     part = mask[top : top + size_down, left : left + size_across]
-    panels.show_chart(plots.window_figure(part, top, left), "window_plot")
-    st.caption(f"{int(part.sum()):,} of {part.size:,} weights of this window survived.")
+    what = f"{int(part.sum()):,} of {part.size:,} weights of this window survived"
+    panels.show_chart(plots.window_figure(part, top, left), "window_plot", what)
+    st.caption(f"{what}.")

@@ -1,9 +1,18 @@
-"""The head of a result: a change of probability in points, with a colour and an arrow only where it is one."""
+"""The head of a result: a change of probability in points, with a colour and an arrow only where it is one; charts."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
+
+import spade_core
+from spade_core.ui.common import panels
+
+PACKAGE = Path(spade_core.__file__).parent
+SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "pages").glob("*.py")]
 
 
 def shown(change):
@@ -38,7 +47,7 @@ def test_a_change_within_a_point_alarms_nobody(change, words, coloured):
 def drawn():
     from spade_core.ui.common.panels import show_chart, top_figure
 
-    show_chart(top_figure(["dog"], [0.5]), "top")
+    show_chart(top_figure(["dog"], [0.5]), "top", "Classes")
 
 
 def test_no_tip_stays_over_a_chart():
@@ -46,3 +55,29 @@ def test_no_tip_stays_over_a_chart():
 
     app = AppTest.from_function(drawn, default_timeout=300).run()
     assert json.loads(app.get("plotly_chart")[0].proto.config)["showTips"] is False
+
+
+@pytest.fixture
+def alt(monkeypatch):
+    """Return a function that gives the alternative text of a figure."""
+    told = []
+    monkeypatch.setattr(panels.st, "plotly_chart", lambda *_, alt, **__: told.append(alt))
+    return lambda figure, what: panels.show_chart(figure, "key", what) or told[-1]
+
+
+def test_a_chart_says_what_it_shows_and_the_ranges_of_its_lines(alt):
+    figure = go.Figure([go.Scatter(y=[0.25, None, 0.5], name="trace"), go.Bar(y=[1, 3], name="dense")])
+    figure.add_scatter(y=[9, 9])  # the band of one of them, say
+    assert alt(figure, "Probability") == "Probability. trace: 0.25 to 0.5. dense: 1 to 3"
+
+
+def test_the_only_line_is_called_as_its_axis_and_what_has_no_numbers_adds_nothing(alt):
+    figure = go.Figure(go.Scatter(y=[2, 1], hovertext=["a", "b"])).update_yaxes(title="inputs")
+    assert alt(figure, "Bars") == "Bars. inputs: 1 to 2"
+    assert alt(go.Figure(go.Bar(y=["one", "two"], name="names")), "Bars") == "Bars"
+    assert alt(go.Figure(), "Nothing") == "Nothing"
+
+
+def test_no_chart_is_drawn_without_words():
+    drawing = [file for file in SOURCES if ".plotly_chart(" in file.read_text(encoding="utf-8")]
+    assert [file.relative_to(PACKAGE).as_posix() for file in drawing] == ["ui/common/panels.py"], "show_chart has words"
