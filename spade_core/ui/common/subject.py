@@ -243,10 +243,12 @@ def pick_subject(start: Choice) -> Subject | None:
 
 
 def _show_upload(link: str) -> None:
-    """Let the address bar name an upload while it is the picture, so that a reload finds it; nothing of it has run."""
+    """Let the address bar name an upload as soon as it is there, so that a reload finds it; nothing of it has run.
+
+    Another picture that is chosen later changes nothing before it is run: Back would lead to what was never shown.
+    """
     query = st.query_params.to_dict()
-    named = query.get("picture", "")
-    if link != named and (link.startswith(UPLOADED) or named.startswith(UPLOADED)):
+    if link.startswith(UPLOADED) and query.get("picture") != link:
         write_link({**query, "picture": link, "run": "0"})
 
 
