@@ -81,16 +81,26 @@ def reference_crops(
     without: Collection[str] = (),
     progress: Progress = silent,
 ) -> list[Crop]:
-    """Return the crops of the pictures of ``folder`` that excite a channel or a single neuron most, highest first.
+    """Return the crops of one channel or single neuron: :func:`look_through` and :meth:`References.crops`."""
+    found = look_through(model, folder, layer, keep_in=keep_in, position=position, progress=progress)
+    return found.crops(channel, count=count, without=without)
 
-    Of a channel, the crop lies where it is largest; of a single neuron, at its own place. A layer without places, such
-    as the logits, gives the whole picture as the model sees it.
+
+def look_through(
+    model: LoadedModel,
+    folder: str | Path,
+    layer: str,
+    *,
+    keep_in: Path,
+    position: Place = None,
+    progress: Progress = silent,
+) -> References:
+    """Return how much each picture of a folder excites each channel of a layer, computed or kept.
 
     Args:
         folder: of pictures; files that are none are passed over.
-        layer, channel: the neuron; position: its ``(row, column)``, None: the whole channel.
+        position: ``(row, column)`` of single neurons; None: the whole channels.
         keep_in: folder of kept tables, one for each model, layer, position and content of a folder.
-        count: how many; without: sha256 of pictures that are passed over.
         progress: called with (pictures, all, note); may raise ``Cancelled``.
 
     Raises:
@@ -104,21 +114,45 @@ def reference_crops(
     table = _Table.from_file(kept) if kept.is_file() else _scan(model, files, layer, position, progress)
     if not kept.is_file():
         keep_file(keep_in, name, table.to_bytes(), TABLE_BYTES)
-    if not 0 <= channel < table.values.shape[1]:
-        raise ConfigError(
-            f"The layer {layer} has the channels 0 to {table.values.shape[1] - 1}, not {channel}: choose one."
-        )
-    found: list[Crop] = []
-    for row in np.argsort(-table.values[:, channel], kind="stable"):
-        if len(found) == count:
-            break
-        picture = load_picture(Path(folder) / table.files[row])
-        if picture.sha256 not in without:
-            pixels, place = model.preprocessing.crop(picture), divmod(int(table.places[row, channel]), table.grid[1])
-            top, left, bottom, right = region_around(place, table.grid, model.preprocessing.size)
-            value = float(table.values[row, channel])
-            found.append(Crop(table.files[row], picture.sha256, pixels[top:bottom, left:right], value))
-    return found
+    return References(model, Path(folder), layer, table)
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """How much the pictures of ``folder`` excite the channels of a layer."""
+
+    model: LoadedModel
+    folder: Path
+    layer: str
+    table: _Table
+
+    def crops(self, channel: int, *, count: int = REFERENCES, without: Collection[str] = ()) -> list[Crop]:
+        """Return the crops of the pictures that excite a channel or a single neuron most, highest first.
+
+        Of a channel, the crop lies where it is largest; of a single neuron, at its own place. A layer without places,
+        such as the logits, gives the whole picture as the model sees it.
+
+        Args:
+            count: how many; without: sha256 of pictures that are passed over.
+
+        Raises:
+            ConfigError: the layer has no such channel.
+        """
+        table, preprocessing = self.table, self.model.preprocessing
+        if not 0 <= channel < table.values.shape[1]:
+            most = table.values.shape[1] - 1
+            raise ConfigError(f"The layer {self.layer} has the channels 0 to {most}, not {channel}: choose one.")
+        found: list[Crop] = []
+        for row in np.argsort(-table.values[:, channel], kind="stable"):
+            if len(found) == count:
+                break
+            picture = load_picture(self.folder / table.files[row])
+            if picture.sha256 not in without:
+                place = divmod(int(table.places[row, channel]), table.grid[1])
+                top, left, bottom, right = region_around(place, table.grid, preprocessing.size)
+                pixels, value = preprocessing.crop(picture), float(table.values[row, channel])
+                found.append(Crop(table.files[row], picture.sha256, pixels[top:bottom, left:right], value))
+        return found
 
 
 def _scan(model: LoadedModel, files: list[Path], layer: str, position: Place, progress: Progress) -> _Table:

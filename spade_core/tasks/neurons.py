@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -19,7 +18,7 @@ from spade_core.neurons import Neuron
 from spade_core.neurons.facets import facets
 from spade_core.neurons.layer_values import layer_shapes
 from spade_core.neurons.ranking import most_active_region, rank_channels
-from spade_core.neurons.references import Crop, reference_crops
+from spade_core.neurons.references import Crop, look_through, reference_crops
 from spade_core.neurons.rendering import RenderConfig
 from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Source
@@ -118,8 +117,8 @@ def _best_crops(
     if folder is None:
         return {}
     own = {payload["picture"]["sha256"]}
-    look = partial(reference_crops, model, folder, payload["layer"], keep_in=_tables(), without=own, progress=progress)
-    return {one: crop for one in channels for crop in look(one, count=1) if crop.value > 0}
+    found = look_through(model, folder, payload["layer"], keep_in=_tables(), progress=progress)
+    return {one: crop for one in channels for crop in found.crops(one, count=1, without=own) if crop.value > 0}
 
 
 def _tables() -> Path:
