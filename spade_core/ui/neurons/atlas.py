@@ -30,7 +30,7 @@ SLOT = "atlas_drawing"  # the session's name for the drawing that is under way
 WANTS = "atlas_wants"  # and for the channels that are to be drawn
 TOP = 12
 STEPS, SIZE = 96, 128  # of a tile's drawing; px
-TILE, SIDE = 284, 120  # px, of a tile and of its two pictures
+TILE, SIDE = 276, 112  # px, of a tile, of which three stand in a row at 1280, and of its two pictures
 SIDES = {"spade": "SPADE", "dense": "Dense"}
 HINT = (
     "The channels of the layer above that this picture uses most, each with the part of the picture where it is "

@@ -49,7 +49,8 @@ def _heatmap(values: np.ndarray, across: tuple[float, float], down: tuple[float,
     heat.update(colorscale=[[0, "rgba(148,163,184,0.12)"], [1, TEAL]], showscale=False)
     figure = go.Figure(heat.update(hovertemplate="output %{y:.0f}, input %{x:.0f}<extra></extra>"))
     figure.update_layout(height=420, margin=MARGIN, xaxis_title="inputs (channel, row, column)", yaxis_title="outputs")
-    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
 
