@@ -6,15 +6,20 @@ import os
 import shutil
 import socket
 from functools import cache
+from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 
 from benchmarks import serving
 from benchmarks.serving import FLAGS, free_port, stop_server
 from benchmarks.study_kills import Server
 from spade_core.study.data.store import Store
+from spade_core.tasks import common
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUICK = {"preset": "uniform", "sparsity": "0.5", "views": "2", "solver": "magnitude", "methods": "saliency"}
 LONG = 300_000  # ms; generous, for machines that do other things too
 # One process for all pages of this computer, so that the next page finds the app's scripts compiled.
 SHARED = "--process-per-site"
@@ -27,6 +32,17 @@ def one_look_for_components():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
         yield
+
+
+@pytest.fixture
+def inline(monkeypatch, small):
+    """Run jobs in the calling thread, whatever the model is called on the small one."""
+    monkeypatch.setenv("SPADE_JOBS", "inline")
+    monkeypatch.setenv("SPADE_DEVICE", "cpu")
+    monkeypatch.setattr(common, "_model", lambda spec, device: small)
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
 
 
 @pytest.fixture(scope="session")

@@ -5,33 +5,22 @@ from __future__ import annotations
 import io
 import zipfile
 from functools import partial
-from pathlib import Path
 
 import pytest
-import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from spade_core.jobs.manager import JobManager
 from spade_core.pictures.picture import bundled
 from spade_core.reports import folder_report
-from spade_core.tasks import common, folders
+from spade_core.tasks import folders
 from spade_core.ui.folder import sources, table
-from tests.app.conftest import LONG
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-QUICK = {"preset": "uniform", "sparsity": "0.5", "views": "2", "solver": "magnitude", "methods": "saliency"}
+from tests.app.conftest import LONG, QUICK, ROOT
 
 
 @pytest.fixture(autouse=True)
-def inline(monkeypatch, small):
-    monkeypatch.setenv("SPADE_JOBS", "inline")
-    monkeypatch.setenv("SPADE_DEVICE", "cpu")
-    monkeypatch.setattr(common, "_model", lambda spec, device: small)
+def one_thread(monkeypatch, inline):
     monkeypatch.setattr(folders, "configuration_of", partial(folders.configuration_of, threads=1))
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
 
 
 def page(**query):

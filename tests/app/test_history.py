@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from spade_core.pictures.picture import bundled
-from spade_core.tasks import common
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.uploads import KEPT
 from spade_core.ui.history.runs import LONGEST, MOST, PAGES
-from tests.app.conftest import LONG
+from tests.app.conftest import LONG, QUICK, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-QUICK = {"preset": "uniform", "sparsity": "0.5", "views": "2", "solver": "magnitude", "methods": "saliency"}
-
-
-@pytest.fixture(autouse=True)
-def inline(monkeypatch, small):
-    monkeypatch.setenv("SPADE_JOBS", "inline")
-    monkeypatch.setenv("SPADE_DEVICE", "cpu")
-    monkeypatch.setattr(common, "_model", lambda spec, device: small)
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 def page(path="pages/saliency.py", **query):
