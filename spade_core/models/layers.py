@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -76,9 +77,8 @@ def share_copy(module: nn.Module, own: Collection[str] = ()) -> nn.Module:
     """
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     owned = {id(tensor) for name, tensor in tensors if name in own}
-    memo = {id(tensor): tensor for _, tensor in tensors if id(tensor) not in owned}
-    twin = copy.deepcopy(module, memo)
-    for child in twin.modules():
+    memo: dict[int, object] = {id(tensor): tensor for _, tensor in tensors if id(tensor) not in owned}
+    for child in module.modules():
         for hooks in (child._forward_hooks, child._forward_pre_hooks, child._backward_hooks, child._backward_pre_hooks):
-            hooks.clear()
-    return twin
+            memo[id(hooks)] = OrderedDict()  # never copied: a hook may hold what a copy cannot be made of
+    return copy.deepcopy(module, memo)

@@ -15,20 +15,19 @@ from spade_core.errors import LayerError
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.activations import is_activation
 from spade_core.models.layers import share_copy
-from spade_core.models.layouts import layout_of
+from spade_core.models.layouts import Layout, Layouts
 from spade_core.neurons import LOGITS, LayerShape, split_token
 
-Sides = tuple[int, int]
 _BLOCK = re.compile(r"(?:^|[._])\d+$")  # the whole of a repeated block, not a part of it
 
 
-def as_maps(y: Tensor, sides: Sides, token: int | None = None) -> Tensor:
+def as_maps(y: Tensor, layout: Layout | None, token: int | None = None) -> Tensor:
     """Return a layer's output as ``(n, channels, rows, columns)``.
 
     Tokens become a map without the class token; a vector becomes a map of one place, and so does a single token.
 
     Args:
-        sides: height and width of the network's input, whose shape the map has.
+        layout: how the output holds a map, see :class:`~spade_core.models.layouts.Layouts`; None: not at all.
         token: index of the one that is wanted, class token and registers counted, or None.
 
     Raises:
@@ -43,7 +42,7 @@ def as_maps(y: Tensor, sides: Sides, token: int | None = None) -> Tensor:
         return y[:, token, :, None, None]
     if y.dim() == 2:
         return y[:, :, None, None]
-    if (layout := layout_of(y.shape, sides)) is not None:
+    if layout is not None:
         return layout.to_maps(y)
     if y.dim() == 3:
         return y.transpose(1, 2).unsqueeze(3)
@@ -54,7 +53,7 @@ def as_maps(y: Tensor, sides: Sides, token: int | None = None) -> Tensor:
 
 @contextlib.contextmanager
 def read_layers(
-    module: nn.Module, names: Sequence[str], form: Callable[[Tensor, Sides, int | None], Tensor] = as_maps
+    module: nn.Module, names: Sequence[str], form: Callable[[Tensor, Layout | None, int | None], Tensor] = as_maps
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a dictionary that holds the named layers' values after every forward pass of ``module``.
 
@@ -67,20 +66,21 @@ def read_layers(
     Args:
         module: a private copy, see ``layers.share_copy``.
         names: of modules, ``NAME@INDEX`` for a token, or ``logits``, which are always read, as the network gives them.
-        form: what is kept of a layer's value, given height and width of the network's input, and the token's index.
+        form: what is kept of a layer's value, given how it holds a map, and the token's index.
 
     Raises:
         LayerError: there is no layer of a name.
     """
     seen: dict[str, Tensor] = {}
-    sides = (1, 1)
+    layouts, given = Layouts(module), torch.empty(0)
 
     def look(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        nonlocal sides
-        sides = _sides(args[0])
+        nonlocal given
+        given = args[0]
 
     def kept(name: str, value: Tensor) -> Tensor:
-        return form(value, sides, split_token(name)[1])
+        layer, token = split_token(name)
+        return form(value, layouts.of("" if name == LOGITS else layer, value.shape, given), token)
 
     before = _BeforeActivations(kept, seen)
     with contextlib.ExitStack() as hooks:
@@ -152,10 +152,6 @@ def maps_of(network: nn.Module, x: Tensor, layer: str) -> Tensor:
         return seen[layer][0].clone()
 
 
-def _sides(x: Tensor) -> Sides:
-    return (x.shape[-2], x.shape[-1]) if x.dim() == 4 else (1, 1)
-
-
 def _find(module: nn.Module, name: str) -> nn.Module:
     known = dict(module.named_modules())
     if not name or name not in known:
@@ -174,11 +170,13 @@ def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
     """
     found: dict[str, LayerShape] = {}
     names: Mapping[nn.Module, str] = {child: name for name, child in module.named_modules() if name}
+    layouts = Layouts(module)
 
     def note(child: nn.Module, _args: tuple, y: object) -> None:
         if not isinstance(y, Tensor) or y.shape[:1] != x.shape[:1] or y.dim() not in (2, 3, 4):
             return
-        name, kind, maps = names[child], type(child).__name__, as_maps(y, _sides(x))
+        name, kind = names[child], type(child).__name__
+        maps = as_maps(y, layouts.of(name, y.shape, x))
         found[name] = LayerShape(name, kind, *maps.shape[1:])
         if y.dim() == 3 and maps[0, 0].numel() < y.shape[1] and _BLOCK.search(name):
             found[f"{name}@0"] = LayerShape(f"{name}@0", kind, maps.shape[1], 1, 1)
@@ -186,5 +184,6 @@ def layer_shapes(module: nn.Module, x: Tensor) -> tuple[LayerShape, ...]:
     with contextlib.ExitStack() as hooks, torch.no_grad():
         for child in names:
             hooks.enter_context(child.register_forward_hook(note))
-        logits = as_maps(module(x), _sides(x))
-    return (*found.values(), LayerShape(LOGITS, "output", *logits.shape[1:]))
+        logits = module(x)
+    maps = as_maps(logits, layouts.of("", logits.shape, x))
+    return (*found.values(), LayerShape(LOGITS, "output", *maps.shape[1:]))

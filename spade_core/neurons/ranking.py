@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spade_core.models.layers import share_copy
+from spade_core.models.layouts import Layout
 from spade_core.models.loaded import LoadedModel
-from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen, split_token
+from spade_core.neurons import LOGITS, RANKINGS, Neuron, Seen
 from spade_core.neurons.layer_values import as_maps, maps_of, read_layers
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.size import Size, sides_of
@@ -90,15 +91,19 @@ def rank_channels(
 
 
 def _maps(network: nn.Module, x: Tensor, layer: str, target: int) -> tuple[Tensor, Tensor]:
-    module = share_copy(network)
+    module, forms = share_copy(network), list[tuple[Layout | None, int | None]]()
+
+    def whole(value: Tensor, layout: Layout | None, token: int | None) -> Tensor:
+        forms.append((layout, token))
+        return value
+
     # The gradient is that to the value itself: maps of tokens are made from it, and lead nowhere.
-    with torch.enable_grad(), read_layers(module, [layer], form=lambda value, *_: value) as seen:
+    with torch.enable_grad(), read_layers(module, [layer], form=whole) as seen:
         module(x.clone().requires_grad_())
         value, logits = seen[layer], seen[LOGITS]
         (gradient,) = torch.autograd.grad(logits[0, target].sum(), value, allow_unused=True)
     gradient = torch.zeros_like(value) if gradient is None else gradient
-    sides, token = (x.shape[-2], x.shape[-1]), split_token(layer)[1]
-    return as_maps(value.detach(), sides, token)[0], as_maps(gradient, sides, token)[0]
+    return as_maps(value.detach(), *forms[0])[0], as_maps(gradient, *forms[0])[0]
 
 
 def most_active_region(model: LoadedModel, picture: Picture, neuron: Neuron) -> tuple[tuple[int, int, int, int], float]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from spade_core.errors import LayerError
 from spade_core.models.layers import share_copy
-from spade_core.models.layouts import Layout, layout_of
+from spade_core.models.layouts import Layout, Layouts
 from spade_core.models.output import log_probabilities
 from spade_core.progress import span
 from spade_core.saliency.attention import ATTENTION
@@ -80,14 +80,14 @@ def spatial_outputs(module: nn.Module, x: Tensor) -> tuple[Tensor, list[Spatial]
     pooled: list[Tensor] = []
     tokens: set[int] = set()
     names = {child: name for name, child in module.named_modules() if name}
-    inside, sides = _inside_attention(module), (x.shape[-2], x.shape[-1])
+    inside, layouts = _inside_attention(module), Layouts(module)
 
     def note(child: nn.Module, _args: tuple, output: object) -> None:
         if not isinstance(output, Tensor) or not output.requires_grad or output.shape[:1] != x.shape[:1]:
             return
         if isinstance(child, _POOLS):
             pooled.append(output)
-        if (layout := layout_of(output.shape, sides)) is not None:
+        if (layout := layouts.of(names[child], output.shape, x)) is not None:
             tokens.update(output.shape[1:2] if layout.kind == "tokens" else ())
             # As wide and as high as there are tokens: who attends to whom, in a network that does not name attention.
             apart = output.dim() == 4 and output.shape[-1] in tokens and output.shape[-2] in tokens

@@ -17,7 +17,7 @@ from spade_core.inspection.paths import paths
 from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap
 from spade_core.isolation import full_precision
 from spade_core.models.layers import share_copy
-from spade_core.models.layouts import layout_of
+from spade_core.models.layouts import Layout
 from spade_core.models.loaded import predict
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.ranking import region_around
@@ -87,9 +87,8 @@ def _places(made: Trace, picture: Picture, found: Paths) -> list[Place]:
     return places
 
 
-def _map_of(y: torch.Tensor, sides: tuple[int, int], _token: int | None) -> torch.Tensor:
+def _map_of(y: torch.Tensor, layout: Layout | None, _token: int | None) -> torch.Tensor:
     """Return a layer's output as maps of the whole input; empty where it has none, as windows and vectors."""
-    layout = layout_of(y.shape, sides)
     return y.new_empty(0) if layout is None or len(y) != 1 else layout.to_maps(y)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from spade_core.models.layouts import Layout, grid_of, layout_of
+from spade_core.models.layouts import Layout, Layouts, grid_of, layout_of
+from spade_core.neurons.layer_values import read_layers
+from spade_core.saliency.cam import spatial_outputs
 
 SQUARE = (64, 64)
 
@@ -63,3 +66,45 @@ def test_who_attends_to_whom_is_no_map_of_a_picture():
     assert grid_of(1, (224, 160)) is None
     assert grid_of(49, (224, 160)) is None
     assert grid_of(49, (224, 224)) == (7, 7)
+
+
+class _Last(nn.Module):
+    """Patches, mixed with their neighbours and put out with the channels last, as Swin's stages do."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, stride, stride)
+        self.first = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+        self.last = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, channels), nn.GELU())
+        self.head = nn.Linear(channels, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.last(self.first(self.stem(x)).permute(0, 2, 3, 1)).mean((1, 2)))
+
+
+AMBIGUOUS = [((32, 32), 4, 8), ((32, 64), 4, 32), ((64, 32), 4, 4), ((32, 32), 2, 16)]
+"""Sides, stride and channels: as many as rows, or in the input's own ratio."""
+
+
+@pytest.mark.parametrize(("sides", "stride", "channels"), AMBIGUOUS)
+def test_where_a_shape_allows_both_readings_the_network_is_asked(sides, stride, channels):
+    torch.manual_seed(0)
+    net, x = _Last(channels, stride).eval(), torch.randn(1, 3, *sides, requires_grad=True)
+    rows, columns = (side // stride for side in sides)
+    _, found = spatial_outputs(net, x)
+    layouts = {one.name: one.layout for one in found}
+    for name in ("stem", "first", "first.0", "first.1"):
+        assert layouts[name] == Layout("channels_first", 0, rows, columns)
+    for name in ("last", "last.0", "last.1", "last.2"):
+        assert layouts[name] == Layout("channels_last", 0, rows, columns)
+    with torch.no_grad(), read_layers(net, ["first.0", "last.1"]) as seen:
+        net(x)
+    assert torch.equal(seen["last.1"], net.last[:2](net.first(net.stem(x)).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+    assert torch.equal(seen["first.0"], net.first[0](net.stem(x)))
+    assert not any(child._forward_hooks for child in net.modules())
+
+
+def test_maps_that_show_nothing_of_the_picture_keep_their_channels_first():
+    net = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(), nn.Linear(512, 512), nn.Unflatten(1, (8, 8, 8)))
+    nn.init.zeros_(net[2].weight)
+    assert Layouts(net).of("3", (1, 8, 8, 8), torch.zeros(1, 3, 32, 32)) == Layout("channels_first", 0, 8, 8)

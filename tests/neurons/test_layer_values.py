@@ -186,7 +186,7 @@ def test_an_output_that_is_no_tensor_says_so():
     module.add_module("pair", Pair())
     with pytest.raises(LayerError, match="is no tensor"), read_layers(module, ["pair"]):
         module(torch.randn(1, 3, 8, 8))
-    assert as_maps(torch.zeros(2, 5), (8, 8)).shape == (2, 5, 1, 1)
+    assert as_maps(torch.zeros(2, 5), None).shape == (2, 5, 1, 1)
 
 
 @pytest.mark.parametrize("inplace", [False, True])
