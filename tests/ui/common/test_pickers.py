@@ -140,3 +140,25 @@ from spade_core.ui.common.pickers import pick_methods
 st.json(pick_methods(Choice.from_query({"methods": "lime,smoothgrad,gradcam"}), {}))
 """
     assert chosen(AppTest.from_string(page, default_timeout=60).run()) == ["gradcam", "smoothgrad", "lime"]
+
+
+def test_methods_that_a_new_model_cannot_have_give_way_to_those_it_has():
+    page = """
+import streamlit as st
+from spade_core.ui.common.link import Choice
+from spade_core.ui.common.pickers import pick_methods
+
+unfit = {"lrp": "LRP knows no attention."} if st.checkbox("transformer", key="transformer") else {}
+st.json(pick_methods(Choice.from_query({"methods": "lrp"}), unfit))
+"""
+    app = AppTest.from_string(page, default_timeout=60).run()
+    assert chosen(app) == ["lrp"]
+    app.checkbox(key="transformer").check().run()
+    assert chosen(app) == app.multiselect(key="methods").value
+    assert len(chosen(app)) == 1
+    assert not app.exception
+    assert not app.warning
+    app.run()
+    app.multiselect(key="methods").set_value([]).run()
+    assert chosen(app) == []
+    assert "Choose at least one method" in app.caption[0].value

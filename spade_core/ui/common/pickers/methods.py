@@ -16,6 +16,7 @@ from spade_core.ui.common.pickers.fields import select
 from spade_core.ui.common.text import literal
 
 CHOSEN_CLASS = "chosen_class"  # the session's name for the class to explain, and of what
+CHOSEN_METHODS = "methods"  # the session's name for what is chosen
 SEVERAL = 3  # reasons why methods are not offered, which then fold up
 
 
@@ -50,9 +51,14 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     """
     offered = sorted((slug for slug in METHODS if slug not in unsupported), key=_cost)
     first = [slug for slug in start.methods if slug in offered] or offered[:1]
+    before, default = st.session_state.get(CHOSEN_METHODS), first
+    if before and not set(before) & set(offered):  # none of them fits the model that was chosen since
+        st.session_state[CHOSEN_METHODS], default = first, None
     title = {slug: f"{method.title} · {method.cost}" for slug, method in METHODS.items()}.__getitem__
     hint = " ".join(f"**{method.title}**: {method.help}" for method in METHODS.values())
-    chosen = st.multiselect("Methods", offered, first, format_func=title, key="methods", help=hint)
+    chosen = st.multiselect("Methods", offered, default, format_func=title, key=CHOSEN_METHODS, help=hint)
+    if not chosen:
+        st.caption(":material/info: Choose at least one method to run.")
     few = len(unsupported) < SEVERAL
     place = st.container() if few else st.expander(f"{len(unsupported)} methods do not fit this model")
     for reason in unsupported.values():  # each names its method
