@@ -6,6 +6,10 @@ prints it and exits with code 2. Anything else that is raised is a bug and is lo
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class SpadeError(ValueError):
     """Input that cannot be used; its text is one sentence for the user."""
@@ -37,3 +41,17 @@ class LayerError(SpadeError):
 
 class JobError(SpadeError):
     """A job ended without a result: its worker died, or the queue is full."""
+
+
+def expect(value: object, kind: type[T], how: str, error: type[SpadeError] = ConfigError) -> T:
+    """Return ``value``, whose kind is as it should be.
+
+    Args:
+        how: what has to be given, the start of a sentence.
+
+    Raises:
+        SpadeError: the given ``error``; it names the kind that was given.
+    """
+    if not isinstance(value, kind):
+        raise error(f"{how}, not {'a class' if isinstance(value, type) else f'a {type(value).__name__}'}.")
+    return value

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spade_core.errors import ModelError
+from spade_core.errors import ModelError, PictureError, expect
 from spade_core.isolation import full_precision
 from spade_core.models.layers import Layer
 from spade_core.models.output import log_probabilities
@@ -59,6 +59,7 @@ class Network:
 
     def input(self, picture: Picture) -> Tensor:
         """Return the module's input of ``picture``: normalised, ``(1, channels, height, width)``, of its kind."""
+        expect(picture, Picture, "A picture is what load_picture gives", PictureError)
         return self.dense.preprocessing(picture, device=self.dense.device, dtype=self.dense.dtype)
 
 
@@ -116,6 +117,7 @@ def predict(model: Network, picture: Picture) -> np.ndarray:
     Raises:
         ModelError: the outputs are not finite.
     """
+    expect(model, Network, "A model is what load_model, wrap_model or trace gives", ModelError)
     with torch.no_grad():
         logits = finite(model.module(model.input(picture)), model.dense.name)
         return log_probabilities(logits.double(), model.dense.output)[0].exp().float().cpu().numpy()

@@ -7,8 +7,9 @@ tensors.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from torchvision.models import get_weight
 
 from spade_core.config import ASSETS, Settings
-from spade_core.errors import ModelError
+from spade_core.errors import ModelError, expect
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.canonical.copying import unwrapped
@@ -106,8 +107,8 @@ def wrap_model(
     module: nn.Module,
     *,
     size: int | Sequence[int],
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: float | Sequence[float] = IMAGENET_MEAN,
+    std: float | Sequence[float] = IMAGENET_STD,
     labels: Labels = None,
     name: str = "custom",
     resize: int | Sequence[int] | None = None,
@@ -130,10 +131,30 @@ def wrap_model(
         ModelError: the module does not map such an input to numbers of classes, the labels do not match their number,
             or a copy would not compute the same; one sentence says which.
     """
-    own, usual = as_size(size), [round(side * (256 / 224)) for side in sides_of(as_size(size))]
-    preprocessing = Preprocessing(own, as_size(resize or usual), tuple(mean), tuple(std), squash=squash)
+    expect(module, nn.Module, "A model to wrap is a network, a torch.nn.Module with its weights in it", ModelError)
+    usual = [round(side * (256 / 224)) for side in sides_of(as_size(size))]
+    before = as_size(usual if resize is None else resize)
+    preprocessing = Preprocessing(as_size(size), before, _per_channel(mean), _per_channel(std), squash=squash)
     spec = _declared(Spec(name=name, memory=True), output)
-    return _finish(module, preprocessing, labels, resolve_device(device), "custom", spec, notes_on(labels or ()))
+    names = None if labels is None else _named(labels)
+    return _finish(module, preprocessing, names, resolve_device(device), "custom", spec, notes_on(names or ()))
+
+
+def _per_channel(given: float | Sequence[float]) -> tuple[float, ...]:
+    """Return the numbers of mean or std; NaN, which no model has, where there are none."""
+    try:
+        return tuple(map(float, given if isinstance(given, Iterable) else [given]))
+    except (TypeError, ValueError):
+        return (math.nan,)
+
+
+def _named(labels: object) -> tuple[str, ...]:
+    """Return class names, which are a sequence of texts, but not a text."""
+    several = isinstance(labels, Iterable) and not isinstance(labels, str)
+    names = tuple(labels) if isinstance(labels, Iterable) and several else (None,)
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError('Class names are a list of texts: give ["cat", "dog"], or leave them out.')
+    return names
 
 
 def _declared(spec: Spec, output: str | None) -> Spec:

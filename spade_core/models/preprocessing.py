@@ -64,9 +64,12 @@ class Preprocessing:
         for name in ("size", "resize"):
             object.__setattr__(self, name, as_size(getattr(self, name)))
         pairs = list(zip(self.sides, sides_of(self.resize), strict=True))
-        if not all(1 <= side <= least <= 2 * MAX_SIZE for side, least in pairs) or max(self.sides) > MAX_SIZE:
-            told = self.size if isinstance(self.size, int) else shown_size(self.size)
+        told, before = (one if isinstance(one, int) else shown_size(one) for one in (self.size, self.resize))
+        if min(self.sides) < 1 or max(self.sides) > MAX_SIZE:
             raise ModelError(f"The input size must lie between 1 and {MAX_SIZE} px, not {told}.")
+        if not all(side <= least <= 2 * MAX_SIZE for side, least in pairs):
+            bounds = f"between the input's ({told}) and {2 * MAX_SIZE} px"
+            raise ModelError(f"The size that pictures are resized to must lie {bounds}, not {before}.")
         finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
         if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or not finite or min(self.std) <= 0:
             raise ModelError(

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, features
 
 from spade_core.config import ASSETS
-from spade_core.errors import PictureError
+from spade_core.errors import PictureError, expect
 from spade_core.pictures.frame import CENTRE, Frame, parse_frame
 
 MAX_BYTES = 20 * 2**20
@@ -75,6 +75,9 @@ _FOREIGN: dict[str, re.Pattern[bytes]] = {
     "a JPEG 2000 or JPEG XL picture": re.compile(rb"\x00\x00\x00\x0c(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a"),
 }
 """What people try instead of a picture, by the beginning of the file."""
+
+_GIVEN = "A picture is a file's path, its bytes, or an image of Pillow's"
+_WRITTEN = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # modes that a PNG file holds as they are
 
 # Pillow's decoders meet broken files with almost any of these, and the list differs from format to format.
 _BROKEN: tuple[type[Exception], ...] = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError)
@@ -142,8 +145,10 @@ def bundled() -> dict[str, Bundled]:
     return {row["name"]: Bundled(**row) for row in rows}
 
 
-def load_picture(source: str | Path | bytes, *, name: str | None = None, frame: str | None = None) -> Picture:
-    """Load a picture from a path, from a file's bytes, or by its bundled name (``"bundled:cat"``).
+def load_picture(
+    source: str | Path | bytes | Image.Image, *, name: str | None = None, frame: str | None = None
+) -> Picture:
+    """Load a picture from a path, a file's bytes, an image of Pillow's, or by its bundled name (``"bundled:cat"``).
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; transparent ones are laid on white; EXIF rotation is
     applied; of several frames the first is taken. Colour profiles are ignored, as in the pipelines that models are
@@ -160,7 +165,16 @@ def load_picture(source: str | Path | bytes, *, name: str | None = None, frame: 
     return found if frame is None else replace(found, frame=parse_frame(frame))
 
 
-def _loaded(source: str | Path | bytes, name: str | None) -> Picture:
+def _encoded(image: Image.Image) -> bytes:
+    """Return an image as the bytes of a PNG file, which give it an identity."""
+    out, written = io.BytesIO(), image if image.mode in _WRITTEN else image.convert("RGB")
+    written.save(out, "PNG", exif=image.getexif())
+    return out.getvalue()
+
+
+def _loaded(source: str | Path | bytes | Image.Image, name: str | None) -> Picture:
+    if isinstance(source, Image.Image):
+        source = _encoded(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return _picture(bytes(source), _shown(name or "picture"))
     if str(source).startswith(_PREFIX):
@@ -168,7 +182,7 @@ def _loaded(source: str | Path | bytes, name: str | None) -> Picture:
         if wanted not in known:
             raise PictureError(f"There is no bundled picture {_shown(wanted)!r}: choose one of {', '.join(known)}.")
         return _picture(known[wanted].path.read_bytes(), _shown(name or str(source)))
-    path = Path(source)
+    path = Path(source) if isinstance(source, str) else expect(source, Path, _GIVEN, PictureError)
     return _picture(read_file(path), _shown(name or path.name))
 
 

@@ -25,7 +25,8 @@ def as_size(given: int | Sequence[int]) -> Size:
         ConfigError: there are neither one nor two numbers.
     """
     try:
-        numbers = [index(number) for number in (given if isinstance(given, Sequence) else [given])]
+        each = given if isinstance(given, Sequence) else [given]
+        numbers = [] if isinstance(given, bool) else [index(number) for number in each]
     except TypeError:
         numbers = []
     if len(numbers) not in (1, 2):

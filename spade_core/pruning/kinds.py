@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, Protocol, SupportsFloat, TypeVar, runtime_
 
 from spade_core.errors import ConfigError
 
+SEEDS = 2**63  # so many does torch know, from 0 on
 MOST = 2**31 - 1  # of a number in a link or a field that has no bound of its own
 T = TypeVar("T")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")  # str.isdigit takes superscripts, which int refuses
@@ -146,6 +147,18 @@ class Whole(Kind[int]):
             bounds = f"a whole number from {self.low} to {self.high:,}"
             raise ConfigError(f"The link's {self.what} must be {bounds}, not {text!r}.")
         return int(text)
+
+
+@dataclass(frozen=True)
+class Seed(Whole):
+    """A seed: what torch's generators take, in the library; in links and fields what a browser can count."""
+
+    what: str = "seed"
+
+    def check(self, value: object) -> int:
+        if not isinstance(value, int) or not 0 <= value < SEEDS:
+            raise ConfigError(f"The seed must be a whole number from 0 to 2^63 - 1, not {value!r}.")
+        return value
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 from spade_core.errors import ConfigError
-from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Switch, Whole, any_of
+from spade_core.pruning.kinds import RATIO, Kind, Number, OneOf, Ratios, Seed, Switch, Whole, any_of
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.pruning.sparsity import PRESETS, Tuned, table
 from spade_core.pruning.tables import Table, of_methods
@@ -171,7 +171,7 @@ class TraceOptions:
         Whole("number of positions", rule="must be 0 (all) or more"),
         "receptive fields that a second moment is taken over, at least (default: 2048; the paper: 0, all)",
     )
-    seed: int = _option(0, Whole("seed"), "of views and methods (default: 0)", named=True, widget=Widget("Seed"))
+    seed: int = _option(0, Seed(), "of views and methods (default: 0)", named=True, widget=Widget("Seed"))
 
     def given(self) -> dict[str, object]:
         """Return what is not left at its default, but for the seed, which methods and drawings share."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from spade_core.config import Settings
-from spade_core.errors import ConfigError, ModelError
+from spade_core.errors import ConfigError, ModelError, PictureError, expect
 from spade_core.isolation import full_precision
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy
@@ -154,6 +154,8 @@ def trace_many(
         targets = _targets(target, 1) * count
         made = _make(model, [pictures] * count, targets, range(count), options, progress, shared, steered_by)
         return Bundle(tuple(made))
+    if not isinstance(pictures, Sequence):
+        raise PictureError("Pictures are one that load_picture gives, or a list of them: give one or the other.")
     if count > 1:
         raise ConfigError("Several pictures have one trace each: leave the number of traces out, or give one picture.")
     later = [0] * len(pictures)
@@ -180,6 +182,9 @@ def _make(
     steered_by: LoadedModel | None = None,
 ) -> list[Trace]:
     """Make a trace of each picture, whose seed is so much ``later`` than the one that is asked for."""
+    expect(model, LoadedModel, "A trace is made of a model that load_model or wrap_model gives", ModelError)
+    for picture in pictures:
+        expect(picture, Picture, "A trace is made for a picture that load_picture gives", PictureError)
     chosen = [None if target is None else resolve_target(model, target) for target in targets]
     config, plan = _asked(model, options)
     seeds = [replace(config, seed=config.seed + offset) for offset in later]

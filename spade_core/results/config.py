@@ -48,6 +48,8 @@ class AnalysisConfig:
         if not self.methods:
             raise ConfigError("Choose at least one saliency method.")
         object.__setattr__(self, "trace", _held(self.trace))
+        if "seed" in self.trace:
+            raise ConfigError("The seed is one for trace and methods: give it beside the trace's options, not in them.")
         for slug in self.methods:
             OneOf("method", METHODS).check(slug)
         for slug, given in self.options.items():

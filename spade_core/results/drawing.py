@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spade_core.errors import ModelError, expect
 from spade_core.models.loaded import LoadedModel, predict
 from spade_core.neurons import LOGITS, Neuron
 from spade_core.neurons.ranking import most_active_region
@@ -109,6 +110,7 @@ def visualize(
         ConfigError: an option cannot be used.
     """
     config, start = config or VisualizeConfig(), time.perf_counter()
+    expect(model, LoadedModel, "A neuron is drawn of a model that load_model or wrap_model gives", ModelError)
     settings = RenderConfig.from_dict(config.render)
     neuron, target = config.neuron, config.target
     if target is None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
-from spade_core.errors import ConfigError, LayerError
+from spade_core.errors import ConfigError, LayerError, ModelError, expect
 from spade_core.isolation import alone
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import share_copy
@@ -22,7 +22,7 @@ from spade_core.models.loaded import Network
 from spade_core.pictures.picture import Picture
 from spade_core.pictures.scales import scale_of
 from spade_core.progress import Progress, silent, span
-from spade_core.pruning.kinds import OneOf
+from spade_core.pruning.kinds import OneOf, Seed
 from spade_core.pruning.options import checked_bundle
 from spade_core.pruning.trace import Bundle
 from spade_core.saliency import METHODS, Method, colour_limits, top_of
@@ -139,6 +139,8 @@ def explain(
     settings = chosen.complete(options)
     _check(seed, batch_size)
     how, several = checked_bundle({"average": average}).average, isinstance(model, Bundle)
+    if not isinstance(model, Bundle):
+        expect(model, Network, "A model to explain is what load_model, wrap_model or trace gives", ModelError)
     networks: tuple[Network, ...] = model.traces if isinstance(model, Bundle) else (model,)
     found = []
     for index, network in enumerate(networks):
@@ -228,8 +230,7 @@ def _attributed(method: Method, task: Task) -> torch.Tensor:
 
 
 def _check(seed: int, batch_size: int) -> None:
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ConfigError(f"The seed must be a whole number from 0 to 2^63 - 1, not {seed!r}.")
+    Seed().check(seed)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"The batch size must be a whole number of at least 1, not {batch_size!r}.")
 

@@ -210,7 +210,7 @@ def test_what_is_open_is_filled_by_the_preset_and_then_as_declared():
     [
         ({"viewz": 3}, "A trace has no option 'viewz': take one of preset, sparsity, "),
         ({"views": "many"}, "The number of views must lie between 1 and 16,384, not many."),
-        ({"seed": "x"}, "The seed must be a whole number, not x."),
+        ({"seed": "x"}, "The seed must be a whole number from 0 to 2^63 - 1, not 'x'."),
         ({"untouched": -1}, "The number of untouched views must be 0 or more, not -1."),
         ({"damping": float("nan")}, "The damping must be a fraction of the mean diagonal, 0 to 10, not nan."),
         (

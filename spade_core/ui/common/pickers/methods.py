@@ -51,7 +51,8 @@ def pick_methods(start: Choice, unsupported: Mapping[str, str]) -> tuple[str, ..
     """
     offered = sorted((slug for slug in METHODS if slug not in unsupported), key=_cost)
     first = [slug for slug in start.methods if slug in offered] or offered[:1]
-    before, default = st.session_state.get(CHOSEN_METHODS), first
+    before = st.session_state.get(CHOSEN_METHODS)
+    default: list[str] | None = first
     if before and not set(before) & set(offered):  # none of them fits the model that was chosen since
         st.session_state[CHOSEN_METHODS], default = first, None
     title = {slug: f"{method.title} · {method.cost}" for slug, method in METHODS.items()}.__getitem__
