@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TASKS = "spade_core.tasks"
 REPORT_INTERVAL = 0.1  # seconds between two progress messages
+COURTESY = 10  # of a worker to the server: people's clicks and answers are served before computations go on
 NO_MEMORY = "The computation ran out of memory: take fewer views or a smaller model."
 DEFECT = "The computation failed unexpectedly; the server's log has the details."
 
@@ -187,6 +188,8 @@ def main() -> None:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal group; the server decides
     keep_freed_memory()
+    if hasattr(os, "nice"):
+        os.nice(COURTESY)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a command's standard output is its result, not our noise
     if sys.platform == "linux":
         # A library call that holds the interpreter's lock keeps `_listen` from seeing the server go; the kernel does

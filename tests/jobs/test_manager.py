@@ -530,6 +530,13 @@ def test_workers_use_all_cores_unless_told_otherwise(make, monkeypatch):
     assert told.result()["out"] == b"7"
 
 
+def test_workers_let_the_server_go_first(make):
+    ticket = make().submit("echo", {"text": "here"})
+    assert ticket.wait(LONG).state == "done"
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, pid_of(ticket)) == min(own + 10, 19)
+
+
 def test_inline_mode_runs_in_the_calling_thread(make, tmp_path):
     manager = make(settings=Settings(data_dir=tmp_path, jobs_mode="inline"))
     ticket = manager.submit("echo", {"text": "here"})
