@@ -130,6 +130,11 @@ class _Stretch:
         self.forced, self.mask = forced if bool(forced.any()) else None, forced.to(columns.dtype)
         self.worth, self.share = price.reciprocal(), (inverse / price).transpose(1, 2).contiguous()
         self.removed = torch.empty_like(columns)
+        # Taken apart once: there are tens of thousands of steps, and each view costs as much as its product.
+        self._single = list(zip(columns.unbind(1), self.mask.unbind(0), self.removed.unbind(1), strict=True))
+        self._whole = list(zip(columns.unbind(), self.share.unbind(), self.removed.unbind(), strict=True))
+        # One matrix a problem: less overhead, and the same bits alone and beside others.
+        self._apart = len(columns) == 1 or (len(columns) == self.problems and columns.device.type == "cpu")
 
     def choose(self, left: int, right: int) -> None:
         """Choose what goes, block by block, and fix the columns from ``left`` to before ``right``."""
@@ -148,7 +153,8 @@ class _Stretch:
 
     def _fix(self, left: int, right: int) -> None:
         if right - left == 1:
-            torch.mul(self.columns[:, left], self.mask[left], out=self.removed[:, left])
+            column, mask, removed = self._single[left]
+            torch.mul(column, mask, out=removed)
             return
         middle = (left + right + 1) // 2
         self._fix(left, middle)
@@ -157,12 +163,11 @@ class _Stretch:
 
     def _absorb(self, left: int, middle: int, right: int) -> None:
         """Let the columns from ``middle`` on absorb what those before gave up."""
-        share, removed = self.share[:, middle:right, left:middle], self.removed[:, left:middle]
-        if len(share) == 1 or (len(share) == self.problems and share.device.type == "cpu"):
-            # One matrix a problem: less overhead, and the same bits alone and beside others.
-            for own, given, gone in zip(self.columns, share, removed, strict=True):
-                own[middle:right].addmm_(given, gone, alpha=-1)
+        if self._apart:
+            for own, share, removed in self._whole:
+                own[middle:right].addmm_(share[middle:right, left:middle], removed[left:middle], alpha=-1)
         else:
+            share, removed = self.share[:, middle:right, left:middle], self.removed[:, left:middle]
             self.columns[:, middle:right].baddbmm_(share, removed, alpha=-1)
 
 
