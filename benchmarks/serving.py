@@ -41,7 +41,12 @@ def serving(script: str, environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def start_server(
-    script: str, environment: Mapping[str, str], *, port: int | None = None, first: str = "pass"
+    script: str,
+    environment: Mapping[str, str],
+    *,
+    port: int | None = None,
+    first: str = "pass",
+    errors: int = subprocess.DEVNULL,
 ) -> tuple[subprocess.Popen[bytes], str]:
     """Start the server of a script (a path from the project's root) and wait until it answers.
 
@@ -49,13 +54,14 @@ def start_server(
         environment: added to the present one, in which ``SPADE_DEVICE`` is left out.
         port: of the loopback address; None: a free one.
         first: Python that the server's process runs before Streamlit.
+        errors: file descriptor of its log.
 
     Raises:
         RuntimeError: the server ended, or does not answer.
     """
     port = port or free_port()
     words = ["-c", f"{first}\n{RUN}", "run", script, "--server.port", str(port)]
-    process = start_python(words, environment, errors=subprocess.DEVNULL)
+    process = start_python(words, environment, errors=errors)
     url = f"http://127.0.0.1:{port}"
     end = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < end:

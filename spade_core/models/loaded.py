@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from spade_core.errors import ModelError, PictureError, expect
@@ -39,6 +40,34 @@ class ModelRecord(TypedDict):
     name: str
     sha256: str
     spec: Spec
+
+
+Pixels = Annotated[int, Field(ge=1, le=2**16)]
+"""A side of a picture in a record."""
+
+
+class RecordedSpec(BaseModel):
+    """A :class:`Spec` as a file says it, which nobody vouches for."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    name: str | None = None
+    memory: bool | None = None
+    weights: str | None = None
+    arch: str | None = None
+    classes: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    size: Pixels | tuple[Pixels, Pixels] | None = None
+    output: str | None = None
+
+
+class RecordedModel(BaseModel):
+    """A :class:`ModelRecord` as a file says it."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    name: str
+    sha256: str
+    spec: RecordedSpec
 
 
 class Network:

@@ -33,7 +33,7 @@ _TOLD = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation", 
 _OWN = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"}
 _OWN |= {"exportable", "no_jit", "num_classes", "model_name", "pretrained_strict", "features_only", "in_chans"}
 _MOST = 2**17  # a number of a stranger's configuration
-_MISFITS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def create(

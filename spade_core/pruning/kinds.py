@@ -29,7 +29,7 @@ def _number(value: object) -> float:
     """Return a number; NaN, which lies between no bounds, for what is none."""
     try:
         return float(value) if isinstance(value, str | SupportsFloat) and not isinstance(value, bool) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         return math.nan
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from spade_core.errors import ModelError
 from spade_core.models.layers import share_copy
-from spade_core.models.loaded import LoadedModel, Network
+from spade_core.models.loaded import LoadedModel, Network, RecordedModel
 from spade_core.models.loading import load_spec
 from spade_core.pruning.trace import Trace
 
@@ -40,6 +41,13 @@ class StoredTrace(Network):
     model: LoadedModel
     module: nn.Module
     described: Mapping[str, Any]
+
+
+class _Described(BaseModel):
+    """What of a file's description is read before anything else is known of it."""
+
+    model_config = ConfigDict(extra="allow")
+    model: RecordedModel
 
 
 def trace_bytes(trace: Trace) -> bytes:
@@ -94,8 +102,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
         if header.get("format") != FORMAT:
             raise ModelError(f"{path.name} holds no trace: give a file that this program wrote.")
+        _Described.model_validate_json(header["described"])
         return json.loads(header["described"]), tensors
-    except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
+    except (SafetensorError, OSError, ValidationError, KeyError) as error:
         raise ModelError(f"{path.name} is no readable trace file: write it again.") from error
 
 
@@ -105,6 +114,6 @@ def _fill(parameter: Tensor, values: Tensor, alive: Tensor, name: str) -> None:
     mask = torch.from_numpy(bits.astype(bool))
     if len(mask) != parameter.numel() or int(mask.sum()) != len(values):
         raise ModelError(f"{name} is damaged: its weights and their places do not match; write it again.")
-    flat = torch.zeros(parameter.numel(), dtype=values.dtype)
-    flat[mask] = values
+    flat = torch.zeros(parameter.numel(), dtype=parameter.dtype)
+    flat[mask] = values.to(parameter.dtype)
     parameter.copy_(flat.view(parameter.shape))

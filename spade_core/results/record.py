@@ -6,14 +6,14 @@ where they are declared.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spade_core.errors import ConfigError
+from spade_core.models.loaded import Pixels, RecordedModel
 
 _MOST = 2**63 - 1  # of a seed of torch's
-_Pixels = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class _Part(BaseModel):
@@ -25,31 +25,10 @@ class _Environment(_Part):
     device_type: str
 
 
-class _Spec(_Part):
-    """As ``models.loaded.Spec``."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-    name: str | None = None
-    memory: bool | None = None
-    weights: str | None = None
-    arch: str | None = None
-    classes: str | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    size: _Pixels | tuple[_Pixels, _Pixels] | None = None
-    output: str | None = None
-
-
-class _Model(_Part):
-    name: str
-    sha256: str
-    spec: _Spec
-
-
 class _Trigger(_Part):
     model_config = ConfigDict(strict=True, extra="forbid")
     trigger: str
-    size: _Pixels | None = None
+    size: Pixels | None = None
     position: tuple[int, int] | None = None
     seed: int = Field(0, ge=0, le=_MOST)
 
@@ -70,7 +49,7 @@ class _Config(_Part):
 
 class _Record(_Part):
     environment: _Environment
-    model: _Model
+    model: RecordedModel
     picture: _Picture
     config: _Config
     trace: dict[str, Any]

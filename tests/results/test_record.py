@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spade_core.errors import ConfigError
-from spade_core.models.loaded import Spec
+from spade_core.models.loaded import RecordedSpec, Spec
 from spade_core.results import record
 from spade_core.results.config import AnalysisConfig
 from spade_core.results.manifest import read_manifest
@@ -23,7 +23,7 @@ GOOD = json.loads(next(file for file in KEPT if file.parent.name == "explain_tri
 
 def test_a_record_has_the_words_of_what_it_describes():
     """A word that a model's spec or a trigger gets must be known at the door, too."""
-    assert set(record._Spec.model_fields) == set(Spec.__annotations__)
+    assert set(RecordedSpec.model_fields) == set(Spec.__annotations__)
     assert set(record._Trigger.model_fields) == {one.name for one in fields(Paste)}
 
 

@@ -90,7 +90,7 @@ def _timm(config: Mapping[str, object], find: Find, title: str) -> Published:
     module = timm.from_config(config, state, title)
     try:
         preprocessing, labels = timm.preprocessing_of(module), timm.labels_of(config)
-    except (TypeError, ValueError, LookupError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         raise ModelError(f"The config.json of {title} does not say how it reads pictures: save it anew.") from None
     return Published(module, preprocessing, labels, "timm")
 

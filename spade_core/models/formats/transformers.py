@@ -26,7 +26,6 @@ from spade_core.pictures.size import Size, as_size, sides_of
 
 logger = logging.getLogger(__name__)
 
-_ERRORS = (AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 _UNSAFE = re.compile(r"_.*|auto_map|attn_implementation|quantization_config|.*pretrained.*|use_kernels|torchscript")
 _DEEP = re.compile(r".*(layers|depths?|blocks|stages|levels).*")  # of what there may be as many as tensors at most
 _MOST = 2**17  # any other number of a configuration: sides, widths, heads, classes
@@ -57,13 +56,21 @@ def build(config: Mapping[str, object], state: Mapping[str, Tensor], title: str)
         # No path, so that no adapter, code or other file beside the weights is looked for.
         with _quiet():
             module, found = architecture.from_pretrained(None, config=settings, state_dict=dict(state), **_HOW)
-    except _ERRORS as error:
+    except _errors() as error:
         if isinstance(error, ModelError):
             raise
         logger.info("transformers refused %s: %s", title, error)
         reason = str(error).strip().split("\n")[0][:120]
         raise ModelError(f"transformers builds no image classifier from {title} ({reason}): take another.") from None
     return module.eval(), _fitted(found, title)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return what the library raises where a configuration makes no sense, of which it checks only a part."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    plain = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError)
+    return (*plain, RuntimeError, StrictDataclassError, TypeError, ValueError)
 
 
 def _chosen(made: Any, names: object) -> Any:
@@ -157,7 +164,7 @@ def preprocessing_of(config: Mapping[str, object], told: Mapping[str, object], t
         processor = _processor(config, told)
         found = _transform(processor)
         difference = _difference(found, processor)
-    except _ERRORS as error:
+    except _errors() as error:
         logger.info("processor of %s: %s", title, error)
         reason = str(error).strip().split("\n")[0][:120]
         raise ModelError(

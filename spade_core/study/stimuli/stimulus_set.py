@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from spade_core.config import ASSETS
 from spade_core.errors import ConfigError
@@ -26,6 +28,7 @@ SLACK = 1e-6  # of the picture's side, by which regions may lie over its edge or
 Box = tuple[float, float, float]
 
 
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
 @dataclass(frozen=True)
 class Item:
     """One stimulus.
@@ -67,9 +70,24 @@ class Item:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Item:
-        """Return the item of a manifest's entry."""
-        item = cls(**values)
-        return replace(item, regions={side: tuple(box) for side, box in item.regions.items()})  # type: ignore[misc]
+        """Return the item of a manifest's entry.
+
+        Raises:
+            ValidationError: it is none.
+        """
+        return TypeAdapter(cls).validate_python(values)
+
+
+class _Manifest(BaseModel):
+    """What a manifest holds; the rest of it says how the set was made."""
+
+    model_config = ConfigDict(extra="allow")
+    format: int
+    demo: bool
+    files: dict[str, str]
+    items: tuple[Item, ...]
+    report: dict[str, Any] | None = None
+    settings: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,17 +173,17 @@ def load_set(folder: str | Path, sha256: str = "") -> StimulusSet:
     except OSError:
         raise ConfigError(f"{folder} holds no stimulus set: it needs a {MANIFEST}; “study build” writes one.") from None
     try:
-        content = json.loads(data)
-        items = tuple(Item.from_dict(entry) for entry in content["items"])
-        files, demo = dict(content["files"]), bool(content["demo"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{folder / MANIFEST} is damaged ({error}): build the set again.") from error
-    if content.get("format") != FORMAT:
-        raise ConfigError(f"{folder / MANIFEST} has format {content.get('format')}, not {FORMAT}: build the set again.")
-    about = {key: value for key, value in content.items() if key not in ("items", "files", "demo", "format")}
-    found = StimulusSet(folder, hashlib.sha256(data).hexdigest(), demo, items, about)
-    _check_items(found, files)
-    _check_files(folder, files)
+        content = _Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise ConfigError(f"{folder / MANIFEST} is damaged ({place}: {first['msg']}): build the set again.") from error
+    if content.format != FORMAT:
+        raise ConfigError(f"{folder / MANIFEST} has format {content.format}, not {FORMAT}: build the set again.")
+    about = content.model_dump(exclude={"items", "files", "demo", "format"}, exclude_unset=True)
+    found = StimulusSet(folder, hashlib.sha256(data).hexdigest(), content.demo, content.items, about)
+    _check_items(found, content.files)
+    _check_files(folder, content.files)
     return found
 
 
@@ -216,7 +234,7 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
     for name, wanted in files.items():
         try:
             found = _sha256(folder / name)
-        except OSError:
+        except (OSError, ValueError):  # a name may be none of a file
             raise ConfigError(f"{folder / name} is missing: build the set again.") from None
         if found != wanted:
             raise ConfigError(f"{folder / name} is not the file that the manifest names: build the set again.")
