@@ -16,8 +16,9 @@ from torch import nn
 
 import spade_core as sc
 from benchmarks.fuzz.files import Door, byte_file, text_file, text_of
-from spade_core.models.formats.folder import read_folder
+from spade_core.models.formats.folder import read_folder, read_json
 from spade_core.models.formats.onnx import read_onnx
+from spade_core.models.formats.transformers import preprocessing_of
 from spade_core.models.loaded import LoadedModel
 from spade_core.pictures.picture import Picture
 from spade_core.pruning.trace_file import load_trace, trace_bytes
@@ -84,27 +85,18 @@ def _onnx(file: Path) -> str:
 
 def _timm(folder: Path) -> tuple[str, Door]:
     """Return the door of a folder of timm: its ``config.json`` beside weights."""
-    network = timm.create_model("test_vit", num_classes=CLASSES)
+    network = timm.create_model("test_vit", num_classes=CLASSES, depth=1)
     cfg = {"input_size": [3, SIZE, SIZE], "crop_pct": 0.9, "mean": [0.5] * 3, "std": [0.5] * 3}
     more = {"interpolation": "bicubic", "crop_mode": "center", "classifier": "head", "label_names": ["a", "b", "c"]}
-    config = {"architecture": "test_vit", "num_classes": CLASSES, "model_args": {}, "pretrained_cfg": cfg | more}
+    config = {"architecture": "test_vit", "num_classes": CLASSES, "model_args": {"depth": 1}, "pretrained_cfg": cfg | more}
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(save(network.state_dict()))
     return json.dumps(config), _folder_door(folder, "config.json")
 
 
 def _folder_door(folder: Path, name: str) -> Door:
-    """Return the door of a folder of which one file is as it was not; the others, and it afterwards, are good."""
-    file = folder / name
-    good = file.read_bytes() if file.exists() else b""
-
-    def read(path: Path) -> object:
-        try:
-            return read_folder(path.parent)
-        finally:
-            path.write_bytes(good)
-
-    return text_file(file, read)
+    """Return the door of a folder in which one file is the input."""
+    return text_file(folder / name, lambda path: read_folder(path.parent))
 
 
 def _transformers(folder: Path) -> dict[str, tuple[str, Door]]:
@@ -116,5 +108,10 @@ def _transformers(folder: Path) -> dict[str, tuple[str, Door]]:
     config = ViTConfig(**sizes, image_size=SIZE, patch_size=8, id2label={0: "cat", 1: "dog"}, label2id={})
     ViTForImageClassification(config).save_pretrained(folder)
     ViTImageProcessor(size={"height": SIZE, "width": SIZE}).save_pretrained(folder)
-    names = ("config.json", "preprocessor_config.json")
-    return {name: (json.dumps(json.loads((folder / name).read_text())), _folder_door(folder, name)) for name in names}
+    good = json.loads((folder / "config.json").read_text())
+    file = folder / "preprocessor_config.json"
+    told = json.dumps(json.loads(file.read_text()))
+    return {
+        "config.json": (json.dumps(good), _folder_door(folder, "config.json")),
+        file.name: (told, text_file(folder / "told.json", lambda path: preprocessing_of(good, read_json(path), "it"))),
+    }
