@@ -83,7 +83,7 @@ def _render_new(*, expanded: bool) -> None:
 # Callbacks read the widgets as they are at the click: arguments would be as old as the last drawing of the page.
 def _make(what: Literal["demo", "draft", "open"]) -> None:
     demo, add = what == "demo", save_draft if what == "draft" else publish
-    design = demo_design() if demo else parse_design(st.session_state["design_text"])
+    design = demo_design() if demo else parse_design(st.session_state.get("design_text", ""))
     stimuli = stimulus_set.load_set(stimulus_set.DEMO_SET) if demo else _stimuli()
     st.session_state[CHOSEN] = add(study_store(), design, stimuli)
     _warn(design, stimuli)
@@ -97,7 +97,7 @@ def _warn(design: Design, stimuli: StimulusSet) -> None:
 
 
 def _check() -> None:
-    design = parse_design(st.session_state["design_text"])
+    design = parse_design(st.session_state.get("design_text", ""))
     left = "" if design.demo else ", ".join(design.placeholders())
     if st.session_state["set_folder"].strip():
         stimuli = _stimuli()

@@ -7,7 +7,8 @@ put in, or with other values in its JSON, YAML or query. A door may refuse it by
 else that is raised is printed with its input, by kind, and the command ends with 1; so does an input that takes longer
 than ``PATIENCE``. An input follows from the seed and its number alone: a run that was stopped goes on where
 ``--resume`` has noted it, and its numbers find any input again. Frames are those of the pages' websocket, with what the
-study reads of them.
+study reads of them; with ``--served N`` so many of them, and as many bodies for the route of the trials, go to servers
+that run (``SPADE_MODE=study`` and ``local``), whose log, memory and answers are watched.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.fuzz import served
 from benchmarks.fuzz.run import WARM, Run
 from spade_core.files import write_whole
 
@@ -29,7 +31,10 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000, metavar="N", help="in all (default: %(default)s)")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="note there how far it has come, and go on from it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--served", type=int, default=0, metavar="N", help="instead: to servers that run")
     options = parser.parse_args()
+    if options.served:
+        return _serve(options.served, options.seed)
     run, file = Run(options.seed), options.resume
     if file is not None and file.exists():
         run = Run(**json.loads(file.read_text(encoding="utf-8")))
@@ -45,6 +50,14 @@ def main() -> int:
     note()
     show(run)
     return int(bool(run.found))
+
+
+def _serve(inputs: int, seed: int) -> int:
+    found = [served.serve_and_send(mode, seed, inputs) for mode in served.MODES]
+    print("\n".join([served.HEADING, *(one.row() for one in found)]))
+    for one in found:
+        served.show(one)
+    return int(any(one.found for one in found))
 
 
 def show(run: Run) -> None:

@@ -88,7 +88,12 @@ def _timm(folder: Path) -> tuple[str, Door]:
     network = timm.create_model("test_vit", num_classes=CLASSES, depth=1)
     cfg = {"input_size": [3, SIZE, SIZE], "crop_pct": 0.9, "mean": [0.5] * 3, "std": [0.5] * 3}
     more = {"interpolation": "bicubic", "crop_mode": "center", "classifier": "head", "label_names": ["a", "b", "c"]}
-    config = {"architecture": "test_vit", "num_classes": CLASSES, "model_args": {"depth": 1}, "pretrained_cfg": cfg | more}
+    config = {
+        "architecture": "test_vit",
+        "num_classes": CLASSES,
+        "model_args": {"depth": 1},
+        "pretrained_cfg": cfg | more,
+    }
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(save(network.state_dict()))
     return json.dumps(config), _folder_door(folder, "config.json")

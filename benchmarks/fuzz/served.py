@@ -1,4 +1,4 @@
-"""Frames and bodies through a server that runs, sent as a stranger sends them, with its log, memory and answers watched.
+"""Frames and bodies through a server that runs, sent as a stranger sends them, its log, memory and answers watched.
 
 A frame is that of the pages' websocket: bytes that are changed, fields that hold other values, and values of any kind
 for the widgets that the page has just shown. A body goes to the route of the trials. Beside them an honest visitor
@@ -14,7 +14,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -36,10 +36,13 @@ from benchmarks.fuzz.inputs import PIECES, VALUES, changed, changed_text
 from benchmarks.fuzz.run import PATIENCE, memory_mib
 from benchmarks.serving import start_server, stop_server
 from benchmarks.survey_client import SurveyClient
+from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.design.design import demo_design
 from spade_core.study.design.schedule import seeded
+from spade_core.study.running.flow import check_device, comprehend, consent, finish_instructions
+from spade_core.study.running.person import Person, enter, person
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ MODES = ("study", "local")
 PAGES = ("", "saliency", "neurons", "trace", "folder", "history", "evidence", "tour", "study", "survey", "survey")
 QUIET = 0.25  # seconds after which nothing comes in answer to a frame
 LOOKED_EVERY = 50  # frames and bodies
-NO_FRAME = "Error deserializing back message"  # what Streamlit logs of bytes that are no frame, and closes
+NETS = ("the page failed", "an action failed", "Failed to deserialize component state")  # logged of what was caught
 _LAST = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
 
 
@@ -58,7 +61,8 @@ class Served:
 
     Attributes:
         mode: ``SPADE_MODE``; sent: frames and bodies, by kind.
-        found: an input of each kind of fault; no_frames: of the frames, those that Streamlit closes the connection for.
+        found: an input of each kind of fault; caught: how often the page's own net caught what was raised, by kind: the
+            sender is told one sentence, nobody else notices.
         memory: inputs and the server's MiB then; waits: seconds of the honest visitor.
         slowest: seconds until an answer to a frame or a body was whole.
     """
@@ -66,7 +70,7 @@ class Served:
     mode: str
     sent: Counter[str] = field(default_factory=Counter)
     found: dict[str, str] = field(default_factory=dict)
-    no_frames: int = 0
+    caught: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[int, float]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     slowest: float = 0.0
@@ -93,29 +97,41 @@ class Served:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(self.sent.items()))
         waits = sorted(self.waits)
         return (
-            f"| {self.mode} | {kinds} | {len(self.found)} | {self.slowest:.1f} | {self.memory[-1][1]:.0f} MiB, "
-            f"{slope:+.1f} [{low:+.1f}, {high:+.1f}] | {median(waits):.2f} ({waits[-1]:.2f}) |"
+            f"| {self.mode} | {kinds} | {len(self.found)} | {self.caught.total()} | {self.slowest:.1f} | "
+            f"{self.memory[-1][1]:.0f} MiB, {slope:+.1f} [{low:+.1f}, {high:+.1f}] | "
+            f"{median(waits):.2f} ({waits[-1]:.2f}) |"
         )
 
 
 HEADING = (
-    "| mode | sent | kinds of fault | slowest answer, s | memory at the end, its growth in 1,000 inputs | "
-    "an honest visitor's wait, median (most), s |\n|---|---|---|---|---|---|"
+    "| mode | sent | kinds of fault | ended in the page's own sentence | slowest answer, s | "
+    "memory at the end, its growth in 1,000 inputs | an honest visitor's wait, median (most), s |\n"
+    "|---|---|---|---|---|---|---|"
 )
+
+
+def show(done: Served) -> None:
+    """Print what is beside the table's row: what the page's net caught, and each fault with an input that shows it."""
+    for kind, count in done.caught.most_common():
+        print(f"{done.mode}, caught {count} times: {kind}")
+    for kind, text in done.found.items():
+        print(f"{done.mode}: {kind}\n    {text}")
 
 
 def serve_and_send(mode: str, seed: int, inputs: int) -> Served:
     """Start a server of a mode, send it so many frames and as many bodies, and say what it did."""
     done = Served(mode)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, open(Path(place) / "log", "ab") as log:
-        key = _study(Path(place))
+        key, queries = _study(Path(place))
         environment = {"SPADE_DATA_DIR": place, "SPADE_MODE": mode, "SPADE_JOBS": "inline"}
         process, url = start_server("app.py", environment, errors=log.fileno())
         try:
-            with Tab(url) as tab:
+            with Tab(url, queries) as tab:
+                for page in PAGES:  # the first time, each loads its libraries
+                    tab.send(_framed(page, queries[0]).SerializeToString())
                 for number in range(inputs):
                     rng = seeded(f"served/{seed}/{mode}/{number}")
-                    _send_frame(tab, key, rng, done)
+                    _send_frame(tab, rng, done)
                     _send_body(url, key, rng, done)
                     if number % LOOKED_EVERY == LOOKED_EVERY - 1:
                         done.memory.append((done.sent.total(), memory_mib(process.pid)))
@@ -129,21 +145,36 @@ def serve_and_send(mode: str, seed: int, inputs: int) -> Served:
     return done
 
 
-def _study(folder: Path) -> str:
-    store = Store(f"sqlite:///{folder / 'study.sqlite3'}")
-    key = publish(store, demo_design(), load_set(DEMO_SET))
+def _study(folder: Path) -> tuple[str, list[str]]:
+    """Make a study; return its key, and the queries of somebody new and of people at several places of their way."""
+    store, tokens = Store(f"sqlite:///{folder / 'study.sqlite3'}"), []
+    design = demo_design()
+    key = publish(store, design, load_set(DEMO_SET))
+    right = tuple(question.correct for question in design.texts.comprehension)
+    steps: tuple[Callable[[Person], object], ...] = (
+        lambda who: check_device(store, who, width=1400, device=Device()),
+        lambda who: consent(store, who, given=True),
+        lambda who: finish_instructions(store, who),
+        lambda who: comprehend(store, who, right),
+    )
+    for far in range(len(steps) + 1):
+        tokens.append(token := enter(store, key, external_id=f"P{far}").token)
+        for step in steps[:far]:
+            if (who := person(store, key, token)) is not None:
+                step(who)
     store.close()
-    return key
+    return key, [f"study={key}", *(f"study={key}&r={token}" for token in tokens)]
 
 
 class Tab:
     """A stranger's connection, opened again whenever the server closes it; used as a context manager.
 
     Attributes:
-        widgets: ids of those that the page has shown; last: what was sent last.
+        queries: that its pages may have; widgets: ids of those that the page has shown; last: what was sent last.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, queries: list[str]) -> None:
+        self.queries = queries
         self._address = url.replace("http", "ws", 1) + "/_stcore/stream"
         self._socket: ClientConnection | None = None
         self.widgets: list[str] = []
@@ -192,25 +223,25 @@ def _ids(message: ForwardMsg) -> Iterator[str]:
         yield found
 
 
-def _send_frame(tab: Tab, key: str, rng: random.Random, done: Served) -> None:
+def _send_frame(tab: Tab, rng: random.Random, done: Served) -> None:
     make = rng.choice((_bytes, _fields, _fields, _widgets, _widgets))
-    data = make(tab, key, rng)
+    data = make(tab, rng)
     done.sent[f"frames ({make.__name__[1:]})"] += 1
     done.took(tab.send(data), data)
 
 
-def _bytes(tab: Tab, key: str, rng: random.Random) -> bytes | str:
+def _bytes(tab: Tab, rng: random.Random) -> bytes | str:
     """Return bytes that are changed, or a text, which is no frame."""
-    text = changed_text(text_of(_good(tab, key, rng).SerializeToString()), rng)
-    return text.encode("utf-8", "ignore").decode() if rng.random() < 0.1 else bytes_of(text)
+    text = changed_text(text_of(_good(tab, rng).SerializeToString()), rng)
+    return _plain(text) if rng.random() < 0.1 else bytes_of(text)
 
 
-def _fields(tab: Tab, key: str, rng: random.Random) -> bytes:
+def _fields(tab: Tab, rng: random.Random) -> bytes:
     """Return a frame with hostile words in some of its fields, or of another type."""
-    found = _good(tab, key, rng)
+    found = _good(tab, rng)
     state = found.rerun_script
     for name in rng.sample(("query_string", "page_name", "page_script_hash", "fragment_id"), rng.randint(0, 2)):
-        setattr(state, name, changed(QUERY, rng) if name == "query_string" else _word(rng))
+        setattr(state, name, _plain(changed(QUERY, rng)) if name == "query_string" else _word(rng))
     state.is_auto_rerun = rng.random() < 0.1
     state.cached_message_hashes.extend(_word(rng) for _ in range(rng.randrange(3)))
     if rng.random() < 0.2:
@@ -219,23 +250,32 @@ def _fields(tab: Tab, key: str, rng: random.Random) -> bytes:
     return found.SerializeToString()
 
 
-def _widgets(tab: Tab, key: str, rng: random.Random) -> bytes:
+def _widgets(tab: Tab, rng: random.Random) -> bytes:
     """Return a frame that gives the page's widgets values of any kind."""
-    found = _good(tab, key, rng)
+    found = _good(tab, rng)
     known = [*tab.widgets, _word(rng)]
     for _ in range(rng.randint(1, 3)):
         found.rerun_script.widget_states.widgets.append(_state(rng.choice(known), rng))
     return found.SerializeToString()
 
 
-def _good(tab: Tab, key: str, rng: random.Random) -> BackMsg:
+def _good(tab: Tab, rng: random.Random) -> BackMsg:
+    return _framed(rng.choice(PAGES), rng.choice(tab.queries))
+
+
+def _framed(page: str, query: str) -> BackMsg:
     found = frame()
-    found.rerun_script.page_name, found.rerun_script.query_string = rng.choice(PAGES), f"study={key}"
+    found.rerun_script.page_name, found.rerun_script.query_string = page, query
     return found
 
 
 def _word(rng: random.Random) -> str:
-    return rng.choice(PIECES).encode("utf-8", "ignore").decode()
+    return _plain(rng.choice(PIECES))
+
+
+def _plain(text: str) -> str:
+    """Return what of a text protobuf takes."""
+    return text.encode("utf-8", "ignore").decode()
 
 
 def _state(name: str, rng: random.Random) -> WidgetState:
@@ -292,13 +332,14 @@ def _visit(url: str, key: str) -> float:
 
 
 def _look(file: Path, tab: Tab, done: Served) -> None:
-    """Find what was logged since the last look: each traceback is a fault, but of bytes that are no frame."""
+    """Find what was logged since the last look: each traceback is a fault, but of what the page's own net caught."""
     text = file.read_text("utf-8", "replace")
     with file.open("r+b") as opened:
         opened.truncate()
     if "Traceback" in text:
-        done.no_frames += text.count(NO_FRAME)
-        if text.count("Traceback") > text.count(NO_FRAME):
-            last = _LAST.findall(text)
+        kind = (_LAST.findall(text) or ["of what"])[-1][:80]
+        if any(net in text for net in NETS):
+            done.caught[kind] += 1
+        else:
             logger.error("the server logs:\n%s", text)
-            done.fault(f"a traceback: {last[-1][:80] if last else 'of what'}", tab.last)
+            done.fault(f"a traceback: {kind}", tab.last)

@@ -1,7 +1,9 @@
-"""What the server answers to whom before any page is drawn: its own figures, and how many pages may be open.
+"""What the server answers to whom before any page is drawn: its own figures, how many pages may be open, and frames.
 
 An open page holds a connection, and with it descriptors, of which a process has a limited number: beyond the limit
-the server would fail for everybody, where now it asks the next one to come back later.
+the server would fail for everybody, where now it asks the next one to come back later. What a page's browser sends by
+its connection is read here first: Streamlit raises where it is no frame, or tells of a widget under no widget's name,
+and does for anybody what only its developer may ask for (it empties the caches of all, and tells of the repository).
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ import logging
 import resource
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
 from starlette.responses import PlainTextResponse
 from streamlit import config
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
 from spade_core.study.admission.access import Evidence, decide
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +31,10 @@ FULL = "This server has as many pages open as it can hold. Close those that you 
 SPARE = 200  # descriptors for files, the database, workers and answers
 EACH = 4  # descriptors of an open page: its connection, and what it loads beside
 MOST = 1_000  # pages by default: each takes memory, too
-TRY_AGAIN = 1013  # of WebSocket's codes (IANA): try again later
+NO_FRAME, TRY_AGAIN = 1002, 1013  # of WebSocket's codes (IANA): protocol error; try again later
+WIDGET = "$$"  # what the ids begin with that Streamlit gives to widgets
+# What our pages ask for, of Streamlit's messages and of its operations.
+ASKED = {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "deferred_file", "dataframe_chunk"}
 
 
 def room() -> int:
@@ -48,7 +55,7 @@ def room() -> int:
 
 
 class Doors:
-    """ASGI middleware: figures for the server's own computer alone, and no more open pages than there is room for."""
+    """ASGI middleware: figures for the server's own computer, as many open pages as there is room for, frames alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -74,10 +81,56 @@ class Doors:
             await send({"type": "websocket.close", "code": TRY_AGAIN})
             return
         self._open += 1
+        frames = Frames(receive)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, frames, send)
         finally:
             self._open -= 1
+        if frames.broken:
+            await send({"type": "websocket.close", "code": NO_FRAME})
+
+
+class Frames:
+    """What comes by a page's connection, as Streamlit takes it.
+
+    Attributes:
+        broken: something came that is no frame, after which nothing else is read.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.broken = False
+
+    async def __call__(self) -> Message:
+        """Return the next message that asks for something, or that the connection ends."""
+        while True:
+            message = await self._receive()
+            if message["type"] != "websocket.receive":
+                return message
+            frame = None if message.get("bytes") is None else readable(message["bytes"])
+            if frame is None:
+                self.broken = True
+                return {"type": "websocket.disconnect", "code": NO_FRAME}
+            if frame:
+                return {**message, "bytes": frame}
+
+
+def readable(data: bytes) -> bytes | None:
+    """Return a frame without the values of what can be no widget; empty: no page asks for that; None: it is none."""
+    frame = BackMsg()
+    try:
+        frame.ParseFromString(data)
+    except DecodeError:
+        return None
+    if (frame.backend_operation_request.WhichOneof("payload") or frame.WhichOneof("type")) not in ASKED:
+        return b""
+    widgets = frame.rerun_script.widget_states.widgets
+    known = [one for one in widgets if one.id.startswith(WIDGET)]
+    if len(known) == len(widgets):
+        return data
+    del widgets[:]
+    widgets.extend(known)
+    return frame.SerializeToString()
 
 
 def shows_figures(scope: Scope) -> bool:

@@ -1,4 +1,4 @@
-"""Who gets the server's figures, and what happens when too many pages are open."""
+"""Who gets the server's figures, what happens when too many pages are open, and which frames reach Streamlit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from streamlit import config
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from spade_core.ui.common import doors
 from spade_core.ui.common.doors import FULL, Doors, room
@@ -23,9 +24,8 @@ LOCAL = {"host": "127.0.0.1:8501"}
 
 async def stream(websocket):
     await websocket.accept()
-    if await websocket.receive_text() == "fail":
-        raise RuntimeError("a page that fails")
-    await websocket.close()
+    async for data in websocket.iter_bytes():
+        await websocket.send_bytes(data)
 
 
 @pytest.fixture
@@ -72,11 +72,44 @@ def test_beyond_the_room_a_sentence_comes_instead_of_a_page(client):
             with pytest.raises(WebSocketDisconnect) as closed, here.websocket_connect("/_stcore/stream"):
                 pass
             assert closed.value.code == doors.TRY_AGAIN
-            two.send_text("close")
-            with pytest.raises(WebSocketDisconnect):
-                two.receive_text()
+            two.close()
         assert here.get("/", headers=PAGE).text == "here"
-        one.send_text("close")
+        one.close()
+
+
+@pytest.mark.parametrize("sent", ["a text", b"\xff\xff\xff"])
+def test_what_is_no_frame_closes_the_connection_and_raises_nothing(client, sent):
+    with client(1) as here, here.websocket_connect("/_stcore/stream") as one:
+        (one.send_text if isinstance(sent, str) else one.send_bytes)(sent)
+        with pytest.raises(WebSocketDisconnect) as closed:
+            one.receive_bytes()
+        assert closed.value.code == doors.NO_FRAME
+
+
+def test_nobody_empties_the_caches_of_all_or_asks_for_the_repository(client):
+    refused = [BackMsg(clear_cache=True), BackMsg(load_git_info=True), BackMsg(set_run_on_save=True), BackMsg()]
+    refused += [BackMsg(debug_shutdown_runtime=True), BackMsg(debug_disconnect_websocket=True)]
+    refused.append(BackMsg())
+    refused[-1].backend_operation_request.install_skills.SetInParent()
+    passed = BackMsg(stop_script=True).SerializeToString()
+    with client(1) as here, here.websocket_connect("/_stcore/stream") as one:
+        for frame in refused:
+            one.send_bytes(frame.SerializeToString())
+        one.send_bytes(passed)
+        assert one.receive_bytes() == passed, "the others did not arrive"
+
+
+def test_values_under_no_widgets_name_are_left_out():
+    frame = BackMsg()
+    frame.rerun_script.query_string = "study=key"
+    for name in ("$$ID-1-None", "admin", "", "$$STREAMLIT_INTERNAL_KEY_1__events"):
+        frame.rerun_script.widget_states.widgets.add(id=name, bool_value=True)
+    found = BackMsg.FromString(doors.readable(frame.SerializeToString()))
+    assert found.rerun_script.query_string == "study=key"
+    assert [one.id for one in found.rerun_script.widget_states.widgets] == [
+        "$$ID-1-None",
+        "$$STREAMLIT_INTERNAL_KEY_1__events",
+    ]
 
 
 def test_a_page_that_fails_or_is_given_up_makes_room():
