@@ -1,7 +1,9 @@
 """How long a person waits: a gallery case, the first pair of maps, the same again, a cancel, a neuron's first image.
 
     python -m benchmarks.page --runs 3
+    python -m benchmarks.page --memory
 
+The second command prints what server, worker and reserve hold after each of ten analyses, and after two idle minutes.
 Starts a server with a data folder of its own, drives headless Chromium on the same machine, and waits until the
 worker is warm before the first click. Browser, server and worker share the cores, as on one person's laptop.
 """
@@ -19,7 +21,8 @@ from contextlib import contextmanager
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-from benchmarks.serving import FLAGS, serving
+from benchmarks.page_memory import measure
+from benchmarks.serving import FLAGS, start_server, stop_server
 from spade_core.gallery.cases import cases, plainest
 
 WARM = 45.0  # seconds after which the worker and its reserve have loaded the model
@@ -71,10 +74,14 @@ GALLERY_CLOCK = """(title) => {
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Start the app with a data folder of its own; yield its address."""
-    with tempfile.TemporaryDirectory() as folder, serving("app.py", {"SPADE_DATA_DIR": folder}) as url:
-        yield url
+def server() -> Iterator[tuple[str, int]]:
+    """Start the app with a data folder of its own; yield its address and the number of its process."""
+    with tempfile.TemporaryDirectory() as folder:
+        process, url = start_server("app.py", {"SPADE_DATA_DIR": folder})
+        try:
+            yield url, process.pid
+        finally:
+            stop_server(process)
 
 
 def choose(page: Page, url: str) -> list[float]:
@@ -139,29 +146,38 @@ def said(name: str, seconds: np.ndarray) -> str:
     return f"{name:<12} median {np.median(seconds):.2f} s [{seconds.min():.2f}, {seconds.max():.2f}]\n"
 
 
+def waits(page: Page, url: str, runs: int) -> None:
+    """Print how long a person waits."""
+    titles = ("Giant panda", "Koala in a tree", "Scarlet macaw", "American bison", "Cup of espresso", "Hawa Mahal")
+    sys.stdout.write(said("gallery case", np.array(choose(page, url))))
+    # Asked twice: the second answer comes from the kept results, onto a page that shows no maps yet.
+    rows = np.array([(*ask(page, url, title), *ask(page, url, title)) for title in titles[:runs]])
+    names = ("first pair", "everything", "again, pair", "again, all")
+    for name, column in zip(names, rows.T, strict=True):
+        sys.stdout.write(said(name, column))
+    sys.stdout.flush()
+    sys.stdout.write(f"cancelled    {cancel(page, url):.2f} s after the click\n")
+    sys.stdout.write(said("neuron image", np.array([draw(page, url, seed) for seed in range(runs)])))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.split("\n")[0])
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="measure what the processes hold instead")
     options = parser.parse_args()
-    titles = ("Giant panda", "Koala in a tree", "Scarlet macaw", "American bison", "Cup of espresso", "Hawa Mahal")
-    with server() as url, sync_playwright() as playwright:
+    with server() as (url, process), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(LONG)
         page.goto(f"{url}/saliency")
         page.get_by_role("button", name="Run SPADE").wait_for()
         time.sleep(WARM)
-        sys.stdout.write(said("gallery case", np.array(choose(page, url))))
-        # Asked twice: the second answer comes from the kept results, onto a page that shows no maps yet.
-        rows = np.array([(*ask(page, url, title), *ask(page, url, title)) for title in titles[: options.runs]])
-        names = ("first pair", "everything", "again, pair", "again, all")
-        for name, column in zip(names, rows.T, strict=True):
-            sys.stdout.write(said(name, column))
-        sys.stdout.flush()
-        sys.stdout.write(f"cancelled    {cancel(page, url):.2f} s after the click\n")
-        sys.stdout.write(said("neuron image", np.array([draw(page, url, seed) for seed in range(options.runs)])))
+        if options.memory:
+            measure(page, url, process, lambda title: ask(page, url, title)[0])
+        else:
+            waits(page, url, options.runs)
         browser.close()
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 import streamlit as st
 
-from spade_core.inspection import Point
+from spade_core.inspection import Paths, Point
 from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.pruning.report import LayerReport
 from spade_core.ui.common import command, panels, pickers
 from spade_core.ui.common.downloads import read_json
 from spade_core.ui.common.frame import frame
-from spade_core.ui.common.jobs import Draw, Files, outcome
+from spade_core.ui.common.jobs import Draw, Files, files_of, outcome
 from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import (
     Subject,
@@ -142,7 +142,8 @@ def _offer_trace(data: bytes) -> None:
 
 def _render_intervention(files: Files, layers: Sequence[str], choice: Choice, subject: Subject) -> None:
     st.caption(
-        "Take a part out of the trace, as if it were pruned too, and see what the prediction and the map become."
+        "Take a part out of the trace, as if it were pruned too, and see what the prediction, the map and the "
+        "drawing of a neuron become."
     )
     found = trace_plots.read_paths(read_json(files["paths.json"]))
     cuts = interventions.pick_cuts(found, layers)
@@ -154,6 +155,7 @@ def _render_intervention(files: Files, layers: Sequence[str], choice: Choice, su
     done = _found("intervene", choice, subject)
     if done is not None:
         interventions.show_intervention(done)
+        _render_redrawn(found, layers, done)
     st.subheader("Is what the trace keeps what the class needs?")
     st.caption(KNOCKOUTS)
     if st.button("Compute the curves", key="knockouts"):
@@ -161,6 +163,27 @@ def _render_intervention(files: Files, layers: Sequence[str], choice: Choice, su
     steps = _found("knockout", choice, subject, _show_knockouts)
     if steps is not None:
         _show_knockouts(steps)
+
+
+def _render_redrawn(paths: Paths, layers: Sequence[str], done: Files) -> None:
+    """Draw a neuron with and without what was taken out, of the trace that it was taken out of."""
+    st.markdown("**What excites a neuron, with it and without it**")
+    shown, told = asked("intervene"), read_json(done["intervene.json"])
+    if shown is None:
+        return
+    neuron, steps = interventions.pick_drawing(paths, layers, told)
+    payload = {
+        "model": shown.subject.spec,
+        "picture": shown.subject.source,
+        "trace": shown.choice.trace_arguments(),
+        "target": shown.choice.target,
+        "cuts": told["cuts"],
+        "neuron": neuron.to_dict(),
+        "render": {"steps": steps},
+    }
+    files = files_of("redraw", payload, offer="Draw both", live=interventions.show_redrawn)
+    if files is not None:
+        interventions.show_redrawn(files)
 
 
 def _show_knockouts(files: Files) -> None:

@@ -120,6 +120,12 @@ class Settings:
     session_jobs: int = _setting(4, parse_count, "jobs that one session may have waiting")
     job_seconds: int = _setting(3600, parse_count, "seconds after which a job is stopped")
     job_bytes: int = _setting(_memory(), parse_bytes, "a job whose process holds more memory is stopped")
+    kept_bytes: int = _setting(
+        2 * 2**30, parse_bytes, "a worker that holds more memory after a job gives back what that has freed"
+    )
+    idle_seconds: int = _setting(
+        60, parse_count, "seconds without a job after which the worker gives back freed memory and the reserve ends"
+    )
     database_url: str = _setting(
         "", str, "SQLAlchemy address of the study database; default: a SQLite file in the data folder"
     )

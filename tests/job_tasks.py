@@ -21,6 +21,10 @@ def warm_up(device):
     raise RuntimeError("nothing to warm up")
 
 
+def rest(device):
+    logging.getLogger("tasks").info("rests")
+
+
 def _wait_for(path):
     while path and not Path(path).exists():
         time.sleep(0.01)

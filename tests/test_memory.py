@@ -1,4 +1,4 @@
-"""Keeping freed memory: after some rounds, allocations take no new pages from the kernel."""
+"""Keeping freed memory: after some rounds, allocations take no new pages from the kernel; and giving it back."""
 
 from __future__ import annotations
 
@@ -25,6 +25,27 @@ before = faults()
 once()
 print(faults() - before)
 """
+
+
+FREED = """
+import gc, os
+from spade_core.memory import keep_freed_memory, resident, return_freed_memory
+keep_freed_memory()
+held = [bytearray(100_000) for _ in range(1000)]
+most, held = resident(os.getpid()), held[::100]
+kept = resident(os.getpid())
+return_freed_memory()
+print((most - kept) // 10**6, (most - resident(os.getpid())) // 10**6)
+"""
+
+
+def test_freed_memory_is_given_back_when_asked_for():
+    found = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    kept, back = map(int, found.stdout.split())
+    if sys.platform != "linux":
+        pytest.skip("the system does not say what a process holds")
+    assert kept < 10, "it stays with the process"
+    assert back > 80
 
 
 def _page_faults(mode: str) -> int:

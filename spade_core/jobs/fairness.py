@@ -40,12 +40,16 @@ class Limits:
     Attributes:
         waiting: jobs in the queue; per_session: those of one session.
         seconds: that a job may run; resident: bytes that its process may hold.
+        kept: bytes above which a process gives back after a job what that has freed.
+        idle: seconds without a job after which all is given back, and the reserve ends.
     """
 
     waiting: int
     per_session: int
     seconds: float
     resident: int
+    kept: int
+    idle: float
 
 
 class FairQueue:

@@ -3,7 +3,7 @@
 A worker lane is one thread that owns its workers: nobody else starts, feeds or kills them. Beside the working one it
 keeps a reserve, started while there is nothing else to do. A cancelled job normally ends at its next report of progress
 and leaves the worker warm; one that does not within ``GRACE`` seconds, deep in a single library call, is killed with
-its worker, and the reserve goes on at once.
+its worker, and the reserve goes on at once. After long idleness the reserve ends, and the worker gives back memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from spade_core.errors import JobError
 from spade_core.jobs.fairness import FairQueue, Limits
 from spade_core.jobs.job import CANCELLED, Job
 from spade_core.jobs.worker import Runner, WorkerProcess
+from spade_core.memory import return_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class WorkerLane:
         self.worker: WorkerProcess | None = None
         self.reserve: WorkerProcess | None = None
         self._wants_reserve = True
+        self._resting = False  # since there was nothing to do for long
         self._idle_since = time.monotonic()
         self._turn: _Turn | None = None
         self._lock = threading.Lock()  # guards the queue, the bell and closed
@@ -199,14 +201,12 @@ class WorkerLane:
             if self._turn is None and self._queue:
                 self._turn = _Turn(self._queue.take())
                 self._turn.job.begin()
+                self._wants_reserve, self._resting = self._wants_reserve or self._resting, False
         turn = self._turn
         if turn is not None:
             self._look(turn)
         if turn is None:
-            due = time.monotonic() - self._idle_since >= RESERVE_AFTER
-            if self._wants_reserve and due and self.worker is not None and self.worker.ready:
-                self._wants_reserve = False
-                self.reserve = self._new_process()
+            self._idle()
         elif turn.job.cancelling or turn.exceeded:
             self._cancel(turn)
         elif self.worker is None:
@@ -214,6 +214,26 @@ class WorkerLane:
         elif self.worker.ready and not turn.sent:
             turn.sent, turn.since = True, time.monotonic()
             self.worker.send("run", turn.job.serial, turn.job.kind, turn.job.payload)
+
+    def _idle(self) -> None:
+        """With nothing to do: start the reserve after a moment, rest after long."""
+        if self._resting or self.worker is None or not self.worker.ready:
+            return
+        seconds = time.monotonic() - self._idle_since
+        if seconds >= self._limits.idle:
+            self._rest(self.worker)
+        elif self._wants_reserve and seconds >= RESERVE_AFTER:
+            self._wants_reserve = False
+            self.reserve = self._new_process()
+
+    def _rest(self, worker: WorkerProcess) -> None:
+        """Give back memory until the next job, after which there will be a reserve again."""
+        self._resting, self._wants_reserve = True, False
+        if self.reserve is not None:
+            self.reserve.kill()
+            self.reserve = None
+        worker.send("rest")
+        return_freed_memory()
 
     def _look(self, turn: _Turn) -> None:
         """Note a limit that the running job does not keep; cancel what nobody waits for."""
@@ -244,9 +264,10 @@ class WorkerLane:
         now = time.monotonic()
         if self._turn is not None:
             return LOOK if self._turn.deadline is None else min(LOOK, max(0.0, self._turn.deadline - now))
-        if self._wants_reserve and self.worker is not None and self.worker.ready:
-            return max(0.0, self._idle_since + RESERVE_AFTER - now)
-        return None
+        if self._resting or self.worker is None or not self.worker.ready:
+            return None
+        due = min(RESERVE_AFTER, self._limits.idle) if self._wants_reserve else self._limits.idle
+        return max(0.0, self._idle_since + due - now)
 
     def _hear(self, source: object) -> None:
         if source is self._bell:
@@ -291,6 +312,8 @@ class WorkerLane:
             with self._lock:
                 self._queue.took(self._turn.job, time.monotonic() - self._turn.since)
         self._turn = None
+        if self.worker is not None and self.worker.resident() > self._limits.kept:
+            self.worker.send("rest")
         self._idle_since = time.monotonic()
         self._ring()
 

@@ -69,7 +69,14 @@ class JobManager:
         self._jobs: dict[str, Job] = {}
         self._serials = itertools.count(1)
         given, inline = (tasks, settings.device, self._finish), settings.jobs_mode == "inline"
-        most = Limits(settings.queue_length, settings.session_jobs, settings.job_seconds, settings.job_bytes)
+        most = Limits(
+            waiting=settings.queue_length,
+            per_session=settings.session_jobs,
+            seconds=settings.job_seconds,
+            resident=settings.job_bytes,
+            kept=settings.kept_bytes,
+            idle=settings.idle_seconds,
+        )
         self.lane = InlineLane(*given) if inline else WorkerLane(*given, limits=most, watch=self._watch)
 
     def shelve(self, name: str, sha256: str, data: bytes | None) -> Source:

@@ -6,9 +6,10 @@ exits.
 
 A module of tasks has one function per kind of job, ``task(payload, *, emit, progress, device) -> files``:
 ``emit(files)`` hands over partial results, ``progress`` raises ``Cancelled`` once the job is cancelled, and files are a
-mapping of plain names to bytes. If the module has ``warm_up(device)``, that runs once before the first job.
+mapping of plain names to bytes. If the module has ``warm_up(device)``, that runs once before the first job; if it has
+``rest(device)``, that runs when the worker is to give back memory.
 
-Messages to the worker: ``("run", job, kind, payload)``, ``("cancel", job)``. From it: ``("ready",)``,
+Messages to the worker: ``("run", job, kind, payload)``, ``("cancel", job)``, ``("rest",)``. From it: ``("ready",)``,
 ``("log", level, logger, text)``, and of a job ``("started", job)``, ``("progress", job, fraction, note)``,
 ``("partial", job, files)`` and one of ``("done", job, files)``, ``("cancelled", job)``, ``("error", job, type, text)``.
 """
@@ -34,7 +35,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from spade_core.errors import JobError, SpadeError
-from spade_core.memory import keep_freed_memory
+from spade_core.memory import keep_freed_memory, resident, return_freed_memory
 from spade_core.progress import Cancelled, Progress
 
 logger = logging.getLogger(__name__)
@@ -69,11 +70,7 @@ class WorkerProcess:
 
     def resident(self) -> int:
         """Return the bytes of memory that the process holds; 0 where the system does not say."""
-        try:
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return resident(self.process.pid)
 
     def kill(self) -> int:
         """End the process, however deep in a computation, and return its exit code (negative: the signal)."""
@@ -110,6 +107,11 @@ class Runner:
             prepare(self.device)
         except Exception:
             logger.exception("warming up failed")
+
+    def rest(self) -> None:
+        """Give back the memory that no kept model or trace needs; the next job takes it anew."""
+        getattr(importlib.import_module(self.module), "rest", lambda _device: None)(self.device)
+        return_freed_memory()
 
     def cancel(self, job: int) -> None:
         """Let the next report of progress of ``job`` raise ``Cancelled``."""
@@ -175,7 +177,7 @@ def _listen(channel: Connection, jobs: queue.SimpleQueue, cancel: Callable[[int]
         if message[0] == "cancel":
             cancel(message[1])
         else:
-            jobs.put(message[1:])
+            jobs.put(message)
 
 
 def main() -> None:
@@ -209,7 +211,8 @@ def main() -> None:
     runner.warm_up()
     send(("ready",))
     while True:
-        runner.run(*jobs.get())
+        word, *values = jobs.get()
+        runner.run(*values) if word == "run" else runner.rest()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NotRequired, TypedDict
 
@@ -43,6 +44,7 @@ class TracePayload(PicturePayload):
 
 
 KEPT_MODELS, KEPT_TRACES = 2, 4
+KEPT_BYTES = 2**30  # of traces and of the models that they hold, the last one apart
 
 _TRACES: OrderedDict[str, Bundle] = OrderedDict()
 
@@ -97,9 +99,18 @@ def kept_traces(
         given = {**options, "target": index, "shared": shared}
         _TRACES[key] = trace_many(model, picture, traces=traces, **given, progress=progress)
     _TRACES.move_to_end(key)
-    while len(_TRACES) > 1 and sum(len(one.traces) for one in _TRACES.values()) > KEPT_TRACES:
+    while len(_TRACES) > 1 and _too_much(trace for one in _TRACES.values() for trace in one.traces):
         _TRACES.popitem(last=False)
     return _TRACES[key]
+
+
+def _too_much(kept: Iterable[Trace]) -> bool:
+    """Return whether these are more traces, or more bytes of weights, than are kept."""
+    traces = tuple(kept)
+    modules = {network for made in traces for network in (made.module, made.model.module)}
+    storages = {one.untyped_storage() for module in modules for one in (*module.parameters(), *module.buffers())}
+    held = {storage.data_ptr(): storage.nbytes() for storage in storages}  # traces share what they have not pruned
+    return len(traces) > KEPT_TRACES or sum(held.values()) > KEPT_BYTES
 
 
 def trace_file(made: Trace) -> dict[str, bytes]:

@@ -10,24 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from spade_core.inspection import Cut, Paths, Place, Point
-from spade_core.inspection.interventions import ablated, knockouts
+from spade_core.inspection import Paths, Place, Point
 from spade_core.inspection.ordering import pooled_map
 from spade_core.inspection.paths import paths
 from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap
 from spade_core.isolation import full_precision
 from spade_core.models.layers import share_copy
 from spade_core.models.layouts import Layout
-from spade_core.models.loaded import predict
 from spade_core.neurons.layer_values import read_layers
 from spade_core.neurons.ranking import region_around
-from spade_core.pictures.figures import png_bytes
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Emit, Progress, span
 from spade_core.pruning.trace import Trace
 from spade_core.pruning.trace_file import trace_bytes
 from spade_core.results.manifest import predictions
-from spade_core.saliency.explanation import explain
 from spade_core.tasks.common import Source, TracePayload, crop_file, given, given_picture, kept_trace, trace_file
 
 WIDE = 12  # channels that go on at each level of the paths, of which a page shows as many as it likes
@@ -120,40 +116,3 @@ def compare(payload: ComparePayload, *, emit: Emit, progress: Progress, device: 
     kept, shared = {row.name: 1 - row.realised for row in first.report.layers}, overlap(first, second)
     rows = [{"layer": name, "jaccard": shared[name], "chance": kept[name] / (2 - kept[name])} for name in shared]
     return {"overlap.json": json.dumps(rows).encode()}
-
-
-class IntervenePayload(TracePayload):
-    """The payload of :func:`intervene`; ``cuts``: layer and channel (None: all of it) of each; ``method``: a slug."""
-
-    cuts: list[tuple[str, int | None]]
-    method: str
-
-
-def intervene(payload: IntervenePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``intervene.json`` (of the trace ``before`` and ``after``: top-5, and the class's probability) and the
-    method's maps, ``before.png`` and ``after.png``, each in its own unit.
-    """
-    model, picture = given(payload, device)
-    made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=span(progress, 0, 0.7))
-    cut = ablated(made, [Cut(layer, channel) for layer, channel in payload["cuts"]])
-    target, told, files = made.fidelity.target, {}, {}
-    for at, (side, network) in enumerate({"before": made, "after": cut}.items()):
-        part = span(progress, 0.7 + 0.15 * at, 0.85 + 0.15 * at)
-        shown = explain(network, picture, method=payload["method"], target=target, progress=part)
-        answer = predict(network, picture)
-        top = [{"label": model.labels[at], "probability": float(answer[at])} for at in (-answer).argsort()[:5].tolist()]
-        told[side] = {"top": top, "probability": float(answer[target])}
-        files[f"{side}.png"] = png_bytes(shown.pixels)
-    return {**files, "intervene.json": json.dumps({**told, "label": made.fidelity.label}).encode()}
-
-
-def knockout(payload: TracePayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return ``knockouts.json``; emit it as it grows."""
-    model, picture = given(payload, device)
-    made = kept_trace(model, picture, **payload["trace"], target=payload.get("target"), progress=span(progress, 0, 0.5))
-    steps, files = [], {}
-    for step in knockouts(made, picture, progress=span(progress, 0.5, 1.0)):
-        steps.append(asdict(step))
-        files = {"knockouts.json": json.dumps(steps).encode()}
-        emit(files)
-    return files

@@ -574,6 +574,7 @@ def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
 
 def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     monkeypatch.setattr("spade_core.inspection.survivors.CURVE_RATIOS", (0.2, 0.9))
+    monkeypatch.setattr("spade_core.ui.trace.interventions.STEPS", {1: "1"})
     app = pressed("make", "pages/trace.py", **PRUNED)
     assert not app.exception
     assert not app.error, app.error[0].value
@@ -590,6 +591,10 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     app.segmented_control(key="cut_what").set_value("The strongest path").run()
     app.button(key="cut").click().run()
     assert "After" in {item.label for item in app.metric}
+    assert "steps of each took" not in texts(app), "a drawing takes a click of its own"
+    app.button(key="redraw_offer").click().run()
+    assert "steps of each took" in texts(app)
+    assert len(app.selectbox(key="redraw_neuron").options) > 1
     for tab in ("Two pictures", "More pruning"):
         app.session_state["trace_tabs"] = tab  # a person opens it
         app.run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spade_core.config import Settings
@@ -14,7 +16,7 @@ from spade_core.jobs.manager import JobManager
 from tests.job_tasks import STEPS
 from tests.jobs.test_manager import LONG, ROOT, TASKS, Clock, alive, begun, followed, say, wait_for
 
-ROOMY = Limits(100, 100, 3600, 2**40)
+ROOMY = Limits(100, 100, 3600, 2**40, 2**40, 3600)
 
 
 def queue_of(*asked, limits=ROOMY, took=()):
@@ -64,7 +66,7 @@ def test_what_is_expected_follows_the_last_durations():
 
 
 def test_a_session_has_a_share_of_the_queue_and_others_have_the_rest():
-    queue = queue_of(*[("greedy", "draw")] * 2, limits=Limits(3, 2, 1, 1))
+    queue = queue_of(*[("greedy", "draw")] * 2, limits=replace(ROOMY, waiting=3, per_session=2))
     with pytest.raises(JobError, match="You have 2 computations waiting already"):
         queue.add(Job(9, "", "draw", {}, "greedy"), spare=0)
     queue.add(Job(10, "", "draw", {}, "other"), spare=0)

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,13 @@ def followed(manager, tmp_path, mark=0, step=1):
 
 def begun(ticket):
     return wait_for(lambda: ticket.status().fraction > 0)
+
+
+def done(manager, text):
+    """Return the ticket of a job that is done."""
+    ticket = manager.submit("echo", {"text": text})
+    assert ticket.wait(LONG).state == "done"
+    return ticket
 
 
 def pid_of(ticket):
@@ -371,6 +379,37 @@ def test_the_queue_is_bounded_and_tells_positions(manager, tmp_path):
     assert tickets[2].status().state == "cancelled"
     assert tickets[3].status().position == 2
     assert followed(manager, tmp_path, mark=9).status().state == "queued"
+
+
+# Rest
+
+
+def test_an_idle_server_gives_memory_back_and_has_a_reserve_again_after_the_next_job(manager, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    worker, reserve = with_reserve(manager)
+    clock, lane = Clock(), manager.lane
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes, "time", clock)
+        clock.now = lane._idle_since + manager.settings.idle_seconds - 1
+        lane._ring()
+        assert wait_for(lambda: not lane._rung)
+        assert alive(reserve), "it is not time yet"
+        clock.now += 1
+        lane._ring()
+        assert wait_for(lambda: not alive(reserve))
+        assert wait_for(lambda: "rests" in caplog.text)
+    assert lane.worker.process.pid == worker
+    assert pid_of(done(manager, "first")) == worker
+    assert with_reserve(manager)[0] == worker
+    assert caplog.text.count("rests") == 1
+
+
+def test_a_worker_that_holds_much_after_a_job_gives_back_what_that_has_freed(make, settings, caplog):
+    caplog.set_level(logging.INFO)
+    for kept in (2**40, 1):
+        manager = make(settings=replace(settings, kept_bytes=kept))
+        assert pid_of(done(manager, f"{kept}, first")) == pid_of(done(manager, f"{kept}, second"))
+        assert ("rests" in caplog.text) == (kept == 1), "it says so before it begins the second job"
 
 
 # Death

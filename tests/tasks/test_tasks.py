@@ -87,6 +87,15 @@ def test_a_bundle_is_kept_as_a_whole_and_counts_as_its_traces(run):
     assert [len(one.traces) for one in common._TRACES.values()] == [1, 3]
 
 
+def test_of_traces_that_hold_too_much_only_the_last_is_kept(run, monkeypatch):
+    run_task, _ = run
+    for most, kept in ((2**30, 2), (0, 1)):
+        monkeypatch.setattr(common, "KEPT_BYTES", most)
+        for seed in range(2):
+            run_task(tasks.analysis, config={"methods": ["saliency"], "trace": QUICK, "seed": seed})
+        assert len(common._TRACES) == kept
+
+
 def test_channels_of_the_paths_have_the_part_of_the_picture_that_excites_them_most(run):
     run_task, _ = run
     files = run_task(tasks.inspect, trace=QUICK)
@@ -120,6 +129,24 @@ def test_interventions_take_the_kept_trace(run):
     assert {"before.png", "after.png"} < set(cut)
     assert found["before"]["probability"] != found["after"]["probability"]
     assert found["before"]["top"][0]["label"] == found["label"]
+    assert found["cuts"] == [["grouped", 1], ["pointwise", None]]
     steps = json.loads(run_task(tasks.knockout, trace=QUICK)["knockouts.json"])
     assert [step["share"] for step in steps] == [0, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1]
+    assert len(made) == 1
+
+
+def test_a_neuron_is_drawn_by_the_trace_with_and_without_what_is_cut(run):
+    run_task, made = run
+    drawn = {"trace": QUICK, "cuts": [["grouped", 1], ["pointwise", 3]], "render": {"steps": 6, "size": 24}}
+    of_class = {"layer": "logits", "channel": 1}
+    files = run_task(tasks.redraw, **drawn, neuron=of_class)
+    told = json.loads(files["redraw.json"])
+    values = told["last_values"]
+    assert values["before"] != values["after"]
+    assert files["before.png"] != files["after.png"]
+    channel = run_task(tasks.redraw, **drawn, neuron={"layer": "pointwise", "channel": 2})
+    assert "channel 2" in json.loads(channel["redraw.json"])["called"] != told["called"]
+    assert channel["before.png"] != files["before.png"]
+    nothing = json.loads(run_task(tasks.redraw, **{**drawn, "cuts": []}, neuron=of_class)["redraw.json"])["last_values"]
+    assert nothing["after"] == nothing["before"] == values["before"], "they share noise and transforms"
     assert len(made) == 1

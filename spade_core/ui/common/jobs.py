@@ -66,13 +66,16 @@ def outcome(
     return None
 
 
-def files_of(kind: str, payload: Mapping[str, object], *, offer: str | None = None) -> Files | None:
+def files_of(
+    kind: str, payload: Mapping[str, object], *, offer: str | None = None, live: Draw = lambda _: None
+) -> Files | None:
     """Return the files of a job that follows from a click, or None while it runs; the rest of the page goes on.
 
     A job that was cancelled or has failed is not started again by the page being drawn anew.
 
     Args:
         offer: the words of a button that starts it, where no click has asked for it yet; what is kept needs none.
+        live: draws what it has emitted so far.
     """
     ticket, asked = remembered(kind)
     if ticket is None or asked != payload:
@@ -83,7 +86,7 @@ def files_of(kind: str, payload: Mapping[str, object], *, offer: str | None = No
             return None
         ticket = found
         remember(kind, ticket, payload)
-    files = outcome(ticket, kind, cancelled="Cancelled.", wait=SHORT)
+    files = outcome(ticket, kind, live=live, cancelled="Cancelled.", wait=SHORT)
     if files is None and ticket.status().finished and st.button("Try again", key=f"{kind}_again"):
         st.session_state.pop(f"{kind}_ticket")
         st.rerun()

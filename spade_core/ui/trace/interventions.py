@@ -10,15 +10,19 @@ import streamlit as st
 
 from spade_core.inspection import Cut, Knockout, Paths, strongest_path
 from spade_core.models.naming import titled
+from spade_core.neurons import LOGITS, Neuron
 from spade_core.saliency import METHODS
 from spade_core.ui.common import pickers
 from spade_core.ui.common.downloads import read_json
+from spade_core.ui.common.frame import show_notes
 from spade_core.ui.common.text import literal
 from spade_core.ui.trace.plots import AMBER, GREY, MARGIN, TEAL
 
 CHANNELS, LAYER, PATH = "Channels", "A layer", "The strongest path"
 METHOD = "saliency"
 WIDE = 260  # px, of a map
+SIDES = (("before", "The trace"), ("after", "Without it"))
+STEPS = {96: "96: about 15 s", 512: "512: as on Neurons"}
 
 
 def pick_cuts(found: Paths, layers: Sequence[str]) -> list[Cut]:
@@ -34,10 +38,15 @@ def pick_cuts(found: Paths, layers: Sequence[str]) -> list[Cut]:
     if what == PATH:
         # The class neuron itself stays: without it there is nothing to look at.
         cuts = [Cut(*place) for place in strongest_path(found)[1:] if place[0] in layers]
-        st.caption("From the class down: " + literal("; ".join(map(_title, cuts)) or "no path survives"))
+        st.caption("From the class down: " + (_said(cuts) or "no path survives"))
         return cuts
-    graph = dict.fromkeys((edge.source, edge.source_channel) for edge in found.edges if edge.source in layers)
+    graph = _channels(found, layers)
     return [Cut(*one) for one in st.multiselect("Channels of the paths", graph, format_func=_name, key="cut_channels")]
+
+
+def _channels(found: Paths, layers: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the channels of the graph that lie in these layers, those nearest to the class first."""
+    return list(dict.fromkeys((edge.source, edge.source_channel) for edge in found.edges if edge.source in layers))
 
 
 def _name(place: tuple[str, int]) -> str:
@@ -54,6 +63,42 @@ def pick_method(unsupported: Mapping[str, str]) -> str:
     return pickers.select("Map", titles, METHOD if METHOD in titles else next(iter(titles)), "cut_method")
 
 
+def pick_drawing(found: Paths, layers: Sequence[str], told: Mapping[str, Any]) -> tuple[Neuron, int]:
+    """Draw the choice of what is drawn with and without the cuts; return the neuron and the steps.
+
+    Args:
+        layers: prunable ones; told: of the intervention; what it took out is excited by nothing any more.
+    """
+    gone = {(layer, channel) for layer, channel in told["cuts"]}
+    titles = {(LOGITS, int(told["target"])): f"The class: {told['label'].split(',')[0]}"}
+    titles |= {one: _name(one) for one in _channels(found, layers) if not {one, (one[0], None)} & gone}
+    left, right = st.columns([2, 1])
+    place = left.selectbox("Neuron to draw", list(titles), format_func=titles.__getitem__, key="redraw_neuron")
+    steps = right.selectbox("Steps of either drawing", STEPS, format_func=STEPS.__getitem__, key="redraw_steps")
+    return Neuron(*place), steps
+
+
+def show_redrawn(files: Mapping[str, bytes]) -> None:
+    """Show the two drawings, finished or forming."""
+    told = read_json(files["redraw.json"]) if "redraw.json" in files else None
+    for column, (side, title) in zip(st.columns(2, width=2 * WIDE + 60), SIDES, strict=True):
+        if f"{side}.png" not in files:
+            continue
+        how = f"step {int(files['step.json']) + 1}" if told is None else f"reached {told['last_values'][side]:.2f}"
+        alt = f"The neuron, drawn by the trace{'' if side == 'before' else ' without what was taken out'}"
+        column.image(files[f"{side}.png"], caption=f"{title} · {how}", width=WIDE, alt=alt)
+        show_notes(() if told is None else told["notes"][side], column)
+    if told is not None:
+        st.caption(
+            f"{literal(told['called'])}: {told['steps']} steps of each took {told['seconds']:.0f} s. Both begin from "
+            "the same noise, under the same transforms."
+        )
+
+
+def _said(cuts: Sequence[Cut]) -> str:
+    return literal("; ".join(map(_title, cuts)))
+
+
 def show_intervention(files: Mapping[str, bytes]) -> None:
     """Show prediction and map of the trace before and after."""
     found = read_json(files["intervene.json"])
@@ -63,12 +108,10 @@ def show_intervention(files: Mapping[str, bytes]) -> None:
     place.metric(f"{literal(found['label'].split(',')[0])}, before", f"{before['probability']:.1%}", width="content")
     told = f"{100 * change:+.1f} points"
     place.metric("After", f"{after['probability']:.1%}", told, width="content")
-    columns = st.columns(2, width=2 * WIDE + 60)
-    for column, side, title, one in zip(
-        columns, ("before", "after"), ("The trace", "Without it"), (before, after), strict=True
-    ):
-        column.image(files[f"{side}.png"], caption=f"{title}: map in its own unit", width=WIDE)
-        column.markdown("  \n".join(map(_top, one["top"])))
+    st.caption(f"Taken out: {_said([Cut(*one) for one in found['cuts']])}")
+    for column, (side, title) in zip(st.columns(2, width=2 * WIDE + 60), SIDES, strict=True):
+        column.image(files[f"{side}.png"], caption=f"{title}: map in its own unit", width=WIDE, alt=f"Map. {title}")
+        column.markdown("  \n".join(map(_top, found[side]["top"])))
 
 
 def _top(row: Mapping[str, Any]) -> str:
