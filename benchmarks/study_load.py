@@ -3,12 +3,15 @@
     python -m benchmarks.study_load --people 20 --people 50
     python -m benchmarks.study_load --people 100 --database postgresql --job
     python -m benchmarks.study_load --alone 10
+    python -m benchmarks.study_load --people 20 --minutes 30
 
 Every bot goes through the demo study in a thread of its own and thinks between its answers as long as people do at
 least. All wait for each other at the first trial, so that the server's processor time from there to the last answer is
 that of answers, breaks and open pages, not of the introduction; ``--by-page`` measures runs of the page in place of the
 route, ``--alone`` both in turns, by bots that come one after the other and do not think. Bots and server share the
-machine, so the server alone is a little faster than this. The bots read the database and never write to it.
+machine, so the server alone is a little faster than this. The bots read the database and never write to it. ``--job``
+is the app's own worker, which computes maps all the time; ``--minutes`` lets bots come and go, each in the place of one
+that has finished, and says how the server's memory grows.
 """
 
 from __future__ import annotations
@@ -23,18 +26,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 from subprocess import Popen
 from typing import Literal
 
 import numpy as np
+from scipy.stats import theilslopes
 from sqlalchemy import func, select
 
 from benchmarks.serving import start_server, stop_server
 from benchmarks.study_cells import postgresql
 from benchmarks.survey_record import Record, enter_bot, participate
-from spade_core.cli import main as command
+from spade_core.jobs.worker import DEFAULT_TASKS, WorkerProcess
+from spade_core.memory import resident
+from spade_core.models.registry import DEFAULT_MODEL
+from spade_core.pictures.picture import bundled
+from spade_core.results.config import AnalysisConfig
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Event, Trial
@@ -43,6 +50,7 @@ from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 THINK = (2.0, 4.0)  # seconds between two answers
 ARRIVE = 20.0  # seconds within which all begin
+SAMPLE = 10.0  # seconds between two looks at the memory
 LIMIT = 600.0  # seconds until all have come to the first trial
 Engine = Literal["sqlite", "postgresql"]
 
@@ -83,6 +91,9 @@ def main() -> None:
     parser.add_argument(
         "--job", action="store_true", help="an inspector's SPADE job runs all the time, beside the server"
     )
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="so long bots come and go: what memory the server takes"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.alone:
@@ -90,8 +101,11 @@ def main() -> None:
             _alone(address, folder, options.alone, options.seed)
         return
     for people in options.people or [20, 50]:
-        with _database(options.database) as (address, folder), _job(folder, options.job):
-            _measure(address, folder, people, options.seed, by_route=not options.by_page)
+        with _database(options.database) as (address, folder), _job(options.job):
+            if options.minutes:
+                _come_and_go(address, folder, people, options.minutes, options.seed)
+            else:
+                _measure(address, folder, people, options.seed, by_route=not options.by_page)
 
 
 @contextmanager
@@ -108,21 +122,32 @@ def _database(engine: Engine) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def _job(folder: str, wanted: bool) -> Iterator[None]:
-    """Let SPADE jobs run one after the other in a process of their own, as the app's worker is."""
-    process = get_context("spawn").Process(target=_explain, args=(f"{folder}/job",), daemon=True)
-    if wanted:
-        process.start()
-    yield
-    if wanted:
-        process.kill()
-        process.join()
+def _job(wanted: bool) -> Iterator[None]:
+    """Let the app's worker compute one inspector's analyses, one after the other."""
+    if not wanted:
+        yield
+        return
+    worker = WorkerProcess(DEFAULT_TASKS, "cpu")
+    threading.Thread(target=_inspect, args=(worker,), daemon=True).start()
+    try:
+        yield
+    finally:
+        worker.kill()
 
 
-def _explain(out: str) -> None:
-    """Compute maps of a picture, again and again."""
+def _inspect(worker: WorkerProcess) -> None:
+    """Ask for the maps of a picture, each time by other views."""
+    source = {"path": str(bundled()["dog"].path), "name": "bundled:dog"}
     for number in count():
-        command(["explain", "--image", "bundled:dog", "--method", "integrated_gradients", "--out", f"{out}{number}"])
+        config = AnalysisConfig(("saliency", "integrated_gradients"), seed=number).to_dict()
+        worker.send("run", number, "analysis", {"model": {"name": DEFAULT_MODEL}, "picture": source, "config": config})
+        try:
+            while (message := worker.channel.recv())[0] not in ("done", "error"):
+                pass
+        except (EOFError, OSError):  # the worker was ended
+            return
+        if message[0] == "error":
+            _say(f"the inspector's job failed: {message[-1]}")
 
 
 @contextmanager
@@ -196,6 +221,42 @@ def _processor_s(pid: int) -> float:
     """Return the processor seconds that a process has taken, as Linux counts them."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _come_and_go(address: str, folder: str, people: int, minutes: float, seed: int) -> None:
+    """Keep so many bots at their trials, and print how the server's memory grows."""
+    end, numbers, problems, complete = time.monotonic() + 60 * minutes, count(), list[str](), count()
+    with _study(address, folder, 2 * people + int(people * minutes)) as (process, url, store, key):
+
+        def go() -> None:
+            while time.monotonic() < end:
+                try:
+                    participate(url, store, enter_bot(store, key, next(numbers), seed), think=THINK)
+                    next(complete)
+                except Exception as error:  # noqa: BLE001 - whatever a participant would meet is counted
+                    problems.append(f"{type(error).__name__}: {error}"[:200])
+
+        threads = [threading.Thread(target=go, daemon=True) for _ in range(people)]
+        for thread in threads:
+            thread.start()
+            time.sleep(ARRIVE / people)
+        found: list[tuple[float, float]] = []
+        while time.monotonic() < end:
+            time.sleep(SAMPLE)
+            found.append((minutes - (end - time.monotonic()) / 60, resident(process.pid) / 1e6))
+        for thread in threads:
+            thread.join()
+    _say(f"{next(complete)} bots came and went in {minutes:.0f} minutes, {people} at a time, {len(problems)} failed")
+    times, sizes = np.array([one for one in found if one[0] > minutes / 6]).T  # modules and caches fill up before
+    slope, _, low, high = theilslopes(sizes, times)
+    _say(
+        f"  the server held {sizes[0]:.0f} MB at {times[0]:.0f} and {sizes[-1]:.0f} MB at {times[-1]:.0f} minutes, at most"
+    )
+    _say(
+        f"  {sizes.max():.0f} MB: {slope:.2f} MB a minute [{low:.2f}, {high:.2f}] (Theil and Sen, {len(sizes)} samples)"
+    )
+    for problem in problems[:3]:
+        _say(f"  {problem}")
 
 
 def _report(people: int, waits: Waits, seconds: float, load: float) -> None:
