@@ -247,16 +247,18 @@ def _come_and_go(address: str, folder: str, people: int, minutes: float, seed: i
         for thread in threads:
             thread.join()
     _say(f"{next(complete)} bots came and went in {minutes:.0f} minutes, {people} at a time, {len(problems)} failed")
-    times, sizes = np.array([one for one in found if one[0] > minutes / 6]).T  # modules and caches fill up before
-    slope, _, low, high = theilslopes(sizes, times)
-    _say(
-        f"  the server held {sizes[0]:.0f} MB at {times[0]:.0f} and {sizes[-1]:.0f} MB at {times[-1]:.0f} minutes, at most"
-    )
-    _say(
-        f"  {sizes.max():.0f} MB: {slope:.2f} MB a minute [{low:.2f}, {high:.2f}] (Theil and Sen, {len(sizes)} samples)"
-    )
     for problem in problems[:3]:
         _say(f"  {problem}")
+    _report_memory([one for one in found if one[0] > minutes / 6])  # modules and caches fill up before
+
+
+def _report_memory(found: list[tuple[float, float]]) -> None:
+    """Print how memory grows, of minutes and MB."""
+    times, sizes = np.array(found).T
+    slope, _, low, high = theilslopes(sizes, times)
+    ends = f"{sizes[0]:.0f} MB at {times[0]:.0f} and {sizes[-1]:.0f} MB at {times[-1]:.0f} minutes"
+    _say(f"  the server held {ends}, at most {sizes.max():.0f} MB")
+    _say(f"  it grows by {slope:.2f} MB a minute [{low:.2f}, {high:.2f}] (Theil and Sen, {len(sizes)} samples)")
 
 
 def _report(people: int, waits: Waits, seconds: float, load: float) -> None:
