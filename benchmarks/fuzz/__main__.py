@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000, metavar="N", help="in all (default: %(default)s)")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="note there how far it has come, and go on from it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--door", metavar="NAME", help="only this door's of these inputs, for instance after a mend")
     parser.add_argument("--served", type=int, default=0, metavar="N", help="instead: to servers that run")
     options = parser.parse_args()
     if options.served:
@@ -46,7 +47,7 @@ def main() -> int:
             write_whole(file, json.dumps(asdict(run)).encode())
 
     with tempfile.TemporaryDirectory() as folder:
-        run.go_on(Path(folder), inputs=options.inputs, note=note)
+        run.go_on(Path(folder), inputs=options.inputs, note=note, only=options.door)
     note()
     show(run)
     return int(bool(run.found))
@@ -65,7 +66,7 @@ def show(run: Run) -> None:
     print("| door | inputs | refused by a sentence | slowest, s |\n|---|---|---|---|")
     for name, count in run.tried.items():
         print(f"| {name} | {count:,} | {run.refused[name] / count:.0%} | {run.slowest[name]:.2f} |")
-    print(f"{run.done:,} inputs, {len(run.found)} kinds of fault; {_memory(run)}")
+    print(f"{sum(run.tried.values()):,} inputs, {len(run.found)} kinds of fault; {_memory(run)}")
     for kind, text in run.found.items():
         print(f"{kind}\n    {text}")
 

@@ -47,13 +47,16 @@ class Run:
     slowest: dict[str, float] = field(default_factory=dict)
     memory: list[tuple[int, float]] = field(default_factory=list)
 
-    def go_on(self, folder: Path, *, inputs: int, note: Callable[[], object] = lambda: None) -> None:
-        """Try inputs until there were so many in all; ``note`` is called now and then."""
+    def go_on(
+        self, folder: Path, *, inputs: int, note: Callable[[], object] = lambda: None, only: str | None = None
+    ) -> None:
+        """Try inputs until there were so many in all; ``note`` is called now and then; ``only``: of this door."""
         known = list(doors(folder).items())
         first, self.memory = self.done, []
         while self.done < inputs:
             name, (good, door) = known[self.done % len(known)]
-            self._try(name, door, changed(good, seeded(f"fuzz/{self.seed}/{self.done}")))
+            if only in (None, name):
+                self._try(name, door, changed(good, seeded(f"fuzz/{self.seed}/{self.done}")))
             self.done += 1
             if self.done % NOTED_EVERY == 0:
                 self.memory.append((self.done - first, memory_mib()))

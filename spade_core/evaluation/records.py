@@ -26,6 +26,9 @@ RESULTS, SECONDS = "results.parquet", "seconds.parquet"
 GROUP = 256  # pictures in a row group
 HEADER = "spade_studio"  # of a table's metadata
 MOST_ROWS = 20_000_000  # of a table that is opened: whoever gives it may be anybody
+_DAMAGED = (
+    *(pa.ArrowException, ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +157,6 @@ def read_results(source: Path | BinaryIO) -> Results:
         pictures = zip(*(map(str, columns[name][::cells]) for name in names[:3]), strict=True)
     except SpadeError:
         raise  # its sentence names what is unknown here
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except _DAMAGED as error:
         raise ConfigError("This is no results.parquet that `benchmark` wrote: choose the one of its --out.") from error
     return Results(header, configuration, tuple(pictures), stacked[0], stacked[1][:, :, 0, 0])

@@ -75,7 +75,8 @@ def test_what_is_no_run_is_refused_by_name(run, change, said):
 def test_other_files_are_refused(tmp_path):
     out = io.BytesIO()
     pq.write_table(pa.table({"a": [1]}), out)
-    for data in (b"", b"PAR1 no such thing", out.getvalue()):
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({HEADER: "[" * 100_000}), deep := io.BytesIO())
+    for data in (b"", b"PAR1 no such thing", out.getvalue(), deep.getvalue()):
         with pytest.raises(ConfigError, match=r"no results\.parquet"):
             Evidence.of(io.BytesIO(data))
     with pytest.raises(ConfigError, match=r"no results\.parquet"):

@@ -10,7 +10,7 @@ from spade_core import predict
 from spade_core.errors import LayerError, ModelError
 from spade_core.inspection.survivors import alive, fidelity_curve, inputs_kept, overlap
 from spade_core.pruning.spade import trace
-from spade_core.pruning.trace_file import load_trace, trace_bytes
+from spade_core.pruning.trace_file import FORMAT, load_trace, trace_bytes
 from spade_core.saliency.explanation import explain
 from tests.nets import plain
 
@@ -92,6 +92,10 @@ def test_damaged_and_foreign_trace_files_get_a_sentence(small, made, tmp_path):
     save_file({"a": torch.zeros(1)}, file)
     with pytest.raises(ModelError, match="holds no trace"):
         load_trace(file, model=small)
+    for described in ("{}", "[]", '{"model": 1}', '{"model": {"name": "a", "sha256": "0", "spec": {"path": "/"}}}'):
+        save_file({"a": torch.zeros(1)}, file, {"format": FORMAT, "described": described})
+        with pytest.raises(ModelError, match="no readable trace file"):
+            load_trace(file, model=small)
 
 
 @pytest.mark.parametrize(

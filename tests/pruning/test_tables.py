@@ -74,6 +74,7 @@ def test_a_method_has_its_own_ratios_or_those_of_the_mean(file):
         ({}, "lacks stages, .*: give a table that `tune` wrote"),
         ([], "The table lacks stages"),
         ({"stages": {"head": 2}}, "sparsity of head must be"),
+        ({"stages": {"head": 10**400}}, "sparsity of head must be"),
         ({"stages": 3}, "sparsity of 3 must be"),
         ({"stages": {}, "options": {"viewz": 1}}, "no option 'viewz'"),
         ({"stages": {}, "options": {"views": "many"}}, "number of views must"),

@@ -144,6 +144,8 @@ def test_pickles_run_no_code(vit, tmp_path):
         ({"hidden_size": 32}, "of another shape"),
         ({"model_type": "no_such_type"}, "builds no image classifier"),
         ({"model_type": "bert"}, "builds no image classifier"),
+        ({"hidden_dropout_prob": "much"}, "builds no image classifier"),
+        ({"num_attention_heads": 0}, "builds no image classifier"),
         ({"model_type": None}, "names no architecture"),
     ],
 )
@@ -231,6 +233,7 @@ def test_a_folder_of_timm_has_its_own_input_labels_and_arguments(timm_folder):
         ({"num_classes": 4}, "do not fit its config.json"),
         ({"num_classes": "many"}, "do not fit its config.json"),
         ({"model_args": {"no_such": 1}}, "do not fit its config.json"),
+        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "does not say how it reads pictures"),
         ({"model_args": {"base_width": 2**17}}, "describes .* numbers|do not fit"),
         ({"architecture": "resnet10x"}, "timm has no model"),
         ({"pretrained_cfg": {"mean": "grey", "num_classes": 3}}, "does not say how it reads pictures"),

@@ -38,6 +38,13 @@ def broken(folder, change):
         (lambda c: c["items"][-1].update(class_neuron="net:0"), "of a main item"),
         (lambda c: c.update(format=9), "format 9"),
         (lambda c: c.pop("items"), "is damaged"),
+        (lambda c: c["items"][0].update(id={}), "is damaged .items.0.id"),
+        (lambda c: c["items"][0]["regions"].update(other=[0.1, 0.1]), "is damaged .items.0.regions.other.2"),
+        (lambda c: c["items"][0]["regions"].update(other=[0.6, float("nan"), 0.25]), "is damaged .items.0.regions"),
+        (lambda c: c["items"][0].update(answers={"central": []}), "is damaged .items.0.answers"),
+        (lambda c: c["items"][0].update(colour="red"), "is damaged .items.0.colour"),
+        (lambda c: c.update(report="well"), "is damaged .report"),
+        (lambda c: c["files"].update({"\0": "0" * 64}), "is missing"),
         (lambda c: c["files"].update({next(iter(c["files"])): "0" * 64}), "not the file that the manifest names"),
     ],
 )

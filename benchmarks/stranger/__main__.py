@@ -1,11 +1,12 @@
-"""What does a stranger get? Every page, route and trick at the door, against a served study and a served lab.
+"""What does a stranger get? Every page, route and trick at the door, against a served study, a lab and a demo.
 
     python -m benchmarks.stranger
 
 The app runs behind a real nginx (``apt-get install nginx-light``) that passes on ``Host`` and adds no other header, in
-the modes ``study`` and ``lab``, with a password. A study with one finished participant lies in its database. Prints a
-table of what was tried and what came back; whatever shows a planted secret, a widget of the inspector or of the
-experimenter, or takes a file, counts as given away, and the exit code is 1.
+the modes ``study``, ``lab`` and ``demo``, with a password. A study with one finished participant lies in its database.
+The stranger comes by plain requests, in Chromium, and with sessions of its own, whose frames ask for what its pages do
+not show. Prints a table of what was tried and what came back; whatever shows a planted secret or a widget of the
+inspector or of the experimenter, takes a file, or changes the database counts as given away, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from argon2 import PasswordHasher
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -34,6 +33,8 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from benchmarks.serving import FLAGS, free_port, serving
+from benchmarks.stranger import sessions
+from benchmarks.stranger.planted import SECRET, VICTIM, Planted, Tell
 from spade_core.study.admission.devices import Device
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
@@ -67,7 +68,6 @@ http {{
   }}
 }}
 """
-SECRET, VICTIM = "Planted name of a study", "planted-id-of-somebody"
 PAGES = ("", "saliency", "neurons", "trace", "evidence", "study", "survey", "home", "app", "nothing")
 QUERIES = (
     "run=1&methods=saliency&picture=bundled:dog",
@@ -76,7 +76,13 @@ QUERIES = (
     "admin=1&password=right&study_login=1",
 )
 SHUT = ("Not here.", "This page is not here", "Password", "This address is incomplete", "begin here", "not found")
-WIDGETS = ("Run SPADE", "Draw the neuron", "Make the trace", "Make the demo study", "New study")
+INSPECTORS = ("Run SPADE", "Draw the neuron", "Make the trace")  # widgets
+EXPERIMENTERS = ("Make the demo study", "New study")
+MODES = {  # widgets that a stranger must not get, and pages that are shut
+    "study": (INSPECTORS + EXPERIMENTERS, frozenset(PAGES)),
+    "lab": (INSPECTORS + EXPERIMENTERS, frozenset(PAGES)),
+    "demo": (EXPERIMENTERS, frozenset({"study", "survey", "nothing"})),
+}
 FILES = (
     *("app.py", ".streamlit/secrets.toml", ".streamlit/config.toml", "pages/study.py", "study.sqlite3", ".git/config"),
     *("static/../app.py", "static/..%2f..%2f..%2fapp.py", "media/..%2f..%2fstudy.sqlite3", "media/0.png", "media/"),
@@ -100,25 +106,6 @@ SHELL = '<div id="root">'  # of Streamlit's empty page, which every unknown addr
 OPEN = {"host-config"}  # of Streamlit's own routes: which origins may send messages, nothing of ours
 
 
-class Tell(Protocol):
-    """Takes one line of the table."""
-
-    def __call__(self, tried: str, came: str, given: str) -> None:
-        """Note what was tried, what came back, and what of it was given away (empty: nothing)."""
-
-
-@dataclass(frozen=True)
-class Planted:
-    """What nobody may see: ``words``; and what a stranger may know: the study's ``key``."""
-
-    key: str
-    words: tuple[str, ...]
-
-    def in_(self, text: str) -> str:
-        """Return what of it a text shows."""
-        return ", ".join(word for word in (*self.words, *WIDGETS) if word in text)
-
-
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stranger", description=__doc__.split("\n")[0])
@@ -130,7 +117,8 @@ def main() -> int:
     lines: list[tuple[str, str, str, str]] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        for mode in ("study", "lab"):
+        homes = _homes()
+        for mode in MODES:
 
             def tell(tried: str, came: str, given: str, mode: str = mode) -> None:
                 lines.append((mode, tried, came, given))
@@ -141,12 +129,23 @@ def main() -> int:
                 routes(url, planted, tell)
                 streams(url, tell)
                 trials(url, planted, tell)
+                sessions.uploads(url, planted, tell)
+                sessions.frames(url, planted, homes, tell)
                 pages(browser, url, planted, tell)
                 ids(browser, url, planted, tell)
         browser.close()
     given = [line for line in lines if line[3]]
     sys.stdout.write(f"{len(lines)} tried, {len(given)} given away\n")
     return bool(given)
+
+
+def _homes() -> Mapping[str, sessions.Home]:
+    """Return what the pages of an open copy of the app tell."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        return sessions.learn(
+            stack.enter_context(serving("app.py", {"SPADE_DATA_DIR": folder, "SPADE_JOBS": "inline"}))
+        )
 
 
 @contextmanager
@@ -158,7 +157,7 @@ def _served(mode: str) -> Iterator[tuple[str, Planted]]:
         hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(secrets.token_hex(8))
         data = folder / "data"
         data.mkdir()
-        planted = _plant(data, hashed)
+        planted = _plant(data, hashed, mode)
         environment = {"SPADE_DATA_DIR": str(data), "SPADE_MODE": mode, "SPADE_ADMIN_PASSWORD_HASH": hashed}
         backend = stack.enter_context(serving("app.py", {**environment, "SPADE_JOBS": "inline"}))
         port = free_port()
@@ -171,8 +170,9 @@ def _served(mode: str) -> Iterator[tuple[str, Planted]]:
         yield f"http://localhost:{port}", planted
 
 
-def _plant(data: Path, hashed: str) -> Planted:
-    store = Store(f"sqlite:///{data / 'study.sqlite3'}")
+def _plant(data: Path, hashed: str, mode: str) -> Planted:
+    database = f"sqlite:///{data / 'study.sqlite3'}"
+    store = Store(database)
     design = demo_design().model_copy(update={"name": SECRET})
     key = publish(store, design, load_set(DEMO_SET))
     simulate(store, key, 1, "ideal", 0)
@@ -181,7 +181,8 @@ def _plant(data: Path, hashed: str) -> Planted:
         consent(store, check_device(store, who, width=1400, device=Device()), given=True)
     store.close()
     codes = [code for name, code in design.codes.model_dump().items() if name != "return_url" and code]
-    return Planted(key, (hashed, str(data), "root:x:", "SQLite format", "import streamlit", *codes))
+    words = (hashed, str(data), "root:x:", "SQLite format", "import streamlit", *codes)
+    return Planted(mode, key, database, words, *MODES[mode])
 
 
 def routes(url: str, planted: Planted, tell: Tell) -> None:
@@ -256,12 +257,14 @@ def pages(browser: Browser, url: str, planted: Planted, tell: Tell) -> None:
     for path in PAGES:
         for query in ("", *QUERIES):
             page = _opened(browser, f"{url}/{path}?{query}")
-            with suppress(Late):  # what a page draws comes bit by bit
-                page.wait_for_function(f"() => {list(SHUT)}.some((word) => document.body.innerText.includes(word))")
+            if path in planted.shut:
+                with suppress(Late):  # what a page draws comes bit by bit
+                    page.wait_for_function(f"() => {list(SHUT)}.some((word) => document.body.innerText.includes(word))")
             said = page.inner_text("body")
             shut = any(word in said for word in SHUT)
             links = [] if path == "survey" else page.get_by_role("button").all_inner_texts()
-            given = planted.in_(said) or (SECRET if SECRET in said else "") or ("" if shut else "a page")
+            open_page = "a page" if path in planted.shut and not shut else ""
+            given = planted.in_(said) or (SECRET if SECRET in said else "") or open_page
             tell(f"page /{path}?{query}", " ".join(said.split())[:80] + f" {links}", given)
             page.context.close()
 
