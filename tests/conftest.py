@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import TESTS as FAULTS
+
 gc.disable()  # until everything is imported: a fifth of the imports' time
 
 if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
@@ -36,6 +38,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("browser") or "postgres" in item.fixturenames:
             item.add_marker("long")
+        if f"{item.path.relative_to(TESTS).as_posix()}::{item.originalname}" in FAULTS:
+            item.add_marker("fault")
 
 
 def pytest_collection_finish():
