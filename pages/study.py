@@ -56,7 +56,9 @@ def _render() -> None:
     show_who()
     show_notices()
     studies = list_studies(study_store())
-    _render_new(expanded=not studies)
+    template = TEMPLATE.read_text(encoding="utf-8")
+    begun = st.session_state.get("design_text", template) != template  # what was pasted stays in sight
+    _render_new(template, expanded=begun or not studies)
     if not studies:
         st.info("There are no studies yet: the demo takes one click.", icon=":material/touch_app:")
         return
@@ -66,12 +68,11 @@ def _render() -> None:
     SECTIONS[str(section)](chosen.key)
 
 
-def _render_new(*, expanded: bool) -> None:
+def _render_new(template: str, *, expanded: bool) -> None:
     with st.expander("New study", expanded=expanded, icon=":material/add:", key="new_study", on_change="rerun"):
         st.button("Make the demo study", type="primary", key="demo", on_click=guarded(_make), args=("demo",))
         st.caption("From the shipped set, at once. It tries the software and measures nothing.")
         st.divider()
-        template = TEMPLATE.read_text(encoding="utf-8")
         st.text_area("Design: the template, or paste your own YAML", template, height=300, key="design_text")
         st.text_input("Folder of the stimulus set, made by “study build --images”", key="set_folder")
         check, draft, make, _ = st.columns([1, 1, 1, 2])

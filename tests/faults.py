@@ -99,8 +99,9 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "study/analysis/test_attrition.py::test_the_design_says_whether_unfinished_people_are_analysed",
         "study/analysis/test_attrition.py::test_every_text_says_the_rule_and_its_reason",
     ),
-    "faults of a design were told in a library's words": (
+    "faults of a design were told in a library's words, and its form folded up over what was pasted": (
         "study/design/test_design.py::test_a_fault_of_a_design_names_field_nearest_one_and_line",
+        "app/test_study_page.py::test_pasted_work_stays_in_sight_when_the_first_study_is_there",
         "app/test_survey_browser.py::test_the_question_of_confidence_comes_into_view_in_a_low_window",
     ),
     "one sentence served three cases": (

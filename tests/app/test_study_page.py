@@ -303,6 +303,17 @@ def test_a_wrong_design_is_one_sentence(store, tmp_path, text, sentence):
     assert list_studies(store) == []
 
 
+def test_pasted_work_stays_in_sight_when_the_first_study_is_there(store):
+    app = page()
+    app.text_area(key="design_text").set_value("name: half done").run()
+    app.button(key="demo").click().run()
+    assert len(list_studies(store)) == 1
+    assert app.text_area(key="design_text").value == "name: half done"
+    assert next(one for one in app.expander if one.label == "New study").proto.expanded
+    app.text_area(key="design_text").set_value(TEMPLATE.read_text()).run()
+    assert not next(one for one in app.expander if one.label == "New study").proto.expanded
+
+
 def test_a_design_is_checked_and_published(store, tmp_path):
     app = page()
     app.button(key="check").click().run()
