@@ -1,9 +1,11 @@
 """How long a person waits: a gallery case, the first pair of maps, the same again, a cancel, a neuron's first image.
 
     python -m benchmarks.page --runs 3
+    python -m benchmarks.page --cold --runs 3
     python -m benchmarks.page --memory
 
-The second command prints what server, worker and reserve hold after each of ten analyses, and after two idle minutes.
+The second command prints the seconds from opening the page of a server that was just started to its first pair of maps.
+The third prints what server, worker and reserve hold after each of ten analyses, and after two idle minutes.
 Starts a server with a data folder of its own, drives headless Chromium on the same machine, and waits until the
 worker is warm before the first click. Browser, server and worker share the cores, as on one person's laptop.
 """
@@ -114,6 +116,19 @@ def ask(page: Page, url: str, picture: str) -> tuple[float, float]:
     return page.evaluate("window.waited.pair"), page.evaluate("window.waited.all")
 
 
+def begin(page: Page, url: str) -> tuple[float, float]:
+    """Open the page and click *Run SPADE* at once; return the seconds to the button and to the first pair of maps."""
+    start = time.perf_counter()
+    page.goto(f"{url}/saliency")
+    button = page.get_by_role("button", name="Run SPADE")
+    button.wait_for()
+    page.evaluate(CLOCK)
+    ready = time.perf_counter() - start
+    button.click()
+    page.wait_for_function("window.waited.pair", polling=100)
+    return ready, time.perf_counter() - start
+
+
 def cancel(page: Page, url: str) -> float:
     """Cancel a long job; return the seconds until the page says so."""
     page.goto(f"{url}/saliency?picture=bundled:palace&methods=lime,occlusion&seed=3")
@@ -165,12 +180,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__.split("\n")[0])
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--cold", action="store_true", help="measure servers that were just started instead")
     parser.add_argument("--memory", action="store_true", help="measure what the processes hold instead")
     options = parser.parse_args()
-    with server() as (url, process), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(LONG)
+    if options.cold:
+        rows = [_cold(options.chromium) for _ in range(options.runs)]
+        for name, column in zip(("cold, button", "cold, pair"), np.array(rows).T, strict=True):
+            sys.stdout.write(said(name, column))
+        return
+    with server() as (url, process), _page(options.chromium) as page:
         page.goto(f"{url}/saliency")
         page.get_by_role("button", name="Run SPADE").wait_for()
         time.sleep(WARM)
@@ -178,7 +196,22 @@ def main() -> None:
             measure(page, url, process, lambda title: ask(page, url, title)[0])
         else:
             waits(page, url, options.runs)
+
+
+@contextmanager
+def _page(chromium: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(LONG)
+        yield page
         browser.close()
+
+
+def _cold(chromium: str) -> tuple[float, float]:
+    """Start server and browser, and begin."""
+    with _page(chromium) as page, server() as (url, _):
+        return begin(page, url)
 
 
 if __name__ == "__main__":
