@@ -19,6 +19,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.fuzz import served
 from benchmarks.fuzz.run import WARM, Run
@@ -31,7 +32,9 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000, metavar="N", help="in all (default: %(default)s)")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="note there how far it has come, and go on from it")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--door", metavar="NAME", help="only this door's of these inputs, for instance after a mend")
+    chosen: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME"}
+    parser.add_argument("--door", help="only this door's of these inputs, for instance after a mend", **chosen)
+    parser.add_argument("--without", help="all but this door's", **chosen)
     parser.add_argument("--served", type=int, default=0, metavar="N", help="instead: to servers that run")
     options = parser.parse_args()
     if options.served:
@@ -47,7 +50,7 @@ def main() -> int:
             write_whole(file, json.dumps(asdict(run)).encode())
 
     with tempfile.TemporaryDirectory() as folder:
-        run.go_on(Path(folder), inputs=options.inputs, note=note, only=options.door)
+        run.go_on(Path(folder), inputs=options.inputs, note=note, only=options.door, without=options.without)
     note()
     show(run)
     return int(bool(run.found))

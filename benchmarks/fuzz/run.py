@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,14 +48,24 @@ class Run:
     memory: list[tuple[int, float]] = field(default_factory=list)
 
     def go_on(
-        self, folder: Path, *, inputs: int, note: Callable[[], object] = lambda: None, only: str | None = None
+        self,
+        folder: Path,
+        *,
+        inputs: int,
+        note: Callable[[], object] = lambda: None,
+        only: Sequence[str] = (),
+        without: Sequence[str] = (),
     ) -> None:
-        """Try inputs until there were so many in all; ``note`` is called now and then; ``only``: of this door."""
+        """Try inputs until there were so many in all; ``note`` is called now and then.
+
+        Args:
+            folder: for files; only: doors whose inputs are tried, none: all; without: doors whose are not.
+        """
         known = list(doors(folder).items())
         first, self.memory = self.done, []
         while self.done < inputs:
             name, (good, door) = known[self.done % len(known)]
-            if only in (None, name):
+            if (not only or name in only) and name not in without:
                 self._try(name, door, changed(good, seeded(f"fuzz/{self.seed}/{self.done}")))
             self.done += 1
             if self.done % NOTED_EVERY == 0:

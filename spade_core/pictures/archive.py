@@ -81,7 +81,8 @@ def _opened(file: BinaryIO) -> ZipFile:
 
 def _pictures(listed: Sequence[ZipInfo], limits: Limits) -> list[ZipInfo]:
     """Return what looks like pictures, once nothing else speaks against the archive."""
-    files = [info for info in listed if not info.is_dir() and not _hidden(info.filename)]
+    named = [info for info in listed if info.filename]  # of a file under no name zipfile cannot say whether it is one
+    files = [info for info in named if not info.is_dir() and not _hidden(info.filename)]
     for info in files:
         if _leads_out(info.filename):
             raise PictureError("The archive holds names that lead out of its folder: pack it again from the folder.")

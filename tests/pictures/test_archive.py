@@ -63,6 +63,7 @@ ONE = packed([("a.png", b"1" * 100)])
         (b"\x89PNG" * 100, "no zip archive"),
         (ONE[:60], "no zip archive"),
         (packed([("a.txt", b"1")]), "holds no pictures"),
+        (packed([("\0", b"1")]), "holds no pictures"),
         (packed([("../a.png", b"1")]), "lead out"),
         (packed([("/etc/a.png", b"1")]), "lead out"),
         (packed([("C:a.png", b"1")]), "lead out"),

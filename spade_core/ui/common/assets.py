@@ -40,17 +40,17 @@ class LightFrontend:
             if _takes_compressed(scope):
                 answer = self._kept.get(scope["path"]) or await self._compressed(scope, receive)
             elif asks_for_page(scope):
-                answer = await self._answered(scope, receive)
+                answer = await self._answered(_for_text(scope), receive)
                 if answer.headers.get("content-type", "").startswith("text/html"):
                     answer = _with(answer, _FONT.sub(b"", bytes(answer.body)))
+                    answer = _gzipped(answer) if _takes_gzip(scope) else answer
         await answer(scope, receive, send)
 
     async def _compressed(self, scope: Scope, receive: Receive) -> Response:
         answer = await self._answered(scope, receive)
         if answer.status_code != 200 or "immutable" not in answer.headers.get("cache-control", ""):
             return answer  # an unknown name gets the document, and must not be kept
-        answer = _with(answer, await run_sync(gzip.compress, bytes(answer.body)))
-        answer.headers.update({"content-encoding": "gzip", "vary": "Accept-Encoding"})
+        answer = await run_sync(_gzipped, answer)
         del answer.headers["etag"]  # of the file as it is
         return self._kept.setdefault(scope["path"], answer)
 
@@ -70,10 +70,25 @@ class LightFrontend:
 
 def _takes_compressed(scope: Scope) -> bool:
     headers = Headers(scope=scope)
-    plain = "gzip" in headers.get("accept-encoding", "") and not {"range", "if-none-match"} & set(headers)
+    plain = _takes_gzip(scope) and not {"range", "if-none-match"} & set(headers)
     path = scope["path"]
     whole = "//" not in path and "/." not in path  # else the same file by endlessly many names, each to be kept
     return plain and whole and _ASSET.search(path) is not None
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return "gzip" in Headers(scope=scope).get("accept-encoding", "")
+
+
+def _for_text(scope: Scope) -> Scope:
+    """Return the same request for an answer that can be read here: Streamlit compresses documents, too."""
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
+
+
+def _gzipped(answer: Response) -> Response:
+    answer = _with(answer, gzip.compress(bytes(answer.body)))
+    answer.headers.update({"content-encoding": "gzip", "vary": "Accept-Encoding"})
+    return answer
 
 
 def _with(answer: Response, body: bytes) -> Response:
