@@ -84,13 +84,32 @@ def start_python(
         errors: where its standard error goes; None: to this process's.
     """
     given = {name: value for name, value in os.environ.items() if name != "SPADE_DEVICE"}
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, *words],
-        cwd=ROOT,
-        env={**given, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=errors,
-    )
+    return start([sys.executable, *words], {**given, "PYTHONPATH": str(ROOT), **environment}, errors=errors)
+
+
+def start(
+    words: Sequence[str], environment: Mapping[str, str] | None = None, *, errors: int | None = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Start a program from the project's root; what it prints goes nowhere.
+
+    Args:
+        words: of its command line; environment: None: the present one; errors: where its standard error goes.
+    """
+    return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603
+
+
+@contextmanager
+def nginx(configuration: str, folder: Path) -> Iterator[None]:
+    """Run nginx by a configuration whose files are in ``folder``, inside the block."""
+    folder.chmod(0o755)
+    (folder / "nginx.conf").write_text(configuration)
+    process = start(["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"])
+    time.sleep(1)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:

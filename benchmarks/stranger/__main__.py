@@ -17,10 +17,8 @@ import json
 import logging
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -32,7 +30,7 @@ from websockets import Subprotocol
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from benchmarks.serving import FLAGS, free_port, serving
+from benchmarks.serving import FLAGS, free_port, nginx, serving
 from benchmarks.stranger import sessions
 from benchmarks.stranger.planted import SECRET, VICTIM, Planted, Tell
 from spade_core.study.admission.devices import Device
@@ -153,7 +151,6 @@ def _served(mode: str) -> Iterator[tuple[str, Planted]]:
     """Yield the address of nginx before a server of the mode, and what lies behind it."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        folder.chmod(0o755)
         hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(secrets.token_hex(8))
         data = folder / "data"
         data.mkdir()
@@ -161,12 +158,7 @@ def _served(mode: str) -> Iterator[tuple[str, Planted]]:
         environment = {"SPADE_DATA_DIR": str(data), "SPADE_MODE": mode, "SPADE_ADMIN_PASSWORD_HASH": hashed}
         backend = stack.enter_context(serving("app.py", {**environment, "SPADE_JOBS": "inline"}))
         port = free_port()
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, backend=backend))
-        told = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
-        process = subprocess.Popen(told, stderr=subprocess.DEVNULL)  # noqa: S603 - our own configuration
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
-        time.sleep(1)
+        stack.enter_context(nginx(NGINX.format(folder=folder, port=port, backend=backend), folder))
         yield f"http://localhost:{port}", planted
 
 
