@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -630,6 +631,10 @@ def test_paths_are_drawn_in_the_order_of_the_layers():
     assert [line.line.width for line in lines] == [6, 3.5, 6]
     assert len({line.line.color for line in lines}) == 2, "for and against the class"
     assert [note.text for note in figure.layout.annotations] == ["classifier", "b", "a"]
+    wide = [{**edges[0], "source_channel": channel, "sink": "head", "sink_channel": 7} for channel in range(10)]
+    crowded = paths_figure(read_paths({**found, "edges": wide, "layers": ["head", "a"]}), "koala").data[-1]
+    ends = sorted(zip(crowded.x[1:], crowded.y[1:], strict=True))
+    assert all(low[1] != high[1] for low, high in pairwise(ends)), "neighbours stand apart"
     lonely = read_paths({"edges": [], "starts": [["head", 7]], "layers": ["head"], "ends": []})
     assert paths_figure(lonely, "koala").data[-1].text == ("koala",)
 

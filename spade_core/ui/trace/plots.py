@@ -18,6 +18,7 @@ TEAL, AMBER, GREY = "#0f766e", "#d97706", "#94a3b8"
 GOLDEN = 0.618  # turns of a level's places against the one above: lines that pass by then meet few others' nodes
 THUMBNAIL = 30  # px, about, of what excites a channel
 ROW, TALL = (56, 90), 900  # px of a level of the paths, and of all of them where these bounds allow it
+WIDE, LOWER, ROOMY = 4, 0.36, 80  # channels above which every other one of a level stands lower; levels; px of a level
 MARGIN = {"l": 4, "r": 4, "t": 8, "b": 4}
 Places: TypeAlias = Mapping[tuple[str, int], tuple[float, float]]
 
@@ -112,7 +113,10 @@ def paths_figure(found: Paths, label: str, crops: Mapping[tuple[str, int], np.nd
     """
     members = found.channels()
     place = {
-        (layer, channel): ((number + 0.25 + (0.5 + level * GOLDEN) % 1 / 2) / len(channels), -level)
+        (layer, channel): (
+            (number + 0.25 + (0.5 + level * GOLDEN) % 1 / 2) / len(channels),
+            -level - (LOWER if len(channels) > WIDE and number % 2 else 0),  # on a phone they would overlap
+        )
         for level, (layer, channels) in enumerate(members.items())
         for number, channel in enumerate(channels)
     }
@@ -122,7 +126,8 @@ def paths_figure(found: Paths, label: str, crops: Mapping[tuple[str, int], np.nd
     figure = go.Figure([_line(edge, place, strongest[edge.sink]) for edge in found.edges])
     shown = {node: crop for node, crop in (crops or {}).items() if node in place}
     figure.add_trace(_nodes(place, found.starts, label, shown))
-    row = max(ROW[0], min(ROW[1], TALL // max(1, len(members))))
+    least = ROOMY if any(len(channels) > WIDE for channels in members.values()) else ROW[0]
+    row = max(least, min(ROW[1], TALL // max(1, len(members))))
     figure.update_layout(images=[_thumbnail(place[node], crop, THUMBNAIL / row) for node, crop in shown.items()])
     above = 14 + (THUMBNAIL // 2 if shown else 2)
     for level, layer in enumerate(members):
