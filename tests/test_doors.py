@@ -34,7 +34,7 @@ def refuses(pattern, call, *given, **options):
     assert len(re.findall(r"[.?!](?=\s|$)", str(caught.value))) <= 2
 
 
-@pytest.mark.parametrize("given", NETWORKS, ids=repr)
+@pytest.mark.parametrize("given", NETWORKS, ids=lambda given: type(given).__name__)
 def test_only_a_network_is_wrapped(given):
     refuses("is a network, a torch.nn.Module with its weights in it, not a ", sc.wrap_model, given, size=16)
 
@@ -89,7 +89,7 @@ def test_an_analysis_has_one_seed():
     refuses("The seed is one for trace and methods", sc.AnalysisConfig, ("saliency",), trace={"seed": 0})
 
 
-@pytest.mark.parametrize("source", [None, 5, np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4)], ids=repr)
+@pytest.mark.parametrize("source", [None, 5, np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4)], ids=lambda given: type(given).__name__)
 def test_pictures_are_files_or_images(source):
     refuses("A picture is a file's path, its bytes, or an image of Pillow's, not a ", sc.load_picture, source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TypedDict
 
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from spade_core.ui.common.downloads import read_array, read_json
-from spade_core.ui.common.frame import show_notes
+from spade_core.ui.common.frame import show_folded, show_notes
 from spade_core.ui.common.panels import show_chart
 from spade_core.ui.common.text import literal
 
@@ -55,7 +56,7 @@ class Drawing(TypedDict):
 
 
 def show_pair(files: Mapping[str, bytes], region: Sequence[int], drawings: Mapping[str, Drawing]) -> None:
-    """Show picture with its most active region, dense and SPADE image, and how their values grew."""
+    """Show picture with its most active region, dense and SPADE image, and, for whom asks, how their values grew."""
     columns = st.columns(3)
     picture, caption = framed(files["picture.png"], region)
     columns[0].image(picture, caption=caption, width="stretch", alt=SEEN)
@@ -66,11 +67,15 @@ def show_pair(files: Mapping[str, bytes], region: Sequence[int], drawings: Mappi
         show_notes(image["notes"], column)
     _show_more(files, drawings)
     st.caption("Dense and SPADE share seed, initial noise and transforms; only the weights differ. Click to zoom.")
-    with st.expander("How the neuron's value grew", icon=":material/show_chart:"):
-        values = read_json(files["values.json"])
-        figure = go.Figure([go.Scatter(y=values[name], name=_title(name), mode="lines") for name in values])
-        figure.update_layout(height=240, margin=MARGIN, xaxis_title="step", yaxis_title="value")
-        show_chart(figure, "values_plot", "The neuron's value as its image was drawn, step by step")
+    grew = partial(_show_values, files["values.json"])
+    show_folded("How the neuron's value grew", grew, key="values", icon=":material/show_chart:")
+
+
+def _show_values(data: bytes) -> None:
+    values = read_json(data)
+    figure = go.Figure([go.Scatter(y=values[name], name=_title(name), mode="lines") for name in values])
+    figure.update_layout(height=240, margin=MARGIN, xaxis_title="step", yaxis_title="value")
+    show_chart(figure, "values_plot", "The neuron's value as its image was drawn, step by step")
 
 
 def _show_more(files: Mapping[str, bytes], images: Mapping[str, Drawing]) -> None:
