@@ -14,6 +14,11 @@ from torch import nn
 import spade_core as sc
 from tests.nets import plain
 
+
+def kind(given):
+    return type(given).__name__
+
+
 NETWORKS = [nn.Linear(1, 1).state_dict(), nn.Linear, None, "resnet50", lambda x: x]
 OTHERS = [None, "efficientnet_lite0", nn.Linear(1, 1), torch.zeros(1, 3, 16, 16), np.zeros((16, 16, 3))]
 
@@ -34,7 +39,7 @@ def refuses(pattern, call, *given, **options):
     assert len(re.findall(r"[.?!](?=\s|$)", str(caught.value))) <= 2
 
 
-@pytest.mark.parametrize("given", NETWORKS, ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize("given", NETWORKS, ids=kind)
 def test_only_a_network_is_wrapped(given):
     refuses("is a network, a torch.nn.Module with its weights in it, not a ", sc.wrap_model, given, size=16)
 
@@ -67,7 +72,7 @@ def test_one_number_is_mean_and_std_of_a_grey_model():
     assert wrapped.preprocessing.std == (0.3,)
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=lambda other: type(other).__name__)
+@pytest.mark.parametrize("other", OTHERS, ids=kind)
 def test_models_and_pictures_come_from_their_loaders(model, picture, other):
     refuses("load_model or wrap_model gives, not a ", sc.trace, other, picture)
     refuses("load_model or wrap_model gives, not a ", sc.visualize, other, picture)
@@ -89,7 +94,7 @@ def test_an_analysis_has_one_seed():
     refuses("The seed is one for trace and methods", sc.AnalysisConfig, ("saliency",), trace={"seed": 0})
 
 
-@pytest.mark.parametrize("source", [None, 5, np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4)], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize("source", [None, 5, np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4)], ids=kind)
 def test_pictures_are_files_or_images(source):
     refuses("A picture is a file's path, its bytes, or an image of Pillow's, not a ", sc.load_picture, source)
 
