@@ -61,10 +61,10 @@ def manager(make):
 
 
 class Clock:
-    """Stands in for a module's ``time``: a clock that tests turn."""
+    """Stands in for a module's ``time``: a clock that tests turn, from the real one's time on, which follows it."""
 
     def __init__(self):
-        self.now = 100.0
+        self.now = time.monotonic()
 
     def monotonic(self):
         return self.now
