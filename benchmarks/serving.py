@@ -98,11 +98,27 @@ def start(
     return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603
 
 
+NGINX = """
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  {http}
+}}
+"""
+
+
 @contextmanager
-def nginx(configuration: str, folder: Path) -> Iterator[None]:
-    """Run nginx by a configuration whose files are in ``folder``, inside the block."""
+def nginx(http: str, folder: Path) -> Iterator[None]:
+    """Run nginx inside the block, by what its ``http`` block says; its files are in ``folder``."""
     folder.chmod(0o755)
-    (folder / "nginx.conf").write_text(configuration)
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, http=http))
     process = start(["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"])
     time.sleep(1)
     try:

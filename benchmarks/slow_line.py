@@ -30,16 +30,6 @@ from spade_core.study.design.design import demo_design
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 NGINX = """
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
   map $http_upgrade $connection_upgrade {{ default upgrade; "" close; }}
   server {{
     listen 127.0.0.1:{port} ssl http2;
@@ -53,8 +43,7 @@ http {{
       proxy_set_header Connection $connection_upgrade;
     }}
   }}
-}}
-"""
+"""  # of its http block
 LONG = 300_000
 FIRST = "[data-testid=stMain] button:enabled"  # of the consent
 

@@ -43,17 +43,7 @@ from spade_core.study.running.person import enter, person
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
 
 NGINX = """
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-  access_log off;
   client_max_body_size 100m;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port};
     location / {{
@@ -64,8 +54,7 @@ http {{
       proxy_set_header Connection "upgrade";
     }}
   }}
-}}
-"""
+"""  # of its http block
 PAGES = ("", "saliency", "neurons", "trace", "evidence", "study", "survey", "home", "app", "nothing")
 QUERIES = (
     "run=1&methods=saliency&picture=bundled:dog",
