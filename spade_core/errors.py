@@ -53,5 +53,6 @@ def expect(value: object, kind: type[T], how: str, error: type[SpadeError] = Con
         SpadeError: the given ``error``; it names the kind that was given.
     """
     if not isinstance(value, kind):
-        raise error(f"{how}, not {'a class' if isinstance(value, type) else f'a {type(value).__name__}'}.")
+        name = "class" if isinstance(value, type) else type(value).__name__
+        raise error(f"{how}, not {'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}.")
     return value

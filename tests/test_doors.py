@@ -41,7 +41,7 @@ def refuses(pattern, call, *given, **options):
 
 @pytest.mark.parametrize("given", NETWORKS, ids=kind)
 def test_only_a_network_is_wrapped(given):
-    refuses("is a network, a torch.nn.Module with its weights in it, not a ", sc.wrap_model, given, size=16)
+    refuses("is a network, a torch.nn.Module with its weights in it, not an? ", sc.wrap_model, given, size=16)
 
 
 @pytest.mark.parametrize("labels", ["cats.txt", 5, [0, 1, 2, 3], [None] * 4], ids=repr)
@@ -74,14 +74,14 @@ def test_one_number_is_mean_and_std_of_a_grey_model():
 
 @pytest.mark.parametrize("other", OTHERS, ids=kind)
 def test_models_and_pictures_come_from_their_loaders(model, picture, other):
-    refuses("load_model or wrap_model gives, not a ", sc.trace, other, picture)
-    refuses("load_model or wrap_model gives, not a ", sc.visualize, other, picture)
-    refuses("load_model, wrap_model or trace gives, not a ", sc.predict, other, picture)
-    refuses("load_model, wrap_model or trace gives, not a ", sc.explain, other, picture, method="saliency")
-    refuses("load_picture gives, not a ", sc.trace, model, other)
+    refuses("load_model or wrap_model gives, not an? ", sc.trace, other, picture)
+    refuses("load_model or wrap_model gives, not an? ", sc.visualize, other, picture)
+    refuses("load_model, wrap_model or trace gives, not an? ", sc.predict, other, picture)
+    refuses("load_model, wrap_model or trace gives, not an? ", sc.explain, other, picture, method="saliency")
+    refuses("load_picture gives, not an? ", sc.trace, model, other)
     refuses("load_picture gives", sc.trace_many, model, other)
-    refuses("load_picture gives, not a ", sc.predict, model, other)
-    refuses("load_picture gives, not a ", sc.explain, model, other, method="saliency")
+    refuses("load_picture gives, not an? ", sc.predict, model, other)
+    refuses("load_picture gives, not an? ", sc.explain, model, other, method="saliency")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.0, "0"], ids=repr)
@@ -96,7 +96,7 @@ def test_an_analysis_has_one_seed():
 
 @pytest.mark.parametrize("source", [None, 5, np.zeros((4, 4, 3), np.uint8), torch.zeros(3, 4, 4)], ids=kind)
 def test_pictures_are_files_or_images(source):
-    refuses("A picture is a file's path, its bytes, or an image of Pillow's, not a ", sc.load_picture, source)
+    refuses("A picture is a file's path, its bytes, or an image of Pillow's, not an? ", sc.load_picture, source)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK", "YCbCr", "HSV"])
