@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
@@ -40,6 +39,8 @@ def energy_in_mask(saliency: np.ndarray, mask: np.ndarray) -> float:
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Return Spearman's correlation of two maps' values; 0 where one is constant, and so says nothing."""
+    from scipy.stats import rankdata  # here: a worker that starts does not wait for it
+
     ranks = [rankdata(values.ravel()) for values in (first, second)]
     centred = [one - one.mean() for one in ranks]
     norm = float(np.sqrt(np.prod([np.square(one).sum() for one in centred])))

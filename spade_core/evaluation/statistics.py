@@ -13,7 +13,6 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from spade_core.evaluation.configuration import OUTCOMES, Configuration
 from spade_core.saliency.metrics import Interval
@@ -131,6 +130,8 @@ class Statistics:
 
         It is NaN where there are fewer than three cells, or a metric tells none of them apart.
         """
+        from scipy.stats import kendalltau  # here: a worker that starts does not wait for it
+
         signs = np.array([metric.sign for metric in self.configuration.metrics])
         cells = (self._means[0][:, :, processing] * signs).reshape(-1, len(signs)).T
         if cells.shape[1] < 3:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from spade_core.errors import ConfigError, LayerError, ModelError, expect
 from spade_core.isolation import alone
@@ -205,6 +204,8 @@ def averaged(found: Sequence[Explanation], average: str) -> Explanation:
 
 def _agreement(maps: np.ndarray) -> float:
     """Return the lowest rank correlation of two of ``maps`` ``(n, height, width)``; of a constant one 0."""
+    from scipy.stats import rankdata  # here: a worker that starts does not wait for it
+
     ranks = rankdata(maps.reshape(len(maps), -1), axis=1)
     ranks -= ranks.mean(1, keepdims=True)
     lengths = np.sqrt((ranks**2).sum(1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 POINTING_RADIUS = 15  # px, as in the authors' code of the Pointing Game
 
@@ -30,6 +29,8 @@ def trojan_auc(saliency: np.ndarray, mask: np.ndarray) -> float:
         ValueError: shapes differ, or the mask is empty or everything.
     """
     _check_mask(saliency, mask)
+    from scipy.stats import rankdata  # here: a worker that starts does not wait for it
+
     inside = int(mask.sum())
     if inside in (0, mask.size):
         raise ValueError("the mask must hold some pixels and leave some out")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
@@ -56,8 +56,19 @@ def settings() -> Settings:
     return capped(Settings.from_environment())
 
 
+@asynccontextmanager
+async def warm(_app: object) -> AsyncIterator[None]:
+    """Start the worker with the server, where people may compute, so that it loads before the first of them comes."""
+    try:
+        if allows(settings().mode, "compute"):
+            jobs()
+    except SpadeError as error:  # every page says it, too
+        logger.warning("no worker was started with the server: %s", error)
+    yield
+
+
 def jobs() -> JobManager:
-    """Return the server's job manager; the first call starts its worker, so that it is warm before it is needed."""
+    """Return the server's job manager; the first call starts its worker."""
     found = settings()
     return _manager(found, repr(found), code_version())
 
@@ -115,7 +126,7 @@ def frame(title: str, render: Callable[[], None], action: Action = "look", *, me
             _draw_again()
             return
         render()
-        jobs()  # once the page stands: its worker takes all cores while it starts
+        jobs()  # of new settings or code; else there since the server's start
 
 
 def _is_turned() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 
 import pytest
@@ -46,3 +47,28 @@ def test_other_settings_have_a_manager_of_their_own(server, monkeypatch):
     monkeypatch.setenv("SPADE_QUEUE_LENGTH", "3")
     assert frame.jobs() is not first
     assert frame.jobs().settings.queue_length == 3
+
+
+def test_the_worker_starts_with_the_server_before_any_page_is_asked_for(server, monkeypatch):
+    made, jobs = [], frame.jobs
+    monkeypatch.setattr(frame, "jobs", lambda: made.append(jobs()))
+
+    async def serve():
+        async with frame.warm(None):
+            return running(made[0]).poll()
+
+    assert asyncio.run(serve()) is None
+    assert jobs() is made[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("SPADE_MODE", "study"), ("SPADE_MODE", "nowhere")])
+def test_a_server_on_which_nobody_computes_starts_none(server, monkeypatch, name, value, caplog):
+    monkeypatch.setattr(frame, "jobs", lambda: pytest.fail("a worker was started"))
+    monkeypatch.setenv(name, value)
+
+    async def serve():
+        async with frame.warm(None):
+            return "served"
+
+    assert asyncio.run(serve()) == "served"
+    assert ("SPADE_MODE" in caplog.text) == (value == "nowhere")
