@@ -109,26 +109,29 @@ def _render_trace(subject: Subject) -> None:
     rows = [LayerReport(**row) for row in read_json(files["layers.json"])]
     names = ("Layers", "Surviving weights", "Paths", "Intervene", "Two pictures", "More pruning", "Export")
     layers, weights, paths, cut, two, more, export = st.tabs(names, key="trace_tabs", on_change="rerun")
-    with layers:
-        plot, tables = st.columns([3, 1.4])
+    # What a closed tab shows is not made; its fields are, as they would forget what was chosen.
+    if layers.open:
+        plot, tables = layers.columns([3, 1.4])
         panels.show_chart(panels.stage_figure(rows), "layers_plot", panels.LAYERS, plot)
         panels.show_top_tables(**read_json(files["predictions.json"]), dense=tables, trace=tables)
-        panels.show_layer_table(rows)
+        with layers:
+            panels.show_layer_table(rows)
     with weights:
-        render_weights(files, rows)
+        render_weights(files, rows, drawn=bool(weights.open))
     with paths:
-        render_paths(files, choice)
+        render_paths(files, choice, drawn=bool(paths.open))
     with cut:
         _render_intervention(files, [row.name for row in rows], choice, before)
     with two:
         _render_overlap(choice, before, opened=_opened(two, "overlap"))
     with more:
         _render_curve(choice, before, opened=_opened(more, "curve"))
-    with export:
-        _offer_trace(files.get("trace.safetensors", b""))
-        st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
-        made = command.trace_command(choice, before.spec, before.source["name"])
-        st.code(made, language="bash", wrap_lines=True)
+    if export.open:
+        with export:
+            _offer_trace(files.get("trace.safetensors", b""))
+            st.markdown("`spade_core.load_trace(file)` puts it back onto the same model, with the same output.")
+            made = command.trace_command(choice, before.spec, before.source["name"])
+            st.code(made, language="bash", wrap_lines=True)
 
 
 def _offer_trace(data: bytes) -> None:

@@ -573,6 +573,12 @@ def test_facets_of_one_neuron_come_in_a_row(monkeypatch):
     assert app.subheader[0].value == drawn, "the row keeps its own neuron's name"
 
 
+def open_tab(app, name):
+    """As a person does."""
+    app.session_state["trace_tabs"] = name
+    app.run()
+
+
 def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     monkeypatch.setattr("spade_core.inspection.survivors.CURVE_RATIOS", (0.2, 0.9))
     monkeypatch.setattr("spade_core.ui.trace.interventions.STEPS", {1: "1"})
@@ -596,9 +602,9 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
     app.button(key="redraw_offer").click().run()
     assert "steps of each took" in texts(app)
     assert len(app.selectbox(key="redraw_neuron").options) > 1
-    for tab in ("Two pictures", "More pruning"):
-        app.session_state["trace_tabs"] = tab  # a person opens it
-        app.run()
+    assert not app.code, "what a closed tab shows is not made"
+    for tab in ("Two pictures", "More pruning", "Export"):
+        open_tab(app, tab)
     assert not app.exception
     assert not app.error
     assert "--out trace.safetensors" in app.code[0].value
@@ -607,6 +613,9 @@ def test_the_trace_page_shows_weights_paths_overlap_and_curve(monkeypatch):
         app.segmented_control(key="map_order").set_value(order).run()
     app.selectbox(key="map_layer").select("conv_head").run()
     assert app.segmented_control(key="map_order").value == "fullest first"
+    assert "weights of this window survived" not in texts(app), "this tab is closed"
+    open_tab(app, "Surviving weights")
+    assert app.segmented_control(key="map_order").value == "fullest first", "chosen while it was closed"
     app.number_input(key="window_top_conv_head").set_value(1279).run()
     assert "of 128 weights of this window survived" in texts(app), "one row is left below the last one"
     class_field(app).select_index(1).run()

@@ -25,8 +25,12 @@ STRONGEST = "The class neuron and, one after the other, the channel that gives m
 Node = tuple[str, int]
 
 
-def render_paths(files: Files, choice: Choice) -> None:
-    """Draw the graph of a finished trace, and the channel of it that is looked at."""
+def render_paths(files: Files, choice: Choice, *, drawn: bool = True) -> None:
+    """Draw the graph of a finished trace, and the channel of it that is looked at.
+
+    Args:
+        drawn: whether more than the fields is shown.
+    """
     st.caption(
         "From the class neuron down: each channel with the strongest surviving inputs among all layers that feed it, "
         "shortcuts and concatenations included, on the part of the picture that excites it most. A line's strength is "
@@ -40,10 +44,12 @@ def render_paths(files: Files, choice: Choice) -> None:
     if count > FEWEST:
         budget = st.slider("Channels shown", FEWEST, count, min(BUDGET, count), key="paths_budget", help=STRONGEST)
         found = within(found, budget)
-    crops = _crops(files)
+    crops = _crops(files) if drawn else {}
     count = sum(map(len, found.channels().values()))
     what = f"Graph of {count} channels in {len(found.layers)} layers with {len(found.edges)} connections"
-    panels.show_chart(plots.paths_figure(found, label, crops), "paths_plot", f"{what}, from the class {label} down")
+    if drawn:
+        figure = plots.paths_figure(found, label, crops)
+        panels.show_chart(figure, "paths_plot", f"{what}, from the class {label} down")
     _look_at_one(found, label, crops, choice)
     _show_ends(found)
 

@@ -41,8 +41,12 @@ class _Layer:
     bits: bool
 
 
-def render_weights(files: Files, rows: Sequence[LayerReport]) -> None:
-    """Show the surviving weights of a layer that is chosen among the pruned ones, the last first."""
+def render_weights(files: Files, rows: Sequence[LayerReport], *, drawn: bool = True) -> None:
+    """Show the surviving weights of a layer that is chosen among the pruned ones, the last first.
+
+    Args:
+        drawn: whether more than the fields is shown.
+    """
     pruned = {row.name: row.shape for row in reversed(rows) if row.status == "pruned"}
     if not pruned:
         st.info("No layer of this trace was pruned.")
@@ -50,10 +54,12 @@ def render_weights(files: Files, rows: Sequence[LayerReport]) -> None:
     titles = {name: f"{titled(name)} · {' x '.join(map(str, shape))}" for name, shape in pruned.items()}
     name = st.selectbox("Layer", list(pruned), format_func=titles.__getitem__, key="map_layer")
     layer = _read(files["maps.npz"], name, pruned[name])
-    _show_map(layer, pruned[name])
+    _show_map(layer, pruned[name], drawn=drawn)
     if layer.bits and layer.mask is not None:
-        _show_window(layer.name, layer.mask)
+        _show_window(layer.name, layer.mask, drawn=drawn)
     order = st.segmented_control("Channels", ["in order", "fullest first"], default="in order", key="inputs_order")
+    if not drawn:
+        return
     figure = plots.inputs_figure(layer.kept, by_count=order == "fullest first")
     panels.show_chart(figure, "inputs_plot", f"Inputs that each output channel of {name} still reads")
 
@@ -68,11 +74,13 @@ def _read(data: bytes, name: str, shape: Sequence[int]) -> _Layer:
     return _Layer(name, values, kept, values > 0 if values.shape == whole else None, bits=False)
 
 
-def _show_map(layer: _Layer, shape: Sequence[int]) -> None:
+def _show_map(layer: _Layer, shape: Sequence[int], *, drawn: bool) -> None:
     names = list(ORDERS)
     by = names[0]
     if layer.mask is not None:
         by = st.segmented_control("Outputs and inputs", names, default=by, key="map_order", help=ORDER) or by
+    if not drawn:
+        return
     values, order = layer.values, ORDERS[by]
     if order is not None and layer.mask is not None:
         values = (255 * pooled_map(layer.mask[np.ix_(*order(layer.mask))])).round().astype(np.uint8)
@@ -82,7 +90,7 @@ def _show_map(layer: _Layer, shape: Sequence[int]) -> None:
     panels.show_chart(plots.map_figure(values, shape, "" if order is None else by), "map_plot", what)
 
 
-def _show_window(name: str, mask: np.ndarray) -> None:
+def _show_window(name: str, mask: np.ndarray, *, drawn: bool) -> None:
     """Show a window of a large layer in which each cell is one weight."""
     rows, columns = mask.shape
     fields = st.columns(4)
@@ -92,6 +100,8 @@ def _show_window(name: str, mask: np.ndarray) -> None:
     last_row, last = rows - 1, columns - 1
     top = int(fields[0].number_input(f"First row (0 to {last_row})", 0, last_row, 0, key=f"window_top_{name}"))
     left = int(fields[1].number_input(f"First column (0 to {last})", 0, last, 0, key=f"window_left_{name}"))
+    if not drawn:
+        return
     part = mask[top : top + size_down, left : left + size_across]
     what = f"{int(part.sum()):,} of {part.size:,} weights of this window survived"
     panels.show_chart(plots.window_figure(part, top, left), "window_plot", what)
