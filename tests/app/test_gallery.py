@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spade_core.gallery.cases import cases, plainest
+from spade_core.gallery.packing import NOTE
 from spade_core.jobs.manager import JobManager
 from spade_core.ui.gallery.tour import STEPS
 from tests.app.test_pages import page, texts
@@ -64,6 +65,8 @@ def test_a_cases_link_opens_its_page_filled_in_without_a_job(name):
 def test_a_newcomer_finds_a_drawing_finished_and_is_told_what_to_see():
     app = page("pages/neurons.py")
     assert not app.exception
+    notes = [one.value for one in app.caption if NOTE in one.value]
+    assert len(notes) == 1, "what holds for both drawings is said once"
     assert not app.error, app.error[0].value
     assert "more of the red spots" in texts(app)
     assert app.subheader[0].value == "koala"

@@ -58,14 +58,18 @@ class Drawing(TypedDict):
 def show_pair(files: Mapping[str, bytes], region: Sequence[int], drawings: Mapping[str, Drawing]) -> None:
     """Show picture with its most active region, dense and SPADE image, and, for whom asks, how their values grew."""
     columns = st.columns(3)
+    both = [
+        note for note in drawings[SIDES[0][0]]["notes"] if all(note in drawings[name]["notes"] for name, _ in SIDES)
+    ]
     picture, caption = framed(files["picture.png"], region)
     columns[0].image(picture, caption=caption, width="stretch", alt=SEEN)
     for column, (name, title) in zip(columns[1:], SIDES, strict=True):
         image = drawings[name]
         caption = f"{title} · reached {image['last_value']:.2f}"
         column.image(files[f"{name}.png"], caption=caption, width="stretch", alt=_alt(name))
-        show_notes(image["notes"], column)
+        show_notes([note for note in image["notes"] if note not in both], column)
     _show_more(files, drawings)
+    show_notes(both)  # once, below
     st.caption("Dense and SPADE share seed, initial noise and transforms; only the weights differ. Click to zoom.")
     grew = partial(_show_values, files["values.json"])
     show_folded("How the neuron's value grew", grew, key="values", icon=":material/show_chart:")
