@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STYLE = ASSETS / "home" / "frame.css"
-COLOURS = ASSETS / "home" / "colours.css"  # which participants' pages have, too
+EVERYWHERE = ASSETS / "home" / "everywhere.css"  # which participants' pages have, too
 LINK = "link"  # the session's name for the parameters that a page has read or written last
 FIRST_FIELD = (
     "model"  # the key of the field with which pages that have links begin; it is there while such a page stays open
@@ -106,7 +106,7 @@ def frame(title: str, render: Callable[[], None], action: Action = "look", *, me
     sidebar: Literal["auto", "collapsed"] = "auto" if menu else "collapsed"
     st.set_page_config(f"{title} · SPADE Studio", ICON, layout="wide", initial_sidebar_state=sidebar)
     st.html(STYLE)
-    st.html(COLOURS)
+    st.html(EVERYWHERE)
     with errors_as_sentences():
         here = settings()  # refused before anything else
         require(here, action)
