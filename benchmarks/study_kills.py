@@ -10,9 +10,9 @@ goes on. At the end the ledger is compared with the database.
 
 The second way goes by the trials' route alone and is some fifty times as fast (``benchmarks/kills``): a participant of
 plain HTTP keeps and repeats an answer as the component does, and the server stops at a step of its way (received,
-transaction begun, decided, written, just before and just after the commit, before, within and after the response) or
-at any moment, where its process is killed, the connection cut, its clock turned by a minute, its disk full for a while,
-or PostgreSQL killed and started again. The whole ledger is compared with the database after each.
+transaction begun, decided, its first row written, just before and just after the commit, before, within and after the
+response) or at any moment, where its process is killed, the connection cut, its clock turned by a minute, its disk full
+for a while, or PostgreSQL killed and started again. The whole ledger is compared with the database after each.
 
 The exit code is 1 where ledger and database differ, or an answer is not acknowledged.
 """

@@ -14,7 +14,7 @@ STEPS = (
     "received",  # the message has been read
     "begun",  # the transaction
     "decided",  # all that the answer depends on has been read, nothing was written
-    "written",  # not committed
+    "written",  # the first of its rows: others are not, and nothing is committed
     "committing",  # the last moment before
     "committed",  # the first moment after
     "responding",  # before the response
@@ -56,6 +56,10 @@ class Trap:
         os.write(self._catch, b".")
         os.read(self._gone_on, 1)
 
+    def _writes(self, statement: str, step: str) -> None:
+        if statement.startswith(("UPDATE", "INSERT", "DELETE")):
+            self.at(step)
+
     def close(self) -> None:
         """Give its pipes back."""
         for end in (self._caught, self._catch, self._gone_on, self._go_on):
@@ -64,8 +68,8 @@ class Trap:
     def lay(self) -> None:
         """Watch the steps of this process's transactions."""
         event.listen(Session, "after_begin", lambda *_: self.at("begun"))
-        event.listen(Session, "before_flush", lambda *_: self.at("decided"))
-        event.listen(Session, "after_flush", lambda *_: self.at("written"))
+        event.listen(Engine, "before_cursor_execute", lambda *told: self._writes(told[2], "decided"))
+        event.listen(Engine, "after_cursor_execute", lambda *told: self._writes(told[2], "written"))
         event.listen(Engine, "commit", lambda *_: self.at("committing"))
         event.listen(Session, "after_commit", lambda *_: self.at("committed"))
 

@@ -165,8 +165,10 @@ def _engine(url: URL, pragmas: Sequence[str]) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get(READS, False)
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        reads = bool(connection.get_execution_options().get(READS, False))
+        if connection.info.get(READS) is not reads:  # as it was left by the transaction before
+            connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+            connection.info[READS] = reads
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine

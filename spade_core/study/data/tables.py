@@ -134,7 +134,7 @@ class Trial(Base):
     @validates("details")
     def _count_focus_losses(self, _name: str, details: Details | None) -> Details | None:
         """Keep the count in step with the details, whoever writes them."""
-        self.n_focus_losses = len((details or {}).get("focus_losses") or ())
+        self.n_focus_losses = focus_losses(details)
         return details
 
 
@@ -199,6 +199,11 @@ class BarredId(Base):
     id_hmac: Mapped[str] = mapped_column(String(64), primary_key=True)  # see links.Signer.fingerprint
     study_id: Mapped[str] = mapped_column(String(32), index=True)
     at: Mapped[float] = mapped_column(Float)
+
+
+def focus_losses(details: Details | None) -> int:
+    """Return how often the window lost the focus, by a trial's details."""
+    return len((details or {}).get("focus_losses") or ())
 
 
 def text_sha256(text: str) -> str:

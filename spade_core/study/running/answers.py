@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import Opened
 from spade_core.study.data.tables import Event, Participant, Trial
+from spade_core.study.data.writes import write
 from spade_core.study.design.design import Design
 from spade_core.study.design.questions import Replies, plain, read_replies
 from spade_core.study.running.person import Person
@@ -181,8 +182,8 @@ def submit_in(
     trial, now = next((one for one in plan if one.id == trial_id), None), store.clock()
     fault = _fault(row, plan, trial, answer, design)
     if trial is not None and answer is not None and fault is None:
-        _write(trial, answer, design, now)
-        row.last_seen = now
+        _write(session, trial, answer, design, now)
+        write(session, row, last_seen=now)
         after_answer(store, session, row, study, plan)
         return Receipt(True, True, correct=trial.choice == trial.reference_side if trial.type == PRACTICE else None)
     if fault is not None and fault != "repeated":
@@ -220,17 +221,23 @@ def _fault(
     return None if answer is not None and answer.fits(design, trial) else "impossible"
 
 
-def _write(trial: Trial, answer: Answer, design: Design, now: float) -> None:
-    trial.answered, trial.timed_out = now, answer.timed_out
-    trial.choice, trial.confidence = answer.choice, answer.confidence
-    trial.rt_ms = None if answer.timed_out else answer.rt_ms
+def _write(session: Session, trial: Trial, answer: Answer, design: Design, now: float) -> None:
     # After a reload it is no time of looking, whoever measured it; nor is one that is longer than the trial was there.
     # No answer is refused for that: the clocks may be wrong, and the person has answered.
     passed = elapsed_ms(trial, now)
     wrong = (answer.details.shown or 0) > 1 or (passed is not None and (answer.rt_ms or 0) > passed + MARGIN_MS)
-    trial.rt_source = RELOADED if wrong and answer.rt_source == BROWSER else answer.rt_source
-    trial.extra = answer.replies(design, trial) or None
-    trial.details = {**(trial.details or {}), **answer.details.model_dump(exclude_unset=True)}
+    write(
+        session,
+        trial,
+        answered=now,
+        timed_out=answer.timed_out,
+        choice=answer.choice,
+        confidence=answer.confidence,
+        rt_ms=None if answer.timed_out else answer.rt_ms,
+        rt_source=RELOADED if wrong and answer.rt_source == BROWSER else answer.rt_source,
+        extra=answer.replies(design, trial) or None,
+        details={**(trial.details or {}), **answer.details.model_dump(exclude_unset=True)},
+    )
 
 
 def give(store: Store, trial: Trial) -> Trial:
@@ -243,16 +250,16 @@ def give(store: Store, trial: Trial) -> Trial:
         row = session.get(Trial, trial.id)
         if row is None:
             return trial
-        give_in(row, store.clock())
+        give_in(session, row, store.clock())
         return row
 
     return store.run(work, locks=True)
 
 
-def give_in(trial: Trial, now: float) -> None:
-    """Do the same as part of a transaction; ``now``: UTC seconds."""
+def give_in(session: Session, trial: Trial, now: float) -> None:
+    """Do the same as part of a transaction that has locked the participant's row; ``now``: UTC seconds."""
     if trial.answered is None and not is_given(trial):
-        trial.details = {**(trial.details or {}), _GIVEN: now}
+        write(session, trial, details={**(trial.details or {}), _GIVEN: now})
 
 
 def is_given(trial: Trial) -> bool:

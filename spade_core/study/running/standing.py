@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from spade_core.study.data.store import Store
 from spade_core.study.data.tables import Event, PageTime, Participant, Trial
+from spade_core.study.data.writes import write
 from spade_core.study.design.schedule import ROUND
 from spade_core.study.running.answers import is_given
 from spade_core.study.running.person import Person, person_in
@@ -130,16 +131,16 @@ def read_feedback(store: Store, who: Person, trial_id: str) -> None:
     def work(session: Session) -> None:
         row = session.get(Participant, who.row.uid, with_for_update=True)
         if row is not None:
-            read_feedback_in(plan_of(session, row), trial_id, store.clock())
+            read_feedback_in(session, plan_of(session, row), trial_id, store.clock())
 
     store.run(work, locks=True)
 
 
-def read_feedback_in(plan: Iterable[Trial], trial_id: str, now: float) -> None:
+def read_feedback_in(session: Session, plan: Iterable[Trial], trial_id: str, now: float) -> None:
     """Do the same to a participant's trials in a transaction that has locked the row; ``now``: UTC seconds."""
     trial = next((one for one in plan if one.id == trial_id and one.answered is not None), None)
     if trial is not None and _READ not in (trial.details or {}):
-        trial.details = {**(trial.details or {}), _READ: now}
+        write(session, trial, details={**(trial.details or {}), _READ: now})
 
 
 def _progress(who: Person, after_practice: Sequence[Trial]) -> float:

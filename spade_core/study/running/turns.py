@@ -70,12 +70,12 @@ def take_turn(
         if who.row.practice_round != rounds:
             plan = plan_of(session, who.row)  # practice may be repeated
         if read is not None:
-            read_feedback_in(plan, read, store.clock())
+            read_feedback_in(session, plan, read, store.clock())
         at, now = standing_in(session, who, plan), store.clock()
         trial = at.said or at.trial if _goes_on(at, tab, now) else None
         if trial is None:
             return Turn(receipt, at, None, None)
-        give_in(trial, now)
+        give_in(session, trial, now)
         return Turn(receipt, at, trial, remaining_ms(who.design, trial, now))
 
     return store.run(work, locks=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pkgutil import resolve_name
@@ -38,7 +39,8 @@ FIRST_FIELD = (
     "model"  # the key of the field with which pages that have links begin; it is there while such a page stays open
 )
 AGAIN, SOON = "drawn_again", 0.1  # the session's name for whether an emptied page waits no more; seconds
-ICON = ASSETS / "home" / "icon.png"  # from here: Streamlit's icons of pages are fetched from a font host
+# From here, as Streamlit's icons of pages are fetched from a font host; as text, as Streamlit would decode it each run.
+ICON = f"data:image/png;base64,{b64encode((ASSETS / 'home' / 'icon.png').read_bytes()).decode()}"
 PAGES: tuple[tuple[str, str, str, Action], ...] = (
     ("home.py", "Home", ":material/home:", "look"),
     ("pages/saliency.py", "Saliency maps", ":material/blur_on:", "look"),
@@ -176,10 +178,11 @@ def show_folded(label: str, draw: Callable[[], object], *, key: str, icon: str) 
             draw()
 
 
-def study_store() -> Store:
-    """Return the installation's study database, opened once a server."""
-    found = settings()
-    return _open(found, f"{found.database_url}|{found.data_dir}")
+def study_store(found: Settings | None = None) -> Store:
+    """Return the installation's study database, opened once a server; ``found``: the settings, where they were read."""
+    found = found or settings()
+    # By name: for arguments by place Streamlit takes the signature apart each time, which costs more than all else.
+    return _open(_settings=found, where=f"{found.database_url}|{found.data_dir}")
 
 
 @st.cache_resource(show_spinner=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
 
-from spade_core.config import Settings
-from spade_core.errors import ConfigError
+from spade_core.config import parse_origins
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+FRAME_ANCESTORS = "SPADE_FRAME_ANCESTORS"  # the variable of settings' ``frame_ancestors``
 # Streamlit has inline scripts and styles, imports components from blobs, and Plotly compiles what it draws with.
 _POLICY = {
     "default-src": "'self'",
@@ -55,15 +57,19 @@ class SafeHeaders:
 
         async def send_safely(message: MutableMapping[str, object]) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(safe_headers(_ancestors()))
+                MutableHeaders(scope=message).update(_told(os.environ.get(FRAME_ANCESTORS, "").strip()))
             await send(message)
 
         await self._app(scope, receive, send_safely)
 
 
-def _ancestors() -> tuple[str, ...]:
-    """Return whose pages may frame this server's; nobody's where the settings cannot be read, which the pages say."""
+@lru_cache(maxsize=8)
+def _told(ancestors: str) -> dict[str, str]:
+    """Return the headers by the setting's text; nobody may frame where that cannot be read, which the pages say.
+
+    Reading all settings for each answer would cost more than the headers do.
+    """
     try:
-        return Settings.from_environment().frame_ancestors
-    except ConfigError:
-        return ()
+        return safe_headers(parse_origins(ancestors))
+    except ValueError:
+        return safe_headers()

@@ -15,7 +15,6 @@ sends answers there and gets the next trial back, and the page runs only for wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -103,10 +102,9 @@ def _component(name: str) -> Any:
 
 def trial_data(view: TrialView) -> dict[str, object]:
     """Return a trial as the browser gets it: of the pictures their ids alone."""
-    data = asdict(view)
-    texts = {name.rstrip("_"): value for name, value in data["texts"].items()}
+    texts = {name.rstrip("_"): value for name, value in vars(view.texts).items()}
     extra = [question.model_dump(mode="json") for question in view.extra]
-    return {**data, "pictures": _picture_ids(view), "texts": texts, "extra": extra}
+    return {**vars(view), "pictures": _picture_ids(view), "texts": texts, "extra": extra}
 
 
 def picture_uris(view: TrialView) -> dict[str, str]:

@@ -73,6 +73,24 @@ def test_a_turn_is_one_transaction(turn):
     assert begun_with == ["write", "write"]
 
 
+def test_a_turn_asks_the_database_for_no_more_than_it_needs(turn):
+    first, said = turn().trial, []
+
+    def note(_connection, _cursor, statement, *_rest):
+        said.append(" ".join(statement.split()[:2]) if statement.startswith("UPDATE") else statement.split()[0])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        turn(answer=answer_of(first))
+        after = said.copy()
+        said.clear()
+        turn(read=first.id)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [one for one in after if one != "BEGIN"] == ["SELECT", "SELECT", "UPDATE trials", "UPDATE participants"]
+    assert [one for one in said if one != "BEGIN"] == ["SELECT", "SELECT", "UPDATE trials", "UPDATE trials"]
+
+
 def test_the_same_turn_twice_changes_nothing_and_another_answer_is_refused(store, turn):
     first = turn().trial
     for choice, refusal in (("region_1", None), ("region_1", "repeated"), ("region_2", "conflicting")):

@@ -8,14 +8,17 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from benchmarks.survey_browser import ready
+from spade_core.config import Settings
 from spade_core.roles import NOT_HERE
 from spade_core.study.data.store import Store
 from spade_core.study.data.studies import publish
 from spade_core.study.data.tables import Trial
 from spade_core.study.running import flow
+from spade_core.ui.common.headers import SafeHeaders
 from spade_core.ui.participant import route
 from tests.study.conftest import real_design, tiny_set
 
@@ -70,6 +73,17 @@ def test_an_answer_goes_in_and_what_comes_next_goes_out(client, own, store):
     after = send(client, {**own, "read": trial, "held": [trial]}).json()
     assert after["trial"]["trial_id"] != trial
     assert store.read(lambda session: session.get(Trial, trial)).choice == "region_1"
+
+
+def test_a_message_reads_the_settings_once(own, monkeypatch):
+    monkeypatch.setattr(route, "MOUNTED", type(route.MOUNTED)())
+    read, reads = Settings.from_environment, []
+    monkeypatch.setattr(Settings, "from_environment", lambda: reads.append(1) or read())
+    app = Starlette(routes=route.trial_routes(), middleware=[Middleware(SafeHeaders)])
+    assert send(TestClient(app), own).status_code == 200
+    reads.clear()  # the first one has opened the database
+    assert send(TestClient(app), own).status_code == 200
+    assert len(reads) == 1
 
 
 def test_the_answer_is_kept_nowhere_and_names_nothing(client, own):
