@@ -1,12 +1,12 @@
-"""How long does a participant on a slow line wait for the first page that can be used?
+"""How long does a participant on a slow line wait until the first page lets them go on?
 
     python -m benchmarks.slow_line --runs 5
     python -m benchmarks.slow_line --runs 5 --http2
 
 Chromium opens a study's link through an emulated line (50 kB/s each way, answers 400 ms late) with an empty cache, to
-the moment at which the first page asks for something. ``--http2``: from behind nginx with TLS, as in
-``docs/operations.md``, which sends all through one connection; otherwise through the six of HTTP/1.1, over which many
-small files wait for each other.
+the moment at which the first page's button can be pressed, which waits for what the browser says of its window.
+``--http2``: from behind nginx with TLS, as in ``docs/operations.md``, which sends all through one connection; otherwise
+through the six of HTTP/1.1, over which many small files wait for each other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NGINX = """
   }}
 """  # of its http block
 LONG = 300_000
-FIRST = "[data-testid=stMain] button:enabled"  # of the consent
+FIRST = "[data-testid=stMain] [data-testid=stBaseButton-primary]:enabled"  # once the page knows the window
 
 
 def opened(browser: Browser, address: str, *, speed: float, delay_ms: float) -> tuple[float, int]:

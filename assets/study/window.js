@@ -1,5 +1,5 @@
 // Tells the page what the browser says of itself: its kind, how often it draws, and its window, again after every change.
-const FRAMES = 60; // intervals between frames, whose median is the rate
+const FRAMES = 30; // intervals between frames, whose median is the rate
 const PATIENCE = 2000; // ms until the page is told without a rate: a hidden tab draws nothing
 let rate = null; // of this page load, measured once
 

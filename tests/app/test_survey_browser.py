@@ -93,6 +93,25 @@ def by_route(page, frames):
     return turns
 
 
+def test_fonts_come_after_what_a_first_page_needs_and_the_server_is_found_at_once(page, study_server, key):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(study_server.url)))
+    page.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=fonts")
+    says(page, "Continue")
+    loaded = "[...document.fonts].filter((font) => font.status == 'loaded').map((font) => font.family).join()"
+    for name in ("Source Sans", "Material Symbols Rounded"):
+        page.wait_for_function(f"{loaded}.includes('{name}')")
+    page.locator("[data-testid=stIconMaterial]").first.wait_for(state="visible")
+    fonts = [place for place, path in enumerate(asked) if path.endswith(".woff2")]
+    scripts = [place for place, path in enumerate(asked) if path.startswith("/static/js")]
+    assert min(fonts) > max(scripts), asked
+    assert not any(path.startswith("/survey/_stcore") for path in asked), asked
+    assert page.evaluate("getComputedStyle(document.querySelector('[data-testid=stBaseButton-primary]')).color") in (
+        "rgb(255, 255, 255)",
+        "rgb(6, 32, 29)",
+    )
+
+
 def go_through(page, store, uid):
     """Answer until the debrief."""
     begun = None

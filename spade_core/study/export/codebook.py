@@ -201,7 +201,7 @@ _PARTICIPANTS: Mapping[str, Column] = {
     "window_height": _px("of the window at the device check", "machine.height"),
     "dpr": Column("number", "device pixels to a pixel at the device check", "machine.dpr"),
     "refresh_hz": Column(
-        "Hz", "how often the browser drew, median over 60 frames; empty: not measured", "machine.refresh_hz"
+        "Hz", "how often the browser drew, median over 30 frames or more; empty: not measured", "machine.refresh_hz"
     ),
     "touch_points": _whole("contacts that the screen can tell apart; 0: no touch screen", "machine.touch_points"),
     "mobile": _flag("a phone or tablet, by what the browser said"),

@@ -1,58 +1,107 @@
-"""The frontend's scripts and styles, compressed, and its font after the text: what the first page waits for.
+"""The frontend's scripts and styles, compressed, and its fonts after the text: what the first page waits for.
 
 Streamlit sends its files as they are, 2.1 MB before a page draws anything, and leaves the rest to a proxy, which need
-not do it. The names of scripts and styles hold a hash of their content, so each is compressed once and kept.
+not do it. The names of scripts and styles hold a hash of their content, so each is compressed once and kept. Brotli's
+best quality is a sixth smaller than gzip and takes seconds, so it is made in the background and sent from then on.
+
+A participant may be on a slow line: the document of their page has no fonts in its styles, but a script that asks for
+them once there is something to use, and for the parts of the frontend that each of their pages needs.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
+import os
+import queue
 import re
-from typing import TYPE_CHECKING
+import sys
+import threading
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
+import brotli
+import streamlit
 from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from spade_core.config import ASSETS
 from spade_core.ui.common.doors import asks_for_page
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+FRONTEND = Path(streamlit.__file__).parent / "static"
+QUICK, BEST = 5, 11  # qualities of Brotli: as quick as gzip and smaller; the smallest
+PARTICIPANTS = re.compile(r"/survey/?$")
+# What draws the participants' pages beyond what every page of the frontend loads at once.
+PARTS = ("BidiComponent", "Button", "Checkbox", "Progress")
+LATE, FONTS = b"late", b"fonts"  # queries of a style sheet: all but its fonts, and these alone
+_Key: TypeAlias = tuple[str, bytes, str]
 _ASSET = re.compile(r"/static/(js|css)/[^/]+\.(js|css)$")
 _FONT = re.compile(rb'<link\b(?=[^>]*\brel="preload")(?=[^>]*\bas="font")[^>]*>')
+_FACE = re.compile(rb"@font-face\s*\{[^}]*\}")
+_STYLES = re.compile(rb'(<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="[^"?]+\.css)"')
+_IMPORTED = re.compile(r"(?:from|import)\s*[\"`]\./([^\"`]+\.js)[\"`]")
 
 
 class LightFrontend:
-    """ASGI middleware: scripts and styles compressed for whom takes gzip, and a document that asks for no font first.
+    """ASGI middleware: scripts and styles compressed for whom takes that, and documents that ask for no font first.
 
-    Kept is at most the compressed frontend, some 7 MB: each file by its plain path alone.
+    Kept is at most the compressed frontend, some 7 MB for each encoding: each file by its plain path alone.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._kept: dict[str, Response] = {}
+        self._kept: dict[_Key, Response] = {}
+        self._quick: queue.SimpleQueue[tuple[_Key, bytes]] = queue.SimpleQueue()  # keys, and contents
+        self._thread: threading.Thread | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from what is kept, with a lighter document, or as the server does."""
         answer: Response | ASGIApp = self._app
         if scope["type"] == "http" and scope["method"] == "GET":
             if _takes_compressed(scope):
-                answer = self._kept.get(scope["path"]) or await self._compressed(scope, receive)
+                key = _key(scope)
+                answer = self._kept.get(key) or await self._compressed(scope, receive, key)
             elif asks_for_page(scope):
                 answer = await self._answered(_for_text(scope), receive)
                 if answer.headers.get("content-type", "").startswith("text/html"):
-                    answer = _with(answer, _FONT.sub(b"", bytes(answer.body)))
-                    answer = _gzipped(answer) if _takes_gzip(scope) else answer
+                    answer = _with(answer, _light(bytes(answer.body), PARTICIPANTS.search(scope["path"]) is not None))
+                    answer = _packed(answer, encoding) if (encoding := _encoding(scope)) else answer
         await answer(scope, receive, send)
 
-    async def _compressed(self, scope: Scope, receive: Receive) -> Response:
+    async def _compressed(self, scope: Scope, receive: Receive, key: _Key) -> Response:
         answer = await self._answered(scope, receive)
         if answer.status_code != 200 or "immutable" not in answer.headers.get("cache-control", ""):
             return answer  # an unknown name gets the document, and must not be kept
-        answer = await run_sync(_gzipped, answer)
         del answer.headers["etag"]  # of the file as it is
-        return self._kept.setdefault(scope["path"], answer)
+        body = bytes(answer.body)
+        if key[1]:
+            body = b"".join(_FACE.findall(body)) if key[1] == FONTS else _FACE.sub(b"", body)
+        kept = self._kept.setdefault(key, await run_sync(_packed, _with(answer, body), key[2]))
+        if kept is answer and key[2] == "br":
+            self._quick.put((key, body))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._make_smaller, name="smaller frontend", daemon=True)
+                self._thread.start()
+        return kept
+
+    def _make_smaller(self) -> None:
+        """Compress what is kept as far as it goes, one file after the other, and let all other threads go before."""
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        while True:
+            key, body = self._quick.get()
+            smaller = Response()  # another one: the one that is kept may be on its way
+            smaller.raw_headers = list(self._kept[key].raw_headers)
+            self._kept[key] = _with(smaller, brotli.compress(body, quality=BEST))
 
     async def _answered(self, scope: Scope, receive: Receive) -> Response:
         """Return the whole answer of the server."""
@@ -69,15 +118,23 @@ class LightFrontend:
 
 
 def _takes_compressed(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    plain = _takes_gzip(scope) and not {"range", "if-none-match"} & set(headers)
+    plain = _encoding(scope) is not None and not {"range", "if-none-match"} & set(Headers(scope=scope))
     path = scope["path"]
     whole = "//" not in path and "/." not in path  # else the same file by endlessly many names, each to be kept
     return plain and whole and _ASSET.search(path) is not None
 
 
-def _takes_gzip(scope: Scope) -> bool:
-    return "gzip" in Headers(scope=scope).get("accept-encoding", "")
+def _key(scope: Scope) -> _Key:
+    """Return by what an answer is kept: path, query where it means something, encoding."""
+    query = scope.get("query_string", b"")
+    known = query if query in (LATE, FONTS) and scope["path"].endswith(".css") else b""
+    return scope["path"], known, _encoding(scope) or ""
+
+
+def _encoding(scope: Scope) -> str | None:
+    """Return the smallest encoding that a browser takes, or None: it takes none of ours."""
+    taken = {one.partition(";")[0].strip() for one in Headers(scope=scope).get("accept-encoding", "").split(",")}
+    return next((name for name in ("br", "gzip") if name in taken), None)
 
 
 def _for_text(scope: Scope) -> Scope:
@@ -85,9 +142,10 @@ def _for_text(scope: Scope) -> Scope:
     return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
 
 
-def _gzipped(answer: Response) -> Response:
-    answer = _with(answer, gzip.compress(bytes(answer.body)))
-    answer.headers.update({"content-encoding": "gzip", "vary": "Accept-Encoding"})
+def _packed(answer: Response, encoding: str) -> Response:
+    body = bytes(answer.body)
+    answer = _with(answer, brotli.compress(body, quality=QUICK) if encoding == "br" else gzip.compress(body))
+    answer.headers.update({"content-encoding": encoding, "vary": "Accept-Encoding"})
     return answer
 
 
@@ -95,3 +153,32 @@ def _with(answer: Response, body: bytes) -> Response:
     answer.body = body
     answer.headers["content-length"] = str(len(body))
     return answer
+
+
+def _light(document: bytes, participants: bool) -> bytes:
+    """Return a document that asks for no font before its text; ``participants``: nor before there is what to use."""
+    document = _FONT.sub(b"", document)
+    if not participants:
+        return document
+    return _STYLES.sub(rb'\1?late"', document).replace(b"</head>", _first() + b"</head>", 1)
+
+
+@cache
+def _first() -> bytes:
+    """Return what the document of a participants' page has besides: styles, and the script that orders what comes."""
+    script = (ASSETS / "study" / "first.js").read_text("utf-8").replace("CHUNKS", json.dumps(list(_parts())))
+    styles = (ASSETS / "home" / "everywhere.css").read_text("utf-8")
+    return f"<style>{styles}</style><script>{script}</script>".encode()
+
+
+def _parts() -> Iterator[str]:
+    """Yield the files of ``PARTS`` and what they import, from the document, but for what it asks for itself."""
+    scripts = FRONTEND / "static" / "js"
+    seen = set(re.findall(r"/js/([^/\"]+\.js)\"", (FRONTEND / "index.html").read_text("utf-8")))
+    left = [path.name for part in PARTS for path in scripts.glob(f"{part}.*.js")]
+    while left:
+        if (name := left.pop()) in seen:
+            continue
+        seen.add(name)
+        yield f"./static/js/{name}"
+        left += _IMPORTED.findall((scripts / name).read_text("utf-8"))

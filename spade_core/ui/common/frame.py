@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STYLE = ASSETS / "home" / "frame.css"
-EVERYWHERE = ASSETS / "home" / "everywhere.css"  # which participants' pages have, too
+EVERYWHERE = ASSETS / "home" / "everywhere.css"  # which participants' pages have by their document, see assets.py
 LINK = "link"  # the session's name for the parameters that a page has read or written last
 FIRST_FIELD = (
     "model"  # the key of the field with which pages that have links begin; it is there while such a page stays open

@@ -26,7 +26,7 @@ from spade_core.study.design.design import Design
 from spade_core.study.running import flow
 from spade_core.study.running.person import ID_LENGTH, Participation, enter, moved_on, owns, return_code
 from spade_core.study.running.standing import Standing, look
-from spade_core.ui.common.frame import EVERYWHERE, ICON, errors_as_sentences, settings
+from spade_core.ui.common.frame import ICON, errors_as_sentences, settings
 from spade_core.ui.common.login import evidence
 from spade_core.ui.common.text import literal
 
@@ -47,7 +47,6 @@ DETAILS = ("STUDY_ID", "SESSION_ID")  # of a recruiting service, kept beside the
 def participant_frame(render: Callable[[], None]) -> None:
     """Draw a page that shows the study and nothing else of the app."""
     st.set_page_config(page_title="Study", page_icon=ICON, layout="wide")
-    st.html(EVERYWHERE)
     with errors_as_sentences():
         require(settings(), "take part")
         with _until_the_database_is_back():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
+import brotli
+import pytest
 import streamlit
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,7 +19,9 @@ from spade_core.ui.common import assets
 
 FRONTEND = Path(streamlit.__file__).parent / "static"
 SCRIPT = next(path for path in (FRONTEND / "static" / "js").iterdir() if path.name.startswith("index."))
+STYLES = next(path for path in (FRONTEND / "static" / "css").iterdir() if path.name.startswith("index."))
 PLAIN = {"Accept-Encoding": "identity"}
+LONG = 120.0  # seconds for what is made in the background, however busy the machine is
 
 
 def client(*inner):
@@ -24,21 +29,36 @@ def client(*inner):
     return TestClient(Starlette(routes=routes, middleware=[Middleware(assets.LightFrontend), *inner]))
 
 
-def test_scripts_are_sent_compressed_and_compressed_once(monkeypatch):
-    compress, compressed = gzip.compress, []
-    monkeypatch.setattr(assets.gzip, "compress", lambda data: compressed.append(1) or compress(data, 1))
+@pytest.mark.parametrize(("taken", "sent"), [("gzip, deflate, br, zstd", "br"), ("gzip, deflate", "gzip")])
+def test_scripts_are_sent_compressed_and_compressed_once(monkeypatch, taken, sent):
+    compress, compressed = assets._packed, []
+    monkeypatch.setattr(assets, "_packed", lambda *told: compressed.append(1) or compress(*told))
     browser, address = client(), f"/static/js/{SCRIPT.name}"
     for _ in range(2):
-        answer = browser.get(address)
+        answer = browser.get(address, headers={"Accept-Encoding": taken})
         assert answer.content == SCRIPT.read_bytes()
         assert int(answer.headers["content-length"]) < 0.4 * len(answer.content)
-        assert (answer.headers["content-encoding"], answer.headers["vary"]) == ("gzip", "Accept-Encoding")
+        assert (answer.headers["content-encoding"], answer.headers["vary"]) == (sent, "Accept-Encoding")
         assert "javascript" in answer.headers["content-type"]
         assert "immutable" in answer.headers["cache-control"]
     assert len(compressed) == 1
 
 
-def test_who_takes_no_gzip_or_asks_for_a_part_gets_the_file_as_it_is():
+def test_the_best_quality_is_made_meanwhile_and_sent_from_then_on():
+    browser, address = client(), f"/static/js/{SCRIPT.name}"
+    smallest = len(brotli.compress(SCRIPT.read_bytes(), quality=11))
+    first = browser.get(address, headers={"Accept-Encoding": "br"})
+    assert smallest < int(first.headers["content-length"]) < len(gzip.compress(first.content))
+    end, size = time.monotonic() + LONG, 0
+    while size != smallest and time.monotonic() < end:
+        answer = browser.get(address, headers={"Accept-Encoding": "br"})
+        size = int(answer.headers["content-length"])
+        assert answer.content == first.content
+        time.sleep(0.1)
+    assert size == smallest
+
+
+def test_who_takes_nothing_compressed_or_asks_for_a_part_gets_the_file_as_it_is():
     browser, address = client(), f"/static/js/{SCRIPT.name}"
     whole = browser.get(address, headers=PLAIN)
     assert "content-encoding" not in whole.headers
@@ -54,24 +74,50 @@ def test_a_file_is_kept_by_its_plain_path_alone():
     assert {name: assets._takes_compressed({**scope, "path": name}) for name in names} == names
 
 
-def test_names_that_are_not_there_are_not_kept():
+def test_names_that_are_not_there_and_queries_that_mean_nothing_are_not_kept():
     browser = client()
     stack = browser.app.build_middleware_stack()
     browser.app.middleware_stack = stack
     for number in range(3):
         assert browser.get(f"/static/js/nothing{number}.js").headers["content-type"].startswith("text/html")
     assert stack.app._kept == {}
+    for query in ("", "?1", "?2", "?late", "?fonts"):
+        browser.get(f"/static/js/{SCRIPT.name}{query}")
+    assert len(stack.app._kept) == 1
 
 
 def test_the_document_asks_for_no_font_before_the_text():
     browser = client(Middleware(GZipMiddleware))  # as Streamlit's own, which compresses the document
-    kept = browser.get("/survey", headers={"Accept": "text/html"})
+    kept = browser.get("/", headers={"Accept": "text/html"})
     plain = (FRONTEND / "index.html").read_bytes()
     assert plain.count(b'rel="preload"') == 1, "the frontend changed: look at what it loads first"
     assert b'rel="preload"' not in kept.content
     assert kept.content.count(b"modulepreload") == plain.count(b"modulepreload")
-    assert kept.headers["content-encoding"] == "gzip"
+    assert kept.headers["content-encoding"] == "br"
     assert int(kept.headers["content-length"]) < 0.5 * len(kept.content)
-    whole = browser.get("/survey", headers={"Accept": "text/html", **PLAIN})
+    whole = browser.get("/", headers={"Accept": "text/html", **PLAIN})
     assert whole.content == kept.content
     assert int(whole.headers["content-length"]) == len(whole.content) < len(plain)
+
+
+@pytest.mark.parametrize("path", ["/survey", "/studio/survey"])
+def test_a_participants_document_has_styles_without_fonts_and_names_what_its_pages_need(path):
+    browser, html = client(), {"Accept": "text/html"}
+    home, document = (browser.get(one, headers=html).text for one in ("/", path))
+    assert f"{STYLES.name}?late" in document
+    assert f"{STYLES.name}?" not in home
+    parts = list(assets._parts())
+    assert all(f'"{part}"' in document and part not in home for part in parts)
+    assert len({part.split("/")[-1].split(".")[0] for part in parts} & set(assets.PARTS)) == len(assets.PARTS), (
+        "the frontend changed: look at what a participant's first page loads"
+    )
+    assert document.count("<script>") == home.count("<script>") + 1
+
+
+def test_styles_and_their_fonts_come_apart_and_lack_nothing():
+    browser, address = client(), f"/static/css/{STYLES.name}"
+    whole, late, fonts = (browser.get(address + query).content for query in ("", "?late", "?fonts"))
+    assert whole == STYLES.read_bytes()
+    assert whole.count(b"@font-face") == fonts.count(b"@font-face") > 0 == late.count(b"@font-face")
+    assert len(whole) == len(late) + len(fonts)
+    assert b"Material Symbols Rounded" in fonts
