@@ -48,10 +48,12 @@ class Arm:
 _FASTSPADE = "The default of version 0.1: SparseGPT as the paper's FastSPADE, all receptive fields alike, no refit."
 _GLOBAL = "One mask for all pictures, by the mean second moments of a folder's; solver and ratios as the default's."
 _SPARSE_FC = "The last layer fitted to the model's predictions for a folder, by an elastic net (Wong et al. 2021)."
+_NOISY = "The default with four noisy copies of the picture among its views."
 _ALL = (
     Arm("dense", "Dense", "The model as it is."),
     Arm("default", "SPADE, default", "A trace by the options as given, else by the model's default preset.", {}),
     Arm("weighted", "SPADE, weighted", "Receptive fields weighted by the target, with a refit.", WEIGHTED_METHOD),
+    Arm("noisy", "SPADE, noisy views", _NOISY, {"views": 8, "untouched": 3, "noisy": 4}),
     Arm("unweighted", "SPADE, unweighted", "The default with all receptive fields alike.", {"weighting": "none"}),
     Arm("fastspade", "FastSPADE", _FASTSPADE, {"preset": "unweighted"}),
     Arm("paper", "Paper's method", "1,024 random views, each layer on its own.", {"preset": "paper"}),

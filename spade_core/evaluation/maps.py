@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from spade_core.evaluation.arms import Arm
 from spade_core.evaluation.baselines.replacement import Baseline, Replacement
 from spade_core.evaluation.configuration import NETWORK
-from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING
+from spade_core.evaluation.processing import NOISY_COPIES, PROCESSING
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
 from spade_core.progress import Progress, silent
 from spade_core.pruning.calibration import Shared
-from spade_core.pruning.options import by_ratios
+from spade_core.pruning.options import NOISE, by_ratios
 from spade_core.pruning.spade import trace_many
 from spade_core.pruning.trace import Trace
 from spade_core.saliency.explanation import explain

@@ -45,7 +45,6 @@ class Processing:
 
 
 NOISY_COPIES = 8
-NOISE = 0.15  # standard deviation, as a share of the input's range, as SmoothGrad's default
 
 _ALL = (
     Processing("raw", "As it is", "The sum over the channels, with its sign."),

@@ -25,6 +25,7 @@ CALIBRATIONS = ("independent", "sequential")  # functions of pruning.calibration
 WEIGHTINGS = ("none", "target")
 MAX_VIEWS = 16_384
 MAX_TRACES = 64
+NOISE = 0.15  # standard deviation of a noisy copy, as a share of the input's range, as SmoothGrad's default
 SOLVER = "fastspade"
 RATIO_OPTIONS = {"preset", "sparsity", "stages", "table"}  # what says a trace's ratios
 
@@ -96,6 +97,8 @@ class TraceOptions:
         views: number of views; None: what the preset prefers. The paper uses 1,024.
         untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
             prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
+        noisy: how many of them are the untouched picture under noise (ours), for maps that are means over such copies, as
+            SmoothGrad's: a trace that has seen none may break there; None: what the preset prefers, none.
         weighting: ``none`` (the paper) counts all receptive fields alike, ``target`` (ours) by what they say for the
             target, see ``spade_core.pruning.relevance``; None: what the preset prefers.
         refit: ridge of a refit of the surviving weights on their support, as a fraction of the mean diagonal (ours); 0:
@@ -143,6 +146,12 @@ class TraceOptions:
         Whole("number of untouched views", rule="must be 0 or more"),
         "how many of the views are the untouched picture (the paper: 0)",
         otherwise=1,
+    )
+    noisy: int | None = _option(
+        None,
+        Whole("number of noisy views", rule="must be 0 or more"),
+        "how many of the views are the untouched picture under noise (the paper: 0)",
+        otherwise=0,
     )
     weighting: str | None = _option(
         None,
@@ -196,6 +205,7 @@ class TraceConfig(TraceOptions):
     calibration: str
     views: int
     untouched: int
+    noisy: int
     weighting: str
     refit: float
     damping: float

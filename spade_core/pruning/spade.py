@@ -35,7 +35,7 @@ from spade_core.pruning.sparsity import Plan, Request, even, resolve, stage_of
 from spade_core.pruning.trace import Bundle, Trace, measure_fidelity, outputs
 from spade_core.pruning.untouched import Untouched
 from spade_core.pruning.usage import Survey, survey
-from spade_core.pruning.views import Views, random_views
+from spade_core.pruning.views import Views, noisy_views, random_views
 
 AUTO_RATIOS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 POSITIONS_PER_COLUMN = 16
@@ -354,7 +354,7 @@ def prune_globally(
             "One pruning for all pictures needs pictures, and a preset that searches nothing: give these."
         )
     settings, calls = Settings.from_environment(), _calls(model)
-    config = replace(config, views=len(pictures), untouched=1, **({} if calls.lockstep else _ALONE))
+    config = replace(config, views=len(pictures), untouched=1, noisy=0, **({} if calls.lockstep else _ALONE))
     recipes, reasons = _recipes(model, plan, config, calls, settings)
     _at_once(model, config, recipes, calls, settings)
     views, relevant = Views.of_one(torch.cat([model.input(picture) for picture in pictures])), None
@@ -397,8 +397,8 @@ def _pruned(model: LoadedModel, solved: Mapping[str, Solved]) -> nn.Module:
 
 
 def views_of(model: LoadedModel, wanted: Sequence[Wanted]) -> Views:
-    """Return the views of each trace, normalised: the untouched ones, which a picture's traces share, and the random
-    ones.
+    """Return the views of each trace, normalised: the untouched ones, which a picture's traces share, those under noise
+    and the random ones.
 
     Where relevance weighs them, equal views stand once: one then counts as several.
     """
@@ -417,7 +417,10 @@ def views_of(model: LoadedModel, wanted: Sequence[Wanted]) -> Views:
         if subject not in shared:
             copies = min(1, untouched) if one.config.weighting == "target" else untouched
             shared[subject] = place(model.input(one.picture).expand(copies, -1, -1, -1))
-        own = place(_drawn(model, one.picture, one.config.views - untouched, one.config.seed))
+        left = one.config.views - untouched
+        noisy = min(one.config.noisy, left)
+        own = [*place(noisy_views(model.input(one.picture), noisy, seed=one.config.seed))] if noisy else []
+        own += place(_drawn(model, one.picture, left - noisy, one.config.seed))
         rows.append(torch.tensor([*shared[subject], *own], device=model.device))
     return Views(torch.cat(held).contiguous(memory_format=torch.channels_last), tuple(rows))
 

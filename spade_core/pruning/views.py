@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from spade_core.pictures.size import Size, sides_of
+from spade_core.pruning.options import NOISE
 
 SCALE = (0.2, 1.0)
 LOG_RATIO = (math.log(3 / 4), math.log(4 / 3))
@@ -25,6 +26,7 @@ BRIGHTNESS = 0.5
 HUE = 0.3
 ATTEMPTS = 10
 OVERSIZE = 3
+_OTHER = 0x5ADE  # turns a seed into that of the views' noise: a map's noisy copies of the same seed are other ones
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,21 @@ def random_views(pixels: Tensor, count: int, size: Size, *, seed: int, device: t
     height, width = image.shape[-2:]
     views = draw_views(height, width, count, seed, sides[1] / sides[0])
     return torch.stack([_render(image, view, sides) for view in views])
+
+
+def noisy_views(image: Tensor, count: int, *, seed: int) -> Tensor:
+    """Return ``count`` copies of a picture under normal noise, each with its own.
+
+    Args:
+        image: the model's input, float ``(1, channels, rows, columns)``, normalised.
+        seed: of the noise; independent of the device. The first n of any number of copies are the same.
+
+    Returns:
+        as ``image``, ``(count, channels, rows, columns)``.
+    """
+    generator = torch.Generator().manual_seed(seed ^ _OTHER)
+    drawn = [torch.randn(image.shape[1:], generator=generator) for _ in range(count)]
+    return image + NOISE * (image.max() - image.min()) * torch.stack(drawn).to(image)
 
 
 def draw_views(height: int, width: int, count: int, seed: int, aspect: float = 1.0) -> list[View]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spade_core.pruning.kinds import Kind, Number, OneOf, Text, Whole
+from spade_core.pruning.options import NOISE
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ _LAYER = MethodOption(
 OPTIONS: dict[str, Mapping[str, MethodOption]] = {
     "smoothgrad": {
         "samples": _SAMPLES,
-        "noise": _number("noise", 0, 10, 0.15, "Standard deviation, as a share of the picture's range."),
+        "noise": _number("noise", 0, 10, NOISE, "Standard deviation, as a share of the picture's range."),
     },
     "noisegrad": {
         "samples": _count("samples", 100_000, 10, "Noisy copies of the network."),
