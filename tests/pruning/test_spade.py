@@ -368,6 +368,20 @@ def test_untouched_views_come_first_and_the_rest_is_random(small, noise):
     assert torch.equal(views, torch.cat([plain, plain, drawn]))
 
 
+@pytest.mark.parametrize(("asked", "noisy"), [(2, 2), (9, 3)])
+def test_noisy_views_stand_between_the_untouched_and_the_random_ones(small, noise, asked, noisy):
+    from spade_core.pruning.spade import Wanted, views_of
+    from spade_core.pruning.views import noisy_views, random_views
+
+    config = sc.trace(small, noise, sparsity=0.3, views=4, untouched=1, noisy=asked, seed=3).config
+    views = views_of(small, [Wanted(noise, None, config)]).images
+    plain = small.preprocessing(noise)
+    assert torch.equal(views[: 1 + noisy], torch.cat([plain, noisy_views(plain, noisy, seed=3)]))
+    pixels = torch.from_numpy(noise.pixels.copy()).permute(2, 0, 1)
+    drawn = random_views(pixels, 4, small.preprocessing.size, seed=3)[: 3 - noisy]
+    assert torch.equal(views[1 + noisy :], small.preprocessing.normalize(drawn))
+
+
 def test_presets_decide_on_the_untouched_view(small, noise):
     assert sc.trace(small, noise, sparsity=0.3, views=4).config.untouched == 1
     assert sc.trace(small, noise, preset="auto", views=4).config.untouched == 0

@@ -21,6 +21,8 @@ OPTIONS = [
     {"preset": "weighted"},
     {"sparsity": 0.5, "views": 5, "untouched": 2},
     {"sparsity": 0.5, "views": 3, "untouched": 0, "weighting": "target", "calibration": "independent"},
+    {"sparsity": 0.5, "views": 6, "untouched": 2, "noisy": 3, "weighting": "target"},
+    {"sparsity": 0.5, "views": 4, "untouched": 1, "noisy": 9},
     {"sparsity": 0.5, "views": 4, "untouched": 9, "weighting": "target", "refit": 1.0, "solver": "magnitude"},
 ]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spade_core.pruning.views import draw_views, random_views
+from spade_core.pruning.views import draw_views, noisy_views, random_views
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,21 @@ def test_views_have_shape_range_and_leave_input_and_rng_alone(pixels):
     assert 0 <= views.min() <= views.max() <= 1
     assert torch.equal(pixels, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_noisy_views_are_the_picture_and_noise_of_their_own():
+    image, state = torch.linspace(-2, 1, 3 * 50 * 40).view(1, 3, 50, 40), torch.get_rng_state()
+    few, many = (noisy_views(image, count, seed=7) for count in (2, 4))
+    assert many.shape == (4, 3, 50, 40)
+    assert torch.equal(few, many[:2])
+    assert torch.equal(torch.get_rng_state(), state)
+    noise = (many - image) / 3  # the image's range
+    assert noise.std(dim=(1, 2, 3)).tolist() == pytest.approx([0.15] * 4, rel=0.05)
+    assert noise.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.0] * 4, abs=0.01)
+    assert torch.corrcoef(noise.flatten(1)).fill_diagonal_(0).abs().max() < 0.06
+    mapped = torch.randn(image.shape, generator=torch.Generator().manual_seed(7))  # of a map's first copy
+    assert abs(torch.corrcoef(torch.stack([noise[0].flatten(), mapped.flatten()]))[0, 1]) < 0.06
+    assert not torch.equal(few, noisy_views(image, 2, seed=8))
 
 
 def test_draws_follow_the_papers_distributions():
