@@ -97,8 +97,8 @@ class TraceOptions:
         views: number of views; None: what the preset prefers. The paper uses 1,024.
         untouched: how many of them are the picture as the model sees it, the others being random; None: what the preset
             prefers. The paper uses none (section 3.1); one is enough for the trace to agree with the dense model on it.
-        noisy: how many of them are the untouched picture under noise (ours), for maps that are means over such copies, as
-            SmoothGrad's: a trace that has seen none may break there; None: what the preset prefers, none.
+        noisy: how many of them are the untouched picture under noise (ours), for maps that are means over such copies,
+            as SmoothGrad's: a trace that has seen none may break there; None: what the preset prefers, none.
         weighting: ``none`` (the paper) counts all receptive fields alike, ``target`` (ours) by what they say for the
             target, see ``spade_core.pruning.relevance``; None: what the preset prefers.
         refit: ridge of a refit of the surviving weights on their support, as a fraction of the mean diagonal (ours); 0:
