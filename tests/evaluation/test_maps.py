@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 from spade_core.evaluation.arms import ARMS, Arm
 from spade_core.evaluation.guides import most_relevant, relevant
 from spade_core.evaluation.maps import Noisy, Subject, prepare
-from spade_core.evaluation.processing import NOISE, NOISY_COPIES, PROCESSING
-from spade_core.pruning.options import checked
+from spade_core.evaluation.processing import NOISY_COPIES, PROCESSING
+from spade_core.pruning.options import NOISE, checked
 from spade_core.pruning.relevance import FLOOR, contrast
 from spade_core.pruning.spade import trace
 from spade_core.saliency.explanation import explain
