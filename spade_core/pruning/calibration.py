@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from threading import Barrier
 from typing import TypeAlias
 
 import torch
@@ -41,6 +43,7 @@ from spade_core.pruning.views import Views
 
 ERROR_VIEWS = 4
 BATCH = 32  # views in one pass of independent calibration
+WORKERS = 4  # layers that are solved at a time; they hold copies of their second moments
 FIT_DAMPING = 0.3  # chosen on the tuning split: 0.01 fits the views too closely and costs faithfulness of the maps
 
 
@@ -123,8 +126,8 @@ class Pruner:
 
     def solve(
         self, recipe: Recipe, weight: Tensor, moments: Sequence[Tensor], crosses: Sequence[Tensor] | None = None
-    ) -> list[tuple[Tensor, float]]:
-        """Fit (where ``crosses`` are given) and prune one weight for each trace; return it and the damping used.
+    ) -> list[Pruned]:
+        """Fit (where ``crosses`` are given) and prune one weight for each trace.
 
         Args:
             moments: of each trace ``E[x' x'^T]``, ``(groups, cols, cols)``.
@@ -137,7 +140,8 @@ class Pruner:
         solved = []
         for pruned, target, moment in zip(self._prune(recipe, targets, moments), targets, moments, strict=True):
             last = refit(pruned.weight, target, moment, self.ridge) if self.ridge else pruned.weight
-            solved.append((last.reshape(weight.shape).to(weight.dtype), pruned.damping))
+            loss = None if self.ridge else pruned.loss
+            solved.append(Pruned(last.reshape(weight.shape).to(weight.dtype), pruned.damping, loss))
         return solved
 
     def _prune(self, recipe: Recipe, targets: Sequence[Tensor], moments: Sequence[Tensor]) -> list[Pruned]:
@@ -204,25 +208,74 @@ def independent(
     weights = {name: module.get_parameter(name) for name in recipes}
     limits = {name: recipe.positions for name, recipe in recipes.items() if recipe.positions is not None}
     count = len(views.rows)
-    captured = []
+    captured: list[dict[str, Tensor]] = []
+    energies: list[dict[str, float]] = [{} for _ in range(count)]
     for trace in range(count):
         counts, part = (
             None if relevant is None else relevant[trace],
             span(progress, 0.5 * trace / count, 0.5 * (trace + 1) / count),
         )
         batches = views.of_trace(trace, BATCH)
-        captured.append(capture(module, batches, weights, positions=limits, relevant=counts, progress=part))
-    solved: list[dict[str, Solved]] = [{} for _ in range(count)]
-    for index, name in enumerate(captured[0]):
-        progress(0.5 + 0.5 * index / len(captured[0]), 1.0, f"solving {recipes[name].layer.name}")
-        start = time.perf_counter()
-        moments = [found[name] for found in captured]
+        found = capture(
+            module, batches, weights, positions=limits, relevant=counts, energies=energies[trace], progress=part
+        )
+        captured.append(found)
+
+    def solve(name: str) -> list[Solved]:
+        start, dense = time.perf_counter(), grouped(weights[name], recipes[name].layer.groups)
+        moments = [found.pop(name) for found in captured]
         layers = pruner.solve(recipes[name], weights[name], moments)
-        seconds, dense = (time.perf_counter() - start) / count, grouped(weights[name], recipes[name].layer.groups)
-        for own, moment, (weight, damping) in zip(solved, moments, layers, strict=True):
-            error = relative_error(dense, weight.reshape(dense.shape), moment)
-            own[name] = Solved(weight, error, damping, seconds)
-    return solved
+        seconds = (time.perf_counter() - start) / count
+        told = []
+        for pruned, moment, known in zip(layers, moments, energies, strict=True):
+            after = pruned.weight.reshape(dense.shape)
+            error = relative_error(dense, after, moment, loss=pruned.loss, energy=known.get(name))
+            told.append(Solved(pruned.weight, error, pruned.damping, seconds))
+        return told
+
+    names = list(captured[0])
+    solved: dict[str, list[Solved]] = {}
+    # The largest first: whoever comes last waits for a small one.
+    largest = sorted(names, key=lambda name: captured[0][name].numel(), reverse=True)
+    for name, layers in _each(solve, largest, apart=next(module.parameters()).device.type == "cpu"):
+        solved[name] = layers
+        progress(0.5 + 0.5 * len(solved) / len(names), 1.0, f"solved {recipes[name].layer.name}")
+    return [{name: solved[name][trace] for name in names} for trace in range(count)]
+
+
+def _each(
+    solve: Callable[[str], list[Solved]], names: Sequence[str], *, apart: bool
+) -> Iterator[tuple[str, list[Solved]]]:
+    """Solve each layer; yield them as they are done.
+
+    A solver's many small steps use one core whatever there is. So on a CPU (``apart``) that has several, some layers
+    are solved at a time, with a share of the cores each.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, WORKERS, len(names))
+    if workers < 2 or not apart:
+        yield from ((name, solve(name)) for name in names)
+        return
+    ready = Barrier(workers + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(threads // workers)
+        torch.get_num_threads()  # once it has asked, a thread keeps its number
+        ready.wait()
+
+    def work(name: str) -> list[Solved]:
+        with torch.no_grad():
+            return solve(name)
+
+    pool = ThreadPoolExecutor(workers, "solver", initializer=begin)
+    try:
+        running = {pool.submit(work, name): name for name in names}
+        ready.wait()
+        torch.set_num_threads(threads)
+        for done in as_completed(running):
+            yield running[done], done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def sequential(
@@ -267,13 +320,13 @@ def sequential(
         moments, crosses = _moments(same, trace_x, call, recipes[name].positions, weighed)
         layers = pruner.solve(recipes[name], weight, moments, crosses)
         seconds = (time.perf_counter() - start) / len(layers)
-        trace_y = [call.output(own, pruned) for own, (pruned, _) in zip(trace_x, layers, strict=True)]
+        trace_y = [call.output(own, pruned.weight) for own, pruned in zip(trace_x, layers, strict=True)]
         errors = [
             _output_error(_of_views(dense_y, rows, sizes[0]), y, call)
             for rows, y in zip(views.rows, trace_y, strict=True)
         ]
         told = [
-            Solved(pruned, error, damping, seconds) for (pruned, damping), error in zip(layers, errors, strict=True)
+            Solved(pruned.weight, error, pruned.damping, seconds) for pruned, error in zip(layers, errors, strict=True)
         ]
         keep(name, chain, told)
         return torch.cat([dense_y, *trace_y])

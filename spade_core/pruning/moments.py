@@ -8,10 +8,10 @@ one pass over the views. The inputs of a convolution are the receptive fields of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +61,7 @@ def _unfolding(x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
     x = F.pad(x, call.padding) if any(call.padding) else x
     views, channels, height, width = x.shape
     planes = x.transpose(0, 1).reshape(call.groups, channels // call.groups, -1)
-    rows, columns = _output_size(x, call)
+    rows, columns = _output_size(x.shape[2:], call)
     first = torch.arange(views).view(-1, 1, 1) * (height * width)  # pixel of each view
     line = torch.arange(rows).view(-1, 1) * (call.stride[0] * width)
     corner = first + line + torch.arange(columns) * call.stride[1]
@@ -70,8 +70,8 @@ def _unfolding(x: Tensor, call: Call) -> tuple[Tensor, Tensor]:
     return planes, (taps.reshape(-1, 1) + corner.reshape(1, -1)).to(x.device)
 
 
-def _output_size(padded: Tensor, call: Call) -> Pair:
-    sides = zip(padded.shape[2:], call.dilation, call.kernel, call.stride, strict=True)
+def _output_size(padded: Sequence[int], call: Call) -> Pair:
+    sides = zip(padded, call.dilation, call.kernel, call.stride, strict=True)
     rows, columns = ((side - dilation * (kernel - 1) - 1) // stride + 1 for side, dilation, kernel, stride in sides)
     return rows, columns
 
@@ -108,13 +108,31 @@ def cross_moment(
         if weights is not None:
             left = left * (weights * (len(weights) / weights.sum())).unsqueeze(1)
         elif other is x:
-            return _gram(left) / left.shape[1]
-        return left.transpose(1, 2) @ right / left.shape[1]
-    if other is x and weights is None and call.groups == 1 and call.dilation == (1, 1):
-        padded = F.pad(x, call.padding)
-        if positions is None or positions >= _multiplied(call) * len(x) * prod(_output_size(padded, call)):
-            return _moment_by_shifts(padded, call)
+            return _gram(left).div_(left.shape[1])
+        return (left.transpose(1, 2) @ right).div_(left.shape[1])
+    if other is x and weights is None and _shifts(x, call, positions):
+        return _moment_by_shifts(x, call)
     return _spatial_moment(x, other, call, positions, weights)
+
+
+def takes_all(x: Tensor, call: Call, positions: int | None) -> bool:
+    """Return whether :func:`cross_moment` takes all positions of an input, ``(n, ...)``, with itself."""
+    if positions is None:
+        return True
+    if call.kind == "linear" or _pointwise(call):
+        return positions >= len(x) * math.prod(
+            x.shape[1:-1] if call.kind == "linear" else _output_size(x.shape[2:], call)
+        )
+    return _shifts(x, call, positions)
+
+
+def _shifts(x: Tensor, call: Call, positions: int | None) -> bool:
+    """Return whether all receptive fields of a spatial kernel cost no more than ``positions`` of them."""
+    if call.groups != 1 or call.dilation != (1, 1):
+        return False
+    left, right, top, bottom = call.padding
+    height, width = x.shape[2] + top + bottom, x.shape[3] + left + right
+    return positions is None or positions >= _multiplied(call) * len(x) * math.prod(_output_size((height, width), call))
 
 
 def _gram(rows: Tensor) -> Tensor:
@@ -150,30 +168,31 @@ def _spatial_moment(x: Tensor, other: Tensor, call: Call, positions: int | None,
             right = left if partner is planes else _gather(partner[part], taps)
             left = left if shares is None else left * shares[begin : begin + stretch]
             total[part] += _gram(left.transpose(1, 2)) if left is right else left @ right.transpose(1, 2)
-    return total / index.shape[1]
+    return total.div_(index.shape[1])
 
 
 def _multiplied(call: Call) -> float:
     """Return which share of a kernel's pairs of taps :func:`_moment_by_shifts` multiplies out."""
     sides = zip(call.kernel, call.stride, strict=True)
-    return prod(1 - (max(0, side - stride) / side) ** 2 for side, stride in sides) / 2
+    return math.prod(1 - (max(0, side - stride) / side) ** 2 for side, stride in sides) / 2
 
 
-def _moment_by_shifts(padded: Tensor, call: Call) -> Tensor:
+def _moment_by_shifts(x: Tensor, call: Call) -> Tensor:
     """Return the mean of ``x x^T`` over all receptive fields of an ungrouped, undilated kernel, ``(1, cols, cols)``.
 
     Two taps meet the same pairs of pixels as the two taps a stride before them, but for those at the edges. So of the
     45 pairs of a 3x3 kernel's taps 13 are multiplied out; the others follow from a pair before, less its first line and
-    with a last line of their own.
+    with a last line of their own, where these lines are no padding.
 
     Args:
-        padded: input of one call with its padding, ``(n, channels, height, width)``.
+        x: input of one call, ``(n, channels, height, width)``.
     """
     taps = [(row, column) for row in range(call.kernel[0]) for column in range(call.kernel[1])]
-    pixels = _Pixels(padded.permute(0, 2, 3, 1), call.stride, _output_size(padded, call))
+    padded, margins = F.pad(x, call.padding), (call.padding[2:], call.padding[:2])
+    pixels = _Pixels(padded.permute(0, 2, 3, 1), call.stride, _output_size(padded.shape[2:], call), margins)
     whole = [pixels.met(tap) for tap in taps]
-    channels = padded.shape[1]
-    total = padded.new_empty(len(taps), len(taps), channels, channels)
+    channels = x.shape[1]
+    total = x.new_empty(len(taps), len(taps), channels, channels)
     for one, other in combinations_with_replacement(range(len(taps)), 2):
         pair = taps[one], taps[other]
         axis = next((axis for axis in (0, 1) if min(tap[axis] for tap in pair) >= call.stride[axis]), None)
@@ -181,12 +200,15 @@ def _moment_by_shifts(padded: Tensor, call: Call) -> Tensor:
             total[one, other] = whole[one].T @ whole[other]
         else:
             before = _before(pair[0], axis, call.stride), _before(pair[1], axis, call.stride)
-            last, first = pixels.line(pair, axis, -1), pixels.line(before, axis, 0)
-            total[one, other] = total[taps.index(before[0]), taps.index(before[1])] + last - first
+            total[one, other] = total[taps.index(before[0]), taps.index(before[1])]
+            if (last := pixels.line(pair, axis, -1)) is not None:
+                total[one, other] += last
+            if (first := pixels.line(before, axis, 0)) is not None:
+                total[one, other] -= first
         if one != other:
             total[other, one] = total[one, other].T
     cols = channels * len(taps)
-    return total.permute(2, 0, 3, 1).reshape(1, cols, cols) / len(whole[0])
+    return total.permute(2, 0, 3, 1).reshape(1, cols, cols).div_(len(whole[0]))
 
 
 def _before(tap: Pair, axis: int, stride: Pair) -> Pair:
@@ -195,11 +217,15 @@ def _before(tap: Pair, axis: int, stride: Pair) -> Pair:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """A padded input, ``(n, height, width, channels)``, as a kernel's taps meet it at ``sides`` positions."""
+    """A padded input, ``(n, height, width, channels)``, as a kernel's taps meet it at ``sides`` positions.
+
+    ``margins`` are the padding's lines along both axes, before and after.
+    """
 
     x: Tensor
     stride: Pair
     sides: Pair
+    margins: tuple[Sequence[int], Sequence[int]]
 
     def met(self, tap: Pair, axis: int = 0, line: int | None = None) -> Tensor:
         """Return the pixels that a tap meets, ``(positions, channels)``; of one line of positions along ``axis``."""
@@ -211,8 +237,13 @@ class _Pixels:
         met = met if line is None else met.select(1 + axis, line)
         return met.reshape(-1, met.shape[-1])
 
-    def line(self, pair: tuple[Pair, Pair], axis: int, line: int) -> Tensor:
-        """Return the product of what two taps meet on one line of positions, ``(channels, channels)``."""
+    def line(self, pair: tuple[Pair, Pair], axis: int, line: int) -> Tensor | None:
+        """Return the product of what two taps meet on one line of positions; None where one of them meets padding."""
+        before, after = self.margins[axis]
+        at = (line % self.sides[axis]) * self.stride[axis]
+        met = [tap[axis] + at for tap in pair]
+        if min(met) < before or max(met) >= self.x.shape[1 + axis] - after:
+            return None
         one, other = (self.met(tap, axis, line) for tap in pair)
         return one.T @ other
 
@@ -232,6 +263,7 @@ def capture(
     *,
     positions: Mapping[str, int] | None = None,
     relevant: Relevance | None = None,
+    energies: dict[str, float] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
     """Collect the second moments of all ``weights`` in one pass of ``module`` over ``batches``.
@@ -242,6 +274,8 @@ def capture(
         weights: name -> parameter of ``module``.
         positions: name -> at most how many positions of all batches together; a missing name takes all.
         relevant: what each position of the same batches counts; None: all alike.
+        energies: is given the mean squared length of each weight's output without its bias, where every position is in
+            the second moment and counts alike: ``trace(W H W^T)`` for the price of reading the output.
 
     Returns:
         name -> ``(groups, cols, cols)``, the mean of ``x x^T`` over views and positions (no factor 2), in the dtype of
@@ -250,20 +284,41 @@ def capture(
     total = sum(len(batch) for batch in batches)
     sums: dict[str, Tensor] = {}
     seen: dict[str, float] = {}
+    lengths: dict[str, float] = {}
     share = 0.0
     waiting = {name: iter(calls) for name, calls in (relevant or {}).items()}
 
-    def add(name: str, x: Tensor, _weight: Tensor, call: Call) -> None:
+    def add(name: str, x: Tensor, weight: Tensor, call: Call) -> Tensor | None:
         limit = (positions or {}).get(name)
+        limit = None if limit is None else max(1, round(limit * share))
         counts = next(waiting[name]) if name in waiting else None
         mass = share if counts is None else share * float(counts.mean())
-        moment = cross_moment(x, None, call, None if limit is None else max(1, round(limit * share)), counts) * mass
-        sums[name] = sums[name] + moment if name in sums else moment
+        moment = cross_moment(x, None, call, limit, counts)
+        moment = moment if mass == 1 else moment.mul_(mass)
+        sums[name] = sums[name].add_(moment) if name in sums else moment
         seen[name] = seen.get(name, 0.0) + mass
+        if energies is None:
+            return None
+        known = counts is None and x.dim() == (2 if call.kind == "linear" else 4) and takes_all(x, call, limit)
+        output = call.output(x, weight)
+        lengths[name] = lengths.get(name, 0.0) + (mass * _mean_square(output, call) if known else math.nan)
+        return output
 
     with torch.no_grad(), WeightCalls(weights, add):
         for index, batch in enumerate(batches):
             progress(index, len(batches), "reading the layers' inputs")
             share = len(batch) / total
             module(batch)
-    return {name: moment / seen[name] for name, moment in sums.items()}
+    if energies is not None:
+        energies |= {name: length / seen[name] for name, length in lengths.items() if not math.isnan(length)}
+    return {name: moment if seen[name] == 1 else moment.div_(seen[name]) for name, moment in sums.items()}
+
+
+def _mean_square(output: Tensor, call: Call) -> float:
+    """Return the mean squared length of an output ``(n, channels, ...)``, or ``(n, out)``, without its bias."""
+    if call.bias is not None:
+        output = output - call.bias.view(-1, *[1] * (output.dim() - 2))
+    each = torch.linalg.vector_norm(
+        output, dim=tuple(range(1, output.dim()))
+    )  # by views: none is rounded by the others
+    return float(each.double().square().sum()) * output.shape[1] / output.numel()

@@ -14,6 +14,9 @@ from tests.reference.capture import mean_outer_product, receptive_fields
 CONVOLUTIONS = {
     "plain": nn.Conv2d(4, 6, 3),
     "padded": nn.Conv2d(4, 6, 3, padding=1),
+    "widely padded": nn.Conv2d(4, 6, 3, padding=2),
+    "widely padded and strided": nn.Conv2d(4, 6, 3, stride=2, padding=3),
+    "large": nn.Conv2d(4, 6, (5, 3), padding=(1, 2)),
     "strided": nn.Conv2d(4, 6, 3, stride=2, padding=1),
     "dilated": nn.Conv2d(4, 6, 3, dilation=2, padding=2),
     "uneven": nn.Conv2d(4, 6, (3, 2), stride=(1, 2), padding=(0, 1), dilation=(2, 1)),
@@ -46,6 +49,34 @@ def test_where_all_receptive_fields_cost_no_more_than_some_all_are_taken():
     call = recorded(conv, x)  # 60 fields; 12.5 of 81 pairs of taps are multiplied out
     torch.testing.assert_close(cross_moment(x, None, call, positions=10), cross_moment(x, None, call))
     assert not torch.allclose(cross_moment(x, None, call, positions=9), cross_moment(x, None, call))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_the_energy_is_that_of_the_output_without_its_bias(name):
+    torch.manual_seed(0)
+    conv = CONVOLUTIONS[name].double().requires_grad_(False)
+    x, energies = torch.randn(3, 4, 7, 6, dtype=torch.float64), {}
+    moment = capture(conv, [x[:2], x[2:]], {"weight": conv.weight}, energies=energies)["weight"]
+    weight = conv.weight.reshape(conv.groups, conv.weight.shape[0] // conv.groups, -1)
+    assert energies["weight"] == pytest.approx(float(torch.einsum("grc,gcd,grd->", weight, moment, weight)), rel=1e-12)
+
+
+def test_there_is_no_energy_of_positions_that_are_left_out_or_weighed():
+    torch.manual_seed(0)
+    conv, x = CONVOLUTIONS["plain"].double().requires_grad_(False), torch.randn(3, 4, 7, 6, dtype=torch.float64)
+    counts = [torch.rand(60, dtype=torch.float64)]
+    for options in ({"positions": {"weight": 9}}, {"relevant": {"weight": counts}}):
+        energies: dict[str, float] = {}
+        capture(conv, [x], {"weight": conv.weight}, energies=energies, **options)
+        assert not energies
+    capture(conv, [x], {"weight": conv.weight}, positions={"weight": 10}, energies=energies)
+    assert energies.keys() == {"weight"}  # as many cost no more than all, so all are taken
+    pointwise, linear = CONVOLUTIONS["pointwise"].double().requires_grad_(False), nn.Linear(4, 3).double()
+    for module, given, all_of_them in ((pointwise, x, 126), (linear, x[:, :, 0, 0], 3)):
+        for positions, known in ((all_of_them, {"weight"}), (all_of_them - 1, set())):
+            energies = {}
+            capture(module, [given], {"weight": module.weight}, positions={"weight": positions}, energies=energies)
+            assert energies.keys() == known
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -95,6 +96,73 @@ def test_independent_solves_on_the_dense_models_moments(noise):
     moment = capture(model.module, [views], {"w": weight})["w"]
     expected = SOLVERS["fastspade"].prune(weight.reshape(3, 4, -1), moment, 0.5, block_size=9, damping=0.01).weight
     torch.testing.assert_close(trace.module.get_parameter(layer.parameter), expected.reshape(weight.shape))
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_layers_solved_at_a_time_are_those_solved_one_after_another(small, noise, two_threads, monkeypatch):
+    options = {"calibration": "independent", "sparsity": 0.5, "views": 3}
+    threads, solve = set(), Pruner.solve
+
+    def watched(*given):
+        threads.add((threading.get_ident(), torch.get_num_threads(), torch.is_grad_enabled()))
+        return solve(*given)
+
+    monkeypatch.setattr(Pruner, "solve", watched)
+    together = sc.trace(small, noise, **options)
+    assert {told[1:] for told in threads} == {(1, False)}
+    assert threading.get_ident() not in {told[0] for told in threads}
+    assert torch.get_num_threads() == 2
+    monkeypatch.setattr("spade_core.pruning.calibration.WORKERS", 1)
+    alone = sc.trace(small, noise, **options)
+    for (name, one), other in zip(together.module.named_parameters(), alone.module.parameters(), strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+    assert [row.name for row in together.report.layers] == [row.name for row in alone.report.layers]
+
+
+@pytest.mark.parametrize("reason", ["cancelled", "failed"])
+def test_layers_that_wait_are_not_solved_after_a_cancel_or_an_error(small, noise, two_threads, reason, monkeypatch):
+    begun, solve, raised = [], Pruner.solve, Cancelled if reason == "cancelled" else ValueError
+
+    def first_fails(*given):
+        begun.append(1)
+        if reason == "failed":
+            raise ValueError
+        return solve(*given)
+
+    def cancel(done, total, note):
+        if note.startswith("solved"):
+            raise Cancelled
+
+    monkeypatch.setattr(Pruner, "solve", first_fails)
+    with pytest.raises(raised):
+        sc.trace(small, noise, calibration="independent", sparsity=0.5, views=3, progress=cancel)
+    assert torch.get_num_threads() == 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("solver")]
+
+
+def test_the_error_of_independent_layers_is_that_of_their_outputs(noise):
+    model = nets.plain(dtype=torch.float64)
+    trace = sc.trace(model, noise, calibration="independent", sparsity=0.5, views=5, positions=0)
+    views = spade.views_of(model, [spade.Wanted(noise, None, trace.config)]).images
+    moments = capture(
+        model.module, [views], {one.parameter: model.module.get_parameter(one.parameter) for one in model.layers}
+    )
+    for row, layer in zip(trace.report.layers, model.layers, strict=True):
+        if row.status == "pruned":
+            before, after = (net.get_parameter(layer.parameter) for net in (model.module, trace.module))
+            before, after = (one.reshape(layer.groups, one.shape[0] // layer.groups, -1) for one in (before, after))
+            lost, whole = (
+                float(torch.einsum("grc,gcd,grd->", one, moments[layer.parameter], one))
+                for one in (before - after, before)
+            )
+            assert row.error == pytest.approx(lost / whole, rel=1e-9)
 
 
 def test_sequential_equals_the_slow_layer_by_layer_version():

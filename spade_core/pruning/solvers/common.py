@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ LADDER_START = 1e-8
 LADDER_STEP = 10.0
 LADDER_STOP = 100.0
 STRIPE = 512  # columns at once where a symmetric matrix is multiplied by halves
+IN_PLACE = 2048  # columns from which on a matrix is factorized where it stands
+PANEL = 128  # columns at once there
+INDEFINITE = "second_moment is not positive semidefinite"
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,12 @@ class Pruned:
         weight: in the shape and dtype of the weight that was given.
         damping: what was added to the diagonal, as a fraction of its mean nonzero entry; above the request if the
             second moment was singular.
+        loss: ``||(w - w0) X||^2``, the mean over the positions, where the solver knows it; else None.
     """
 
     weight: Tensor
     damping: float
+    loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,9 @@ class Problem:
         """Number of weights that are zero already."""
         return int((self.weight == 0).sum())
 
-    def finish(self, weight: Tensor, damping: float) -> Pruned:
+    def finish(self, weight: Tensor, damping: float, loss: float | None = None) -> Pruned:
         """Return the solved weight in the shape and dtype that was given."""
-        return Pruned(weight.reshape(self.original.shape).to(self.original.dtype), damping)
+        return Pruned(weight.reshape(self.original.shape).to(self.original.dtype), damping, loss)
 
     def unchanged(self) -> Pruned:
         """Return the layer bit for bit as it was given."""
@@ -116,7 +122,8 @@ def _check(weight: Tensor, second_moment: Tensor, sparsity: float) -> None:
         raise ValueError(f"second_moment {tuple(second_moment.shape)} does not fit weight {tuple(weight.shape)}")
     if second_moment.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"second_moment must be float32 or float64, not {second_moment.dtype}")
-    if not (torch.isfinite(second_moment).all() and torch.isfinite(weight).all()):
+    # A finite sum is quickly found and has finite terms only; one that is not may have overflowed.
+    if not all(bool(torch.isfinite(one.sum()) or torch.isfinite(one).all()) for one in (second_moment, weight)):
         raise ValueError("weight and second_moment must be finite")
 
 
@@ -145,14 +152,60 @@ def factorize(second_moment: Tensor, damping: float) -> Factor:
         second_moment: ``(groups, cols, cols)``, symmetric, positive semidefinite up to rounding.
         damping: fraction of the mean nonzero diagonal, at least 0.
     """
-    while True:
-        moment, _ = damped(second_moment, damping)
+    for fraction in _ladder(damping):
+        moment, _ = damped(second_moment, fraction)
         cholesky, info = torch.linalg.cholesky_ex(moment)
-        if not bool(info.any()) and _well_conditioned(cholesky, moment):
-            return Factor(moment, cholesky, damping)
-        damping = max(damping * LADDER_STEP, LADDER_START)
-        if damping > LADDER_STOP:
-            raise ValueError("second_moment is not positive semidefinite")
+        if not bool(info.any()) and _well_conditioned(cholesky, moment.diagonal(dim1=1, dim2=2)):
+            return Factor(moment, cholesky, fraction)
+    raise ValueError(INDEFINITE)
+
+
+def factorize_upper(second_moment: Tensor, damping: float) -> tuple[Tensor, float]:
+    """Return the upper triangular ``V`` of ``V V^T = H``, damped as :func:`factorize` does, and the damping.
+
+    Args:
+        second_moment, damping: as for :func:`factorize`.
+
+    Returns:
+        ``V``, ``(groups, cols, cols)``; what lies below its diagonal has no meaning.
+    """
+    if second_moment.shape[-1] < IN_PLACE or second_moment.device.type != "cpu":
+        factor = factorize(second_moment.flip(1, 2), damping)  # from the lower right corner
+        return factor.cholesky.flip(1, 2).contiguous(), factor.damping
+    for fraction in _ladder(damping):
+        moment, _ = damped(second_moment, fraction)
+        diagonal = moment.diagonal(dim1=1, dim2=2).clone()
+        if upper_factor(moment) and _well_conditioned(moment, diagonal):
+            return moment, fraction
+    raise ValueError(INDEFINITE)
+
+
+def _ladder(damping: float) -> Iterator[float]:
+    yield damping
+    while (damping := max(damping * LADDER_STEP, LADDER_START)) <= LADDER_STOP:
+        yield damping
+
+
+def upper_factor(moment: Tensor) -> bool:
+    """Overwrite the upper half of ``moment`` by ``V``; return whether all groups are positive definite.
+
+    It goes by blocks of columns from the right, each brought up to date by one product with all blocks right of it:
+    as fast as LAPACK, which factorizes from the left, so that a copy would have to be reversed, and its factor again.
+
+    Args:
+        moment: ``(groups, cols, cols)``, symmetric; its lower half has no meaning afterwards.
+    """
+    for end in range(moment.shape[-1], 0, -PANEL):
+        part = slice(max(0, end - PANEL), end)
+        moment[:, :end, part].baddbmm_(moment[:, :end, end:], moment[:, part, end:].transpose(1, 2), alpha=-1)
+        reverse, info = torch.linalg.cholesky_ex(moment[:, part, part].flip(1, 2))
+        if bool(info.any()):
+            return False
+        moment[:, part, part] = corner = reverse.flip(1, 2)
+        eye = torch.eye(corner.shape[1], dtype=moment.dtype, device=moment.device).expand_as(corner)
+        inverse = torch.linalg.solve_triangular(corner, eye, upper=True)
+        moment[:, : part.start, part] = moment[:, : part.start, part] @ inverse.transpose(1, 2)
+    return True
 
 
 def damped(second_moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:
@@ -170,23 +223,27 @@ def damped(second_moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:
     return moment, damping * mean
 
 
-def _well_conditioned(cholesky: Tensor, moment: Tensor) -> bool:
+def _well_conditioned(factor: Tensor, diagonal: Tensor) -> bool:
     # A Cholesky factorization of a singular matrix often "succeeds" with pivots of pure rounding noise.
-    pivots = cholesky.diagonal(dim1=1, dim2=2).square()
-    noise = 10 * torch.finfo(moment.dtype).eps
-    return bool((pivots > noise * moment.diagonal(dim1=1, dim2=2)).all())
+    pivots = factor.diagonal(dim1=1, dim2=2).square()
+    noise = 10 * torch.finfo(factor.dtype).eps
+    return bool((pivots > noise * diagonal).all())
 
 
-def relative_error(before: Tensor, after: Tensor, second_moment: Tensor) -> float:
+def relative_error(
+    before: Tensor, after: Tensor, second_moment: Tensor, *, loss: float | None = None, energy: float | None = None
+) -> float:
     """Return ``||(before - after) X||^2 / ||before X||^2`` from the second moment alone (0 where the output is 0).
 
     Args:
         before, after: ``(rows, cols)`` or ``(groups, rows, cols)``.
         second_moment: ``(cols, cols)`` or ``(groups, cols, cols)``.
+        loss, energy: the two squared lengths, means over the positions, as far as they are known already.
     """
-    delta, reference = (before - after).to(second_moment.dtype), before.to(second_moment.dtype)
-    energy = _energy(reference, second_moment)
-    return max(0.0, _energy(delta, second_moment)) / energy if energy > 0 else 0.0
+    dtype = second_moment.dtype
+    energy = _energy(before.to(dtype), second_moment) if energy is None else energy
+    loss = _energy((before - after).to(dtype), second_moment) if loss is None else loss
+    return max(0.0, loss) / energy if energy > 0 else 0.0
 
 
 def _energy(weight: Tensor, moment: Tensor) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spade_core.pruning.solvers.common import Problem, Pruned, factorize
+from spade_core.pruning.solvers.common import Problem, Pruned, factorize_upper
 
 LAZY = 128  # columns that absorb at once what all columns to their left gave up
 
@@ -64,25 +64,42 @@ def prune_many(
     found = [one.settled() for one in problems]
     unsettled = [one for one, settled in zip(problems, found, strict=True) if settled is None]
     if unsettled:
-        # The factor of the reversed matrix is that of H from its lower right corner.
-        factors = [factorize(one.second_moment.flip(1, 2), damping) for one in unsettled]
-        swept = _sweep(unsettled, torch.cat([factor.cholesky.flip(1, 2) for factor in factors]), block_size)
+        factors = [factorize_upper(one.second_moment, damping) for one in unsettled]
+        swept = _sweep(unsettled, _joined([factor for factor, _ in factors]), block_size)
         pairs = zip(unsettled, factors, swept, strict=True)
-        solved = iter([one.finish(weight, factor.damping) for one, factor, weight in pairs])
+        solved = iter([_finished(one, *of_one, used) for one, (_, used), of_one in pairs])
         return [next(solved) if settled is None else settled for settled in found]
     return [settled for settled in found if settled is not None]
 
 
-def _sweep(problems: Sequence[Problem], upper: Tensor, block_size: int) -> tuple[Tensor, ...]:
-    """Fix all columns from left to right; return the problems' weights.
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+
+
+def _finished(problem: Problem, weight: Tensor, price: Tensor, damping: float) -> Pruned:
+    """Return the solved layer and its loss: the price of all removals, less what the damping added to it."""
+    diagonal = problem.second_moment.diagonal(dim1=1, dim2=2).double()
+    alive = diagonal != 0
+    mean = diagonal.sum(1) / alive.sum(1).clamp(min=1)
+    change = (weight - problem.weight).square().sum(1, dtype=torch.float64)
+    loss = float((price - damping * mean * (change * alive).sum(1)).sum())
+    return problem.finish(weight, damping, max(0.0, loss))
+
+
+def _sweep(problems: Sequence[Problem], upper: Tensor, block_size: int) -> list[tuple[Tensor, Tensor]]:
+    """Fix all columns from left to right; return each problem's weight, and what its removals cost, ``(groups,)``.
+
+    The cost is that of the damped moment, float64; weights on dead inputs cost nothing.
 
     The work is done on the transposed weights, so that a column is contiguous.
 
     Args:
-        upper: ``V``, ``(problems * groups, cols, cols)``.
+        upper: ``V``, ``(problems * groups, cols, cols)``; what lies below its diagonal is not read.
     """
-    columns = torch.cat([one.weight for one in problems]).transpose(1, 2).contiguous()
-    forced = torch.cat([one.forced for one in problems]).permute(2, 0, 1).contiguous()
+    columns = _joined([one.weight for one in problems]).transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    forced = _joined([one.forced for one in problems]).permute(2, 0, 1).contiguous()
+    alive = _joined([one.second_moment.diagonal(dim1=1, dim2=2) != 0 for one in problems])
+    prices = torch.zeros(len(columns), dtype=torch.float64, device=columns.device)
     changed = torch.empty_like(columns)
     quotas, cols = list(zip(*(_quotas(one, block_size) for one in problems), strict=True)), columns.shape[1]
     span = max(block_size, LAZY // block_size * block_size)
@@ -95,9 +112,12 @@ def _sweep(problems: Sequence[Problem], upper: Tensor, block_size: int) -> tuple
         if start:
             few.baddbmm_(inverse.transpose(1, 2), upper[:, :start, part].transpose(1, 2) @ changed[:, :start])
         counts = quotas[start // block_size : -(-part.stop // block_size)]
-        _Stretch(few, inverse, forced[part], block_size, counts).choose(0, size)
+        stretch = _Stretch(few, inverse, forced[part], block_size, counts)
+        stretch.choose(0, size)
+        prices += (stretch.prices() * alive[:, part]).sum(1)
         changed[:, part] -= few
-    return columns.transpose(1, 2).contiguous().chunk(len(problems))
+    weights = columns.transpose(1, 2).contiguous().chunk(len(problems))
+    return list(zip(weights, prices.chunk(len(problems)), strict=True))
 
 
 def _quotas(problem: Problem, block_size: int) -> list[int]:
@@ -129,10 +149,16 @@ class _Stretch:
         self.columns, self.block, self.counts, self.problems = columns, block_size, counts, len(counts[0])
         self.forced, self.mask = forced if bool(forced.any()) else None, forced.to(columns.dtype)
         self.worth, self.share = price.reciprocal(), (inverse / price).transpose(1, 2).contiguous()
-        self.removed = torch.empty_like(columns)
+        self.removed = torch.zeros_like(columns)
         # Taken apart once: there are tens of thousands of steps, and each view costs as much as its product.
         self._single = list(zip(columns.unbind(1), self.mask.unbind(0), self.removed.unbind(1), strict=True))
         self._whole = list(zip(columns.unbind(), self.share.unbind(), self.removed.unbind(), strict=True))
+        # Of one matrix whose columns are chosen one by one: columns, worth and what was removed, without a mask.
+        self._lone = (
+            list(zip(columns[0], self.worth[0, :, 0], self.removed[0], strict=True))
+            if (block_size == 1 and len(columns) == 1 and self.forced is None)
+            else []
+        )
         # One matrix a problem: less overhead, and the same bits alone and beside others.
         self._apart = len(columns) == 1 or (len(columns) == self.problems and columns.device.type == "cpu")
 
@@ -144,12 +170,24 @@ class _Stretch:
             self._absorb(left, middle, right)
             self.choose(middle, right)
             return
-        if max(counts := self.counts[left // self.block]):
+        if not max(counts := self.counts[left // self.block]) and self.forced is None:
+            return
+        if self._lone:
+            column, worth, removed = self._lone[left]
+            lowest = column.abs().mul_(worth).topk(counts[0], largest=False, sorted=False).indices
+            removed.scatter_(0, lowest, column.gather(0, lowest))
+            column.index_fill_(0, lowest, 0)
+            return
+        if max(counts):
             score = self.columns[:, left:right].abs().mul_(self.worth[:, left:right]).transpose(0, 1)
             score = score if self.forced is None else score.masked_fill_(self.forced[left:right], torch.inf)
             _mark(self.mask[left:right], score, counts)
         self._fix(left, right)
         self.columns[:, left:right] -= self.removed[:, left:right]
+
+    def prices(self) -> Tensor:
+        """Return what the removals of each column cost, float64 ``(problems * groups, n)``."""
+        return (self.removed * self.worth).square().sum(2, dtype=torch.float64)
 
     def _fix(self, left: int, right: int) -> None:
         if right - left == 1:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spade_core.pruning.solvers import SOLVERS, admm, magnitude, obs, random, sparsegpt
-from spade_core.pruning.solvers.common import relative_error
+from spade_core.pruning.solvers.common import factorize_upper, relative_error, upper_factor
 from tests.reference.solvers import brute_force_obs, damped, naive_sparsegpt
 
 SHAPES = [(1, 4, 8), (3, 2, 6), (1, 1, 7), (1, 6, 1), (5, 1, 9)]
@@ -84,6 +84,65 @@ def test_sparsegpt_crosses_its_lazy_blocks():
         found = sparsegpt.prune(weight, moment, 0.5, block_size=block_size)
         expected = naive_sparsegpt(weight, moment, 450, found.damping, block_size)
         torch.testing.assert_close(found.weight, expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.fixture
+def in_place(monkeypatch):
+    """Factorize small matrices as large ones are."""
+    monkeypatch.setattr("spade_core.pruning.solvers.common.IN_PLACE", 1)
+    monkeypatch.setattr("spade_core.pruning.solvers.common.PANEL", 3)
+
+
+@pytest.mark.parametrize("block_size", [1, 4])
+@pytest.mark.parametrize(("shape", "inputs"), list(itertools.product(SHAPES, INPUTS)))
+def test_sparsegpt_is_the_same_with_a_factor_made_in_place(shape, inputs, block_size, in_place):
+    weight, moment = problem(shape, inputs)
+    before = moment.clone()
+    wanted = round(0.5 * weight.numel())
+    found = sparsegpt.prune(weight, moment, 0.5, block_size=block_size)
+    assert torch.equal(moment, before)
+    forced = (weight == 0) | (moment.diagonal(dim1=1, dim2=2) == 0).unsqueeze(1)
+    if int(forced.sum()) < wanted:
+        expected = naive_sparsegpt(weight, moment, wanted, found.damping, block_size)
+        torch.testing.assert_close(found.weight, expected, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("cols", [1, 2, 3, 4, 9, 11])
+def test_the_factor_in_place_is_upper_triangular_and_gives_the_matrix(cols, in_place):
+    _, moment = problem((3, 1, cols), "full")
+    expected = torch.linalg.cholesky(moment.flip(1, 2)).flip(1, 2)
+    factor = moment.clone()
+    assert upper_factor(factor)
+    torch.testing.assert_close(factor.triu(), expected, rtol=1e-12, atol=1e-12)
+    moment[1, cols // 2, cols // 2] -= 100
+    assert not upper_factor(moment)
+
+
+def test_a_singular_matrix_is_damped_until_its_factor_in_place_is_none_of_rounding(in_place):
+    _, moment = problem((2, 1, 8), "deficient")
+    upper, damping = factorize_upper(moment, 0.0)
+    assert damping > 0
+    made = upper.triu() @ upper.triu().mT
+    expected = torch.stack([damped(one, damping) for one in moment])
+    torch.testing.assert_close(made, expected, rtol=1e-10, atol=1e-10)
+    with pytest.raises(ValueError, match="not positive semidefinite"):
+        factorize_upper(-moment, 0.01)
+
+
+@pytest.mark.parametrize("block_size", [1, 4])
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_the_loss_is_what_the_outputs_lose(inputs, block_size):
+    for shape, sparsity in itertools.product(SHAPES, (0.3, 0.8)):
+        weight, moment = problem(shape, inputs)
+        found = sparsegpt.prune(weight, moment, sparsity, block_size=block_size)
+        change = found.weight - weight
+        lost = float(torch.einsum("grc,gcd,grd->", change, moment, change))
+        if found.loss is not None:  # else its zeros were there, or lie on dead inputs
+            assert found.loss == pytest.approx(lost, rel=1e-8, abs=1e-10)
+        else:
+            assert inputs in ("dead", "zeros")
+        told = relative_error(weight, found.weight, moment, loss=found.loss)
+        assert told == pytest.approx(relative_error(weight, found.weight, moment), rel=1e-8, abs=1e-10)
 
 
 @pytest.mark.parametrize("solver", [sparsegpt, obs, admm, magnitude, random])
