@@ -22,7 +22,7 @@ from spade_core.progress import Progress, silent
 from spade_core.pruning.relevance import Relevance
 
 _CHUNK = 2**22  # numbers gathered at once
-_STRIPE = 256  # columns from which on half of a symmetric product is copied from the other half
+_STRIPE = 128  # columns at once where half of a symmetric product is copied from the other half
 
 
 def input_columns(x: Tensor, call: Call, chosen: Tensor | None = None) -> Tensor:
@@ -137,14 +137,14 @@ def _shifts(x: Tensor, call: Call, positions: int | None) -> bool:
 
 def _gram(rows: Tensor) -> Tensor:
     """Return ``rows^T rows`` of ``(groups, positions, cols)``, half of it multiplied out and half copied."""
-    cols, middle = rows.shape[2], rows.shape[2] // 2
+    cols = rows.shape[2]
     if cols <= _STRIPE:
         return rows.transpose(1, 2) @ rows
-    left, right = rows[..., :middle], rows[..., middle:]
     total = rows.new_empty(len(rows), cols, cols)
-    total[:, :middle, :middle], total[:, middle:, middle:] = _gram(left), _gram(right)
-    total[:, middle:, :middle] = right.transpose(1, 2) @ left
-    total[:, :middle, middle:] = total[:, middle:, :middle].transpose(1, 2)
+    for start in range(0, cols, _STRIPE):
+        part, later = slice(start, start + _STRIPE), slice(start + _STRIPE, cols)
+        total[:, part, start:] = rows[..., part].transpose(1, 2) @ rows[..., start:]
+        total[:, later, part] = total[:, part, later].transpose(1, 2)
     return total
 
 

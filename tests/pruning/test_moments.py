@@ -32,7 +32,7 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-@pytest.mark.parametrize("stripe", [256, 3])
+@pytest.mark.parametrize("stripe", [128, 3])
 def test_second_moment_equals_explicit_unfolding(name, stripe, monkeypatch):
     monkeypatch.setattr("spade_core.pruning.moments._STRIPE", stripe)
     torch.manual_seed(0)

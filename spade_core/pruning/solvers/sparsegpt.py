@@ -151,13 +151,12 @@ class _Stretch:
         self.worth, self.share = price.reciprocal(), (inverse / price).transpose(1, 2).contiguous()
         self.removed = torch.zeros_like(columns)
         # Taken apart once: there are tens of thousands of steps, and each view costs as much as its product.
-        self._single = list(zip(columns.unbind(1), self.mask.unbind(0), self.removed.unbind(1), strict=True))
         self._whole = list(zip(columns.unbind(), self.share.unbind(), self.removed.unbind(), strict=True))
-        # Of one matrix whose columns are chosen one by one: columns, worth and what was removed, without a mask.
-        self._lone = (
-            list(zip(columns[0], self.worth[0, :, 0], self.removed[0], strict=True))
-            if (block_size == 1 and len(columns) == 1 and self.forced is None)
-            else []
+        # Columns of a single matrix that are chosen one by one need no mask.
+        lone = block_size == 1 and len(columns) == 1 and self.forced is None
+        self._lone = list(zip(columns[0], self.worth[0, :, 0], self.removed[0], strict=True)) if lone else []
+        self._single = (
+            [] if lone else list(zip(columns.unbind(1), self.mask.unbind(0), self.removed.unbind(1), strict=True))
         )
         # One matrix a problem: less overhead, and the same bits alone and beside others.
         self._apart = len(columns) == 1 or (len(columns) == self.problems and columns.device.type == "cpu")
