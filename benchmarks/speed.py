@@ -3,9 +3,10 @@
     python -m benchmarks.speed --runs 5
     python -m benchmarks.speed --model resnet50 --random --trace '{"preset": "paper", "views": 32}'
 
-Floors are counted, not guessed: the floating-point operations of the forward passes that each part cannot do without,
-over the speed of a plain float32 matrix product measured in the same run. Medians with minimum and maximum, and the
-median processor seconds, which other work on the same cores disturbs less.
+Freed memory stays with the process, as in the command line and the workers. Floors are counted, not guessed: the
+floating-point operations of the forward passes that each part cannot do without, over the speed of a plain float32
+matrix product measured in the same run. Medians with minimum and maximum, and the median processor seconds, which
+other work on the same cores disturbs less.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import spade_core as sc
+from spade_core.memory import keep_freed_memory
 from spade_core.models.loaded import LoadedModel
 from spade_core.models.registry import find_entry
 from spade_core.pruning.spade import Wanted, views_of
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="random weights, so that nothing is downloaded")
     parser.add_argument("--trace", type=json.loads, default={}, help="options of spade_core.trace as JSON")
     options = parser.parse_args()
+    keep_freed_memory()
     load = random_model if options.random else sc.load_model
     model, picture = load(options.model, device=options.device), sc.load_picture(options.image)
     speed = matmul_speed(options.runs, model.device)

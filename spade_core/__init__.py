@@ -13,7 +13,6 @@ The names below are imported on first use, so that light commands do not wait fo
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from spade_core.saliency.explanation import explain as explain
 
 __version__ = "0.1.0"
-
-# Large tensors lie in large pages: fresh memory is had in far fewer steps. Torch asks once, at its first tensor.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _NAMES = {  # module -> its names
     "errors": "SpadeError",
