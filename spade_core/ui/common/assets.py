@@ -2,7 +2,8 @@
 
 Streamlit sends its files as they are, 2.1 MB before a page draws anything, and leaves the rest to a proxy, which need
 not do it. The names of scripts and styles hold a hash of their content, so each is compressed once and kept. Brotli's
-best quality is a sixth smaller than gzip and takes seconds, so it is made in the background and sent from then on.
+best quality is a sixth smaller than gzip and takes seconds, so it is made in the background and sent from then on; not
+where people compute, as the cores are theirs.
 
 A participant may be on a slow line: the document of their page has no fonts in its styles, but a script that asks for
 them once there is something to use, and for the parts of the frontend that each of their pages needs.
@@ -28,7 +29,9 @@ from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from spade_core.config import ASSETS
+from spade_core.config import ASSETS, Settings
+from spade_core.errors import SpadeError
+from spade_core.roles import allows
 from spade_core.ui.common.doors import asks_for_page
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ class LightFrontend:
         if key[1]:
             body = b"".join(_FACE.findall(body)) if key[1] == FONTS else _FACE.sub(b"", body)
         kept = self._kept.setdefault(key, await run_sync(_packed, _with(answer, body), key[2]))
-        if kept is answer and key[2] == "br":
+        if kept is answer and key[2] == "br" and _are_cores_free():
             self._quick.put((key, body))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._make_smaller, name="smaller frontend", daemon=True)
@@ -115,6 +118,14 @@ class LightFrontend:
         await self._app(scope, receive, take)
         answer.body = bytes(body)
         return answer
+
+
+def _are_cores_free() -> bool:
+    """Return whether nobody computes on this server."""
+    try:
+        return not allows(Settings.from_environment().mode, "compute")
+    except SpadeError:  # every page says so
+        return False
 
 
 def _takes_compressed(scope: Scope) -> bool:

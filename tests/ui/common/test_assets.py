@@ -44,8 +44,9 @@ def test_scripts_are_sent_compressed_and_compressed_once(monkeypatch, taken, sen
     assert len(compressed) == 1
 
 
-def test_the_best_quality_is_made_meanwhile_and_sent_from_then_on():
+def test_the_best_quality_is_made_meanwhile_and_sent_from_then_on(monkeypatch):
     browser, address = client(), f"/static/js/{SCRIPT.name}"
+    monkeypatch.setenv("SPADE_MODE", "study")
     smallest = len(brotli.compress(SCRIPT.read_bytes(), quality=11))
     first = browser.get(address, headers={"Accept-Encoding": "br"})
     assert smallest < int(first.headers["content-length"]) < len(gzip.compress(first.content))
@@ -56,6 +57,18 @@ def test_the_best_quality_is_made_meanwhile_and_sent_from_then_on():
         assert answer.content == first.content
         time.sleep(0.1)
     assert size == smallest
+
+
+@pytest.mark.parametrize("mode", ["local", "lab", "demo", "nowhere"])
+def test_where_people_compute_their_cores_are_left_to_them(monkeypatch, mode):
+    monkeypatch.setenv("SPADE_MODE", mode)
+    monkeypatch.setattr(assets.LightFrontend, "_make_smaller", lambda _: pytest.fail("a file was made smaller"))
+    browser = client()
+    browser.app.middleware_stack = stack = browser.app.build_middleware_stack()
+    answer = browser.get(f"/static/js/{SCRIPT.name}", headers={"Accept-Encoding": "br"})
+    assert answer.headers["content-encoding"] == "br"
+    assert stack.app._quick.empty()
+    assert stack.app._thread is None
 
 
 def test_who_takes_nothing_compressed_or_asks_for_a_part_gets_the_file_as_it_is():
