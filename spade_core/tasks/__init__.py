@@ -6,6 +6,12 @@ cancel gets in) and ``device``; it returns the result's files. Models stay loade
 
 import torch
 
+from spade_core.imports import without_the_compiler
+
+with without_the_compiler():  # a worker is waited for
+    import timm
+    import torchvision.transforms.v2
+
 from spade_core.models.registry import DEFAULT_MODEL
 from spade_core.tasks.common import given_model
 from spade_core.tasks.folders import folder

@@ -10,22 +10,28 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from spade_core.errors import ModelError
+from spade_core.imports import compiler
 from spade_core.models.canonical.folding import fold_weights
 from spade_core.models.layers import share_copy
 
 _WRAPPERS = {
-    OptimizedModule: ("_orig_mod", "torch.compile"),
     nn.DataParallel: ("module", "DataParallel"),
     nn.parallel.DistributedDataParallel: ("module", "DistributedDataParallel"),
     torch.optim.swa_utils.AveragedModel: ("module", "AveragedModel"),
 }
 _COPY_ERRORS = (RuntimeError, TypeError, AttributeError)
 FEW = 3  # names in a sentence
+
+
+def _wrapper(module: nn.Module) -> tuple[str, str] | None:
+    """Return where a wrapper that computes the same has its network, and what it is called."""
+    if (made := compiler()) is not None and type(module) is made.OptimizedModule:
+        return "_orig_mod", "torch.compile"
+    return _WRAPPERS.get(type(module))
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
@@ -35,7 +41,7 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         ModelError: it cannot be rewritten, being TorchScript or quantized, or has numbers that are not finite.
     """
     notes: list[str] = []
-    while (wrapper := _WRAPPERS.get(type(module))) is not None:
+    while (wrapper := _wrapper(module)) is not None:
         module = getattr(module, wrapper[0])
         notes.append(f"The network inside {wrapper[1]} is taken; it computes the same.")
     for name, child in module.named_modules():

@@ -60,10 +60,11 @@ def settings() -> Settings:
 
 @asynccontextmanager
 async def warm(_app: object) -> AsyncIterator[None]:
-    """Start the worker with the server, where people may compute, so that it loads before the first of them comes."""
+    """Start the worker with the server, where people may compute, and load what pages need, before the first visit."""
     try:
         if allows(settings().mode, "compute"):
             jobs()
+            resolve_name("spade_core.ui.common.panels:show_chart")  # with the libraries of all charts
     except SpadeError as error:  # every page says it, too
         logger.warning("no worker was started with the server: %s", error)
     yield

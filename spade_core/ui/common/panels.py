@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from typing import Any, Literal, NotRequired, TypedDict
 
 import pandas as pd  # before any chart: Plotly takes it from sys.modules, half of it where a thread just imports it
@@ -91,9 +92,16 @@ def show_summary(data: bytes) -> None:
 def show_top(labels: list[str], probabilities: list[float], count: int = 5) -> None:
     """Show the dense model's most probable classes as bars."""
     order = sorted(range(len(labels)), key=lambda index: -probabilities[index])[:count]
-    figure = top_figure([labels[index] for index in order], [probabilities[index] for index in order])
-    told = ", ".join(f"{labels[index]} {probabilities[index]:.1%}" for index in order)
-    show_chart(figure, "top", f"The most probable classes: {told}", displayModeBar=False)
+    st.html(bars((labels[index], probabilities[index]) for index in order))
+
+
+def bars(classes: Iterable[tuple[str, float]]) -> str:
+    """Return classes and their probabilities as HTML: a chart would be the only one of a page that is waited for."""
+    lines = (
+        f'<span>{escape(label)}</span><i style="width:{100 * share:.1f}%"></i><b>{share:.1%}</b>'
+        for label, share in classes
+    )
+    return f'<div class="bars">{"".join(lines)}</div>'
 
 
 def show_chart(figure: go.Figure, key: str, what: str, place: DeltaGenerator | None = None, **options: object) -> None:
@@ -149,15 +157,4 @@ def stage_figure(layers: Sequence[LayerReport]) -> go.Figure:
     figure.update_yaxes(title_text="output error", row=2, col=1)
     figure.update_xaxes(showticklabels=False)
     figure.update_layout(height=300, showlegend=False, margin={"l": 4, "r": 4, "t": 8, "b": 4}, bargap=0.15)
-    return figure
-
-
-def top_figure(names: Sequence[str], probabilities: Sequence[float]) -> go.Figure:
-    """Return class probabilities as bars, the first on top."""
-    bars = go.Bar(x=list(probabilities), y=list(names), orientation="h", marker_color="#0f766e", hoverinfo="skip")
-    bars.update(text=[f"{value:.1%}" for value in probabilities], textposition="outside", cliponaxis=False)
-    figure = go.Figure(bars)
-    figure.update_layout(height=40 + 34 * len(names), margin={"l": 4, "r": 60, "t": 4, "b": 4}, bargap=0.35)
-    figure.update_xaxes(visible=False, range=[0, 1])
-    figure.update_yaxes(autorange="reversed", automargin=True)
     return figure

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 
 import streamlit as st
 
 from spade_core.gallery.cases import cases
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, Item, load_set
+from spade_core.ui.common.panels import bars
 from spade_core.ui.gallery.case import image, offer_picture, show_slider
 
 STEP = "step"
@@ -24,13 +24,11 @@ STYLE = """<style>
 .tour-picture img { width: 100%; display: block; border-radius: 0.4rem; }
 .tour-picture b { position: absolute; border: 4px solid #fff; outline: 2px solid #000; color: #fff; padding: 0 0.4rem;
   font-size: 1.6rem; text-shadow: 0 0 4px #000, 0 0 4px #000; }
-.tour-seen .tour-picture, .tour-seen .tour-bars { max-width: 54vh; }
-.tour-bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: 0.4rem 0.8rem; margin-top: 0.8rem;
-  align-items: center; font-size: 1.05rem; }
-.tour-bars i { height: 0.8rem; border-radius: 0.4rem; background: #0f766e; min-width: 3px; }
+.tour-seen .tour-picture, .tour-seen .bars { max-width: 54vh; }
+.tour-seen .bars { margin-top: 0.8rem; font-size: 1.05rem; }
 @media (max-width: 640px) {
   .st-key-tour { --tall: 100%; }
-  .tour-seen .tour-picture, .tour-seen .tour-bars { max-width: 100%; }
+  .tour-seen .tour-picture, .tour-seen .bars { max-width: 100%; }
 }
 </style>"""
 
@@ -78,12 +76,9 @@ def _turn(to: int) -> None:
 def _seen() -> None:
     """Show what the model sees, and what it says."""
     case = cases()["coffee_heart"]
-    bars = "".join(
-        f'<span>{escape(label.split(",")[0])}</span><i style="width:{100 * share:.1f}%"></i><b>{share:.1%}</b>'
-        for label, share in case.predicted[:3]
-    )
+    shares = bars((label.split(",")[0], share) for label, share in case.predicted[:3])
     picture = image(case.picture("picture"), "A cup of espresso with a pink heart drawn on its rim")
-    shown = f'<div class="tour-picture">{picture}</div><div class="tour-bars">{bars}</div>'
+    shown = f'<div class="tour-picture">{picture}</div>{shares}'
     st.html(f'<div class="tour-seen">{shown}</div>')
 
 

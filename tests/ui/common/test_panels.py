@@ -45,9 +45,11 @@ def test_a_change_within_a_point_alarms_nobody(change, words, coloured):
 
 
 def drawn():
-    from spade_core.ui.common.panels import show_chart, top_figure
+    import plotly.graph_objects as go
 
-    show_chart(top_figure(["dog"], [0.5]), "top", "Classes")
+    from spade_core.ui.common.panels import show_chart
+
+    show_chart(go.Figure(go.Bar(y=[0.5])), "top", "Classes")
 
 
 def test_no_tip_stays_over_a_chart():
@@ -55,6 +57,14 @@ def test_no_tip_stays_over_a_chart():
 
     app = AppTest.from_function(drawn, default_timeout=300).run()
     assert json.loads(app.get("plotly_chart")[0].proto.config)["showTips"] is False
+
+
+def test_classes_stand_as_text_beside_their_bars_whatever_they_are_called():
+    said = panels.bars([("<b>dog</b> & cat", 0.5), ("owl", 0.00012)])
+    assert "<span>&lt;b&gt;dog&lt;/b&gt; &amp; cat</span>" in said
+    assert 'style="width:50.0%"' in said
+    assert "<b>50.0%</b>" in said
+    assert "<b>0.0%</b>" in said
 
 
 @pytest.fixture

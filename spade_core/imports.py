@@ -1,0 +1,65 @@
+"""Libraries that are imported without what they ask for in passing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+COMPILER = "torch._dynamo"
+
+
+def compiler() -> Any:
+    """Return PyTorch's compiler, or None: nobody has imported it, which takes a second, so nothing is compiled."""
+    return sys.modules.get(COMPILER)
+
+
+@contextmanager
+def without_the_compiler() -> Iterator[None]:
+    """Let a library be imported that names PyTorch's compiler meanwhile.
+
+    torchvision does: two of its functions ask whether they are compiled. The compiler is a fifth of all that a worker
+    imports before its first job, and nothing here compiles. So a stand-in takes its place until the end of the block:
+    what is marked as not to be compiled stays as it is, whatever is asked later asks the compiler itself, and any other
+    name imports it at once.
+    """
+    if compiler() is not None:
+        yield
+        return
+    package, utils = ModuleType(COMPILER), ModuleType(f"{COMPILER}.utils")
+    mine = {package.__name__: package, utils.__name__: utils}
+    vars(package).update(disable=_as_it_is, __path__=[], __getattr__=_real(package.__name__, mine))
+    vars(utils).update(is_compile_supported=_asked_later, __getattr__=_real(utils.__name__, mine))
+    sys.modules.update(mine)
+    try:
+        yield
+    finally:
+        _leave(mine)
+
+
+def _as_it_is(function: Callable[..., object] | None = None, *_given: object, **_options: object) -> object:
+    """Stand in for ``disable``, by itself or with options before the function."""
+    return _as_it_is if function is None else function
+
+
+def _asked_later(device: str) -> object:
+    return import_module(f"{COMPILER}.utils").is_compile_supported(device)
+
+
+def _real(module: str, mine: dict[str, ModuleType]) -> Callable[[str], Any]:
+    def get(name: str) -> Any:
+        if name.startswith("__"):  # what the import system itself looks for
+            raise AttributeError(name)
+        _leave(mine)
+        return getattr(import_module(module), name)
+
+    return get
+
+
+def _leave(mine: dict[str, ModuleType]) -> None:
+    for name, module in mine.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
