@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -51,7 +51,7 @@ class Job:
         self.files: dict[str, bytes] = {}
         self.error: SpadeError | None = None
         self.ended = threading.Event()
-        self._lock = threading.Condition()  # told of what is new
+        self._lock = threading.Lock()
         self._state, self._fraction, self._note = "queued", 0.0, ""
         self._partials: dict[str, bytes] = {}
         self._started = self._stopped = self._reported = 0.0
@@ -78,7 +78,6 @@ class Job:
         """Add partial results."""
         with self._lock:
             self._partials.update(files)
-            self._lock.notify_all()
 
     def end(self, state: str, note: str, *, files: Files = None, error: SpadeError | None = None) -> None:
         """Settle the job; the first end counts."""
@@ -89,19 +88,11 @@ class Job:
             self._fraction = 1.0 if state == "done" else self._fraction
             self._stopped = time.monotonic()
             self.ended.set()
-            self._lock.notify_all()
 
     def partials(self) -> dict[str, bytes]:
         """Return the partial results so far."""
         with self._lock:
             return dict(self._partials)
-
-    def news(self, seen: Collection[tuple[str, bytes]], timeout: float) -> bool:
-        """Wait for other partial results than those seen, or for the end; return whether there is any of it."""
-        with self._lock:
-            return self._lock.wait_for(
-                lambda: self.ended.is_set() or tuple(self._partials.items()) != tuple(seen), timeout
-            )
 
     def status(self, position: int) -> Status:
         """Return a consistent view."""
@@ -150,14 +141,6 @@ class Ticket:
     def partials(self) -> dict[str, bytes]:
         """Return the files that are ready so far."""
         return self._job.partials()
-
-    def news(self, seen: Collection[tuple[str, bytes]], timeout: float) -> bool:
-        """Wait until other files are ready than those seen, or the job is finished; return whether this is so.
-
-        Args:
-            seen: items of :meth:`partials`; timeout: seconds.
-        """
-        return self.given_up or self._job.news(seen, timeout)
 
     def wait(self, timeout: float | None = None) -> Status:
         """Wait until the job is finished or the time (seconds) is over."""

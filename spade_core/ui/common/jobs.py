@@ -16,7 +16,6 @@ from spade_core.ui.common.frame import errors_as_sentences, jobs
 from spade_core.ui.common.text import literal
 
 POLL = 0.4  # seconds between two looks at a running job
-LISTEN = 0.25  # seconds of these in which what is new is drawn at once; a click has to wait as long
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
 WAIT_STEP = 0.1
 CHANGE_AND_START = "Cancelled. Change what you like and start again."
@@ -106,9 +105,9 @@ def follow(ticket: Ticket, draw: Draw, key: str, *, cancel: Callable[[], None] |
 
 @st.fragment(run_every=POLL)
 def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel: Callable[[], None] | None) -> None:
-    if ticket.news(drawn, 0):
-        st.rerun()
     status = ticket.status()
+    if status.finished or tuple(ticket.partials().items()) != drawn:
+        st.rerun()
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
         if status.state == "queued":
@@ -119,8 +118,6 @@ def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel:
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
-    if ticket.news(drawn, LISTEN):
-        st.rerun()
 
 
 def _before(count: int) -> str:
