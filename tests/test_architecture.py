@@ -21,7 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "spade_core"
 
 ORDER = [
-    *("errors", "progress", "memory", "versions", "config", "roles", "isolation", "files", "cells", "citation"),
+    *(
+        "errors",
+        "imports",
+        "progress",
+        "memory",
+        "versions",
+        "config",
+        "roles",
+        "isolation",
+        "files",
+        "cells",
+        "citation",
+    ),
     *(
         "pictures",
         "models",

@@ -58,18 +58,26 @@ def describe(payload: DescribePayload, *, emit: Emit, progress: Progress, device
 
 
 def analysis(payload: AnalysisPayload, *, emit: Emit, progress: Progress, device: str) -> dict[str, bytes]:
-    """Return all files of an analysis (see ``results.bundle``); emit trace and pairs of maps as they are ready."""
+    """Return all files of an analysis (see ``results.bundle``); emit trace and pairs of maps as they are ready.
+
+    The trace waits for the first pair where that takes a moment: the page is drawn once for both.
+    """
     progress(0, 1, "loading the model")
     model, source = common.given_model(payload["model"], device), payload["picture"]
     picture, mask = common.given_picture(source, model)
     config = AnalysisConfig.from_dict(payload["config"])
     crop = common.crop_file(model, picture)
+    waiting: dict[str, bytes] = {}
 
     def traced(trace: Trace) -> None:
-        emit({**common.trace_file(trace), **crop})
+        waiting.update({**common.trace_file(trace), **crop})
+        if METHODS[config.methods[0]].cost != "fast":
+            emit({**waiting})
+            waiting.clear()
 
     def paired(slug: str, pair: Pair) -> None:
-        emit({f"{side}_{slug}.npy": npy_bytes(values) for side, values in pair.arrays.items()})
+        emit(waiting | {f"{side}_{slug}.npy": npy_bytes(values) for side, values in pair.arrays.items()})
+        waiting.clear()
 
     made = analyse(
         model, picture, config, make_traces=common.kept_traces, progress=progress, on_trace=traced, on_pair=paired

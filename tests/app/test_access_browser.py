@@ -15,8 +15,8 @@ import spade_core as sc
 from spade_core.gallery.cases import cases
 from spade_core.reports import FORMS
 from spade_core.results.comparison import bundle
-from spade_core.ui.common.pickers.model import OWN
 from spade_core.study.data.studies import publish
+from spade_core.ui.common.pickers.model import OWN
 from tests.app.conftest import LONG
 from tests.app.test_survey_browser import answer, current, person, until_stored
 from tests.app.waiting import counting, press, says

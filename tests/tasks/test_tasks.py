@@ -33,9 +33,9 @@ def run(small, noise, tmp_path, monkeypatch):
     monkeypatch.setattr(common, "_TRACES", type(common._TRACES)())
     source = {"path": str(tmp_path / "noise.png"), "name": "noise.png"}
 
-    def run_task(task, **payload):
+    def run_task(task, emit=lambda files: None, **payload):
         given = {"model": {"name": "plain"}, "picture": source, **payload}
-        return task(given, emit=lambda files: None, progress=lambda *state: None, device="cpu")
+        return task(given, emit=emit, progress=lambda *state: None, device="cpu")
 
     return run_task, made
 
@@ -51,6 +51,21 @@ def test_other_methods_another_neuron_and_other_pages_take_the_kept_trace(run):
     assert len(made) == 1
     again = run_task(tasks.analysis, config={"methods": ["saliency"], "trace": QUICK})
     assert again["spade_saliency.npy"] == first["spade_saliency.npy"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "parts"),
+    [
+        (["saliency", "input_x_gradient"], [{"trace", "crop", "saliency"}, {"input_x_gradient"}]),
+        (["occlusion", "saliency"], [{"trace", "crop"}, {"occlusion"}, {"saliency"}]),
+    ],
+)
+def test_the_trace_comes_with_the_first_pair_of_maps_but_before_one_that_takes_long(run, methods, parts):
+    run_task, _ = run
+    emitted = []
+    run_task(tasks.analysis, emitted.append, config={"methods": methods, "trace": QUICK})
+    named = [{name.split(".")[0].removeprefix("dense_").removeprefix("spade_") for name in one} for one in emitted]
+    assert named == parts
 
 
 def test_other_options_seeds_and_classes_have_traces_of_their_own(run):
