@@ -25,7 +25,7 @@ from spade_core.study.vocabulary import CHOICES
 # Words that say nothing of a trial, among them the place of the server's script, which Streamlit tells every page.
 PUBLIC = (str(ROOT), "SPADE Studio", "spade_core", "pages/")
 TELLING = ("dense", "spade", "scorecam", "'catch'", '"catch"')
-FEEDBACK = re.compile(r'"trial_id": "([0-9a-f]{32})"[^\0]*?"feedback": (null|\{)')
+FEEDBACK = re.compile(r'"trial_id": ?"([0-9a-f]{32})"[^\0]*?"feedback": ?(null|\{)')  # by the route without spaces
 OUTCOMES = vocabulary.TERMINAL
 STEPS = 400  # of a participation, at most
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,11 @@ COMPILER = "torch._dynamo"
 def compiler() -> Any:
     """Return PyTorch's compiler, or None: nobody has imported it, which takes a second, so nothing is compiled."""
     return sys.modules.get(COMPILER)
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Run what is compiled as it was written, inside the block."""
+    return nullcontext() if compiler() is None else import_module("torch").compiler.set_stance("force_eager")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def test_what_is_compiled_later_is_compiled_by_the_real_one():
     ) == "[2.0, 2.0] True True"  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["OptimizedModule", "utils.counters"])
 def test_any_other_name_is_the_real_ones(name):
     package, _, last = f"torch._dynamo.{name}".rpartition(".")
@@ -60,6 +61,7 @@ def test_any_other_name_is_the_real_ones(name):
     ) == ("True True")
 
 
+@pytest.mark.long
 def test_nothing_is_left_behind_by_an_error_and_the_real_one_stays():
     run(
         BEGIN,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -23,7 +22,7 @@ from torchvision.models import get_weight
 
 from spade_core.config import ASSETS, Settings
 from spade_core.errors import ModelError, expect
-from spade_core.imports import compiler
+from spade_core.imports import uncompiled
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.canonical.copying import unwrapped
@@ -380,8 +379,7 @@ def _file_name(weights: Path) -> str:
 
 def _canonical(module: nn.Module, reads: Preprocessing, name: str, spec: Spec) -> tuple[nn.Module, Form, Reference]:
     """Return the canonical copy, how it is to be called, and what the untouched module answers."""
-    eager = nullcontext() if compiler() is None else torch.compiler.set_stance("force_eager")
-    with eager:  # what is compiled inside computes the same
+    with uncompiled():  # what is compiled inside computes the same
         seen = observe(module, reads.size, name, channels=reads.channels, known=not spec.get("memory"))
         canonical, notes = canonize(module, seen.pictures, seen)
         answers = rows_of(seen.answers)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError, PictureError, expect
+from spade_core.imports import uncompiled
 from spade_core.isolation import full_precision
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy
@@ -252,7 +253,8 @@ def _traces(
         part = wanted[len(made) : len(made) + most]
         edges = [done / len(wanted) for done in (len(made), len(made) + len(part))]
         own = {**recipes, **_output_rows(model, part[0], recipes)}
-        made += _side_by_side(model, part, own, reasons, calls, span(progress, *edges), shared)
+        with uncompiled():  # what is compiled inside would be compiled with what listens to it
+            made += _side_by_side(model, part, own, reasons, calls, span(progress, *edges), shared)
     return made
 
 
