@@ -1,7 +1,6 @@
 """Who sees little, or uses no mouse: axe-core finds nothing serious, in light and in dark.
 
-Looked at are all pages, results of the gallery, pages that refuse what they were given, a report, and each screen of a
-participant's way.
+Looked at are all pages, results of the gallery, pages that refuse what they were given, and a report.
 """
 
 from __future__ import annotations
@@ -15,12 +14,9 @@ import spade_core as sc
 from spade_core.gallery.cases import cases
 from spade_core.reports import FORMS
 from spade_core.results.comparison import bundle
-from spade_core.study.data.studies import publish
 from spade_core.ui.common.pickers.model import OWN
 from tests.app.conftest import LONG
-from tests.app.test_survey_browser import answer, current, person, until_stored
-from tests.app.waiting import counting, press, says
-from tests.study.conftest import real_design, tiny_set
+from tests.app.waiting import says
 
 pytestmark = pytest.mark.browser
 
@@ -129,61 +125,6 @@ def test_nothing_serious_stands_in_the_way_of_who_is_refused(seen, study_server,
     seen.locator(ALERT).first.wait_for()
     seen.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget]')")
     assert found(seen) == []
-
-
-def test_nothing_serious_stands_in_the_way_of_who_takes_part(seen, study_server, store, home):
-    rating = {"name": "help", "kind": "rating", "text": "Did it help?", "low": 1, "high": 3, "required": True}
-    few = {"trials": 4, "catch": 0, "repeats": 0, "attention": 0, "practice": 1, "practice_pass": 1, "pause_every": 2}
-    design = real_design(**few, questions={"extra": [rating]})
-    key = publish(store, design, tiny_set(home / "few"))
-    seen.goto(f"{study_server.url}/survey?study={key}&PROLIFIC_PID=PID1")
-    says(seen, "Continue")
-    assert found(seen) == []
-    press(seen, "Continue")
-    says(seen, "I have read this and want to take part")
-    assert found(seen) == [], "the consent"
-    seen.get_by_text("I have read this and want to take part").click()
-    press(seen, "Take part", exact=True)
-    for number in (1, 2, 3):
-        says(seen, f"page {number} of 3")
-        assert found(seen) == [], f"page {number} of the instructions"
-        press(seen, "Next")
-    says(seen, "What excites")
-    assert found(seen) == [], "the comprehension check"
-    answer_check(seen, "Name the object")
-    says(seen, "was not right")
-    assert found(seen) == [], "an answer to it that is wrong"
-    answer_check(seen, "Say which region made")
-    uid, begun = person(store).uid, None
-    while (shown := counting(seen, begun, "Finish", "Go on")) != "Finish":
-        assert found(seen) == [], "a trial, or the break"
-        if shown == "Go on":
-            press(seen, "Go on")
-            shown = counting(seen, begun)
-        begun, waiting = shown, current(store, uid)
-        answer(seen, 0, waiting.reference_side if waiting.type == "practice" else None)
-        if waiting.type != "practice":
-            seen.get_by_role("radio", name="2").wait_for()
-            assert found(seen) == [], "a rating"
-            seen.get_by_role("radio", name="2").check()
-            press(seen, "Send")
-        until_stored(seen, store, waiting.id)
-        if waiting.type == "practice":
-            says(seen, "Continue")
-            assert found(seen) == [], "feedback"
-            press(seen, "Continue")
-    assert found(seen) == [], "the last questions"
-    press(seen, "Finish")
-    says(seen, design.codes.complete)
-    assert found(seen) == [], "the end"
-
-
-def answer_check(page, first):
-    """Answer the comprehension check, the first question by an option with these words."""
-    groups = page.get_by_role("radiogroup")
-    groups.nth(0).get_by_text(first).click()
-    groups.nth(1).get_by_text("What excites").click()
-    press(page, "Check")
 
 
 def test_nothing_serious_stands_in_the_way_of_a_report(seen, small, noise, tmp_path):
