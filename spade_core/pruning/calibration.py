@@ -275,6 +275,8 @@ def _each(
         for done in as_completed(running):
             yield running[done], done.result()
     finally:
+        ready.abort()  # whoever was stopped while all begin must not wait for them for ever
+        torch.set_num_threads(threads)
         pool.shutdown(cancel_futures=True)
 
 
