@@ -1,4 +1,4 @@
-"""Libraries that are imported without what they ask for in passing."""
+"""PyTorch's compiler, which nothing here uses: how to run what people have compiled, and how to import without it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ def uncompiled() -> AbstractContextManager[object]:
 def without_the_compiler() -> Iterator[None]:
     """Let a library be imported that names PyTorch's compiler meanwhile.
 
-    torchvision does: two of its functions ask whether they are compiled. The compiler is a fifth of all that a worker
-    imports before its first job, and nothing here compiles. So a stand-in takes its place until the end of the block:
-    what is marked as not to be compiled stays as it is, whatever is asked later asks the compiler itself, and any other
-    name imports it at once.
+    torchvision and timm mark functions that are not to be compiled, and ask whether others are. The compiler is a fifth
+    of all that a worker imports before its first job. So a stand-in takes its place until the end of the block: what is
+    marked stays as it is, whatever is asked later asks the compiler itself, and any other name imports it at once.
     """
     if compiler() is not None:
         yield

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = """
 import sys, torch
-from spade_core.imports import COMPILER, compiler, without_the_compiler
+from spade_core.compiler import COMPILER, compiler, without_the_compiler
 """
 IMPORTED = """
 with without_the_compiler():

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
+from spade_core.compiler import uncompiled
 from spade_core.config import ASSETS, Settings
 from spade_core.errors import ModelError, expect
-from spade_core.imports import uncompiled
 from spade_core.isolation import full_precision
 from spade_core.models.canonical.canonize import canonize
 from spade_core.models.canonical.copying import unwrapped

@@ -17,9 +17,9 @@ from typing import Any, TypeAlias, overload
 import torch
 from torch import Tensor, nn
 
+from spade_core.compiler import uncompiled
 from spade_core.config import Settings
 from spade_core.errors import ConfigError, ModelError, PictureError, expect
-from spade_core.imports import uncompiled
 from spade_core.isolation import full_precision
 from spade_core.models.labels import resolve_target
 from spade_core.models.layers import Layer, share_copy

@@ -6,7 +6,7 @@ cancel gets in) and ``device``; it returns the result's files. Models stay loade
 
 import torch
 
-from spade_core.imports import without_the_compiler
+from spade_core.compiler import without_the_compiler
 
 with without_the_compiler():  # a worker is waited for
     import timm

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from spade_core.compiler import compiler
 from spade_core.errors import ModelError
-from spade_core.imports import compiler
 from spade_core.models.canonical.folding import fold_weights
 from spade_core.models.layers import share_copy
 
