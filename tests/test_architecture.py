@@ -23,7 +23,7 @@ PACKAGE = ROOT / "spade_core"
 ORDER = [
     *(
         "errors",
-        "imports",
+        "compiler",
         "progress",
         "memory",
         "versions",
