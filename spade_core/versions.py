@@ -24,22 +24,26 @@ def code_version() -> str:
 def task_version(kind: str) -> str:
     """Return the sha256 over the sources that jobs of a kind compute with, so that no other edit voids their results.
 
-    They are the module of the function ``kind`` in :mod:`spade_core.tasks`, what that function imports, and what this
-    imports in turn, wherever in a file. A package of the computation (``pruning``, say) counts as a whole, since
+    They are the module in :mod:`spade_core.tasks` that has the function ``kind``, what that function imports, and what
+    this imports in turn, wherever in a file. A package of the computation (``pruning``, say) counts as a whole, since
     solvers and methods are found by their names. A kind that is not there counts with the whole library.
     """
-    home = next((name for name in _imported_by(_ROOT / "tasks" / "__init__.py") if name.endswith(f".{kind}")), "")
-    found = _files(home.rpartition(".")[0])
-    if not found:
+    home = next((file for file in sorted((_ROOT / "tasks").glob("*.py")) if kind in _functions(file)), None)
+    if home is None:
         return code_version()
-    (file,) = found
-    own = [node for node in ast.parse(file.read_bytes()).body if getattr(node, "name", kind) == kind]
+    found = {home}
+    own = [node for node in ast.parse(home.read_bytes()).body if getattr(node, "name", kind) == kind]
     names = {name for node in own for name in _imports(node)}
     while names:
         files = {file for name in names for file in _files(name)} - found
         found |= files
         names = {name for file in files for name in _imported_by(file)}
     return _digest(found)
+
+
+@cache
+def _functions(file: Path) -> set[str]:
+    return {node.name for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.FunctionDef)}
 
 
 @cache

@@ -12,11 +12,13 @@ from pkgutil import resolve_name
 
 import pytest
 
+from spade_core import tasks
 from spade_core.cli import build_parser
 from spade_core.models.registry import MODELS
 from spade_core.neurons import RANKINGS
 from spade_core.pruning.solvers import SOLVERS
 from spade_core.saliency import METHODS
+from spade_core.tasks import HOMES
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = {"torch", "torchvision", "timm", "captum", "lucent"}
@@ -96,6 +98,20 @@ def test_no_page_loads_a_network():
     found, _ = imported("-c", PAGES + "run('home.py')\nrun('pages/study.py')\n" + code)
     assert "streamlit" in found
     assert found & NETWORKS == set()
+
+
+def test_a_worker_that_starts_loads_what_maps_need_and_no_more():
+    found, _ = imported("-c", "import spade_core.tasks as tasks; tasks.warm_up('cpu')")
+    assert found >= {"torch", "timm"}
+    assert found & {"lucent", "kornia", "pandas", "sklearn", "skimage", "streamlit", "sqlalchemy"} == set()
+
+
+def test_every_kind_of_job_is_there():
+    assert len(HOMES) > 10
+    for kind, home in HOMES.items():
+        assert getattr(tasks, kind) is resolve_name(f"{home}:{kind}")
+    with pytest.raises(AttributeError, match="nobody"):
+        tasks.nobody  # noqa: B018 - looking it up is the deed
 
 
 def commands(parser):

@@ -55,7 +55,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors" and head[8:] != b"{":
         return _flat(_read_torch(path, head), path.name)
     try:
-        # Read, not mapped: a map leaves two small blocks a tensor behind, and a file that is cut meanwhile ends the process.
+        # Read, not mapped: a map leaves blocks of memory behind, and a file that is cut meanwhile ends the process.
         state = load_file(path, backend="pread")
     except (SafetensorError, OSError, ValueError) as error:
         logger.info("safetensors refused %s: %s", path, error)

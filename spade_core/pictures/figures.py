@@ -5,23 +5,25 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, FigureBase
 from PIL import Image
 
 from spade_core.pictures.fonts import DEFAULT, families_for
 from spade_core.pictures.scales import DIFFERENCE, SPREAD, Scale, scale_of, top_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
 
 
 def colorize(values: np.ndarray, limits: tuple[float, float], scale: Scale) -> np.ndarray:
     """Return ``values`` ``(height, width)`` as uint8 ``(height, width, 3)``; ``limits`` span the colours."""
     low, high = limits
     scaled = (np.clip(values, low, high) - low) / (high - low)
-    return (mpl.colormaps[scale.colours](scaled)[..., :3] * 255).round().astype(np.uint8)
+    return (resolve_name("matplotlib:colormaps")[scale.colours](scaled)[..., :3] * 255).round().astype(np.uint8)
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
@@ -58,6 +60,8 @@ def figure_png(picture: np.ndarray, rows: Sequence[FigureRow], title: str) -> by
 
 def new_figure(rows: Sequence[FigureRow]) -> Figure:
     """Return an empty figure that has room for ``rows``."""
+    from matplotlib.figure import Figure  # here: a worker that starts does not wait for it
+
     columns = 4 if rows[0].spread is None else 5
     return Figure(figsize=(2.75 * columns, 2.9 * len(rows) + 0.5), layout="constrained")
 
@@ -68,8 +72,10 @@ def figure_bytes(figure: Figure, form: Literal["png", "svg"], dpi: int) -> bytes
     Args:
         dpi: of a PNG; an SVG has its text as outlines and its maps pixel by pixel, which any resolution can print.
     """
+    from matplotlib import rc_context
+
     out, still = io.BytesIO(), {"Date": None} if form == "svg" else {}
-    with mpl.rc_context({"svg.hashsalt": "spade", "svg.fonttype": "path"}):
+    with rc_context({"svg.hashsalt": "spade", "svg.fonttype": "path"}):
         figure.savefig(out, format=form, dpi=dpi, metadata=still)
     return out.getvalue()
 

@@ -6,9 +6,6 @@ import contextlib
 import unicodedata
 from functools import lru_cache
 
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
-
 DEFAULT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew and others, but no Chinese
 BOXES = ("Last Resort", "LastResort", "Adobe Blank")  # fonts that claim every letter, and draw none
 FALLEN_BACK = "No font of this computer has all letters of “{name}”: figure.png says “{shown}”. {advice}"
@@ -23,6 +20,8 @@ def families_for(text: str) -> tuple[str, ...] | None:
 
     None: no installed font has some of its letters.
     """
+    from matplotlib import font_manager  # here: a worker that starts does not wait for it
+
     missing, chosen = _letters(text), list[str]()
     for family, path in ((DEFAULT, font_manager.findfont(DEFAULT)), *_installed()):
         if not missing:
@@ -70,6 +69,8 @@ def _letters(text: str) -> set[int]:
 @lru_cache(maxsize=1)
 def _installed() -> tuple[tuple[str, str], ...]:
     """Return family and file of every upright font of usual weight that matplotlib knows, one a family."""
+    from matplotlib import font_manager
+
     manager = font_manager.fontManager
     known = {one.fname for one in manager.ttflist}
     for path in sorted(set(font_manager.findSystemFonts()) - known):  # installed since matplotlib looked
@@ -83,6 +84,8 @@ def _installed() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=256)
 def _known(path: str) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError):  # removed since, or a kind that cannot be read

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from spade_core.isolation import TICK, seed_all
@@ -134,6 +133,8 @@ def baseline(task: Task) -> Tensor:
 
 def blur(x: Tensor, spread: float) -> Tensor:
     """Return ``x`` under a Gaussian blur of standard deviation ``spread`` of the short side; the border is mirrored."""
+    from scipy.ndimage import gaussian_filter  # here: a worker that starts does not wait for it
+
     found = gaussian_filter(x.cpu().numpy(), spread * min(x.shape[-2:]), axes=(-2, -1), mode="mirror")
     return torch.from_numpy(found).to(x)
 

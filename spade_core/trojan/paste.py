@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from scipy.ndimage import binary_dilation
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
@@ -169,6 +168,8 @@ def _seen(
     Bicubic weights reach two pixels further than they matter: changed pixels of little weight are left out, unless they
     lie more than ``_REACH`` away from the others.
     """
+    from scipy.ndimage import binary_dilation  # here: a worker that starts does not wait for it
+
     white = np.repeat(np.where(footprint, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
     clean, changed, weight = (form.crop(Picture(pixels, "", "", frame=frame)) for pixels in (before, after, white))
     mask = weight[..., 0] > 255 * _EDGE
