@@ -55,6 +55,10 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "ui/common/test_uploads.py::test_a_tab_and_all_of_them_hold_so_much_together",
         "ui/common/test_doors.py::test_beyond_the_room_a_sentence_comes_instead_of_a_page",
     ),
+    "who left in the middle of a script broke it for all who came after": (
+        "ui/common/test_assets.py::test_what_is_no_longer_the_file_has_none_of_its_marks_and_comes_whole",
+        "app/test_doors_browser.py::test_who_leaves_in_the_middle_of_a_script_breaks_it_for_nobody",
+    ),
     "a database that was gone showed tracebacks and paths": (
         "app/test_survey.py::test_a_database_that_is_gone_is_one_sentence_and_the_page_goes_on_once_it_is_back",
         "app/test_survey.py::test_an_answer_that_meets_no_database_stays_with_the_browser",

@@ -12,7 +12,6 @@ const MIDDLE = 127; // the byte of 0 on a centred scale
 const kept = (window[Symbol.for("maps-grid")] ??= new Map());
 
 const settings = () => ({ view: "beside", overlay: 85, share: 100, outline: false, split: 0.5, x: 0, y: 0, side: 1 });
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 function element(tag, name, text = "") {
@@ -26,6 +25,19 @@ function sheet(width, height) {
   const made = document.createElement("canvas");
   [made.width, made.height] = [width, height];
   return made;
+}
+
+function bytes(text) {
+  const [letters, made] = [atob(text), new Uint8Array((text.length / 4) * 3)];
+  for (let i = 0; i < letters.length; i += 1) made[i] = letters.charCodeAt(i);
+  return made.subarray(0, letters.length);
+}
+
+function pixels(colours) {
+  // A scale's colours as pixels: four bytes at once, opaque.
+  const made = new Uint8ClampedArray(256 * 4).fill(255);
+  for (let level = 0; level < 256; level += 1) made.set(colours.subarray(3 * level, 3 * level + 3), 4 * level);
+  return new Uint32Array(made.buffer);
 }
 
 class Values {
@@ -55,10 +67,9 @@ class Values {
     const [made, cut] = [sheet(this.width, this.height), outline ? 0 : level];
     const context = made.getContext("2d");
     const image = context.createImageData(this.width, this.height);
-    for (let i = 0; i < this.at.length; i += 1) {
-      image.data.set(this.scale.colours.subarray(3 * this.at[i], 3 * this.at[i] + 3), 4 * i);
-      image.data[4 * i + 3] = this.strength[i] >= cut ? 255 : 0;
-    }
+    const painted = new Uint32Array(image.data.buffer);
+    const { at, strength, scale } = this;
+    for (let i = 0; i < at.length; i += 1) if (strength[i] >= cut) painted[i] = scale.pixels[at[i]];
     context.putImageData(image, 0, 0);
     return (this.drawn = made);
   }
@@ -125,9 +136,11 @@ class Grid {
     this.generation += 1;
     if (!kept.has(key)) kept.set(key, settings());
     this.set = kept.get(key);
-    this.scales = Object.fromEntries(
-      Object.entries(scales).map(([name, scale]) => [name, { ...scale, colours: bytes(scale.palette) }]),
-    );
+    this.scales = {};
+    for (const [name, scale] of Object.entries(scales)) {
+      const colours = bytes(scale.palette);
+      this.scales[name] = { ...scale, colours, pixels: pixels(colours) };
+    }
     for (const address of pictures) this.load(address);
     this.addresses = pictures;
     this.place(rows);
@@ -149,10 +162,8 @@ class Grid {
     const [colour, grey] = [sheet(image.width, image.height), sheet(image.width, image.height)];
     colour.getContext("2d").drawImage(image, 0, 0);
     const data = colour.getContext("2d").getImageData(0, 0, image.width, image.height);
-    for (let i = 0; i < data.data.length; i += 4) {
-      const [red, green, blue] = data.data.subarray(i, i + 3);
-      data.data.fill(0.299 * red + 0.587 * green + 0.114 * blue, i, i + 3);
-    }
+    for (let at = data.data, i = 0; i < at.length; i += 4)
+      at[i] = at[i + 1] = at[i + 2] = 0.299 * at[i] + 0.587 * at[i + 1] + 0.114 * at[i + 2];
     grey.getContext("2d").putImageData(data, 0, 0);
     this.pictures.set(address, { colour, grey });
     this.soon();

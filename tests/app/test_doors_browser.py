@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import brotli
 import pytest
 
 from benchmarks.serving import start_server, stop_server
+from spade_core.ui.common.assets import FRONTEND
 from spade_core.ui.common.frame import ICON
 from tests.app.conftest import strays
 from tests.app.waiting import says
@@ -47,6 +50,22 @@ def test_a_page_asks_nothing_of_other_origins(page, study_server, path, says_so)
     says(page, says_so)
     page.wait_for_function("icon => document.querySelector(\"link[rel='shortcut icon']\").href === icon", arg=ICON)
     assert ICON.startswith("data:image/png;base64,")
+
+
+def test_who_leaves_in_the_middle_of_a_script_breaks_it_for_nobody(study_server):
+    port = int(study_server.url.rpartition(":")[2])
+    scripts = sorted((FRONTEND / "static" / "js").glob("*.js"))
+    for script in scripts:
+        with socket.create_connection(("127.0.0.1", port)) as gone:
+            gone.sendall(f"GET {named(script)} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: br\r\n\r\n".encode())
+    for script in scripts:
+        request = urllib.request.Request(f"{study_server.url}{named(script)}", headers={"Accept-Encoding": "br"})
+        with urllib.request.urlopen(request) as answer:
+            assert brotli.decompress(answer.read()) == script.read_bytes(), script.name
+
+
+def named(script):
+    return f"/static/js/{script.name}"
 
 
 def test_what_is_asked_astray_is_seen(context, study_server):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
 import queue
 import re
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import brotli
 import streamlit
+from anyio import sleep_forever
 from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+logger = logging.getLogger(__name__)
+
 FRONTEND = Path(streamlit.__file__).parent / "static"
 QUICK, BEST = 5, 11  # qualities of Brotli: as quick as gzip and smaller; the smallest
 PARTICIPANTS = re.compile(r"/survey/?$")
@@ -50,6 +54,7 @@ _ASSET = re.compile(r"/static/(js|css)/[^/]+\.(js|css)$")
 _FONT = re.compile(rb'<link\b(?=[^>]*\brel="preload")(?=[^>]*\bas="font")[^>]*>')
 _FACE = re.compile(rb"@font-face\s*\{[^}]*\}")
 _STYLES = re.compile(rb'(<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="[^"?]+\.css)"')
+_OF_THE_FILE = {b"accept-encoding", b"range", b"if-range", b"if-none-match", b"if-modified-since"}
 _IMPORTED = re.compile(r"(?:from|import)\s*[\"`]\./([^\"`]+\.js)[\"`]")
 
 
@@ -71,20 +76,23 @@ class LightFrontend:
         if scope["type"] == "http" and scope["method"] == "GET":
             if _takes_compressed(scope):
                 key = _key(scope)
-                answer = self._kept.get(key) or await self._compressed(scope, receive, key)
+                answer = self._kept.get(key) or await self._compressed(scope, key)
             elif asks_for_page(scope):
-                answer = await self._answered(_for_text(scope), receive)
+                answer = await self._answered(_for_text(scope))
                 if answer.headers.get("content-type", "").startswith("text/html"):
-                    answer = _with(answer, _light(bytes(answer.body), PARTICIPANTS.search(scope["path"]) is not None))
+                    light = _light(bytes(answer.body), PARTICIPANTS.search(scope["path"]) is not None)
+                    answer = _no_longer_the_file(_with(answer, light))
                     answer = _packed(answer, encoding) if (encoding := _encoding(scope)) else answer
         await answer(scope, receive, send)
 
-    async def _compressed(self, scope: Scope, receive: Receive, key: _Key) -> Response:
-        answer = await self._answered(scope, receive)
+    async def _compressed(self, scope: Scope, key: _Key) -> Response:
+        answer = await self._answered(scope)
         if answer.status_code != 200 or "immutable" not in answer.headers.get("cache-control", ""):
             return answer  # an unknown name gets the document, and must not be kept
-        del answer.headers["etag"]  # of the file as it is
-        body = bytes(answer.body)
+        if answer.headers.get("content-length") != str(len(answer.body)):
+            logger.error("the server sent %d bytes of %s, and said others", len(answer.body), scope["path"])
+            return Response(status_code=503)  # asked for again it may be whole
+        answer, body = _no_longer_the_file(answer), bytes(answer.body)
         if key[1]:
             body = b"".join(_FACE.findall(body)) if key[1] == FONTS else _FACE.sub(b"", body)
         kept = self._kept.setdefault(key, await run_sync(_packed, _with(answer, body), key[2]))
@@ -106,8 +114,8 @@ class LightFrontend:
             smaller.raw_headers = list(self._kept[key].raw_headers)
             self._kept[key] = _with(smaller, brotli.compress(body, quality=BEST))
 
-    async def _answered(self, scope: Scope, receive: Receive) -> Response:
-        """Return the whole answer of the server."""
+    async def _answered(self, scope: Scope) -> Response:
+        """Return the whole answer of the server, whether or not who asks still waits: it is for others, too."""
         answer, body = Response(), bytearray()
 
         async def take(message: Message) -> None:
@@ -115,9 +123,22 @@ class LightFrontend:
                 answer.status_code, answer.raw_headers = message["status"], list(message["headers"])
             body.extend(message.get("body", b""))
 
-        await self._app(scope, receive, take)
+        await self._app(scope, _Stays(), take)
         answer.body = bytes(body)
         return answer
+
+
+class _Stays:
+    """What comes from somebody who asks and does not go away; whoever does go leaves the server with half an answer."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    async def __call__(self) -> Message:
+        if self._asked:
+            await sleep_forever()
+        self._asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _are_cores_free() -> bool:
@@ -129,7 +150,7 @@ def _are_cores_free() -> bool:
 
 
 def _takes_compressed(scope: Scope) -> bool:
-    plain = _encoding(scope) is not None and not {"range", "if-none-match"} & set(Headers(scope=scope))
+    plain = _encoding(scope) is not None and "if-none-match" not in Headers(scope=scope)
     path = scope["path"]
     whole = "//" not in path and "/." not in path  # else the same file by endlessly many names, each to be kept
     return plain and whole and _ASSET.search(path) is not None
@@ -149,8 +170,20 @@ def _encoding(scope: Scope) -> str | None:
 
 
 def _for_text(scope: Scope) -> Scope:
-    """Return the same request for an answer that can be read here: Streamlit compresses documents, too."""
-    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
+    """Return the same request for a whole answer that can be read here: Streamlit compresses documents, too."""
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name not in _OF_THE_FILE]}
+
+
+def _no_longer_the_file(answer: Response) -> Response:
+    """Take from an answer what is true of the server's file alone: its marks, and that parts of it can be had.
+
+    A browser whose page was left meanwhile would else ask for the rest of a script later, put bytes of the file behind
+    compressed ones, and keep that as the script for a year; and it would take a document of an earlier version of
+    these pages for today's, as long as Streamlit's own is the same.
+    """
+    del answer.headers["etag"], answer.headers["last-modified"]
+    answer.headers["accept-ranges"] = "none"
+    return answer
 
 
 def _packed(answer: Response, encoding: str) -> Response:

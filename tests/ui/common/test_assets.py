@@ -71,13 +71,34 @@ def test_where_people_compute_their_cores_are_left_to_them(monkeypatch, mode):
     assert stack.app._thread is None
 
 
-def test_who_takes_nothing_compressed_or_asks_for_a_part_gets_the_file_as_it_is():
+def test_who_takes_nothing_compressed_gets_the_file_as_it_is_and_parts_of_it():
     browser, address = client(), f"/static/js/{SCRIPT.name}"
     whole = browser.get(address, headers=PLAIN)
     assert "content-encoding" not in whole.headers
     assert whole.content == SCRIPT.read_bytes()
-    assert browser.get(address, headers={"Range": "bytes=0-9"}).content == whole.content[:10]
+    assert browser.get(address, headers={"Range": "bytes=0-9", **PLAIN}).content == whole.content[:10]
     assert browser.get(address, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+
+
+@pytest.mark.parametrize("address", [f"/static/js/{SCRIPT.name}", f"/static/css/{STYLES.name}?late", "/", "/survey"])
+def test_what_is_no_longer_the_file_has_none_of_its_marks_and_comes_whole(address):
+    browser, html = client(), {"Accept": "text/html"}
+    plain = browser.get(f"/static/js/{SCRIPT.name}", headers=PLAIN)
+    whole = browser.get(address, headers=html)
+    assert {"etag", "last-modified"} <= set(plain.headers)
+    assert not {"etag", "last-modified"} & set(whole.headers)
+    assert (plain.headers["accept-ranges"], whole.headers["accept-ranges"]) == ("bytes", "none")
+    marks = {"Range": "bytes=5-", "If-Range": plain.headers["last-modified"]}
+    rest = browser.get(address, headers={**html, **marks})
+    assert (rest.status_code, rest.content) == (200, whole.content)
+
+
+def test_a_document_of_an_earlier_version_is_not_taken_for_todays():
+    browser = client()
+    known = browser.get("/index.html", headers=PLAIN).headers  # of Streamlit's own, which outlives our versions
+    marks = {"If-None-Match": known["etag"], "If-Modified-Since": known["last-modified"]}
+    assert browser.get("/index.html", headers={**PLAIN, **marks}).status_code == 304
+    assert browser.get("/survey", headers={"Accept": "text/html", **marks}).status_code == 200
 
 
 def test_a_file_is_kept_by_its_plain_path_alone():
