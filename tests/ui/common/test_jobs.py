@@ -60,6 +60,70 @@ def test_a_cancelled_job_and_a_failed_one_say_so(said):
     assert said == [("info", "Cancelled. Draw again."), ("info", jobs.CHANGE_AND_START), ("error", "No weights.")]
 
 
+class Again(Exception):  # noqa: N818 - Streamlit's is no error either
+    """The page is drawn again."""
+
+
+class Clicked(dict):
+    """A session in which somebody clicks once its state is asked for so often."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.left = at
+
+    def get(self, key, default=None):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return super().get(key, default)
+
+
+@pytest.fixture
+def bar(monkeypatch):
+    """Return a function that draws the bar once and returns how often it looked for news, and its clock."""
+    now, shown = [0.0], SimpleNamespace(progress=lambda *_, **__: None, button=lambda *_, **__: None)
+
+    def again():
+        raise Again
+
+    def draw(ticket, drawn, turn, session=None):
+        looks = []
+
+        def sleep(seconds):
+            now[0] += seconds
+            looks.append(now[0])
+            if len(looks) == 3 and ticket.state == "soon done":
+                ticket.state = "done"
+
+        state = {} if session is None else session
+        columns = SimpleNamespace(columns=lambda *_, **__: (shown, shown), rerun=again, session_state=state)
+        monkeypatch.setattr(jobs, "st", columns)
+        monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+        try:
+            jobs._bar.__wrapped__(ticket, drawn, "page", ticket.cancel, iter([turn]))
+        except (Again, KeyboardInterrupt) as ended:
+            return len(looks), type(ended)
+        return len(looks), None
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    ("state", "drawn", "turn", "session", "expected"),
+    [
+        pytest.param("running", (), 0, None, (0, None), id="the page goes on behind the first bar"),
+        pytest.param("running", (), 1, None, (18, None), id="a later one waits for news"),
+        pytest.param("soon done", (), 1, None, (3, Again), id="which are shown at once"),
+        pytest.param("running", (("map", b""),), 1, None, (0, Again), id="also where they came between two looks"),
+        pytest.param("running", (), 1, Clicked(4), (4, KeyboardInterrupt), id="and a click does not wait"),
+    ],
+)
+def test_between_two_looks_a_bar_waits_for_news(bar, state, drawn, turn, session, expected):
+    ticket = Fixed(state)
+    ticket.partials = dict
+    assert bar(ticket, drawn, turn, session) == expected
+
+
 @pytest.mark.parametrize(
     ("spec", "methods", "expected"),
     [
