@@ -34,6 +34,7 @@ from spade_core.ui.saliency.maps import VIEWS, coloured, show_maps
 
 PAGE = "saliency"
 SEEN = "What the model sees"
+BESIDE = "beside_open"  # the session's name for whether something may be set beside the maps
 
 
 def _render() -> None:
@@ -126,8 +127,8 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
     if known:
         said = "How much of the dense error such maps remove is measured on triggered pictures"
         st.markdown(f":small[{said}: [Evidence](evidence).]")  # a caption's links are too pale to read
-    with st.expander("Beside another class, picture, model or trace", bool(start.beside), icon=":material/compare:"):
-        show_beside(files, choice, subject, view, start.beside)
+    beside, words = partial(show_beside, files, choice, subject, view), "Beside another class, picture, model or trace"
+    show_folded(words, partial(beside, start.beside), key=BESIDE, icon=":material/compare:", opened=bool(start.beside))
 
     def tops() -> None:
         panels.show_top_tables(described["prediction"], described["trace_prediction"], *st.columns(2))

@@ -81,6 +81,7 @@ def upload(app, key, name, picture):
 def test_two_uploads_lie_beside_each_other_and_a_link_reopens_them():
     app = upload(page(picture="own:"), "picture_file", "mine.jpg", "koala")
     app.button(key="run").click().run()
+    app.session_state["beside_open"] = True
     app.session_state["beside_kind"] = "picture"
     choice = next(box for box in app.run().selectbox if box.label == "Another picture")
     choice.select("upload").run()

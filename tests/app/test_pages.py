@@ -190,6 +190,8 @@ def test_a_link_whose_run_is_not_1_shows_no_result_that_is_kept(run):
 @pytest.mark.parametrize(("kind", "names", "pictures"), [("class", ["espresso", "cup"], 1), ("picture", [], 2)])
 def test_an_analysis_has_another_beside_it_that_a_link_reopens(kind, names, pictures):
     app = pressed("run", **{**QUICK, "methods": "saliency"})
+    assert "beside_run" not in {button.key for button in app.button}, "nobody has opened it"
+    app.session_state["beside_open"] = True
     app.session_state["beside_kind"] = kind
     app.run().button(key="beside_run").click().run()
     assert not app.exception

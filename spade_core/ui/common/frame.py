@@ -171,9 +171,13 @@ def show_notes(notes: Iterable[str], place: DeltaGenerator | None = None) -> Non
         (place or st).caption(f":material/info: {literal(note)}")
 
 
-def show_folded(label: str, draw: Callable[[], object], *, key: str, icon: str) -> None:
-    """Call ``draw`` below a line that opens it, and not before: the maps do not wait for what nobody looks at."""
-    place = st.expander(label, key=key, icon=icon, on_change="rerun")
+def show_folded(label: str, draw: Callable[[], object], *, key: str, icon: str, opened: bool = False) -> None:
+    """Call ``draw`` below a line that opens it, and not before: the maps do not wait for what nobody looks at.
+
+    Args:
+        opened: whether it is open until somebody closes it.
+    """
+    place = st.expander(label, opened, key=key, icon=icon, on_change="rerun")
     if place.open:
         with place:
             draw()
