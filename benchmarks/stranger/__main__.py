@@ -12,11 +12,13 @@ inspector or of the experimenter, takes a file, or changes the database counts a
 from __future__ import annotations
 
 import argparse
+import gzip
 import http.client
 import json
 import logging
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -41,6 +43,7 @@ from spade_core.study.running.bots import simulate
 from spade_core.study.running.flow import check_device, consent
 from spade_core.study.running.person import enter, person
 from spade_core.study.stimuli.stimulus_set import DEMO_SET, load_set
+from spade_core.ui.common.assets import FRONTEND
 
 NGINX = """
   client_max_body_size 100m;
@@ -114,6 +117,7 @@ def main() -> int:
 
             with _served(mode) as (url, planted):
                 routes(url, planted, tell)
+                leaving(url, tell)
                 streams(url, tell)
                 trials(url, planted, tell)
                 sessions.uploads(url, planted, tell)
@@ -196,6 +200,29 @@ def _ask(
         return answer.status, answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         return 0, type(error).__name__
+    finally:
+        connection.close()
+
+
+def leaving(url: str, tell: Tell) -> None:
+    """Leave in the middle of every script; whoever asks for it afterwards has to get it whole."""
+    address, _, port = url.removeprefix("http://").partition(":")
+    scripts = sorted((FRONTEND / "static" / "js").glob("*.js"))
+    for script in scripts:
+        with socket.create_connection((address, int(port))) as gone:
+            asked = f"GET /static/js/{script.name} HTTP/1.1\r\nHost: {address}\r\nAccept-Encoding: gzip\r\n\r\n"
+            gone.sendall(asked.encode())
+    broken = [script.name for script in scripts if _unpacked(url, script.name) != script.read_bytes()]
+    tell(f"leave in the middle of {len(scripts)} scripts", f"{len(broken)} broken", "an empty script" if broken else "")
+
+
+def _unpacked(url: str, script: str) -> bytes:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    try:
+        connection.request("GET", f"/static/js/{script}", headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        body = answer.read()
+        return gzip.decompress(body) if answer.getheader("Content-Encoding") == "gzip" else body
     finally:
         connection.close()
 
