@@ -55,6 +55,7 @@ _FONT = re.compile(rb'<link\b(?=[^>]*\brel="preload")(?=[^>]*\bas="font")[^>]*>'
 _FACE = re.compile(rb"@font-face\s*\{[^}]*\}")
 _STYLES = re.compile(rb'(<link\b(?=[^>]*\brel="stylesheet")[^>]*\bhref="[^"?]+\.css)"')
 _OF_THE_FILE = {b"accept-encoding", b"range", b"if-range", b"if-none-match", b"if-modified-since"}
+_NONE = re.compile(r"q=0(\.0*)?", re.IGNORECASE)  # the weight of an encoding that is not taken
 _IMPORTED = re.compile(r"(?:from|import)\s*[\"`]\./([^\"`]+\.js)[\"`]")
 
 
@@ -73,7 +74,7 @@ class LightFrontend:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from what is kept, with a lighter document, or as the server does."""
         answer: Response | ASGIApp = self._app
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             if _takes_compressed(scope):
                 key = _key(scope)
                 answer = self._kept.get(key) or await self._compressed(scope, key)
@@ -115,7 +116,10 @@ class LightFrontend:
             self._kept[key] = _with(smaller, brotli.compress(body, quality=BEST))
 
     async def _answered(self, scope: Scope) -> Response:
-        """Return the whole answer of the server, whether or not who asks still waits: it is for others, too."""
+        """Return the whole answer of the server, whether or not who asks still waits: it is for others, too.
+
+        Where the head alone is asked for, it is that of the whole, whose rest the server leaves out.
+        """
         answer, body = Response(), bytearray()
 
         async def take(message: Message) -> None:
@@ -123,7 +127,7 @@ class LightFrontend:
                 answer.status_code, answer.raw_headers = message["status"], list(message["headers"])
             body.extend(message.get("body", b""))
 
-        await self._app(scope, _Stays(), take)
+        await self._app({**scope, "method": "GET"}, _Stays(), take)
         answer.body = bytes(body)
         return answer
 
@@ -165,7 +169,8 @@ def _key(scope: Scope) -> _Key:
 
 def _encoding(scope: Scope) -> str | None:
     """Return the smallest encoding that a browser takes, or None: it takes none of ours."""
-    taken = {one.partition(";")[0].strip() for one in Headers(scope=scope).get("accept-encoding", "").split(",")}
+    offers = (one.partition(";") for one in ",".join(Headers(scope=scope).getlist("accept-encoding")).split(","))
+    taken = {name.strip().lower() for name, _, weight in offers if not _NONE.fullmatch(weight.strip())}
     return next((name for name in ("br", "gzip") if name in taken), None)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import resource
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -19,6 +20,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from spade_core.config import Settings
 from spade_core.errors import ConfigError
+from spade_core.roles import allows
 from spade_core.study.admission.access import Evidence, decide
 
 if TYPE_CHECKING:
@@ -28,13 +30,18 @@ logger = logging.getLogger(__name__)
 
 STREAM, FIGURES = "/_stcore/stream", "/_stcore/metrics"
 FULL = "This server has as many pages open as it can hold. Close those that you do not need, or try again in a minute."
-SPARE = 200  # descriptors for files, the database, workers and answers
+SPARE = (
+    600  # descriptors for files, the database, workers and answers, and for pages that were left: Streamlit keeps 128
+)
 EACH = 4  # descriptors of an open page: its connection, and what it loads beside
 MOST = 1_000  # pages by default: each takes memory, too
 NO_FRAME, TRY_AGAIN = 1002, 1013  # of WebSocket's codes (IANA): protocol error; try again later
 WIDGET = "$$"  # what the ids begin with that Streamlit gives to widgets
 # What our pages ask for, of Streamlit's messages and of its operations.
 ASKED = {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "deferred_file", "dataframe_chunk"}
+LARGEST = 2**20  # bytes of a frame: the longest text that a page takes, a pasted design, has a tenth of that
+WIDGETS, FILES = 1_000, 2_000  # of a page; of a folder, whose addresses are asked for at once
+WORD = 512  # letters of a name or an id; they are printed in the log
 
 
 def room() -> int:
@@ -61,6 +68,7 @@ class Doors:
         self._app = app
         self._room = room()
         self._open = 0
+        self._asked = ASKED if takes_files() else ASKED - {"file_urls_request"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass."""
@@ -81,7 +89,7 @@ class Doors:
             await send({"type": "websocket.close", "code": TRY_AGAIN})
             return
         self._open += 1
-        frames = Frames(receive)
+        frames = Frames(receive, self._asked)
         try:
             await self._app(scope, frames, send)
         finally:
@@ -97,8 +105,8 @@ class Frames:
         broken: something came that is no frame, after which nothing else is read.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, asked: Set[str] = ASKED) -> None:
+        self._receive, self._asked = receive, asked
         self.broken = False
 
     async def __call__(self) -> Message:
@@ -107,7 +115,7 @@ class Frames:
             message = await self._receive()
             if message["type"] != "websocket.receive":
                 return message
-            frame = None if message.get("bytes") is None else readable(message["bytes"])
+            frame = None if message.get("bytes") is None else readable(message["bytes"], self._asked)
             if frame is None:
                 self.broken = True
                 return {"type": "websocket.disconnect", "code": NO_FRAME}
@@ -115,14 +123,18 @@ class Frames:
                 return {**message, "bytes": frame}
 
 
-def readable(data: bytes) -> bytes | None:
+def readable(data: bytes, asked: Set[str] = ASKED) -> bytes | None:
     """Return a frame without the values of what can be no widget; empty: no page asks for that; None: it is none."""
     frame = BackMsg()
+    if len(data) > LARGEST:  # which is also what a page that was left may hold for a while
+        return None
     try:
         frame.ParseFromString(data)
     except DecodeError:
         return None
-    if (frame.backend_operation_request.WhichOneof("payload") or frame.WhichOneof("type")) not in ASKED:
+    if is_too_much(frame):
+        return None
+    if (frame.backend_operation_request.WhichOneof("payload") or frame.WhichOneof("type")) not in asked:
         return b""
     widgets = frame.rerun_script.widget_states.widgets
     known = [one for one in widgets if one.id.startswith(WIDGET)]
@@ -131,6 +143,25 @@ def readable(data: bytes) -> bytes | None:
     del widgets[:]
     widgets.extend(known)
     return frame.SerializeToString()
+
+
+def takes_files() -> bool:
+    """Return whether any page of this server takes files."""
+    try:
+        return allows(Settings.from_environment().mode, "bring")
+    except ConfigError:  # which the pages say
+        return False
+
+
+def is_too_much(frame: BackMsg) -> bool:
+    """Return whether a frame holds what no page of ours sends: endless lists, and names that are none."""
+    rerun, files, operation = frame.rerun_script, frame.file_urls_request, frame.backend_operation_request
+    if len(rerun.widget_states.widgets) > WIDGETS or len(files.file_names) > FILES:
+        return True
+    words = [rerun.fragment_id, rerun.page_script_hash, rerun.page_name, files.request_id, files.session_id]
+    words += [operation.request_id, operation.session_id, operation.deferred_file.file_id]
+    words += [operation.dataframe_chunk.source_id]
+    return any(len(word) > WORD or not word.isprintable() for word in words)
 
 
 def shows_figures(scope: Scope) -> bool:

@@ -12,12 +12,13 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 import streamlit as st
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -37,7 +38,8 @@ SEVERAL = 8  # files of pictures' size that a session may hold; two of what it m
 MARGIN = 64 * 1024  # bytes of the form around a file
 MOST_KEPT = 1024  # tokens
 UPLOADED = "own:"  # of a link's picture: an upload, before the token that finds it again; alone it asks for one
-_PATH = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+$")
+_UPLOADS, _PATH = "/_stcore/upload_file/", re.compile(r"/_stcore/upload_file/([\w-]{1,64})/[\w-]{1,64}$")
+LEAST = 4096  # bytes that any file counts
 
 
 class Ledger:
@@ -98,7 +100,8 @@ def _is_open(session: str) -> bool:
 def _held() -> dict[str, int]:
     """Return how many bytes of uploads each session holds in Streamlit's memory."""
     storage = getattr(runtime.get_instance().uploaded_file_mgr, "file_storage", {}) if runtime.exists() else {}
-    return {session: sum(len(file.data) for file in files.values()) for session, files in list(storage.items())}
+    held = list(storage.items())
+    return {session: sum(max(LEAST, len(file.data)) for file in files.values()) for session, files in held}
 
 
 class LimitedUploads:
@@ -109,9 +112,12 @@ class LimitedUploads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on what is no upload, or one that may come; answer others with a sentence."""
-        found = _PATH.search(scope["path"]) if scope["type"] == "http" and scope["method"] == "PUT" else None
-        if found is None:
+        if scope["type"] != "http" or scope["method"] != "PUT" or _UPLOADS not in scope["path"]:
             await self._app(scope, receive, send)
+            return
+        found = _PATH.search(scope["path"])
+        if found is None:
+            await PlainTextResponse("This is no file's address.", 404)(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
         if not re.fullmatch("[0-9]{1,18}", length):
@@ -119,7 +125,8 @@ class LimitedUploads:
             return
         with LEDGER.coming(found[1], int(length), _held(), Settings.from_environment().upload_bytes) as reason:
             answer = self._app if reason is None else PlainTextResponse(reason, 413)
-            await answer(scope, receive, send)
+            with suppress(ClientDisconnect):  # whoever sent it is gone
+                await answer(scope, receive, send)
 
 
 class Kept:

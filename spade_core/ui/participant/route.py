@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from streamlit import config
@@ -82,7 +83,10 @@ async def take_note(request: Request) -> Response:
         return PlainTextResponse("Only this server's own pages may send answers.", 403)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return PlainTextResponse("Send the answer as application/json.", 415)
-    body = await _body(request)
+    try:
+        body = await _body(request)
+    except ClientDisconnect:  # a line that broke: the browser has the answer still, and sends it again
+        return Response(status_code=400)
     if body is None:
         return PlainTextResponse(f"An answer has {MOST_BYTES // 1024} kB at most.", 413)
     return await run_in_threadpool(answered, body)

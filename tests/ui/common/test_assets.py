@@ -93,6 +93,24 @@ def test_what_is_no_longer_the_file_has_none_of_its_marks_and_comes_whole(addres
     assert (rest.status_code, rest.content) == (200, whole.content)
 
 
+@pytest.mark.parametrize("address", [f"/static/js/{SCRIPT.name}", "/", "/survey"])
+def test_the_head_alone_is_that_of_the_whole(address):
+    browser, asked = client(), {"Accept": "text/html", "Accept-Encoding": "br"}
+    head, whole = (browser.request(method, address, headers=asked) for method in ("HEAD", "GET"))
+    assert dict(head.headers) == dict(whole.headers)
+    assert (head.content, whole.headers["content-encoding"]) == (b"", "br")
+
+
+@pytest.mark.parametrize(
+    ("offered", "sent"),
+    [("br;q=0, gzip", "gzip"), ("gzip;q=0.0,br;q=0,identity", None), ("BR;q=0.5", "br"), ("identity", None)],
+)
+def test_an_encoding_that_is_not_taken_is_not_sent(offered, sent):
+    answer = client().get(f"/static/js/{SCRIPT.name}", headers={"Accept-Encoding": offered})
+    assert answer.headers.get("content-encoding") == sent
+    assert answer.content == SCRIPT.read_bytes()
+
+
 def test_a_document_of_an_earlier_version_is_not_taken_for_todays():
     browser = client()
     known = browser.get("/index.html", headers=PLAIN).headers  # of Streamlit's own, which outlives our versions

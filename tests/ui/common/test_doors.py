@@ -112,6 +112,39 @@ def test_values_under_no_widgets_name_are_left_out():
     ]
 
 
+def asking(fill):
+    frame = BackMsg()
+    fill(frame)
+    return frame.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda one: setattr(one.rerun_script, "query_string", "x" * doors.LARGEST),
+        lambda one: [one.rerun_script.widget_states.widgets.add(id="$$a") for _ in range(doors.WIDGETS + 1)],
+        lambda one: one.file_urls_request.file_names.extend([""] * (doors.FILES + 1)),
+        lambda one: setattr(one.rerun_script, "fragment_id", "x\n2026-11-27 00:00:00 a line of its own"),
+        lambda one: setattr(one.rerun_script, "page_name", "x" * (doors.WORD + 1)),
+        lambda one: setattr(one.backend_operation_request, "request_id", "x\r"),
+    ],
+    ids=["large", "widgets", "files", "a line in the log", "a long name", "a line's end"],
+)
+def test_what_no_page_of_ours_sends_is_no_frame(fill, monkeypatch):
+    read = []
+    monkeypatch.setattr(doors, "BackMsg", lambda: read.append(1) or BackMsg())
+    assert doors.readable(asking(fill)) is None
+
+
+def test_the_largest_that_pages_send_passes():
+    text = asking(lambda one: one.rerun_script.widget_states.widgets.add(id="$$ID-1-None", string_value="ä" * 400_000))
+    files = asking(lambda one: one.file_urls_request.file_names.extend(["koala.jpg"] * doors.FILES))
+    chunk = BackMsg()
+    chunk.backend_operation_request.dataframe_chunk.source_id = "$$ID-1-a table with a name"
+    for frame in (text, files, chunk.SerializeToString()):
+        assert doors.readable(frame) == frame
+
+
 def test_a_page_that_fails_or_is_given_up_makes_room():
     async def fails(_scope, _receive, _send):
         raise RuntimeError("a page that fails")
@@ -134,10 +167,10 @@ def test_a_page_that_fails_or_is_given_up_makes_room():
 @pytest.mark.parametrize(
     ("limits", "pages", "set_to"),
     [
-        ((256, 1024), 206, [(1024, 1024)]),
-        ((256, 10**6), 1000, [(4200, 10**6)]),
+        ((256, 1024), 106, [(1024, 1024)]),
+        ((256, 10**6), 1000, [(4600, 10**6)]),
         ((10**6, 10**6), 1000, []),
-        ((1024, resource.RLIM_INFINITY), 1000, [(4200, resource.RLIM_INFINITY)]),
+        ((1024, resource.RLIM_INFINITY), 1000, [(4600, resource.RLIM_INFINITY)]),
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1000, []),
         ((64, 64), 1, []),
     ],

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.testclient import TestClient
 
 from spade_core.ui.common import uploads
@@ -43,6 +48,46 @@ def test_a_file_may_be_as_large_as_the_page_says(client):
     uploads.LEDGER.allow("a", MIB)
     assert put(client, bytes(2 * MIB))[0] == 200, "what the page once asked for stays allowed"
     assert put(client, b"x", session="b")[0] == 413
+
+
+@pytest.mark.parametrize("address", ["a/" + "x" * 60_000, "a/%20", "a/x/y", "a%0a/1", "a/"])
+def test_a_files_address_is_an_id_of_a_page_and_one_of_its_own(client, address):
+    uploads.LEDGER.allow("a", MIB)
+    assert client.put(f"/_stcore/upload_file/{address}", content=b"").status_code == 404
+
+
+def test_a_file_without_a_byte_counts_too(monkeypatch):
+    files = {
+        "a": {str(number): SimpleNamespace(data=b"") for number in range(3)},
+        "b": {"1": SimpleNamespace(data=bytes(9000))},
+    }
+    kept = SimpleNamespace(uploaded_file_mgr=SimpleNamespace(file_storage=files))
+    monkeypatch.setattr(uploads, "runtime", SimpleNamespace(exists=lambda: True, get_instance=lambda: kept))
+    assert uploads._held() == {"a": 3 * uploads.LEAST, "b": 9000}
+
+
+def test_who_leaves_before_the_end_leaves_no_traceback(client):
+    async def left(_request):
+        raise ClientDisconnect
+
+    uploads.LEDGER.allow("a", MIB)
+    route = Route("/_stcore/upload_file/{session}/{file}", left, methods=["PUT"])
+    put_to = {
+        "type": "http",
+        "method": "PUT",
+        "path": "/_stcore/upload_file/a/1",
+        "headers": [(b"content-length", b"9")],
+    }
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    with ThreadPoolExecutor(1) as elsewhere:  # a browser's driver may have a loop in this thread
+        elsewhere.submit(
+            asyncio.run, LimitedUploads(Router([route]))(put_to | {"query_string": b""}, None, send)
+        ).result()
+    assert told == []
 
 
 def test_a_length_must_be_told(client):

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from benchmarks.survey_browser import ready
@@ -134,6 +135,14 @@ def test_large_bodies_are_not_read_to_their_end(client, own):
     headers = {"Content-Type": "application/json", **OWN}
     assert client.post(route.PATH, content=parts(), headers=headers).status_code == 413
     assert "64 kB" in send(client, b" " * (route.MOST_BYTES + 1)).text
+
+
+def test_a_line_that_breaks_in_the_middle_of_an_answer_is_no_error(client, monkeypatch):
+    async def breaks(_request):
+        raise ClientDisconnect
+
+    monkeypatch.setattr(route, "_body", breaks)
+    assert send(client, {}).status_code == 400
 
 
 @pytest.mark.parametrize(
