@@ -59,6 +59,11 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "ui/common/test_assets.py::test_what_is_no_longer_the_file_has_none_of_its_marks_and_comes_whole",
         "app/test_doors_browser.py::test_who_leaves_in_the_middle_of_a_script_breaks_it_for_nobody",
     ),
+    "one frame stopped the server for all, stayed in its memory, or wrote lines into its log": (
+        "ui/common/test_doors.py::test_what_no_page_of_ours_sends_is_no_frame",
+        "ui/participant/test_route.py::test_a_line_that_breaks_in_the_middle_of_an_answer_is_no_error",
+        "ui/common/test_uploads.py::test_a_file_without_a_byte_counts_too",
+    ),
     "a database that was gone showed tracebacks and paths": (
         "app/test_survey.py::test_a_database_that_is_gone_is_one_sentence_and_the_page_goes_on_once_it_is_back",
         "app/test_survey.py::test_an_answer_that_meets_no_database_stays_with_the_browser",
