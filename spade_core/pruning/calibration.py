@@ -24,8 +24,9 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import TypeAlias
 
 import torch
@@ -261,7 +262,8 @@ def _each(
     def begin() -> None:
         torch.set_num_threads(threads // workers)
         torch.get_num_threads()  # once it has asked, a thread keeps its number
-        ready.wait()
+        with suppress(BrokenBarrierError):  # else the pool takes it for an error, and forgets to end the other threads
+            ready.wait()
 
     def work(name: str) -> list[Solved]:
         with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,43 @@ def test_layers_that_wait_are_not_solved_after_a_cancel_or_an_error(small, noise
         sc.trace(small, noise, calibration="independent", sparsity=0.5, views=3, progress=cancel)
     assert torch.get_num_threads() == 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("solver")]
+
+
+def test_a_layer_that_fails_at_once_does_not_wait_for_threads_that_still_begin(small, noise, two_threads, monkeypatch):
+    """One solver's thread is at its second layer, the other notices now that all have begun, and that all is over."""
+    calls, ended = [], []
+
+    class Slow(threading.Barrier):
+        def wait(self, timeout=None):
+            place = super().wait(timeout)
+            if threading.current_thread().name == "solver_1":
+                while not self.broken:
+                    time.sleep(0.01)
+                time.sleep(0.2)
+                raise threading.BrokenBarrierError
+            return place
+
+        def abort(self):
+            while len(calls) < 2:
+                time.sleep(0.01)
+            super().abort()
+
+    def fails(*_given):
+        calls.append(1)
+        time.sleep(0 if len(calls) == 1 else 0.6)
+        raise ValueError
+
+    def trace():
+        with pytest.raises(ValueError):
+            sc.trace(small, noise, calibration="independent", sparsity=0.5, views=3)
+        ended.append(1)
+
+    monkeypatch.setattr("spade_core.pruning.calibration.Barrier", Slow)
+    monkeypatch.setattr(Pruner, "solve", fails)
+    waiting = threading.Thread(target=trace, daemon=True)
+    waiting.start()
+    waiting.join(30)
+    assert ended
 
 
 def test_the_error_of_independent_layers_is_that_of_their_outputs(noise):
