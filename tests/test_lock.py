@@ -36,7 +36,9 @@ def test_every_requirement_has_a_pin_within_its_range():
 
 @pytest.mark.skipif(os.environ.get("CI") != "true", reason="elsewhere newer versions may be installed")
 def test_the_tests_run_with_these_versions():
-    installed = {canonicalize_name(found.metadata["Name"]): found.version for found in distributions()}
+    installed: dict[str, str] = {}
+    for found in distributions():  # as imports find them: setuptools, once imported, adds its own copies behind
+        installed.setdefault(canonicalize_name(found.metadata["Name"]), found.version)
     different = {}
     for name, pin in pins().items():
         (exact,) = pin.specifier
