@@ -40,7 +40,7 @@ WIDGET = "$$"  # what the ids begin with that Streamlit gives to widgets
 # What our pages ask for, of Streamlit's messages and of its operations.
 ASKED = {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "deferred_file", "dataframe_chunk"}
 LARGEST = 2**20  # bytes of a frame: the longest text that a page takes, a pasted design, has a tenth of that
-WIDGETS, FILES = 1_000, 2_000  # of a page; of a folder, whose addresses are asked for at once
+WIDGETS, FILES = 1_000, 2_000  # of a page; of an upload, of which the folder page takes 200
 WORD = 512  # letters of a name or an id; they are printed in the log
 
 

@@ -1,14 +1,13 @@
 """A job on a page: asked for, followed, cancelled, and what it found.
 
-The progress bar polls in a fragment of its own, and waits there for news between two looks; the page as a whole is
-drawn again only when there is something new to show, so that drawing does not take the cores that the job needs.
+The progress bar polls in a fragment of its own; the page as a whole is drawn again only when there is something new to
+show, so that drawing does not take the cores that the job needs.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
@@ -17,7 +16,6 @@ from spade_core.ui.common.frame import errors_as_sentences, jobs
 from spade_core.ui.common.text import literal
 
 POLL = 0.4  # seconds between two looks at a running job
-ATTENTION, GLANCE = 0.35, 0.02  # seconds of these that a page waits for news; between two questions for them
 SHORT = 0.3  # seconds in which most of what is kept or quick arrives, without a progress bar flashing up
 WAIT_STEP = 0.1
 CHANGE_AND_START = "Cancelled. Change what you like and start again."
@@ -100,21 +98,16 @@ def follow(ticket: Ticket, draw: Draw, key: str, *, cancel: Callable[[], None] |
     partials = ticket.partials()
     bar, body = st.container(), st.container()  # of their own: what comes and goes in one must not move the other
     with bar:
-        _bar(ticket, tuple(partials.items()), key, cancel, itertools.count())
+        _bar(ticket, tuple(partials.items()), key, cancel)
     with body:
         draw(partials)
 
 
 @st.fragment(run_every=POLL)
-def _bar(
-    ticket: Ticket,
-    drawn: tuple[tuple[str, bytes], ...],
-    key: str,
-    cancel: Callable[[], None] | None,
-    turns: Iterator[int],
-) -> None:
-    _draw_page_of_news(ticket, drawn)
+def _bar(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...], key: str, cancel: Callable[[], None] | None) -> None:
     status = ticket.status()
+    if status.finished or tuple(ticket.partials().items()) != drawn:
+        st.rerun()
     with errors_as_sentences():
         bar, button = st.columns([5, 1], vertical_alignment="center")
         if status.state == "queued":
@@ -125,16 +118,6 @@ def _bar(
         # A callback runs before everything else: a click is never lost to the page being drawn anew.
         if cancel is not None:
             button.button("Cancel", key=f"{key}_cancel", width="stretch", on_click=cancel)
-    end = time.monotonic() + (ATTENTION if next(turns) else 0.0)  # the first turn is the page's own, which goes on
-    while time.monotonic() < end:
-        time.sleep(GLANCE)
-        _draw_page_of_news(ticket, drawn)
-        st.session_state.get(key)  # where a click gets in: a run ends when it asks for something
-
-
-def _draw_page_of_news(ticket: Ticket, drawn: tuple[tuple[str, bytes], ...]) -> None:
-    if ticket.status().finished or tuple(ticket.partials().items()) != drawn:
-        st.rerun()
 
 
 def _before(count: int) -> str:
