@@ -16,7 +16,7 @@ from benchmarks.serving import start_server, stop_server
 from spade_core.gallery.cases import cases
 from spade_core.pictures.picture import bundled
 from spade_core.ui.gallery.tour import STEPS
-from tests.app.waiting import says
+from tests.app.waiting import press, says
 from tests.hostile import hostile_files
 
 pytestmark = pytest.mark.browser
@@ -72,24 +72,24 @@ def open_saliency(page, server, query=""):
 def follow(page, link, button):
     """Open a link and press the page's button."""
     page.goto(link)
-    page.get_by_role("button", name=button).click()
+    press(page, button)
 
 
 def test_from_home_to_the_maps_and_their_files(page, server, held, tmp_path):
     page.goto(server)
     page.get_by_role("heading", name="See why a vision model decided").wait_for()
-    page.get_by_role("button", name=cases()["cat_fish"].title).click()
+    press(page, cases()["cat_fish"].title)
     page.get_by_role("heading", name=cases()["cat_fish"].title).wait_for()
-    page.get_by_role("link", name="Open the maps").click()
+    press(page, "Open the maps", "link")
     page.get_by_test_id("stMetricValue").get_by_text("bison").wait_for()
     page.get_by_role("link", name="Home").click()  # the page of another case's link shows that case
-    page.get_by_role("button", name=cases()["dog"].title).click()
+    press(page, cases()["dog"].title)
     page.get_by_role("heading", name=cases()["dog"].title).wait_for()
-    page.get_by_role("link", name="Open the maps").click()
+    press(page, "Open the maps", "link")
     page.get_by_test_id("stMetricValue").get_by_text("German shepherd").wait_for()
     says(page, "This is a case of the gallery")
     with held():
-        page.get_by_role("button", name="Run SPADE").click()
+        press(page, "Run SPADE")
         page.get_by_role("button", name="Cancel").wait_for()
     page.locator(".maps canvas").first.wait_for()
     says(page, "Take it with you")
@@ -150,7 +150,7 @@ def test_runs_are_listed_opened_and_deleted_and_back_restores_them(page, server,
         assert page.get_by_text("of your previous choice").count() == 0
 
     def ran(count):
-        page.get_by_role("button", name="Run SPADE").click()
+        press(page, "Run SPADE")
         page.wait_for_function(f"() => JSON.parse(localStorage['spade-studio-runs'] ?? '[]').length === {count}")
 
     (tmp_path / "<b>mine.png").write_bytes(bundled()["coffee"].path.read_bytes())
@@ -233,7 +233,7 @@ def test_cancel_leaves_a_page_that_works(page, server, held):
     open_saliency(page, server, "?picture=bundled:panda&seed=5")
     with held():
         open_saliency(page, server, "?picture=bundled:panda&methods=lime&seed=5")
-        page.get_by_role("button", name="Run SPADE").click()
+        press(page, "Run SPADE")
         page.get_by_role("button", name="Cancel").click()
         says(page, "Cancelled.")
     follow(page, f"{server}/saliency?picture=bundled:panda&methods=saliency&{QUICK}", "Run SPADE")

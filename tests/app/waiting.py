@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from playwright.sync_api import Page
 
+Role = Literal["button", "link"]
 COUNTS = 510  # ms after its onset an answer to a trial counts; the component's own limit is 500
 EVERY = 30  # ms between two looks
 _SEEN = """([before, open, words]) => {
@@ -39,10 +41,10 @@ def says(page: Page, *words: str) -> str:
     return _wait(page, None, None, words)
 
 
-def press(page: Page, name: str | re.Pattern[str], *, exact: bool = False) -> None:
-    """Click a button of the page as it is now drawn; one of the page before may stand beside it for a moment."""
+def press(page: Page, name: str | re.Pattern[str], role: Role = "button", *, exact: bool = False) -> None:
+    """Click what the page now draws; one of the same name from the page before may stand beside it for a moment."""
     drawn = page.locator("[data-testid=stElementContainer][data-stale=false]")
-    drawn.get_by_role("button", name=name, exact=exact).click()
+    drawn.get_by_role(role, name=name, exact=exact).click()
 
 
 def _wait(page: Page, after: str | None, open_for: float | None, words: tuple[str, ...]) -> str:
