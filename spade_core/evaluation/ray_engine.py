@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,16 +24,17 @@ from typing import Any
 
 import torch
 
-from spade_core.errors import ConfigError, JobError
+from spade_core.errors import ConfigError, JobError, PictureError
 from spade_core.evaluation.engine import Records, Work
 from spade_core.evaluation.records import Record
 from spade_core.models.loaded import LoadedModel
+from spade_core.pictures.picture import read_file
 from spade_core.progress import Progress
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
 try:
     import ray
-    from ray.exceptions import RayActorError, RayError
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 except ModuleNotFoundError as error:
     raise ConfigError("The engine ray needs Ray: pip install -r requirements-cluster.txt.") from error
 
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 2  # pictures of a worker: the one that it measures and the next
 PATIENCE = 5.0  # seconds for a cluster to answer
+LOST = (RayActorError, NodeDiedError, OutOfMemoryError, WorkerCrashedError)  # a worker, not what it measured
+ATTEMPTS = 4  # with a picture at hand before the run ends: one that is too much for a worker would end all of them
 TICK = 0.5  # seconds between two looks at the queue, where a cancel gets in
 
 
@@ -49,7 +52,7 @@ def on_cluster(work: Work, paths: Sequence[Path], progress: Progress) -> Records
 
     Raises:
         ConfigError: there is no cluster at the address, or no machine of it has enough cores or a GPU.
-        JobError: no worker could be started.
+        JobError: no worker could be started, or one after the other was lost with the same picture.
     """
     with _cluster(work.address):
         queue = _Queue(work, paths)
@@ -108,6 +111,7 @@ class _Queue:
         self._actor = ray.remote(**needs, scheduling_strategy="SPREAD")(Worker)
         self._work = ray.put(replace(work, model=_on(work.model, "cpu")))
         self._waiting, self._total = deque(paths), len(paths)
+        self._lost: Counter[Path] = Counter()  # workers by the picture that they held
         self._starting: dict[Any, Any] = {}  # call of ``ready`` -> worker
         self._workers: list[Any] = []
         self._busy: dict[Any, tuple[Any, Path]] = {}  # call of ``measure`` -> worker and its picture
@@ -118,7 +122,9 @@ class _Queue:
         """Yield the record of each picture once."""
         done = 0
         while done < self._total:
-            self._hand_out()
+            for unread in self._hand_out():
+                done += 1
+                yield unread
             progress(done, self._total, f"{len(self._workers)} workers")
             ready, _ = ray.wait([*self._busy, *self._starting], timeout=TICK)
             for call in ready:
@@ -141,27 +147,44 @@ class _Queue:
         worker = self._starting.pop(call)
         try:
             ray.get(call)
-        except RayActorError as error:
+        except LOST as error:
             if not self._workers and not self._starting:
                 raise JobError("No worker starts on the cluster: install this package on all its machines.") from error
         else:
             self._workers.append(worker)
 
-    def _hand_out(self) -> None:
-        """Give each worker pictures until it holds ``AHEAD`` of them; those that hold fewer come first."""
+    def _hand_out(self) -> Iterator[Record]:
+        """Give each worker pictures until it holds ``AHEAD`` of them; those that hold fewer come first.
+
+        Yields:
+            Records of what cannot even be read, as ``engine.local`` does.
+        """
         for held in range(AHEAD):
             for worker in self._workers:
                 if self._waiting and sum(one is worker for one, _ in self._busy.values()) <= held:
                     path = self._waiting.popleft()
-                    self._busy[worker.measure.remote(path.name, path.read_bytes())] = worker, path
+                    try:
+                        self._busy[worker.measure.remote(path.name, read_file(path, path.name))] = worker, path
+                    except PictureError as error:
+                        yield Record(path.name, skipped=str(error))
 
     def _received(self, call: object) -> Record | None:
-        """Return a finished call's record; None: its worker was lost, and the picture waits again."""
+        """Return a finished call's record; None: its worker was lost, and the picture waits again.
+
+        Raises:
+            JobError: ``ATTEMPTS`` workers were lost with this picture.
+        """
         worker, path = self._busy.pop(call)
         try:
             return Record.from_dict(ray.get(call))
-        except RayActorError:
+        except LOST as error:
             self._waiting.appendleft(path)
+            self._lost[path] += 1
+            if self._lost[path] == ATTEMPTS:
+                raise JobError(
+                    f"{ATTEMPTS} workers were lost one after the other with {path.name}: give them more memory, or "
+                    "leave that picture out. The same command goes on where it stopped."
+                ) from error
             if any(one is worker for one in self._workers):
                 logger.warning("A worker of the cluster was lost: its pictures are measured again by others.")
                 self._workers = [one for one in self._workers if one is not worker]

@@ -107,7 +107,7 @@ class TraceOptions:
         block_size: columns per mask choice; None: what the preset prefers, or the authors' (kernel size).
         first_layer: prune the first layer too; it stays dense by default, as in the authors' code.
         positions: the second moments of kernels larger than 1x1 are taken over at least this many random receptive
-            fields (and 16 a column); 0: over all, as in the paper.
+            fields (and 16 a column); 0: over all, as in the paper; None: what the preset prefers, 2,048.
         seed: of the views.
     """
 
@@ -175,10 +175,11 @@ class TraceOptions:
         None, Whole("block size", 1, rule="must be at least 1 column"), "columns per mask choice"
     )
     first_layer: bool = _option(False, Switch(), "prune the first layer, too")
-    positions: int = _option(
-        2048,
+    positions: int | None = _option(
+        None,
         Whole("number of positions", rule="must be 0 (all) or more"),
         "receptive fields that a second moment is taken over, at least (default: 2048; the paper: 0, all)",
+        otherwise=2048,
     )
     seed: int = _option(0, Seed(), "of views and methods (default: 0)", named=True, widget=Widget("Seed"))
 
@@ -209,6 +210,7 @@ class TraceConfig(TraceOptions):
     weighting: str
     refit: float
     damping: float
+    positions: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""

@@ -34,7 +34,12 @@ PAPER_LRP = {f"layer{stage}.{block}": ratio for stage, blocks in _LRP.items() fo
 PAPER_LRP["fc"] = 0.95
 PAPER_RATIO = 0.5  # where neither people nor the authors say one
 PAPER_OPTIONS: Mapping[str, str | float] = {"untouched": 0}
-PAPER_METHOD: Mapping[str, str | float] = {"calibration": "independent", "views": 1024, "untouched": 0}
+PAPER_METHOD: Mapping[str, str | float] = {
+    "calibration": "independent",
+    "views": 1024,
+    "untouched": 0,
+    "positions": 0,
+}
 WEIGHTED_RATIO = 0.8
 WEIGHTED_METHOD: Mapping[str, str | float] = {
     "calibration": "sequential",

@@ -16,7 +16,7 @@ from spade_core.reports import FORMS
 from spade_core.results.comparison import bundle
 from spade_core.ui.common.pickers.model import OWN
 from tests.app.conftest import LONG
-from tests.app.waiting import says
+from tests.app.waiting import says, settled
 
 pytestmark = pytest.mark.browser
 
@@ -65,7 +65,6 @@ def seen(browser, request):
 def test_nothing_serious_stands_in_the_way(seen, study_server, path):
     seen.goto(f"{study_server.url}{path}")
     says(seen, PAGES[path])
-    seen.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget]')")  # the run is over
     assert found(seen) == []
 
 
@@ -74,7 +73,6 @@ def test_nothing_serious_stands_in_the_way_of_a_result(seen, study_server, case)
     page, words = RESULTS[case]
     seen.goto(f"{study_server.url}/{page}?{urlencode(cases()[case].links[page])}")
     says(seen, words)
-    seen.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget]')")
     assert found(seen) == []
 
 
@@ -123,7 +121,6 @@ def choose(page, field, option):
 def test_nothing_serious_stands_in_the_way_of_who_is_refused(seen, study_server, refused):
     refused(seen, study_server.url)
     seen.locator(ALERT).first.wait_for()
-    seen.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget]')")
     assert found(seen) == []
 
 
@@ -145,6 +142,7 @@ def test_what_stands_in_the_way_is_found(seen, study_server):
 
 
 def found(page):
-    """Return the serious findings: the rule and the places."""
+    """Return the serious findings on a page that is drawn: the rule and the places."""
+    settled(page)
     serious = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
     return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in serious]

@@ -16,7 +16,7 @@ from benchmarks.serving import start_server, stop_server
 from spade_core.gallery.cases import cases
 from spade_core.pictures.picture import bundled
 from spade_core.ui.gallery.tour import STEPS
-from tests.app.waiting import press, says
+from tests.app.waiting import press, says, settled
 from tests.hostile import hostile_files
 
 pytestmark = pytest.mark.browser
@@ -119,7 +119,7 @@ def test_the_tour_turns_by_the_arrow_keys_but_where_the_divider_has_them(page, s
 
     def drawn(number):
         says(page, f"{number} of 6")
-        page.locator("[data-test-script-state=notRunning]").wait_for()
+        settled(page)
 
     def turn(key, number):
         page.keyboard.press(key)
@@ -145,7 +145,7 @@ def test_the_tour_turns_by_the_arrow_keys_but_where_the_divider_has_them(page, s
 def test_runs_are_listed_opened_and_deleted_and_back_restores_them(page, server, tmp_path):
     def shows(label, picture):
         page.get_by_test_id("stMetricValue").get_by_text(label).wait_for()
-        page.locator("[data-test-script-state=notRunning]").wait_for()
+        settled(page)
         assert page.get_by_role("combobox", name="Picture").input_value() == picture
         assert page.get_by_text("of your previous choice").count() == 0
 

@@ -22,7 +22,7 @@ from spade_core.study.data.studies import publish
 from spade_core.study.design.design import demo_design
 from spade_core.study.stimuli import stimulus_set
 from tests.app.conftest import LONG
-from tests.app.waiting import says
+from tests.app.waiting import says, settled
 
 pytestmark = pytest.mark.browser
 LOOKS = Path(__file__).parent / "looks"
@@ -96,6 +96,7 @@ def open_page(page, url, key, name):
     path, words = PAGES[name]
     page.goto(url + path.format(key=key))
     says(page, words)
+    settled(page)
     page.wait_for_function("() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')")
 
 

@@ -12,7 +12,7 @@ from benchmarks.breakable import Line
 from benchmarks.serving import start_server, stop_server
 from benchmarks.trial_timing import PAGE, TARGET, timed_answers, trial_server
 from tests.app.conftest import LONG
-from tests.app.waiting import counting, onset, says
+from tests.app.waiting import counting, onset, says, settled
 
 pytestmark = pytest.mark.browser
 PRESS = 'document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "%s", bubbles: true, composed: true }));'
@@ -82,7 +82,7 @@ def key(page, name, **more):
 
 def at_rest(page):
     """Wait until the server's script has run to its end."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    settled(page)
 
 
 def test_answers_by_mouse_and_keyboard_arrive_once(page, opened):

@@ -22,6 +22,15 @@ _SEEN = """([before, open, words]) => {
 }"""
 
 
+QUIET = 400  # ms without a run: what was typed or chosen starts one a moment later
+_IDLE = """(quiet) => {
+    const app = document.querySelector("[data-testid=stApp]");
+    if (app && app.dataset.testScriptState !== "notRunning") window.idleSince = undefined;
+    else window.idleSince ??= performance.now();
+    return !app || performance.now() - window.idleSince >= quiet;
+}"""
+
+
 def onset(page: Page, after: str | None = None) -> str:
     """Wait until a trial is open, another than the one that began at ``after``; return its onset."""
     return _wait(page, after, 0, ())
@@ -45,6 +54,12 @@ def press(page: Page, name: str | re.Pattern[str], role: Role = "button", *, exa
     """Click what the page now draws; one of the same name from the page before may stand beside it for a moment."""
     drawn = page.locator("[data-testid=stElementContainer][data-stale=false]")
     drawn.get_by_role(role, name=name, exact=exact).click()
+
+
+def settled(page: Page) -> None:
+    """Wait until no script of the app runs: till then what it has not drawn again is pale, and may be there twice."""
+    page.evaluate("() => { window.idleSince = undefined; }")
+    page.wait_for_function(_IDLE, arg=QUIET, polling=EVERY)
 
 
 def _wait(page: Page, after: str | None, open_for: float | None, words: tuple[str, ...]) -> str:

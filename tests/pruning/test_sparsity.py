@@ -127,7 +127,7 @@ def test_weighted_traces_are_one_preset_away_for_any_model(small):
 def test_the_papers_method_is_one_preset_away(small):
     plan = resolve("paper", Request("some", "some", small.layers))
     assert set(plan.ratios.values()) == {0.5}
-    assert plan.options == {"calibration": "independent", "views": 1024, "untouched": 0}
+    assert plan.options == {"calibration": "independent", "views": 1024, "untouched": 0, "positions": 0}
     assert set(resolve("paper", Request("some", "some", small.layers, sparsity=0.9)).ratios.values()) == {0.9}
     authors = resolve("paper", request("resnet50"))
     assert (authors.ratios, authors.options) == (resolve("paper-lrp", request("resnet50")).ratios, plan.options)

@@ -133,15 +133,14 @@ def frame(title: str, render: Callable[[], None], action: Action = "look", *, me
 
 
 def _is_turned() -> bool:
-    """Return, once, whether the browser went back or on to another link of the page that is open.
+    """Return whether the browser went back or on to another link of the page that is open.
 
-    Widgets keep what was chosen last, whatever the address says: they have to go first.
+    Widgets keep what was chosen last, whatever the address says: they have to go first. It stays so until they are
+    gone: a run that empties the page may be broken off by the next one, which else would draw the old choice under the
+    new address, and write that over it.
     """
     state, query = st.session_state, st.query_params.to_dict()
-    turned = bool(query) and FIRST_FIELD in state and query != state.get(LINK)
-    if turned:
-        state[LINK] = query
-    return turned
+    return bool(query) and FIRST_FIELD in state and query != state.get(LINK)
 
 
 @st.fragment(run_every=SOON)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +73,14 @@ def test_a_server_on_which_nobody_computes_starts_none(server, monkeypatch, name
 
     assert asyncio.run(serve()) == "served"
     assert ("SPADE_MODE" in caplog.text) == (value == "nowhere")
+
+
+def test_an_address_that_was_turned_to_is_read_once_the_fields_are_gone(monkeypatch):
+    """The run that empties the page may be broken off: the next one must not draw the old choice under the address."""
+    parameters = SimpleNamespace(to_dict=lambda: {"picture": "bundled:koala"})
+    state = {frame.FIRST_FIELD: "efficientnet_lite0", frame.LINK: {"picture": "bundled:dog"}}
+    monkeypatch.setattr(frame, "st", SimpleNamespace(session_state=state, query_params=parameters))
+    assert frame._is_turned()
+    assert frame._is_turned(), "the fields are still there"
+    del state[frame.FIRST_FIELD]
+    assert not frame._is_turned()
