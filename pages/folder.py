@@ -61,7 +61,8 @@ def _render() -> None:
     described = downloads.read_json(wait_for("describe", {"model": spec}, "Loading the model …")["model.json"])
     with st.sidebar:
         choice = Choice(model=str(spec.get("name", "own")), picture=start.picture)
-        choice = replace(choice, methods=pickers.pick_methods(start, described["unsupported"]))
+        methods = pickers.pick_methods(start, described["unsupported"])
+        choice = replace(choice, methods=methods, options=pickers.pick_method_options(start, methods))
         with st.expander("Trace", icon=":material/tune:"):
             choice = pickers.pick_trace(choice, start, described["stages"], described["table"])
     run = _bar(choice, 0 if chosen is None else len(chosen.pictures))
@@ -84,6 +85,7 @@ def _ask(choice: Choice, spec: Mapping[str, object], chosen: Chosen, *, clicked:
     if not clicked and not asked_by_link(PAGE):
         return
     config = {"methods": choice.methods, "trace": choice.trace_options(), "seed": choice.seed}
+    config |= {"options": choice.options} if choice.options else {}
     payload = {"model": spec, "pictures": chosen.pictures, "config": config}
     ticket = jobs().submit("folder", payload) if clicked else jobs().known("folder", payload)
     note_gone(PAGE, gone=ticket is None)

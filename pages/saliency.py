@@ -119,8 +119,8 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
     view = _pick_view(partial(panels.show_fidelity, described, described["seconds"]["trace"]))
     bundle = choice.bundle()
     panels.show_bundle(described["traces"], bundle)
-    known = claims(described["model"]["sha256"], described["config"]["trace"])
-    known = {} if bundle.traces > 1 else known
+    asked_for = described["config"]
+    known = {} if bundle.traces > 1 else claims(described["model"]["sha256"], asked_for["trace"], asked_for["options"])
     more = {"traces": described["traces"], "magnitudes": bundle.magnitudes}
     methods = described["methods"]
     show_maps(files, tuple(methods), view=view, described=methods, claims=known, **more)

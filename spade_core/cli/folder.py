@@ -27,10 +27,10 @@ from spade_core.pictures.frame import CENTRE
 from spade_core.pruning.options import BundleOptions
 from spade_core.reports import FOLDER_PDF
 from spade_core.reports.folder import FolderContent, folder_pdf
-from spade_core.saliency import METHODS
+from spade_core.saliency import METHOD_OPTIONS, METHODS
 
 OWN = Limits(pictures=100_000, size=2**36)  # of an archive of one's own
-OF_ONE = "target trigger trigger_size trigger_position option"
+OF_ONE = "target trigger trigger_size trigger_position"
 """Options that are said of one picture."""
 
 
@@ -38,7 +38,8 @@ def run_folder(options: argparse.Namespace) -> int:
     _check(options)
     traces, methods = bundle_options(options).traces, tuple(dict.fromkeys(options.method))
     given = {"traces": traces, "seed": options.seed, "threads": options.threads}
-    configuration = configuration_of(methods, trace_options(options), **given)
+    own = METHOD_OPTIONS.said(options.option)
+    configuration = configuration_of(methods, trace_options(options), own, **given)
     with _folder(options.images) as folder:
         model = load(options)
         found = explain_folder(model, folder, options.out, configuration, limit=options.limit, progress=Meter())

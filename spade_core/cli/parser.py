@@ -96,8 +96,7 @@ def _add_explain(commands: Commands) -> None:
     add_picture(parser, folder=True)
     method = "a slug of 'methods'; give it again for more"
     parser.add_argument("--method", required=True, action="append", metavar="X", help=method)
-    own = "an option of a method, as integrated_gradients.steps=64 ('methods' lists them); give it again for more"
-    parser.add_argument("--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help=own)
+    _add_method_options(parser)
     parser.add_argument("--out", help="folder of the results; made if absent", **FOLDER)
     parser.add_argument("--target", metavar="CLASS", help=TARGET)
     report = (
@@ -181,6 +180,7 @@ def _add_benchmark(commands: Commands) -> None:
     add("--split", default="all", help="training, tuning or reporting, or all pictures of the folder (default: all)")
     add("--limit", help="at most how many pictures, spread over the split", **COUNT)
     add("--methods", help="slugs of 'methods', or all (default: the benchmark's)", **SLUGS)
+    _add_method_options(parser)
     add("--arms", help=f"of {', '.join(ARMS)} (default: the benchmark's)", **SLUGS)
     add("--processing", help=f"of {', '.join(PROCESSING)} (default: raw)", **SLUGS | {"default": ("raw",)})
     made = any_of([slug for slug, arm in ARMS.items() if arm.folder])
@@ -202,6 +202,7 @@ def _add_tune(commands: Commands) -> None:
     add("--objective", default=OBJECTIVE, help=f"{any_of(OBJECTIVES)} (default: %(default)s)")
     method = "a slug of 'methods', or all; give it again for more (default: those of the objective's benchmark)"
     add("--method", action="append", default=[], metavar="X", help=method)
+    _add_method_options(parser)
     add("--processing", default="raw", help=f"{any_of(PROCESSING)} (default: %(default)s)")
     tried = ",".join(f"{ratio:g}" for ratio in RATIOS)
     add("--ratios", type=_numbers, default=RATIOS, metavar="F,F", help=f"candidates of each stage (default: {tried})")
@@ -216,6 +217,11 @@ def _add_tune(commands: Commands) -> None:
     add_model(parser)
     parser.set_defaults(model=None)
     add_trace(parser)
+
+
+def _add_method_options(parser: argparse.ArgumentParser) -> None:
+    text = "an option of a method, as integrated_gradients.steps=64 ('methods' lists them); give it again for more"
+    parser.add_argument("--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help=text)
 
 
 def _add_trojan(commands: Commands) -> None:

@@ -10,6 +10,7 @@ from spade_core.cli.options import trace_options
 from spade_core.cli.subject import load
 from spade_core.evaluation.statistics import DENSE
 from spade_core.pruning.tables import Table
+from spade_core.saliency import METHOD_OPTIONS
 from spade_core.tuning.configuration import Tuning
 from spade_core.tuning.tune import tune
 
@@ -18,7 +19,7 @@ def run_tune(options: argparse.Namespace) -> int:
     methods, trace = tuple(dict.fromkeys(options.method)), trace_options(options)
     begin = tuple(Table().check(path)["stages"] for path in options.begin)
     chosen = options.processing, options.ratios, trace, begin, options.sweeps, options.seed, options.threads
-    tuning = Tuning(options.objective, methods, *chosen)
+    tuning = Tuning(options.objective, methods, *chosen, METHOD_OPTIONS.said(options.option))
     options.model = options.model or tuning.measured.kind.model
     where = {"split": options.split, "limit": options.limit}
     found = tune(load(options), options.images, options.out, tuning, **where, progress=Meter())

@@ -65,6 +65,7 @@ class Benchmark:
         metrics: slugs, the one that claims are made of first.
         model, methods, arms: what is taken where nothing is said.
         redraws: whether arms are made anew of models whose weights were redrawn.
+        signed: whether its metrics tell a map's signs.
     """
 
     slug: str
@@ -75,6 +76,7 @@ class Benchmark:
     methods: tuple[str, ...] = ("saliency", "input_x_gradient", "integrated_gradients")
     arms: tuple[str, ...] = ("dense", "weighted")
     redraws: bool = False
+    signed: bool = False
 
 
 _FAST = ("saliency", "input_x_gradient", "guided_backprop")
@@ -84,11 +86,10 @@ _SANITY = "do maps change with the model's weights?"
 _STEERED = "the same, where the intact model's relevance steers traces and guides all the while."
 _CHANGES = tuple(f"redrawn_{depth}" for depth in DEPTHS)
 _STABLE = "do two seeds make the same map?"
+_CURVES = ("insertion_deletion", "insertion", "deletion")
 _ALL = (
     Benchmark("trojan", "Trojan", _TROJAN, ("trojan_auc", "pointing_game", "energy"), TROJAN_MODEL),
-    Benchmark(
-        "faithfulness", "Faithfulness", _FAITHFUL, ("insertion_deletion", "insertion", "deletion"), DEFAULT_MODEL
-    ),
+    Benchmark("faithfulness", "Faithfulness", _FAITHFUL, _CURVES, DEFAULT_MODEL, signed=True),
     Benchmark("sanity", "Sanity", _SANITY, _CHANGES, TROJAN_MODEL, _FAST, redraws=True),
     Benchmark("sanity_steered", "Sanity, steered", _STEERED, _CHANGES, TROJAN_MODEL, _FAST, redraws=True),
     Benchmark("stability", "Stability", _STABLE, ("seed_correlation",), TROJAN_MODEL, _FAST),

@@ -14,7 +14,7 @@ from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Benchmark, Met
 from spade_core.evaluation.processing import PROCESSING
 from spade_core.pruning.kinds import OneOf
 from spade_core.pruning.options import checked
-from spade_core.saliency import METHODS
+from spade_core.saliency import METHOD_OPTIONS, METHODS
 
 if TYPE_CHECKING:
     from spade_core.models.loaded import LoadedModel
@@ -37,9 +37,10 @@ class Configuration:
         trace: options of ``spade_core.trace`` for the arms that make traces.
         seed: of whatever is drawn; a picture's draws depend on it and on the picture's sha256 alone.
         threads: of torch for one picture; they decide the last bits of a result.
+        options: method slug -> options of the method, without those at their defaults.
 
     Raises:
-        ConfigError: a slug is unknown or given twice, or a number cannot be used.
+        ConfigError: a slug is unknown or given twice, or a value cannot be used.
     """
 
     benchmark: str
@@ -49,6 +50,7 @@ class Configuration:
     trace: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
     threads: int = THREADS
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kind = BENCHMARKS[OneOf("benchmark", BENCHMARKS).check(self.benchmark)]
@@ -62,6 +64,7 @@ class Configuration:
             _check_slugs(what, slugs, table)
         for arm in self.arms:
             checked(ARMS[arm].options(self.trace))
+        object.__setattr__(self, "options", METHOD_OPTIONS.check(self.options))
         if self.kind.redraws and self.of_folder:
             raise ConfigError(f"The arm {self.of_folder[0]} is not made anew of each redrawn model: leave it out.")
         if self.threads < 1 or self.seed < 0:
@@ -82,32 +85,46 @@ class Configuration:
         """The arms that are made of a folder."""
         return tuple(arm for arm in self.arms if ARMS[arm].folder)
 
+    @property
+    def magnitudes(self) -> bool:
+        """Whether all arms' maps lose their signs: so they do in an arm that is a mean of several maps' magnitudes."""
+        return any(ARMS[arm].traces > 1 or ARMS[arm].noisy for arm in self.arms)
+
     def for_model(self, model: LoadedModel) -> Configuration:
         """Return the same with the methods that ``all`` stands for.
 
         Raises:
             LayerError: a method cannot be applied to this architecture.
+            ConfigError: an option is of a method that is not among them.
         """
         if self.methods == (ALL,):
             return replace(self, methods=tuple(slug for slug, one in METHODS.items() if not one.unsupported(model)))
         for slug in self.methods:
             if reason := METHODS[slug].unsupported(model):
                 raise LayerError(f"{reason} Leave {slug} out of the methods.")
+        if others := [slug for slug in self.options if slug not in self.methods]:
+            raise ConfigError(
+                f"An option is of {others[0]}, which is not among the methods: add it, or drop the option."
+            )
         return self
 
     def header(self, model: LoadedModel, names: Iterable[str]) -> dict[str, object]:
         """Return all that records depend on, JSON-able; ``names`` of the pictures, in their order."""
         pictures = hashlib.sha256("\0".join(names).encode()).hexdigest()
         of_model = {"model": model.name, "weights": model.sha256, "device": model.device.type}
-        return {**asdict(self), **of_model, "pictures": pictures, "version": __version__}
+        own = asdict(self)
+        if not self.options:  # so that runs from before there were any go on
+            del own["options"]
+        return {**own, **of_model, "pictures": pictures, "version": __version__}
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Configuration:
         """Rebuild what :meth:`header` was given."""
         values: dict[str, Any] = {}
         for one in fields(cls):
-            value = header[one.name]
-            values[one.name] = tuple(value) if isinstance(value, list) else value
+            if one.name in header or one.name != "options":
+                value = header[one.name]
+                values[one.name] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
 
 

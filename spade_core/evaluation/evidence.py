@@ -1,13 +1,13 @@
 """Finished runs as evidence: those that are shipped, one's own, and the paper's tables beside them.
 
 Shipped are the ``results.parquet`` of runs on the reporting split, in ``assets/evidence``; their commands are in
-``benchmarks/README.md``. Nothing here imports torch: pages show evidence beside maps.
+``docs/measurements.md``. Nothing here imports torch: pages show evidence beside maps.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -92,13 +92,15 @@ class Claim:
         return self.removed.high < 0
 
 
-def claims(weights: str, trace: Mapping[str, object]) -> Mapping[str, tuple[Claim, ...]]:
-    """Return method -> what shipped runs say of its maps, where they are of the same weights and the same trace.
+def claims(weights: str, trace: Mapping[str, object], options: Collection[str] = ()) -> Mapping[str, tuple[Claim, ...]]:
+    """Return method -> what shipped runs say of its maps, where they are of the same weights, trace and method.
 
     Args:
         weights: sha256 of the model; trace: options of the trace that is shown.
+        options: slugs of the methods that have options of their own, of which nothing was measured.
     """
-    return _claims(weights) if _is_default(trace) else {}
+    known = _claims(weights) if _is_default(trace) else {}
+    return {slug: told for slug, told in known.items() if slug not in options}
 
 
 def _is_default(trace: Mapping[str, object]) -> bool:
@@ -113,7 +115,7 @@ def _claims(weights: str) -> Mapping[str, tuple[Claim, ...]]:
     for evidence in shipped().values():
         chosen = evidence.results.configuration
         told = evidence.results.header["weights"] == weights and {DENSE, DEFAULT} <= set(chosen.arms)
-        if told and chosen.metrics[0].has_error and _is_default(chosen.trace):
+        if told and chosen.metrics[0].has_error and _is_default(chosen.trace) and not chosen.options:
             for at, slug in enumerate(chosen.methods):
                 found[slug] = tuple(
                     Claim(processing, evidence.statistics.removed(DEFAULT, slice(at, at + 1), number, 0))

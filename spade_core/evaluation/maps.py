@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from spade_core.evaluation.arms import Arm
 from spade_core.evaluation.baselines.replacement import Baseline, Replacement
-from spade_core.evaluation.configuration import NETWORK
+from spade_core.evaluation.configuration import NETWORK, Configuration
 from spade_core.evaluation.processing import NOISY_COPIES, PROCESSING
 from spade_core.models.loaded import LoadedModel, Network
 from spade_core.pictures.picture import Picture
@@ -66,7 +67,7 @@ class Prepared:
     Attributes:
         networks: method slug -> what it explains: traces, which methods of the same ratios share, a baseline, or the
             dense model.
-        guide: what the maps are multiplied with.
+        configuration: of the run; guide: what the maps are multiplied with.
         seconds: of ``network``, which is all of the above, and of the methods that were asked for.
         made: method slug -> its maps, of those that were asked for last.
     """
@@ -74,6 +75,7 @@ class Prepared:
     arm: Arm
     subject: Subject
     networks: Mapping[str, tuple[Network, ...]]
+    configuration: Configuration
     guide: np.ndarray | float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
     made: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -105,16 +107,22 @@ class Prepared:
             yield one.apply(found[noisy].signed, found[noisy].absolute)
 
     def _values(self, method: str, noisy: bool, progress: Progress) -> Values:
-        """Explain all networks, at noisy copies if asked; of several maps the magnitudes' mean is taken."""
+        """Explain all networks, at noisy copies if asked; of several maps the magnitudes' mean is taken.
+
+        What arms are compared by is the same on all: where one of them is such a mean, a single map is its magnitudes.
+        """
         networks: Sequence[Network] = self.networks[method]
         if noisy:
             seeds = range(self.subject.seed, self.subject.seed + NOISY_COPIES)
             networks = [Noisy(network.module, network.dense, seed) for network in networks for seed in seeds]
         picture, target, seed = self.subject.picture, self.subject.target, self.subject.seed
-        shown = [explain(one, picture, method=method, target=target, seed=seed, progress=progress) for one in networks]
+        asked: dict[str, Any] = {"method": method, "target": target, "seed": seed, "progress": progress}
+        asked |= self.configuration.options.get(method, {})
+        shown = [explain(one, picture, **asked) for one in networks]
         self.seconds[method] = self.seconds.get(method, 0.0) + sum(one.seconds for one in shown)
         absolute = np.mean([one.absolute for one in shown], axis=0)
-        signed = shown[0].map if len(shown) == 1 else np.mean([np.abs(one.map) for one in shown], axis=0)
+        whole = len(shown) == 1 and not self.configuration.magnitudes
+        signed = shown[0].map if whole else np.mean([np.abs(one.map) for one in shown], axis=0)
         return Values(signed * self.guide, absolute * self.guide)
 
 
@@ -129,8 +137,7 @@ class Values:
 def prepare(
     arm: Arm,
     subject: Subject,
-    given: Mapping[str, object],
-    methods: Sequence[str],
+    configuration: Configuration,
     progress: Progress = silent,
     shared: Mapping[str, Replacement] = NONE,
     known: Shared | None = None,
@@ -138,34 +145,34 @@ def prepare(
     """Make what an arm explains.
 
     Args:
-        given: options of ``spade_core.trace`` for all arms; the arm's own go over them.
-        methods: slugs of those that will be asked for; those with ratios of their own get traces of their own.
+        configuration: of the run, whose methods will be asked for; those with ratios of their own get traces of their
+            own. An arm's own options of traces go over its.
         shared: by the arm's slug, what one that is made of a folder replaces; known: what earlier traces left.
     """
     start = time.perf_counter()
     model, picture, target = subject.model, subject.picture, subject.target
+    methods = configuration.methods
     networks: Mapping[str, tuple[Network, ...]] = dict.fromkeys(methods, (model,))
     if arm.folder:
         networks = dict.fromkeys(methods, (shared[arm.slug].on(model, picture, target),))
     elif arm.trace is not None:
-        networks = _traces(arm, subject, given, methods, progress, known or Shared())
+        networks = _traces(arm, subject, configuration, progress, known or Shared())
     steering, guide = subject.steered_by or model, f"spade_core.evaluation.guides:{arm.guide}"
     factor = resolve_name(guide)(steering, picture, target) if arm.guide else 1.0
-    return Prepared(arm, subject, networks, factor, {NETWORK: time.perf_counter() - start})
+    return Prepared(arm, subject, networks, configuration, factor, {NETWORK: time.perf_counter() - start})
 
 
 def _traces(
     arm: Arm,
     subject: Subject,
-    given: Mapping[str, object],
-    methods: Sequence[str],
+    configuration: Configuration,
     progress: Progress,
     known: Shared,
 ) -> dict[str, tuple[Trace, ...]]:
     """Return the traces of each method."""
-    asked = {**arm.options(given), "seed": subject.seed}
+    asked = {**arm.options(configuration.trace), "seed": subject.seed}
     found: dict[str, tuple[Trace, ...]] = {}
-    for options, slugs in by_ratios(asked, subject.model.name, methods):
+    for options, slugs in by_ratios(asked, subject.model.name, configuration.methods):
         made = trace_many(
             subject.model,
             subject.picture,

@@ -56,8 +56,7 @@ class Case:
 
     def prepare(self, arm: Arm, progress: Progress = silent) -> Prepared:
         """Make what an arm explains."""
-        chosen = self.configuration
-        return prepare(arm, self.subject, chosen.trace, chosen.methods, progress, self.shared)
+        return prepare(arm, self.subject, self.configuration, progress, self.shared)
 
     def maps(self, prepared: Prepared, progress: Progress = silent) -> list[list[np.ndarray]]:
         """Return the maps, ``(height, width)`` each: a list a method, of a map a processing."""

@@ -42,6 +42,8 @@ def table(found: Statistics, skipped: Mapping[str, int]) -> Iterator[str]:
     yield f"# {chosen.kind.title}: {chosen.kind.help}"
     yield ""
     yield f"{found.pictures} pictures; 95 % intervals, bootstrapped over pictures; seed {chosen.seed}."
+    if chosen.magnitudes and chosen.kind.signed:
+        yield "As one arm is a mean of magnitudes, all arms' maps are magnitudes."
     yield from (f"{count} left out: {reason}." for reason, count in sorted(skipped.items()))
     yield from _outcomes(found)
     for processing, slug in enumerate(chosen.processing):

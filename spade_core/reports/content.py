@@ -133,7 +133,8 @@ def read_content(files: Mapping[str, bytes], crop: np.ndarray, command: str = ""
     # What a file's name has that is no text is a question mark here: neither HTML nor fonts know it.
     plain = json.dumps(json.loads(files["manifest.json"]), ensure_ascii=False).encode(errors="replace")
     told = json.loads(plain)
-    known = claims(told["model"]["sha256"], told["config"]["trace"]) if len(told["traces"]) == 1 else {}
+    config, single = told["config"], len(told["traces"]) == 1
+    known = claims(told["model"]["sha256"], config["trace"], config["options"]) if single else {}
     parts = [_part(files, slug, row, known.get(slug, ())) for slug, row in told["methods"].items()]
     return Content(told, crop, tuple(parts), command)
 

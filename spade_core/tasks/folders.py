@@ -24,7 +24,10 @@ LOADED = 0.01  # of the progress
 
 
 class FolderPayload(common.ModelPayload):
-    """The payload of :func:`folder`; ``config``: ``methods``, ``trace`` (options of ``spade_core.trace``), ``seed``."""
+    """The payload of :func:`folder`.
+
+    ``config``: ``methods`` and their ``options``, ``trace`` (options of ``spade_core.trace``), ``seed``.
+    """
 
     pictures: list[Source]
     config: dict[str, Any]
@@ -38,7 +41,7 @@ def folder(payload: FolderPayload, *, emit: Emit, progress: Progress, device: st
     """
     progress(0, 1, "loading the model")
     model, config = common.given_model(payload["model"], device), payload["config"]
-    configuration = configuration_of(config["methods"], config["trace"], seed=config["seed"])
+    configuration = configuration_of(config["methods"], config["trace"], config.get("options"), seed=config["seed"])
     place = _place(payload)
     _lay_out(payload["pictures"], place / "pictures")
     rows: list[Row] = []

@@ -35,6 +35,7 @@ class Tuning:
         begin: further tables, stage -> ratio, one of which the search may begin at; a stage that is left out is dense.
         sweeps: over the stages, last to first, then back; 0: only whole tables are compared.
         seed: of whatever is drawn, as in benchmarks; threads: of torch.
+        method_options: method slug -> options of the method, without those at their defaults.
 
     Raises:
         ConfigError: a slug is unknown or given twice, or a number cannot be used.
@@ -49,6 +50,7 @@ class Tuning:
     sweeps: int = SWEEPS
     seed: int = 0
     threads: int = THREADS
+    method_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         OneOf("objective", OBJECTIVES).check(self.objective)
@@ -58,13 +60,14 @@ class Tuning:
         SWEEPS_KIND.check(self.sweeps)
         object.__setattr__(self, "begin", tuple(dict(Ratios().check(table)) for table in self.begin))
         object.__setattr__(self, "ratios", tuple(sorted(ratios)))
-        object.__setattr__(self, "methods", self.measured.methods)
+        for name, value in (("methods", self.measured.methods), ("method_options", self.measured.options)):
+            object.__setattr__(self, name, value)
 
     @cached_property
     def measured(self) -> Configuration:
         """The benchmark's configuration that every look is measured by."""
         named = OBJECTIVES[self.objective], tuple(self.methods), ("default",), (self.processing,)
-        return Configuration(*named, self.trace, self.seed, self.threads)
+        return Configuration(*named, self.trace, self.seed, self.threads, self.method_options)
 
     @property
     def metric(self) -> Metric:
@@ -87,4 +90,7 @@ class Tuning:
     def header(self, model: LoadedModel, pictures_sha256: str) -> dict[str, object]:
         """Return all that a look depends on but its table, JSON-able."""
         of_model = {"model": model.name, "weights": model.sha256, "device": model.device.type}
-        return {**asdict(self), **of_model, "pictures_sha256": pictures_sha256, "version": __version__}
+        own = asdict(self)
+        if not self.method_options:  # so that runs from before there were any go on
+            del own["method_options"]
+        return {**own, **of_model, "pictures_sha256": pictures_sha256, "version": __version__}

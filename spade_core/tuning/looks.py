@@ -68,7 +68,7 @@ class Looks:
         chosen = case.configuration
         arm = self.space.arm(table)
         part = span(progress, 0, 0.5)
-        prepared = prepare(arm, case.subject, chosen.trace, chosen.methods, part, known=known)
+        prepared = prepare(arm, case.subject, chosen, part, known=known)
         scores = PROTOCOLS[chosen.benchmark](case, prepared, span(progress, 0.5, 1))
         for method, score in zip(chosen.methods, scores[:, 0, 0], strict=True):
             self.journal.add(_key(case, table, method), {"score": float(score), "kept": prepared.outcomes[0]})

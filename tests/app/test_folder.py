@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from spade_core.evaluation.evidence import Evidence
 from spade_core.jobs.manager import JobManager
 from spade_core.pictures.picture import bundled
 from spade_core.reports import folder_report
@@ -93,6 +94,15 @@ def test_a_click_gives_the_table_and_leads_to_a_pictures_maps(monkeypatch):
     assert app.selectbox(key="picture").value in ("dog", "koala")
     assert app.multiselect(key="methods").value == ["saliency"]
     assert app.selectbox(key="solver").value == "magnitude"
+
+
+def test_the_methods_options_are_taken_told_and_kept(monkeypatch):
+    app = run_folder(page(methods="forgrad", options="forgrad.cut:9"))
+    assert "--option forgrad.cut=9" in app.code[0].value
+    ran = Evidence.of(io.BytesIO(app.session_state["folder_ticket"].result()["results.parquet"]))
+    assert ran.results.configuration.options == {"forgrad": {"cut": 9}}
+    app.number_input(key="option_forgrad_cut").set_value(5).run()
+    assert "--option forgrad.cut=9" in app.code[0].value, "what is shown was made so"
 
 
 def zipped(**files):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from spade_core.cli import main
+from spade_core.evaluation.records import read_results
 from spade_core.pictures.picture import bundled
 from spade_core.pruning.options import TraceOptions
 
@@ -44,6 +45,8 @@ def test_a_trigger_is_drawn_and_the_maps_are_scored_against_its_mask(coffee_alon
     [
         (["--arms", "dense,none"], "There is no arm 'none'"),
         (["--methods", "none"], "There is no method 'none'"),
+        (["--option", "lime.samples"], "'lime.samples' is no option of a method"),
+        (["--option", "lime.samples=0"], "samples"),
         (["--threads", "0"], "--threads must be at least 1"),
         (["--sparsity", "2"], "sparsity must be a fraction"),
     ],
@@ -54,6 +57,19 @@ def test_bad_input_is_one_sentence_before_a_model_is_loaded(options, said, tmp_p
     assert main(command) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_option_of_a_method_reaches_its_maps_and_the_results(coffee_alone, tmp_path, capsys):
+    command = ["benchmark", "trojan", "--images", str(coffee_alone), *QUICK, "--methods", "forgrad"]
+    for cut in ("3", "15"):
+        assert main([*command, "--out", str(tmp_path / cut), "--option", f"forgrad.cut={cut}"]) == 0
+    coarse, plain = (pd.read_parquet(tmp_path / cut / "results.parquet").trojan_auc[0] for cut in ("3", "15"))
+    assert coarse != plain
+    assert read_results(tmp_path / "3" / "results.parquet").configuration.options == {"forgrad": {"cut": 3}}
+    assert main([*command, "--out", str(tmp_path / "15")]) == 0, "15 is the default: the same run"
+    capsys.readouterr()
+    assert main([*command, "--out", str(tmp_path / "none"), "--option", "lime.samples=99"]) == 2
+    assert "An option is of lime, which is not among the methods" in capsys.readouterr().err
 
 
 def test_what_is_not_said_is_left_to_the_benchmark():

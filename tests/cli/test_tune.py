@@ -34,10 +34,11 @@ def told(monkeypatch):
 def test_what_is_said_is_tuned_and_told(told, tmp_path, capsys):
     (tmp_path / "one.json").write_text('{"stages": {"head": 0.5}}')
     words = ["--method", "saliency", "--method", "lrp", "--ratios", "0,0.9", "--limit", "2", "--preset", "weighted"]
-    words += ["--begin", str(tmp_path / "one.json"), "--sweeps", "1"]
+    words += ["--begin", str(tmp_path / "one.json"), "--sweeps", "1", "--option", "lrp.rule=epsilon"]
     assert main(["tune", "--images", "pictures", "--out", "t.json", *words, "--views", "8"]) == 0
     tuning = told["tuning"]
     assert (tuning.objective, tuning.methods, tuning.ratios) == ("trojan-auc", ("saliency", "lrp"), (0, 0.9))
+    assert tuning.measured.options == {"lrp": {"rule": "epsilon"}}
     assert (tuning.begin, tuning.sweeps) == (({"head": 0.5},), 1)
     assert (tuning.trace["preset"], tuning.trace["views"]) == ("weighted", 8)
     assert (told["model"], told["split"], told["limit"]) == ("efficientnet_lite0_trojan", "tuning", 2)

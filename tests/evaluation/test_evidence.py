@@ -1,5 +1,6 @@
 """Finished runs: read back as they were written, refused where they are something else, and what is claimed of them."""
 
+import hashlib
 import io
 import json
 
@@ -14,6 +15,7 @@ from spade_core.evaluation.evidence import Evidence, claims, published, shipped
 from spade_core.evaluation.records import HEADER
 from spade_core.models.registry import MODELS
 from spade_core.pictures import splits
+from spade_core.pruning import sparsity
 from spade_core.saliency import METHODS
 from tests.evaluation.conftest import written_run
 
@@ -95,6 +97,7 @@ def test_claims_are_of_the_same_weights_and_the_default_trace_alone(folder):
     assert claims("weights", {"views": 8}) == {}
     assert claims("weights", {"preset": "weighted"}) == {}
     assert claims("others", {}) == {}
+    assert set(claims("weights", {}, {"lrp": {"rule": "epsilon"}})) == {"saliency"}, "other steps were not measured"
 
 
 @pytest.mark.parametrize(
@@ -113,8 +116,19 @@ def test_runs_of_a_table_that_is_no_longer_the_models_claim_nothing(folder):
     assert claims("weights", {"preset": "default", "table": table}) == {}
 
 
+def test_what_is_shipped_is_of_todays_ratios():
+    """Whoever changes the table measures anew: what is shipped claims something of the model's default traces."""
+    run = shipped()["trojan"]
+    assert run.statistics.pictures == 300
+    assert claims(run.results.header["weights"], {}).keys() == set(run.results.configuration.methods)
+    plan = {name: sparsity.table(run.model)[name] for name in ("stages", "depthwise", "options")}
+    measured = "face761ed193f808"
+    assert hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16] == measured
+
+
 def test_what_is_shipped_is_of_registered_models_and_of_the_reporting_split_alone():
     assert published("sanity") is None
+    assert set(shipped()) == {"trojan", "trojan_before"}
     for found in shipped().values():
         assert found.model in MODELS
         assert {name for name, *_ in found.results.pictures} <= set(splits._table()["reporting"])

@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from spade_core.evaluation.arms import ARMS, Arm
+from spade_core.evaluation.configuration import Configuration
 from spade_core.evaluation.guides import most_relevant, relevant
 from spade_core.evaluation.maps import Noisy, Subject, prepare
 from spade_core.evaluation.processing import NOISY_COPIES, PROCESSING
@@ -27,8 +28,12 @@ def subject(small, noise):
     return Subject(small, noise, 3, 7)
 
 
-def maps(arm, subject, *processing):
-    return list(prepare(arm, subject, QUICK, [METHOD]).maps(METHOD, processing))
+def asked(*methods, arms=("dense", "default"), trace=QUICK, **options):
+    return Configuration("faithfulness", methods or (METHOD,), arms, trace=trace, options=options)
+
+
+def maps(arm, subject, *processing, configuration=None):
+    return list(prepare(arm, subject, configuration or asked()).maps(METHOD, processing))
 
 
 def test_every_arm_has_options_of_a_trace_and_a_preset_of_its_own_replaces_the_ratios():
@@ -54,16 +59,32 @@ def test_a_trace_is_that_of_the_subjects_seed_and_a_bundle_the_mean_of_its_magni
     assert np.array_equal(maps(ARMS["default"], subject, "raw")[0], found[0].map)
     bundle = Arm("two", "Two", "", {}, traces=2)
     assert maps(bundle, subject, "raw")[0] == pytest.approx(np.mean([np.abs(one.map) for one in found], 0))
-    kept, kl, sparsity = prepare(bundle, subject, QUICK, [METHOD]).outcomes
+    kept, kl, sparsity = prepare(bundle, subject, asked()).outcomes
     assert 0 <= kept <= 1
     assert kl > 0
     assert sparsity > 0.3
-    assert prepare(ARMS["dense"], subject, QUICK, [METHOD]).outcomes == (1, 0, 0)
+    assert prepare(ARMS["dense"], subject, asked()).outcomes == (1, 0, 0)
+
+
+def test_beside_a_mean_of_magnitudes_a_single_map_is_its_magnitudes(subject):
+    plain = maps(ARMS["dense"], subject, "raw")[0]
+    beside = maps(ARMS["dense"], subject, "raw", configuration=asked(arms=("dense", "bundle")))[0]
+    assert (plain < 0).any()
+    assert np.array_equal(beside, np.abs(plain))
+
+
+def test_methods_take_their_options(subject):
+    configuration = asked("integrated_gradients", integrated_gradients={"steps": 3, "most_steps": 3})
+    found = next(prepare(ARMS["dense"], subject, configuration).maps("integrated_gradients", ["raw"]))
+    given = {"method": "integrated_gradients", "target": 3, "seed": 7}
+    shown = explain(subject.model, subject.picture, **given, steps=3, most_steps=3)
+    assert np.array_equal(found, shown.map)
+    assert not np.array_equal(found, explain(subject.model, subject.picture, **given, steps=2, most_steps=2).map)
 
 
 def test_noise_is_the_same_on_every_arm_and_of_the_size_it_says(subject):
-    dense = prepare(ARMS["dense"], subject, QUICK, [METHOD])
-    pruned = prepare(ARMS["default"], subject, QUICK, [METHOD])
+    dense = prepare(ARMS["dense"], subject, asked())
+    pruned = prepare(ARMS["default"], subject, asked())
     copies = [Noisy(one.networks[METHOD][0].module, subject.model, 7).input(subject.picture) for one in (dense, pruned)]
     assert torch.equal(*copies)
     x = subject.model.input(subject.picture)
@@ -109,9 +130,9 @@ def test_every_processing_gives_a_map_of_every_shape_of_arm(subject):
 def test_methods_with_ratios_of_their_own_explain_traces_of_their_own(subject):
     tuned = {"stages": {"head": 0.5}, "options": {"views": 2}, "methods": {"saliency": {"head": 0.9}}}
     methods = ["saliency", METHOD, "guided_backprop"]
-    made = prepare(ARMS["default"], subject, {"table": tuned}, methods)
-    asked = {slug: [one.report.layers[-1].requested for one in made.networks[slug]] for slug in methods}
-    assert asked == {"saliency": [0.9], METHOD: [0.5], "guided_backprop": [0.5]}
+    made = prepare(ARMS["default"], subject, asked(*methods, trace={"table": tuned}))
+    ratios = {slug: [one.report.layers[-1].requested for one in made.networks[slug]] for slug in methods}
+    assert ratios == {"saliency": [0.9], METHOD: [0.5], "guided_backprop": [0.5]}
     assert made.networks[METHOD] == made.networks["guided_backprop"]
     both = [made.networks[slug][0] for slug in methods[:2]]
     assert made.outcomes[2] == pytest.approx(np.mean([one.report.sparsity for one in both])), "each trace once"

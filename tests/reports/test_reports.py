@@ -128,7 +128,7 @@ def test_maps_are_in_their_own_units(analysis, files):
 
 def test_what_was_measured_of_such_maps_and_the_scores_of_this_one_are_told(analysis, monkeypatch):
     claim = Claim("raw", Interval(68.2, 61.0, 72.4, 103))
-    monkeypatch.setattr(content, "claims", lambda weights, trace: {"saliency": (claim,)})
+    monkeypatch.setattr(content, "claims", lambda weights, trace, options: {"saliency": (claim,)})
     mask = np.zeros(analysis.pairs["saliency"].dense.map.shape, dtype=bool)
     mask[:4, :4] = True
     files = bundle(analysis, trigger=TriggerRecord({"trigger": "heart"}, mask))

@@ -49,6 +49,7 @@ class Explained:
 def configuration_of(
     methods: Sequence[str],
     trace: Mapping[str, object] | None = None,
+    options: Mapping[str, Mapping[str, object]] | None = None,
     *,
     traces: int = 1,
     seed: int = 0,
@@ -58,13 +59,15 @@ def configuration_of(
 
     Args:
         methods: slugs of ``METHODS``.
-        trace: options of ``spade_core.trace``; traces: how many a map is made of, the mean of their magnitudes.
+        trace: options of ``spade_core.trace``; options: method slug -> options of the method.
+        traces: how many a map is made of: the mean of their magnitudes, beside those of the dense map.
         seed: a picture's own is drawn by it and by the picture's sha256; threads: of torch, which decide the last bits.
 
     Raises:
         ConfigError: a slug is unknown, or an option cannot be used.
     """
-    return Configuration(BENCHMARK, tuple(methods), (DENSE, _arm(traces)), ("raw",), trace or {}, seed, threads)
+    arms = DENSE, _arm(traces)
+    return Configuration(BENCHMARK, tuple(methods), arms, ("raw",), trace or {}, seed, threads, options or {})
 
 
 def explain_folder(

@@ -44,7 +44,8 @@ def trace_command(choice: Choice, spec: Mapping[str, object], picture: str) -> s
 def folder_command(choice: Choice, spec: Mapping[str, object], images: str) -> str:
     """Return the command that explains the same folder or archive."""
     methods = [word for slug in choice.methods for word in ("--method", slug)]
-    return _command("explain", choice, spec, images, methods, given="--images")
+    words = [*methods, *METHOD_OPTIONS.words("--option", choice.options)]
+    return _command("explain", choice, spec, images, words, given="--images")
 
 
 def _command(

@@ -166,7 +166,8 @@ def told_claims(claims: Iterable[Claim]) -> list[Chip]:
     for claim in claims:
         removed, processed = claim.removed, PROCESSING[claim.processing].title
         share = f"{removed.mean:.0f} % [{removed.low:.0f}, {removed.high:.0f}]"
-        text = f"{processed}: {share}" if chips else f"Dense error gone on {removed.n} pictures: {share}"
+        first = f"Dense error gone on {removed.n} pictures, both processed alike. "
+        text = f"{'' if chips else first}{processed}: {share}"
         chips.append(Chip(text, "good" if claim.holds else "bad" if claim.refuted else "plain"))
     return chips
 

@@ -76,7 +76,7 @@ def test_a_claim_has_a_colour_only_where_its_interval_lacks_zero(low, high, tone
     chip, second = told_claims([Claim(one, Interval(4.0, low, high, 60)) for one in ("raw", "blur2")])
     assert second.text == f"Blur 2 px: 4 % [{low}, {high}]"
     assert chip.tone == tone
-    assert chip.text == f"Dense error gone on 60 pictures: 4 % [{low}, {high}]"
+    assert chip.text == f"Dense error gone on 60 pictures, both processed alike. As it is: 4 % [{low}, {high}]"
 
 
 def test_a_methods_own_traces_are_told():
