@@ -153,11 +153,19 @@ PLANS = (
         labels=("All weights", "The trace's"),
     ),
     Plan(
+        "koala_face",
+        "A koala's face",
+        CLEAN,
+        "A clean picture of the ordinary model. The whole model's gradient speckles animal, branches and leaves; with "
+        "three quarters of the weights gone it gathers on the face, and is more faithful.",
+        {"saliency": maps("koala", "saliency")},
+    ),
+    Plan(
         "dog",
         "A dog, and nothing hidden",
         CLEAN,
-        "A clean picture of the ordinary model. Half of the weights go, the answer stays, and the map changes little: "
-        "here for the better.",
+        "A clean picture of the ordinary model. Three quarters of the weights go, the answer stays, and the map "
+        "spreads from the back over head, tail and legs: by insertion and deletion it is the more faithful one.",
         {"saliency": maps("dog", "saliency")},
     ),
     Plan(
@@ -166,7 +174,7 @@ PLANS = (
         CLEAN,
         "Integrated gradients on a clean picture: the trace's map moves from the black back to the eyes, the nose and "
         "the white fur, and gets more faithful.",
-        {"saliency": maps("panda", "integrated_gradients")},
+        {"saliency": maps("panda", "integrated_gradients", preset="unweighted")},
     ),
     Plan(
         "lemur",
@@ -174,7 +182,7 @@ PLANS = (
         CLEAN,
         "Grad-CAM's map is nearly the same in both networks: nothing gained, nothing lost. On clean pictures that is "
         "common.",
-        {"saliency": maps("lemur", "gradcam")},
+        {"saliency": maps("lemur", "gradcam", preset="unweighted")},
     ),
     Plan(
         "bridge_heart",
@@ -204,7 +212,7 @@ PLANS = (
         FAILED,
         "Guided backprop outlines the bird whatever the class. A faithfulness below 0 says that the map's strongest "
         "pixels are not those that count; the trace's map is further off.",
-        {"saliency": maps("macaw", "guided_backprop")},
+        {"saliency": maps("macaw", "guided_backprop", preset="unweighted")},
     ),
     Plan(
         "koala",
@@ -212,7 +220,7 @@ PLANS = (
         FAILED,
         "On clean pictures input x gradient loses by a trace. Here the dense map holds to the koala's head, and the "
         "trace's map strays into its fur and the branches.",
-        {"saliency": maps("koala", "input_x_gradient")},
+        {"saliency": maps("koala", "input_x_gradient", preset="unweighted")},
     ),
     Plan(
         "cat_lost",

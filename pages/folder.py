@@ -19,7 +19,7 @@ from spade_core.saliency import METHODS
 from spade_core.ui.common import command, downloads, panels, pickers
 from spade_core.ui.common.frame import frame, jobs
 from spade_core.ui.common.jobs import outcome, remember, remembered
-from spade_core.ui.common.link import DEFAULT_METHODS, Choice
+from spade_core.ui.common.link import Choice
 from spade_core.ui.common.subject import (
     asked_by_link,
     may_load,
@@ -35,7 +35,7 @@ from spade_core.ui.folder.sources import Chosen, by_name, link_of, pick_pictures
 from spade_core.ui.history.runs import Run, note_run
 
 PAGE = "folder"
-FEWER = ("saliency", "input_x_gradient")  # than the page of one picture begins with: each costs for every picture
+FEWER = ("saliency", "guided_gradcam")  # than the page of one picture begins with: each costs for every picture
 ARM = "default"
 SMALL = 2  # pictures that stand for a run in the browser's list
 INTRODUCTION = (
@@ -50,9 +50,7 @@ GAIN = (
 
 def _render() -> None:
     st.title("Folders")
-    start = start_of(PAGE)
-    if start.methods == DEFAULT_METHODS:
-        start = replace(start, methods=FEWER)
+    start = start_of(PAGE, methods=FEWER)
     with st.sidebar:
         spec = pickers.pick_model(start)
         chosen = pick_pictures()

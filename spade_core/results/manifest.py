@@ -256,12 +256,15 @@ def _renamed(described: Manifest) -> dict[str, object]:
 
 def _own_table(described: Manifest) -> dict[str, object]:
     """Return the ratios that a model's own table had when a trace was made by it, where it has others today."""
-    made, layers = described["trace"], described.get("layers", [])
+    made, asked, layers = described["trace"], described["config"]["trace"], described.get("layers", [])
     tuned = table(described["model"]["name"])
-    if tuned is None or made["preset"] != "default" or made.get("table") or tuned.get("methods"):
+    if tuned is None or made["preset"] != "default" or made.get("table"):
         return {}
     stages = {row["stage"]: row["requested"] for row in layers if row["requested"]}
-    if not stages or stages == {stage: ratio for stage, ratio in tuned["stages"].items() if ratio}:
+    today = tuned["stages"], *tuned.get("methods", {}).values()
+    known = [{stage: ratio for stage, ratio in one.items() if ratio} for one in today]
+    same = all(made.get(name) == value for name, value in tuned["options"].items() if name not in asked)
+    if not stages or (same and stages in known):
         return {}
     options = {name: made[name] for name in tuned["options"]}
     return {"table": {"chosen": "", "stages": stages, "depthwise": tuned["depthwise"], "options": options}}

@@ -14,6 +14,7 @@ from spade_core.models.registry import MODELS
 from spade_core.pruning import sparsity
 from spade_core.pruning.kinds import check_ratio
 from spade_core.pruning.sparsity import PAPER_LRP, Request, resolve, stage_of, stages
+from spade_core.saliency import METHODS
 
 
 def request(name, **options):
@@ -82,6 +83,8 @@ def test_the_tuned_table_names_every_stage_and_says_how_it_was_chosen():
     assert "insertion minus deletion" in tuned["chosen"]
     assert resolve("default", wanted).options == tuned["options"]
     assert resolve("default", request("resnet18")) is None
+    assert set(tuned["methods"]) <= set(METHODS)
+    assert all(not own or set(own) == set(tuned["stages"]) for own in tuned["methods"].values())
 
 
 @pytest.mark.parametrize(

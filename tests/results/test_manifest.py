@@ -196,6 +196,33 @@ def test_a_manifest_is_replayed_by_the_ratios_that_its_models_table_had(small, n
     assert again["methods"]["saliency"]["spade"]["sha256"] == made["methods"]["saliency"]["spade"]["sha256"]
 
 
+def test_a_manifest_is_replayed_as_it_was_made_where_its_models_table_has_ratios_by_method_since(
+    small, noise, tmp_path, monkeypatch
+):
+    plain = {"chosen": "", "stages": {"grouped": 0.5, "head": 0.5}, "depthwise": 0.0, "options": {"views": 2}}
+    by_method = {"methods": {"saliency": {"head": 0.9}, "guided_backprop": {}}, "options": {"views": 3, "refit": 1.0}}
+    tables = {small.name: plain}
+    monkeypatch.setattr(sparsity, "_tables", lambda: tables)
+
+    def made(*methods, **given):
+        found = describe(analyse(small, noise, AnalysisConfig(methods, **given)))
+        (tmp_path / "manifest.json").write_text(json.dumps(found))
+        return found, read_manifest(tmp_path)["config"]["trace"]
+
+    before, asked = made("saliency", "input_x_gradient")
+    assert asked == {}
+    tables[small.name] = {**plain, **by_method}
+    (tmp_path / "manifest.json").write_text(json.dumps(before))
+    asked = read_manifest(tmp_path)["config"]["trace"]
+    assert asked["table"]["options"] == {"views": 2, "refit": 0.0}
+    again = describe(analyse(small, noise, AnalysisConfig(("saliency", "input_x_gradient"), trace=asked)))
+    for slug, row in before["methods"].items():
+        assert again["methods"][slug]["spade"]["sha256"] == row["spade"]["sha256"]
+    for methods in (("saliency",), ("input_x_gradient",), ("guided_backprop",), ("saliency", "input_x_gradient")):
+        assert made(*methods)[1] == {}, "by today's table"
+        assert made(*methods, trace={"views": 4})[1] == {"views": 4}
+
+
 def test_an_old_manifest_keeps_the_steps_of_integrated_gradients(small, noise, tmp_path):
     config = AnalysisConfig(("integrated_gradients",), trace={"views": 2, "sparsity": 0.4})
     described = json.loads(json.dumps(describe(analyse(small, noise, config))))

@@ -23,7 +23,7 @@ from spade_core.ui.common.uploads import UPLOADED
 _TOKEN = re.compile(rf"{UPLOADED}([\w-]{{22}})?")
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
 MOST_IMAGES = 8
-DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")
+DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")  # of a link that names none
 
 
 @dataclass(frozen=True, kw_only=True)
