@@ -126,7 +126,7 @@ def _render_done(files: Mapping[str, bytes], choice: Choice, subject: Subject, s
     methods = described["methods"]
     show_maps(files, tuple(methods), view=view, described=methods, claims=known, **more)
     if known:
-        said = "How much of the dense error such maps remove is measured on triggered pictures"
+        said = "What such maps gain is measured on other pictures"
         st.markdown(f":small[{said}: [Evidence](evidence).]")  # a caption's links are too pale to read
     beside, words = partial(show_beside, files, choice, subject, view), "Beside another class, picture, model or trace"
     show_folded(words, partial(beside, start.beside), key=BESIDE, icon=":material/compare:", opened=bool(start.beside))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
@@ -76,20 +76,37 @@ def shipped() -> dict[str, Evidence]:
 
 @dataclass(frozen=True)
 class Claim:
-    """How much of the dense error a method's maps of default traces removed, percent, under one processing."""
+    """What a method's maps of default traces gained over the dense ones, under one processing.
+
+    Attributes:
+        gain: percent of the dense error that is gone; ``points`` of the metric where that has no error.
+    """
 
     processing: str
-    removed: Interval
+    gain: Interval
+    points: bool = False
 
     @property
     def holds(self) -> bool:
         """Whether the interval lies above 0."""
-        return self.removed.low > 0
+        return self.gain.low > 0
 
     @property
     def refuted(self) -> bool:
         """Whether the interval lies below 0."""
-        return self.removed.high < 0
+        return self.gain.high < 0
+
+    @property
+    def about(self) -> str:
+        """What is claimed, of how many pictures."""
+        what = "Faithfulness gained" if self.points else "Dense error gone"
+        return f"{what} on {self.gain.n} {'pictures' if self.points else 'triggered pictures'}"
+
+    def __str__(self) -> str:
+        mean, low, high = self.gain.mean, self.gain.low, self.gain.high
+        if self.points:
+            return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
+        return f"{mean:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def claims(weights: str, trace: Mapping[str, object], options: Collection[str] = ()) -> Mapping[str, tuple[Claim, ...]]:
@@ -115,10 +132,22 @@ def _claims(weights: str) -> Mapping[str, tuple[Claim, ...]]:
     for evidence in shipped().values():
         chosen = evidence.results.configuration
         told = evidence.results.header["weights"] == weights and {DENSE, DEFAULT} <= set(chosen.arms)
-        if told and chosen.metrics[0].has_error and _is_default(chosen.trace) and not chosen.options:
-            for at, slug in enumerate(chosen.methods):
-                found[slug] = tuple(
-                    Claim(processing, evidence.statistics.removed(DEFAULT, slice(at, at + 1), number, 0))
-                    for number, processing in enumerate(chosen.processing)
-                )
+        if told and _is_default(chosen.trace) and not chosen.options:
+            made = ((slug, _claims_of(evidence.statistics, at)) for at, slug in enumerate(chosen.methods))
+            found |= {slug: own for slug, own in made if own}
     return found
+
+
+def _claims_of(statistics: Statistics, method: int) -> tuple[Claim, ...]:
+    """Return what a run says of a method by its first metric; nothing where its default map is the dense one."""
+    chosen, at = statistics.configuration, slice(method, method + 1)
+    arms = (chosen.arms.index(arm) for arm in (DENSE, DEFAULT))
+    dense, own = (statistics.scores[:, arm, method] for arm in arms)
+    if (dense == own).all():
+        return ()
+    points = not chosen.metrics[0].has_error
+    gain = partial(statistics.difference, other=DENSE) if points else statistics.removed
+    return tuple(
+        Claim(slug, gain(DEFAULT, methods=at, processing=number, metric=0), points)
+        for number, slug in enumerate(chosen.processing)
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from spade_core.evaluation.evidence import claims
+from spade_core.evaluation.evidence import Claim, claims
 from spade_core.evaluation.processing import PROCESSING
 from spade_core.pictures.figures import FigureRow
 from spade_core.pictures.fonts import drawable, shown_name
@@ -139,7 +139,7 @@ def read_content(files: Mapping[str, bytes], crop: np.ndarray, command: str = ""
     return Content(told, crop, tuple(parts), command)
 
 
-def _part(files: Mapping[str, bytes], slug: str, told: Mapping[str, Any], known: Sequence[Any]) -> Part:
+def _part(files: Mapping[str, bytes], slug: str, told: Mapping[str, Any], known: Sequence[Claim]) -> Part:
     maps = {side: _array(files, f"{side}_{slug}.npy") for side in ("dense", "spade", "spread")}
     dense, spade, spread = maps["dense"], maps["spade"], maps["spread"]
     unit, signed = top_of(spade), told["signed"]
@@ -161,14 +161,11 @@ def _scores(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"Rank correlation of the two traces that agree least: {told['agreement']:.2f}."
 
 
-def _evidence(known: Sequence[Any]) -> Iterator[str]:
+def _evidence(known: Sequence[Claim]) -> Iterator[str]:
     if known:
-        said = ((PROCESSING[one.processing].title.lower(), one.removed) for one in known)
-        removed = (f"{name} {gain.mean:.0f} % ({gain.low:.0f} to {gain.high:.0f})" for name, gain in said)
-        measured = (
-            f"Measured: of the dense error on {known[0].removed.n} triggered pictures, traces like this one removed"
-        )
-        yield f"{measured}, both maps processed alike: {'; '.join(removed)} (mean, 95 % interval)."
+        told = "; ".join(f"{PROCESSING[one.processing].title.lower()} {one}" for one in known)
+        measured = "Measured of traces like this one, both maps processed alike (mean, 95 % interval)"
+        yield f"{measured}. {known[0].about}: {told}."
 
 
 def _texts(facts: Mapping[str, object]) -> Facts:

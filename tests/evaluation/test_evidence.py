@@ -91,8 +91,8 @@ def test_claims_are_of_the_same_weights_and_the_default_trace_alone(folder):
     raw, blurred = found["lrp"]
     statistics = next(iter(shipped().values())).statistics
     assert (raw.processing, blurred.processing) == ("raw", "blur2")
-    assert raw.removed == statistics.removed("default", slice(1, 2), 0, 0)
-    assert raw.holds == (raw.removed.low > 0)
+    assert raw.gain == statistics.removed("default", slice(1, 2), 0, 0)
+    assert raw.holds == (raw.gain.low > 0)
     assert claims("weights", {"preset": "default"}) == found
     assert claims("weights", {"views": 8}) == {}
     assert claims("weights", {"preset": "weighted"}) == {}
@@ -128,7 +128,7 @@ def test_what_is_shipped_is_of_todays_ratios():
 
 def test_what_is_shipped_is_of_registered_models_and_of_the_reporting_split_alone():
     assert published("sanity") is None
-    assert set(shipped()) == {"trojan", "trojan_before"}
+    assert set(shipped()) == {"trojan", "trojan_before", "untriggered"}
     for found in shipped().values():
         assert found.model in MODELS
         assert {name for name, *_ in found.results.pictures} <= set(splits._table()["reporting"])

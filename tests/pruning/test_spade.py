@@ -30,8 +30,9 @@ def zeros(weight):
 
 @pytest.mark.parametrize("solver", list(SOLVERS))
 @pytest.mark.parametrize("calibration", ["independent", "sequential"])
-def test_every_layer_has_its_exact_zeros_and_is_reported(small, noise, solver, calibration):
-    trace = sc.trace(small, noise, solver=solver, calibration=calibration, sparsity=0.5, views=6)
+@pytest.mark.parametrize("own", [{}, {"weighting": "target", "refit": 1.0, "untouched": 2}], ids=["paper", "weighted"])
+def test_every_layer_has_its_exact_zeros_and_is_reported(small, noise, solver, calibration, own):
+    trace = sc.trace(small, noise, solver=solver, calibration=calibration, sparsity=0.5, views=6, **own)
     assert [row.name for row in trace.report.layers] == [layer.name for layer in small.layers]
     for row, layer in zip(trace.report.layers, small.layers, strict=True):
         weight = trace.module.get_parameter(layer.parameter)

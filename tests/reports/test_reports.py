@@ -135,7 +135,7 @@ def test_what_was_measured_of_such_maps_and_the_scores_of_this_one_are_told(anal
     first, second = read_content(files, analysis.crop).parts
     assert re.match(r"Trojan AUC: dense \d+\.\d, SPADE \d+\.\d\.", first.lines[0])
     assert "103 triggered pictures" in first.lines[1]
-    assert "68 % (61 to 72)" in first.lines[1]
+    assert "as it is 68 % [61, 72]" in first.lines[1]
     assert not any("Measured" in line for line in second.lines)
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
 
 from spade_core.evaluation.arms import ARMS, Arm
 from spade_core.evaluation.configuration import seed_of
+from spade_core.evaluation.processing import PROCESSING
 from spade_core.evaluation.statistics import DENSE
 from spade_core.models.registry import MODELS
 from spade_core.pictures.picture import Source
 from spade_core.pruning.options import TRACE_OPTIONS
 from spade_core.results.config import AnalysisConfig
-from spade_core.saliency import METHODS
+from spade_core.saliency import METHOD_OPTIONS, METHODS
 from spade_core.ui.common import pickers
 from spade_core.ui.common.frame import jobs, settings
 from spade_core.ui.common.jobs import outcome, remember, remembered
 from spade_core.ui.common.subject import shelved
 from spade_core.ui.evidence.tables import View
-from spade_core.ui.saliency.maps import show_maps
+from spade_core.ui.saliency.maps import VIEWS, show_maps
 
 SLOT = "evidence_maps"
 
@@ -82,7 +84,17 @@ def _show_one(view: View, method: str, picture: int) -> None:
     if ticket is not None and asked == (view.evidence.model, view.arm, method, sha256):
         files = outcome(ticket, SLOT)
         if files is not None:
-            show_maps(files, (method,), key=SLOT)
+            shown = shown_as(view.evidence.results.configuration.processing[view.processing])
+            if not shown:
+                st.caption("As they are: maps at noisy copies of the picture are made by the benchmark alone.")
+            show_maps(files, (method,), view=shown or "raw", key=SLOT)
+
+
+def shown_as(processing: str) -> str:
+    """Return how the page of maps shows what a benchmark has processed so; "": it does not."""
+    wanted = PROCESSING[processing]
+    alike = (slug for slug, one in VIEWS.items() if (one.absolute, one.blur) == (wanted.absolute, wanted.blur))
+    return "" if wanted.noisy else next(alike, "")
 
 
 def _ask(view: View, arm: Arm, method: str, picture: int, source: Source) -> None:
@@ -91,9 +103,16 @@ def _ask(view: View, arm: Arm, method: str, picture: int, source: Source) -> Non
     if paste := view.evidence.paste(picture):
         source["trigger"] = paste.to_dict()
     traced = arm.options(results.configuration.trace)
-    config = AnalysisConfig((method,), None, traced, seed=seed_of(results.configuration.seed, sha256))
+    own, seed = _options(view, method), seed_of(results.configuration.seed, sha256)
+    config = AnalysisConfig((method,), None, traced, own, seed)
     payload = {"model": {"name": view.evidence.model}, "picture": source, "config": config.to_dict()}
     remember(SLOT, jobs().submit("analysis", payload), (view.evidence.model, view.arm, method, sha256))
+
+
+def _options(view: View, method: str) -> dict[str, Mapping[str, object]]:
+    """Return the method's options in the run."""
+    known = view.evidence.results.configuration.options
+    return {method: known[method]} if method in known else {}
 
 
 def _at_hand(name: str, sha256: str) -> Source | None:
@@ -116,7 +135,7 @@ def explain_command(view: View, method: str, picture: int) -> str:
     words = ["python", "-m", "spade_core", "explain", "--image", f"DIR/{name}", "--model", view.evidence.model]
     if paste := view.evidence.paste(picture):
         words += ["--trigger", paste.trigger, "--trigger-seed", str(paste.seed)]
-    words += ["--method", method]
+    words += ["--method", method, *METHOD_OPTIONS.words("--option", _options(view, method))]
     for option, value in arm.options(results.configuration.trace).items():
         words += TRACE_OPTIONS[option].kind.words(TRACE_OPTIONS[option].flag, value)
     return shlex.join([*words, "--seed", str(seed_of(results.configuration.seed, sha256)), "--out", "results"])

@@ -161,13 +161,11 @@ def told_scores(maps: Maps | None) -> list[Chip]:
 
 
 def told_claims(claims: Iterable[Claim]) -> list[Chip]:
-    """Return how much of the dense error such maps removed over many pictures; coloured where the interval lacks 0."""
+    """Return what such maps gained over many pictures; coloured where the interval lacks 0."""
     chips: list[Chip] = []
     for claim in claims:
-        removed, processed = claim.removed, PROCESSING[claim.processing].title
-        share = f"{removed.mean:.0f} % [{removed.low:.0f}, {removed.high:.0f}]"
-        first = f"Dense error gone on {removed.n} pictures, both processed alike. "
-        text = f"{'' if chips else first}{processed}: {share}"
+        first = "" if chips else f"{claim.about}, both processed alike. "
+        text = f"{first}{PROCESSING[claim.processing].title}: {claim}"
         chips.append(Chip(text, "good" if claim.holds else "bad" if claim.refuted else "plain"))
     return chips
 

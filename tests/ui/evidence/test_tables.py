@@ -49,3 +49,18 @@ def test_pictures_have_their_scores_and_a_command_that_parses(evidence):
     command = pictures.explain_command(view, "lrp", 2)
     assert "--image DIR/2.png" in command
     assert f"--trigger-seed {evidence.paste(2).seed}" in command
+
+
+@pytest.mark.parametrize(
+    ("processing", "view"),
+    [("raw", "raw"), ("abs", "magnitude"), ("blur2", "blur2"), ("blur4", "blur4"), ("noise", "")],
+)
+def test_a_pictures_maps_are_shown_as_its_scores_were_made(processing, view):
+    assert pictures.shown_as(processing) == view
+
+
+def test_the_command_of_a_picture_has_the_options_of_its_run(evidence):
+    run = evidence.results.configuration
+    object.__setattr__(run, "options", {"lrp": {"rule": "epsilon"}})
+    assert "--option lrp.rule=epsilon" in pictures.explain_command(View(evidence, "default", 0, 0), "lrp", 2)
+    assert "--option" not in pictures.explain_command(View(evidence, "default", 0, 0), "saliency", 2)

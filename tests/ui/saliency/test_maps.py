@@ -76,7 +76,11 @@ def test_a_claim_has_a_colour_only_where_its_interval_lacks_zero(low, high, tone
     chip, second = told_claims([Claim(one, Interval(4.0, low, high, 60)) for one in ("raw", "blur2")])
     assert second.text == f"Blur 2 px: 4 % [{low}, {high}]"
     assert chip.tone == tone
-    assert chip.text == f"Dense error gone on 60 pictures, both processed alike. As it is: 4 % [{low}, {high}]"
+    told = "Dense error gone on 60 triggered pictures, both processed alike. As it is: "
+    assert chip.text == f"{told}4 % [{low}, {high}]"
+    (points,) = told_claims([Claim("raw", Interval(4.0, low, high, 30), points=True)])
+    assert points.text.startswith("Faithfulness gained on 30 pictures, both processed alike. As it is: +4.0 points [")
+    assert points.tone == tone
 
 
 def test_a_methods_own_traces_are_told():
