@@ -169,14 +169,6 @@ PLANS = (
         {"saliency": maps("dog", "saliency")},
     ),
     Plan(
-        "panda",
-        "A panda, its gradients summed",
-        CLEAN,
-        "Integrated gradients on a clean picture: the trace's map moves from the black back to the eyes, the nose and "
-        "the white fur, and gets more faithful.",
-        {"saliency": maps("panda", "integrated_gradients", preset="unweighted")},
-    ),
-    Plan(
         "lemur",
         "A lemur, and no difference",
         CLEAN,
@@ -265,17 +257,21 @@ def requests(links: Mapping[str, Mapping[str, str]]) -> Iterator[Request]:
 
 
 class Shelf:
-    """The answers that are kept already, by the keys of their requests, and those that are computed now."""
+    """The answers that are kept already, by the keys of their requests, and those that are computed now.
 
-    def __init__(self, kept: Mapping[str, Answer], *, compute: bool) -> None:
+    Where nothing is computed, the places of a case's answers are those that it had: several cases share some.
+    """
+
+    def __init__(self, kept: Mapping[str, Answer], before: Mapping[str, Case], *, compute: bool) -> None:
         self.kept, self.compute = dict(kept), compute
+        self.places = {(case.name, answer.kind): answer.folder for case in before.values() for answer in case.answers}
 
     def answer(self, name: str, request: Request) -> Answer:
         """Return the answer to a request of the case ``name``; it is computed if it is not there."""
         kind, payload = request
         key = request_key(kind, json.loads(json.dumps(payload)))
         if key not in self.kept:
-            folder = f"{name}/{kind}"
+            folder = f"{name}/{kind}" if self.compute else self.places[name, kind]
             if self.compute:
                 _write(FOLDER / folder, pack(_computed(kind, payload)))
             self.kept[key] = Answer(kind, key, folder, _hashes(FOLDER / folder))
@@ -436,7 +432,7 @@ def main() -> None:
     before = cases() if (FOLDER / CASES).is_file() else {}
     kept = [answer for one in before.values() for answer in one.answers if (FOLDER / answer.folder).is_dir()]
     kept = [answer for answer in kept if not options.keys and answer.folder.split("/")[0] not in options.only]
-    shelf, made = Shelf({answer.key: answer for answer in kept}, compute=not options.keys), dict[str, Case]()
+    shelf, made = Shelf({one.key: one for one in kept}, before, compute=not options.keys), dict[str, Case]()
     with threads(options.threads):
         for plan in PLANS:
             sys.stdout.write(f"{plan.name}\n")
