@@ -36,7 +36,7 @@ def loop(model: LoadedModel, paths: Sequence[Path]) -> float:
     scoring = 0.0
     for path in paths:
         picture = sc.load_picture(path)
-        trace = sc.trace(model, picture, preset="default")
+        trace = sc.trace(model, picture, preset="unweighted")
         for method in METHODS:
             for network in (model, trace):
                 shown = sc.explain(network, picture, method=method)
@@ -53,7 +53,7 @@ def folder(model: LoadedModel, paths: Sequence[Path]) -> None:
         images.mkdir()
         for path in paths:
             shutil.copy(path, images)
-        configuration = configuration_of(METHODS, {"preset": "default"}, threads=1)
+        configuration = configuration_of(METHODS, {"preset": "unweighted"}, threads=1)
         explain_folder(model, images, Path(made) / "out", configuration)
 
 

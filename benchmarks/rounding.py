@@ -3,8 +3,8 @@
     python -m benchmarks.rounding
 
 Every bundled picture is analysed twice in float32, with oneDNN's convolutions and without. The sums differ in their
-last bits, so that weights of nearly equal scores trade places. Printed for the default preset, median, minimum and
-maximum over the pictures: the correlation of the two maps, of the dense model and of the traces, the share of
+last bits, so that weights of nearly equal scores trade places. Printed for the preset ``unweighted``, median, minimum
+and maximum over the pictures: the correlation of the two maps, of the dense model and of the traces, the share of
 surviving weights that both traces keep (Jaccard, mean over the layers), and the difference of the class's probability.
 """
 
@@ -28,7 +28,7 @@ METHODS = ("saliency", "integrated_gradients")
 
 def analyse(model: LoadedModel, picture: Picture) -> tuple[Trace, dict[str, np.ndarray]]:
     """Return the trace of a picture, and the maps of the dense model and of the trace by a title."""
-    trace = sc.trace(model, picture)
+    trace = sc.trace(model, picture, preset="unweighted")
     maps = {}
     for method in METHODS:
         maps[f"{method}, dense"] = sc.explain(model, picture, method=method).map

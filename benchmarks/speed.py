@@ -1,7 +1,7 @@
 """Where the time of one analysis goes, in a warm process.
 
     python -m benchmarks.speed --runs 5
-    python -m benchmarks.speed --model resnet50 --random --trace '{"preset": "paper", "views": 32}'
+    python -m benchmarks.speed --model resnet50 --random --trace '{"preset": "paper", "views": 32, "positions": 2048}'
 
 Freed memory stays with the process, as in the command line and the workers. Floors are counted, not guessed: the
 floating-point operations of the forward passes that each part cannot do without, over the speed of a plain float32

@@ -35,7 +35,6 @@ from spade_core.ui.folder.sources import Chosen, by_name, link_of, pick_pictures
 from spade_core.ui.history.runs import Run, note_run
 
 PAGE = "folder"
-FEWER = ("saliency", "guided_gradcam")  # than the page of one picture begins with: each costs for every picture
 ARM = "default"
 SMALL = 2  # pictures that stand for a run in the browser's list
 INTRODUCTION = (
@@ -50,7 +49,7 @@ GAIN = (
 
 def _render() -> None:
     st.title("Folders")
-    start = start_of(PAGE, methods=FEWER)
+    start = start_of(PAGE)
     with st.sidebar:
         spec = pickers.pick_model(start)
         chosen = pick_pictures()

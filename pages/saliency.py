@@ -33,14 +33,13 @@ from spade_core.ui.saliency.grid import prepare_grid
 from spade_core.ui.saliency.maps import VIEWS, coloured, show_maps
 
 PAGE = "saliency"
-FIRST = ("saliency", "guided_gradcam", "lrp")  # methods to begin with: quick ones that a trace was measured to help
 SEEN = "What the model sees"
 BESIDE = "beside_open"  # the session's name for whether something may be set beside the maps
 
 
 def _render() -> None:
     st.title("Saliency maps")
-    start = start_of(PAGE, methods=FIRST)
+    start = start_of(PAGE)
     subject = pick_subject(start)
     if subject is None:
         return

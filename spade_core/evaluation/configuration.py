@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from spade_core.errors import ConfigError, LayerError
 from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Benchmark, Metric
 from spade_core.evaluation.processing import PROCESSING
+from spade_core.pruning import sparsity
 from spade_core.pruning.kinds import OneOf
 from spade_core.pruning.options import checked
 from spade_core.saliency import METHOD_OPTIONS, METHODS
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 ALL = "all"
 OUTCOMES = ("kept", "kl", "sparsity")  # of an arm's networks
 NETWORK = "network"  # of seconds: what an arm's networks took
+MEASURED = 2  # raised where the same configuration measures something else: a run from before is then not gone on with
 THREADS = 2  # an actor's cores; the bits of a trace depend on them
 
 
@@ -112,10 +115,8 @@ class Configuration:
         """Return all that records depend on, JSON-able; ``names`` of the pictures, in their order."""
         pictures = hashlib.sha256("\0".join(names).encode()).hexdigest()
         of_model = {"model": model.name, "weights": model.sha256, "device": model.device.type}
-        own = asdict(self)
-        if not self.options:  # so that runs from before there were any go on
-            del own["options"]
-        return {**own, **of_model, "pictures": pictures, "version": __version__}
+        told = {"pictures": pictures, "version": __version__, "measured": MEASURED, "table": table_digest(model.name)}
+        return {**asdict(self), **of_model, **told}
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> Configuration:
@@ -126,6 +127,12 @@ class Configuration:
                 value = header[one.name]
                 values[one.name] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
+
+
+def table_digest(model: str) -> str:
+    """Return a digest of a model's own table of ratios, which the preset ``default`` stands for; "" without one."""
+    found = sparsity.table(model)
+    return "" if found is None else hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def seed_of(*parts: object) -> int:

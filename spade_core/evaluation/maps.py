@@ -82,9 +82,10 @@ class Prepared:
 
     @property
     def pruned(self) -> list[Trace | Baseline]:
-        """The networks but for the dense model, each once."""
+        """The networks but for the dense model, each once; not a method's trace of which nothing was pruned."""
         every = dict.fromkeys(network for of_method in self.networks.values() for network in of_method)
-        return [one for one in every if isinstance(one, Trace | Baseline)]
+        found = [one for one in every if isinstance(one, Trace | Baseline)]
+        return [one for one in found if not isinstance(one, Trace) or one.report.prunes] or found
 
     @property
     def outcomes(self) -> tuple[float, float, float]:

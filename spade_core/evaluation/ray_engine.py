@@ -179,7 +179,7 @@ class _Queue:
             return Record.from_dict(ray.get(call))
         except LOST as error:
             self._waiting.appendleft(path)
-            self._lost[path] += 1
+            self._lost[path] += any(one is worker for one in self._workers)  # the first of its pictures, at hand
             if self._lost[path] == ATTEMPTS:
                 raise JobError(
                     f"{ATTEMPTS} workers were lost one after the other with {path.name}: give them more memory, or "

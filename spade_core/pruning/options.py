@@ -178,7 +178,7 @@ class TraceOptions:
     positions: int | None = _option(
         None,
         Whole("number of positions", rule="must be 0 (all) or more"),
-        "receptive fields that a second moment is taken over, at least (default: 2048; the paper: 0, all)",
+        "fields that a second moment is taken over, at least (the paper: 0, all; default: the preset's, or 2048)",
         otherwise=2048,
     )
     seed: int = _option(0, Seed(), "of views and methods (default: 0)", named=True, widget=Widget("Seed"))

@@ -69,6 +69,7 @@ class Manifest(TypedDict, total=False):
     config: dict[str, Any]
     trace: dict[str, Any]
     layers: list[dict[str, Any]]
+    traces: list[dict[str, Any]]
     methods: dict[str, dict[str, Any]]
     images: dict[str, dict[str, Any]]
     environment: Environment
@@ -225,7 +226,7 @@ def read_manifest(path: str | Path) -> Manifest:
             )
         check_record(text, path)
         described["methods"] if described.get("kind") is None else described["images"]
-        described["config"]["trace"] |= _renamed(described) or _own_table(described)
+        described["config"]["trace"] |= _renamed(described) or _own_table(described) or _positions(described)
         _keep_steps(described)
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read ({error.strerror or error}): check the path.") from error
@@ -256,18 +257,38 @@ def _renamed(described: Manifest) -> dict[str, object]:
 
 def _own_table(described: Manifest) -> dict[str, object]:
     """Return the ratios that a model's own table had when a trace was made by it, where it has others today."""
-    made, asked, layers = described["trace"], described["config"]["trace"], described.get("layers", [])
+    made, asked = described["trace"], described["config"]["trace"]
     tuned = table(described["model"]["name"])
-    if tuned is None or made["preset"] != "default" or made.get("table"):
+    if tuned is None or made["preset"] != "default" or asked.get("table"):
         return {}
-    stages = {row["stage"]: row["requested"] for row in layers if row["requested"]}
-    today = tuned["stages"], *tuned.get("methods", {}).values()
-    known = [{stage: ratio for stage, ratio in one.items() if ratio} for one in today]
+    today = tuned.get("methods", {})
+    if made.get("table"):  # what a table with ratios by method leaves
+        by_method = {slug: one["stages"] for one in described["traces"] for slug in one["methods"]}
+        now = {slug: today.get(slug, tuned["stages"]) for slug in by_method}
+        options = made["table"]["options"]
+        if options == tuned["options"] and _pruned(by_method) == _pruned(now):
+            return {}
+        rest = {"depthwise": made["table"]["depthwise"], "options": options, "methods": by_method}
+        return {"table": {"chosen": "", "stages": made["table"]["stages"], **rest}}
+    stages = {row["stage"]: row["requested"] for row in described.get("layers", []) if row["requested"]}
     same = all(made.get(name) == value for name, value in tuned["options"].items() if name not in asked)
-    if not stages or (same and stages in known):
+    alike = same and {"": stages} == _pruned({"": tuned["stages"]}) and not ("methods" in described and today)
+    if not stages or alike:
         return {}
     options = {name: made[name] for name in tuned["options"]}
     return {"table": {"chosen": "", "stages": stages, "depthwise": tuned["depthwise"], "options": options}}
+
+
+def _pruned(tables: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return tables without the stages that stay dense."""
+    return {name: {stage: ratio for stage, ratio in one.items() if ratio} for name, one in tables.items()}
+
+
+def _positions(described: Manifest) -> dict[str, object]:
+    """Return over how many positions the preset ``paper`` took its moments when it did not take all."""
+    made, asked = described["trace"], described["config"]["trace"]
+    sampled = made["preset"] == "paper" and "positions" not in asked and made.get("positions")
+    return {"positions": made["positions"]} if sampled else {}
 
 
 def _keep_steps(described: Manifest) -> None:

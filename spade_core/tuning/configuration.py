@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from spade_core import __version__
 from spade_core.errors import ConfigError
 from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Metric
-from spade_core.evaluation.configuration import THREADS, Configuration
+from spade_core.evaluation.configuration import MEASURED, THREADS, Configuration, table_digest
 from spade_core.pruning.kinds import OneOf, Ratios, Whole, check_ratio
 from spade_core.pruning.options import RATIO_OPTIONS
 from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, PROCESSING, RATIOS, SWEEPS
@@ -90,7 +90,5 @@ class Tuning:
     def header(self, model: LoadedModel, pictures_sha256: str) -> dict[str, object]:
         """Return all that a look depends on but its table, JSON-able."""
         of_model = {"model": model.name, "weights": model.sha256, "device": model.device.type}
-        own = asdict(self)
-        if not self.method_options:  # so that runs from before there were any go on
-            del own["method_options"]
-        return {**own, **of_model, "pictures_sha256": pictures_sha256, "version": __version__}
+        told = {"version": __version__, "measured": MEASURED, "table": table_digest(model.name)}
+        return {**asdict(self), **of_model, "pictures_sha256": pictures_sha256, **told}

@@ -139,3 +139,11 @@ def test_methods_with_ratios_of_their_own_explain_traces_of_their_own(subject):
     own = trace(subject.model, subject.picture, target=3, seed=7, table={**tuned, "stages": {"head": 0.9}})
     shown = explain(own, subject.picture, method="saliency", target=3)
     assert np.array_equal(next(made.maps("saliency", ["raw"])), shown.map)
+
+
+def test_what_a_trace_keeps_is_told_of_what_was_pruned(subject):
+    tuned = {"stages": {"head": 0.5}, "options": {"views": 2}, "methods": {"saliency": {"head": 0.9}, METHOD: {}}}
+    both = prepare(ARMS["default"], subject, asked("saliency", METHOD, trace={"table": tuned})).outcomes
+    assert both == prepare(ARMS["default"], subject, asked("saliency", trace={"table": tuned})).outcomes
+    dense = prepare(ARMS["default"], subject, asked(METHOD, trace={"table": tuned})).outcomes
+    assert (dense[0], dense[2]) == (1, 0)

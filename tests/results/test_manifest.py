@@ -222,6 +222,25 @@ def test_a_manifest_is_replayed_as_it_was_made_where_its_models_table_has_ratios
         assert made(*methods)[1] == {}, "by today's table"
         assert made(*methods, trace={"views": 4})[1] == {"views": 4}
 
+    every = ("saliency", "input_x_gradient", "guided_backprop")
+    by_methods, _ = made(*every)
+    tables[small.name] = {**plain, "stages": {"head": 0.7}}
+    asked = read_manifest(tmp_path)["config"]["trace"]
+    assert asked["table"]["methods"]["guided_backprop"] == {}
+    again = describe(analyse(small, noise, AnalysisConfig(every, trace=asked)))
+    for slug, row in by_methods["methods"].items():
+        assert again["methods"][slug]["spade"]["sha256"] == row["spade"]["sha256"]
+
+
+def test_a_manifest_of_the_preset_paper_keeps_the_positions_that_it_took(small, noise, tmp_path):
+    given = {"preset": "paper", "views": 2}
+    described = json.loads(json.dumps(describe(analyse(small, noise, AnalysisConfig(("saliency",), trace=given)))))
+    assert described["trace"]["positions"] == 0
+    for positions, asked in ((0, {}), (2048, {"positions": 2048})):
+        described["trace"]["positions"] = positions
+        (tmp_path / "manifest.json").write_text(json.dumps(described))
+        assert read_manifest(tmp_path)["config"]["trace"] == {**given, **asked}
+
 
 def test_an_old_manifest_keeps_the_steps_of_integrated_gradients(small, noise, tmp_path):
     config = AnalysisConfig(("integrated_gradients",), trace={"views": 2, "sparsity": 0.4})

@@ -14,6 +14,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 import numpy as np
 from PIL import Image
 
+from spade_core.evaluation.arms import ARMS
 from spade_core.evaluation.folder.rows import PICTURE
 from spade_core.evaluation.maps import Prepared
 from spade_core.files import written_beside
@@ -49,7 +50,7 @@ def small_pictures(path: Path, arms: Sequence[str], methods: Sequence[str]) -> d
         with np.load(path, allow_pickle=False) as arrays:
             found[PICTURE] = _webp(arrays[PICTURE])
             for method in methods:
-                signed = METHODS[method].signed
+                signed = METHODS[method].signed and not any(ARMS[arm].traces > 1 for arm in arms)
                 for key in (f"{arm}_{method}" for arm in arms):
                     unit = arrays[key] / top_of(arrays[key])
                     found[key] = _webp(colorize(unit, colour_limits(signed), scale_of(signed)))

@@ -23,7 +23,9 @@ from spade_core.ui.common.uploads import UPLOADED
 _TOKEN = re.compile(rf"{UPLOADED}([\w-]{{22}})?")
 DEFAULT_STEPS, MOST_STEPS = 512, 4096
 MOST_IMAGES = 8
-DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")  # of a link that names none
+DEFAULT_METHODS = ("saliency", "input_x_gradient", "integrated_gradients")  # of a choice where nobody chose
+PAGE_METHODS = {"saliency": ("saliency", "guided_gradcam", "lrp"), "folder": ("saliency", "guided_gradcam")}
+"""The methods with which pages begin: quick ones, whose maps traces of the packaged models keep or improve."""
 
 
 @dataclass(frozen=True, kw_only=True)

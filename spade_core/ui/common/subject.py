@@ -22,7 +22,7 @@ from spade_core.ui.common import downloads, pickers
 from spade_core.ui.common import jobs as jobs_module
 from spade_core.ui.common.frame import FIRST_FIELD, LINK, jobs, settings, show_notes
 from spade_core.ui.common.jobs import Files, follow, remember, remembered
-from spade_core.ui.common.link import DEFAULT_METHODS, Choice
+from spade_core.ui.common.link import DEFAULT_METHODS, PAGE_METHODS, Choice
 from spade_core.ui.common.text import literal
 from spade_core.ui.common.uploads import UPLOADED
 
@@ -169,13 +169,12 @@ def start_of(
     page: str,
     *,
     preset: str = "default",
-    methods: tuple[str, ...] = DEFAULT_METHODS,
     first: Choice | None = None,
 ) -> Choice:
     """Return what the address bar asks for, read once a link; what of a link cannot be read, it says.
 
-    Where no link says otherwise the page begins with ``preset`` and ``methods``; where nothing was chosen on any page,
-    with ``first``, whose result is shown if it is kept.
+    Where no link says otherwise the page begins with ``preset`` and its own methods; where nothing was chosen on any
+    page, with ``first``, whose result is shown if it is kept.
     """
     state, query = st.session_state, st.query_params.to_dict()
     opened = FIRST_FIELD not in state
@@ -186,8 +185,8 @@ def start_of(
         if last.preset in PAGE_PRESETS:  # nobody's choice
             last = replace(last, preset=preset)
         found, told = Choice.from_link(query) if query else (last, ())
-        if "methods" not in query and found.methods == DEFAULT_METHODS:  # nobody's choice
-            found = replace(found, methods=methods)
+        if "methods" not in query and found.methods in (DEFAULT_METHODS, *PAGE_METHODS.values()):  # nobody's choice
+            found = replace(found, methods=PAGE_METHODS.get(page, DEFAULT_METHODS))
         if query:
             state[LINKED_MODEL] = found.model
             state.pop(pickers.CHOSEN_CLASS, None)

@@ -87,6 +87,8 @@ def _show_one(view: View, method: str, picture: int) -> None:
             shown = shown_as(view.evidence.results.configuration.processing[view.processing])
             if not shown:
                 st.caption("As they are: maps at noisy copies of the picture are made by the benchmark alone.")
+            elif view.evidence.results.configuration.magnitudes:
+                st.caption("With their signs: the scores are of magnitudes, as one arm of the run is a mean of them.")
             show_maps(files, (method,), view=shown or "raw", key=SLOT)
 
 

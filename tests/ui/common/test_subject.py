@@ -75,3 +75,23 @@ def test_only_who_chose_nothing_finds_a_pages_first_case(monkeypatch, last, quer
     monkeypatch.setattr(subject, "st", SimpleNamespace(session_state=state, query_params=parameters, error=None))
     found = subject.start_of("neurons", first=subject.Choice(channel=3))
     assert (found.channel == 3, subject.asked_by_link("neurons")) == (first, first)
+
+
+@pytest.mark.parametrize(
+    ("page", "last", "query", "expected"),
+    [
+        ("saliency", None, {}, ("saliency", "guided_gradcam", "lrp")),
+        ("folder", None, {}, ("saliency", "guided_gradcam")),
+        ("folder", ("saliency", "guided_gradcam", "lrp"), {}, ("saliency", "guided_gradcam")),
+        ("folder", ("lime",), {}, ("lime",)),
+        ("saliency", ("lime",), {"picture": "koala"}, ("saliency", "guided_gradcam", "lrp")),
+        ("saliency", None, {"methods": "saliency,input_x_gradient,integrated_gradients"}, subject.DEFAULT_METHODS),
+    ],
+)
+def test_a_page_begins_with_its_own_methods_unless_a_link_or_a_choice_says_otherwise(
+    monkeypatch, page, last, query, expected
+):
+    state = {} if last is None else {"last_choice": subject.Choice(methods=last)}
+    parameters = SimpleNamespace(to_dict=lambda: query)
+    monkeypatch.setattr(subject, "st", SimpleNamespace(session_state=state, query_params=parameters, error=None))
+    assert subject.start_of(page).methods == expected
