@@ -271,6 +271,8 @@ class Shelf:
         kind, payload = request
         key = request_key(kind, json.loads(json.dumps(payload)))
         if key not in self.kept:
+            if not self.compute and (name, kind) not in self.places:
+                sys.exit(f"{name} has no answer to {kind} yet: make it by --only {name}, without --keys.")
             folder = f"{name}/{kind}" if self.compute else self.places[name, kind]
             if self.compute:
                 _write(FOLDER / folder, pack(_computed(kind, payload)))

@@ -165,12 +165,7 @@ def write_link(query: dict[str, str]) -> None:
     st.session_state[LINK] = query
 
 
-def start_of(
-    page: str,
-    *,
-    preset: str = "default",
-    first: Choice | None = None,
-) -> Choice:
+def start_of(page: str, *, preset: str = "default", first: Choice | None = None) -> Choice:
     """Return what the address bar asks for, read once a link; what of a link cannot be read, it says.
 
     Where no link says otherwise the page begins with ``preset`` and its own methods; where nothing was chosen on any
