@@ -24,7 +24,6 @@ from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.files import write_whole
 from spade_core.pictures.archive import Limits, unpacked
 from spade_core.pictures.frame import CENTRE
-from spade_core.pruning.options import BundleOptions
 from spade_core.reports import FOLDER_PDF
 from spade_core.reports.folder import FolderContent, folder_pdf
 from spade_core.saliency import METHOD_OPTIONS, METHODS
@@ -36,9 +35,8 @@ OF_ONE = "target trigger trigger_size trigger_position"
 
 def run_folder(options: argparse.Namespace) -> int:
     _check(options)
-    traces, methods = bundle_options(options).traces, tuple(dict.fromkeys(options.method))
-    given = {"traces": traces, "seed": options.seed, "threads": options.threads}
-    own = METHOD_OPTIONS.said(options.option)
+    methods, own = tuple(dict.fromkeys(options.method)), METHOD_OPTIONS.said(options.option)
+    given = {"bundle": bundle_options(options), "seed": options.seed, "threads": options.threads}
     configuration = configuration_of(methods, trace_options(options), own, **given)
     with _folder(options.images) as folder:
         model = load(options)
@@ -70,8 +68,6 @@ def _check(options: argparse.Namespace) -> None:
     said += ["frame"] if options.frame != str(CENTRE) else []
     if said:
         raise ConfigError(f"--{said[0].replace('_', '-')} belongs to one picture: give it with --image, not --images.")
-    if bundle_options(options).average != BundleOptions().average:
-        raise ConfigError("Over a folder the mean of several traces is that of magnitudes: leave --average out.")
 
 
 @contextmanager

@@ -217,6 +217,7 @@ def _add_tune(commands: Commands) -> None:
     add_model(parser)
     parser.set_defaults(model=None)
     add_trace(parser)
+    add_bundle(parser)
 
 
 def _add_method_options(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from spade_core.cli.common import Meter, emit, table
-from spade_core.cli.options import trace_options
+from spade_core.cli.options import bundle_options, trace_options
 from spade_core.cli.subject import load
 from spade_core.evaluation.statistics import DENSE
 from spade_core.pruning.tables import Table
@@ -18,8 +18,10 @@ from spade_core.tuning.tune import tune
 def run_tune(options: argparse.Namespace) -> int:
     methods, trace = tuple(dict.fromkeys(options.method)), trace_options(options)
     begin = tuple(Table().check(path)["stages"] for path in options.begin)
-    chosen = options.processing, options.ratios, trace, begin, options.sweeps, options.seed, options.threads
-    tuning = Tuning(options.objective, methods, *chosen, METHOD_OPTIONS.said(options.option))
+    bundle, own = bundle_options(options), METHOD_OPTIONS.said(options.option)
+    drawn = {"traces": bundle.traces, "average": bundle.average, "seed": options.seed, "threads": options.threads}
+    searched = options.processing, options.ratios, trace, begin, options.sweeps
+    tuning = Tuning(options.objective, methods, *searched, method_options=own, **drawn)
     options.model = options.model or tuning.measured.kind.model
     where = {"split": options.split, "limit": options.limit}
     found = tune(load(options), options.images, options.out, tuning, **where, progress=Meter())

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spade_core.pruning.options import RATIO_OPTIONS
+from spade_core.errors import ConfigError
+from spade_core.pruning.options import RATIO_OPTIONS, BundleOptions
 from spade_core.pruning.sparsity import WEIGHTED_METHOD
 
 
@@ -21,8 +22,10 @@ class Arm:
     Attributes:
         slug, title, help: how it is chosen and shown.
         trace: options of the traces that are explained, over what the run gives for all; None: the dense model is.
-        traces: how many traces, of a seed each; the map is then the mean of the magnitudes of theirs.
-        noisy: whether each map is SmoothGrad's, whatever its processing.
+        traces: how many traces, of a seed each; the map is then the mean of theirs.
+        average: of ``AVERAGES``, what that mean is of.
+        copies: over how many noisy copies of the picture a map is averaged, as SmoothGrad's are, whatever its
+            processing; 0: as that says.
         guide: function of ``guides`` that gives what the maps are multiplied with.
         folder: ``module:function`` of ``baselines`` that makes one network of a folder for all pictures, in the place
             of traces.
@@ -33,9 +36,20 @@ class Arm:
     help: str
     trace: Mapping[str, object] | None = None
     traces: int = 1
-    noisy: bool = False
+    average: str = BundleOptions().average
+    copies: int = 0
     guide: str = ""
     folder: str = ""
+
+    @property
+    def magnitudes(self) -> bool:
+        """Whether its maps are means of magnitudes, which have no sign."""
+        return self.copies > 0 or self.bundle.magnitudes
+
+    @property
+    def bundle(self) -> BundleOptions:
+        """How many traces a map is made of, and how."""
+        return BundleOptions(traces=self.traces, average=self.average)
 
     def options(self, given: Mapping[str, object]) -> dict[str, object]:
         """Return the options of its traces; a preset of its own replaces the ratios that are ``given``."""
@@ -49,11 +63,12 @@ _FASTSPADE = "The default of version 0.1: SparseGPT as the paper's FastSPADE, al
 _GLOBAL = "One mask for all pictures, by the mean second moments of a folder's; solver and ratios as the default's."
 _SPARSE_FC = "The last layer fitted to the model's predictions for a folder, by an elastic net (Wong et al. 2021)."
 _NOISY = "The default with four noisy copies of the picture among its views."
+_SEEN_NOISE = {"views": 8, "untouched": 3, "noisy": 4}
 _ALL = (
     Arm("dense", "Dense", "The model as it is."),
     Arm("default", "SPADE, default", "A trace by the options as given, else by the model's default preset.", {}),
     Arm("weighted", "SPADE, weighted", "Receptive fields weighted by the target, with a refit.", WEIGHTED_METHOD),
-    Arm("noisy", "SPADE, noisy views", _NOISY, {"views": 8, "untouched": 3, "noisy": 4}),
+    Arm("noisy", "SPADE, noisy views", _NOISY, _SEEN_NOISE),
     Arm("unweighted", "SPADE, unweighted", "The default with all receptive fields alike.", {"weighting": "none"}),
     Arm("fastspade", "FastSPADE", _FASTSPADE, {"preset": "unweighted"}),
     Arm("paper", "Paper's method", "1,024 random views, each layer on its own.", {"preset": "paper"}),
@@ -65,10 +80,30 @@ _ALL = (
     Arm("bundle2", "Bundle of two", "Mean of the magnitudes of two default traces.", {}, traces=2),
     Arm("bundle", "Bundle of three", "Mean of the magnitudes of three default traces.", {}, traces=3),
     Arm("bundle5", "Bundle of five", "Mean of the magnitudes of five default traces.", {}, traces=5),
-    Arm("smoothgrad", "Dense, noisy copies", "Mean of the dense magnitudes at noisy copies.", noisy=True),
+    Arm("signed2", "Two, signed", "Mean of the maps of two default traces.", {}, traces=2, average="signed"),
+    Arm("signed", "Three, signed", "Mean of the maps of three default traces.", {}, traces=3, average="signed"),
+    Arm("signed5", "Five, signed", "Mean of the maps of five default traces.", {}, traces=5, average="signed"),
+    Arm("noisy_bundle", "Three, noisy views", "Mean of the magnitudes of three such traces.", _SEEN_NOISE, traces=3),
+    Arm("smoothgrad", "Dense, noisy copies", "Mean of the dense magnitudes at 8 noisy copies.", copies=8),
+    Arm("smoothgrad24", "Dense, 24 noisy copies", "As many passes as three traces and their maps take.", copies=24),
+    Arm("smoothgrad48", "Dense, 48 noisy copies", "As many as three traces, their maps at 8 copies each.", copies=48),
     Arm("global", "One mask for all", _GLOBAL, {}, folder="global_mask:global_mask"),
     Arm("sparse_fc", "Sparse FC", _SPARSE_FC, folder="sparse_fc:sparse_fc"),
     Arm("relevance", "Dense x relevance", "Dense maps times the relevance of all layers.", guide="relevant"),
     Arm("relevance_mask", "Dense where relevant", "Dense maps on the most relevant tenth.", guide="most_relevant"),
 )
 ARMS: dict[str, Arm] = {arm.slug: arm for arm in _ALL}
+
+
+def of_bundle(bundle: BundleOptions) -> str:
+    """Return the arm whose maps are made of so many default traces.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known = {arm.bundle: slug for slug, arm in ARMS.items() if arm.trace == {} and not arm.folder}
+    asked = bundle if bundle.traces != 1 else BundleOptions()
+    if asked not in known:
+        counts = ", ".join(map(str, sorted({one.traces for one in known})))
+        raise ConfigError(f"Maps of many pictures are not made of {bundle.traces} traces: take one of {counts}.")
+    return known[asked]

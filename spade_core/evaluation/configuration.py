@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ALL = "all"
 OUTCOMES = ("kept", "kl", "sparsity")  # of an arm's networks
 NETWORK = "network"  # of seconds: what an arm's networks took
-MEASURED = 2  # raised where the same configuration measures something else: a run from before is then not gone on with
+MEASURED = 3  # raised where the same configuration measures something else: a run from before is then not gone on with
 THREADS = 2  # an actor's cores; the bits of a trace depend on them
 
 
@@ -91,7 +91,7 @@ class Configuration:
     @property
     def magnitudes(self) -> bool:
         """Whether all arms' maps lose their signs: so they do in an arm that is a mean of several maps' magnitudes."""
-        return any(ARMS[arm].traces > 1 or ARMS[arm].noisy for arm in self.arms)
+        return any(ARMS[arm].magnitudes for arm in self.arms)
 
     def for_model(self, model: LoadedModel) -> Configuration:
         """Return the same with the methods that ``all`` stands for.

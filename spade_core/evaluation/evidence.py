@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
 from spade_core.config import ASSETS
+from spade_core.errors import ConfigError
 from spade_core.evaluation.configuration import seed_of
-from spade_core.evaluation.records import Results, read_results
+from spade_core.evaluation.records import RECORDS, RESULTS, Results, read_results
 from spade_core.evaluation.statistics import DENSE, Statistics
 from spade_core.pruning.options import TraceOptions
 from spade_core.saliency.metrics import Interval
@@ -66,6 +68,20 @@ class Evidence:
         """Return the trigger that was pasted into a picture."""
         _, sha256, trigger = self.results.pictures[picture]
         return Paste(trigger, seed=seed_of(self.results.configuration.seed, sha256)) if trigger else None
+
+
+def results_in(folder: Path) -> Evidence:
+    """Open what a benchmark wrote into its folder.
+
+    Raises:
+        ConfigError: there is no finished run, or what is there cannot be read.
+    """
+    with suppress(OSError):
+        if (file := folder / RESULTS).is_file():
+            return Evidence.of(file)
+        if (folder / RECORDS).is_file():
+            raise ConfigError("The run of this folder has not ended: give its command once more, and it goes on.")
+    raise ConfigError("The folder is absent, cannot be read, or holds no results: give the --out of a benchmark.")
 
 
 @cache

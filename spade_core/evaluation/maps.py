@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,30 +101,33 @@ class Prepared:
 
     def maps(self, method: str, processing: Sequence[str], progress: Progress = silent) -> Iterator[np.ndarray]:
         """Yield the method's map, ``(height, width)``, by each processing."""
-        found: dict[bool, Values] = {}
+        found: dict[int, Values] = {}
         for one in (PROCESSING[slug] for slug in processing):
-            noisy = one.noisy or self.arm.noisy
-            if noisy not in found:
-                found[noisy] = self._values(method, noisy, progress)
-            yield one.apply(found[noisy].signed, found[noisy].absolute)
+            copies = self.arm.copies or NOISY_COPIES * one.noisy
+            if copies not in found:
+                found[copies] = self._values(method, copies, progress)
+            yield one.apply(found[copies].signed, found[copies].absolute)
 
-    def _values(self, method: str, noisy: bool, progress: Progress) -> Values:
-        """Explain all networks, at noisy copies if asked; of several maps the magnitudes' mean is taken.
+    def _values(self, method: str, copies: int, progress: Progress) -> Values:
+        """Explain all networks, each at so many noisy copies of its own, if any; of several maps the mean is taken.
 
-        What arms are compared by is the same on all: where one of them is such a mean, a single map is its magnitudes.
+        What arms are compared by is the same on all: where one of them is a mean of magnitudes, every map is.
         """
         networks: Sequence[Network] = self.networks[method]
-        if noisy:
-            seeds = range(self.subject.seed, self.subject.seed + NOISY_COPIES)
-            networks = [Noisy(network.module, network.dense, seed) for network in networks for seed in seeds]
+        if copies:
+            drawn = itertools.count(self.subject.seed)
+            networks = [
+                Noisy(network.module, network.dense, next(drawn)) for network in networks for _ in range(copies)
+            ]
         picture, target, seed = self.subject.picture, self.subject.target, self.subject.seed
         asked: dict[str, Any] = {"method": method, "target": target, "seed": seed, "progress": progress}
         asked |= self.configuration.options.get(method, {})
         shown = [explain(one, picture, **asked) for one in networks]
         self.seconds[method] = self.seconds.get(method, 0.0) + sum(one.seconds for one in shown)
         absolute = np.mean([one.absolute for one in shown], axis=0)
-        whole = len(shown) == 1 and not self.configuration.magnitudes
-        signed = shown[0].map if whole else np.mean([np.abs(one.map) for one in shown], axis=0)
+        of_magnitudes = copies > 0 or self.arm.magnitudes
+        signed = np.mean([np.abs(one.map) if of_magnitudes else one.map for one in shown], axis=0)
+        signed = np.abs(signed) if self.configuration.magnitudes else signed
         return Values(signed * self.guide, absolute * self.guide)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from spade_core import __version__
 from spade_core.errors import ConfigError
+from spade_core.evaluation.arms import of_bundle
 from spade_core.evaluation.benchmarks import BENCHMARKS, METRICS, Metric
 from spade_core.evaluation.configuration import MEASURED, THREADS, Configuration, table_digest
 from spade_core.pruning.kinds import OneOf, Ratios, Whole, check_ratio
-from spade_core.pruning.options import RATIO_OPTIONS
+from spade_core.pruning.options import RATIO_OPTIONS, BundleOptions, checked_bundle
 from spade_core.tuning.objectives import OBJECTIVE, OBJECTIVES, PROCESSING, RATIOS, SWEEPS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Tuning:
             that are not said.
         begin: further tables, stage -> ratio, one of which the search may begin at; a stage that is left out is dense.
         sweeps: over the stages, last to first, then back; 0: only whole tables are compared.
+        traces, average: how many traces a map is made of, and how.
         seed: of whatever is drawn, as in benchmarks; threads: of torch.
         method_options: method slug -> options of the method, without those at their defaults.
 
@@ -48,6 +50,8 @@ class Tuning:
     trace: Mapping[str, object] = field(default_factory=dict)
     begin: tuple[Mapping[str, float], ...] = ()
     sweeps: int = SWEEPS
+    traces: int = BundleOptions().traces
+    average: str = BundleOptions().average
     seed: int = 0
     threads: int = THREADS
     method_options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -66,8 +70,13 @@ class Tuning:
     @cached_property
     def measured(self) -> Configuration:
         """The benchmark's configuration that every look is measured by."""
-        named = OBJECTIVES[self.objective], tuple(self.methods), ("default",), (self.processing,)
+        named = OBJECTIVES[self.objective], tuple(self.methods), (of_bundle(self.bundle),), (self.processing,)
         return Configuration(*named, self.trace, self.seed, self.threads, self.method_options)
+
+    @property
+    def bundle(self) -> BundleOptions:
+        """How many traces a map is made of, and how."""
+        return checked_bundle({"traces": self.traces, "average": self.average})
 
     @property
     def metric(self) -> Metric:

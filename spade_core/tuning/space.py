@@ -10,7 +10,7 @@ from spade_core.evaluation.arms import ARMS, Arm
 from spade_core.evaluation.statistics import DENSE
 from spade_core.models.layers import Layer
 from spade_core.models.loaded import LoadedModel
-from spade_core.pruning.options import checked
+from spade_core.pruning.options import BundleOptions, checked
 from spade_core.pruning.spade import request_of
 from spade_core.pruning.sparsity import Plan, resolve, stage_of
 from spade_core.pruning.usage import survey
@@ -27,11 +27,13 @@ class Space:
     Attributes:
         stages: that hold a layer which can be pruned, in the network's order.
         options: of every trace, but for its ratios.
+        bundle: how many traces a map is made of, and how.
         begin: where the preset of the trace options has a ratio a stage, that table; then those that were given.
     """
 
     stages: tuple[str, ...]
     options: Mapping[str, object]
+    bundle: BundleOptions
     begin: tuple[Table, ...]
 
     def named(self, table: Table) -> dict[str, float]:
@@ -43,7 +45,8 @@ class Space:
         if not any(table):
             return ARMS[DENSE]
         stages = {**self.named(table), "depthwise": DEPTHWISE}
-        return Arm("tuned", "Tuned", "", {**self.options, "preset": "custom", "stages": stages})
+        options = {**self.options, "preset": "custom", "stages": stages}
+        return Arm("tuned", "Tuned", "", options, self.bundle.traces, self.bundle.average)
 
 
 def space_of(model: LoadedModel, tuning: Tuning) -> Space:
@@ -63,7 +66,8 @@ def space_of(model: LoadedModel, tuning: Tuning) -> Space:
             f"No layer of {model.name} can be pruned but the first and depthwise ones: take another model to tune."
         )
     options = {**(plan.options if plan else {}), **tuning.options}
-    return Space(tuple(by_stage), options, (*_begin(plan, by_stage), *_given(model, tuning.begin, tuple(by_stage))))
+    begin = *_begin(plan, by_stage), *_given(model, tuning.begin, tuple(by_stage))
+    return Space(tuple(by_stage), options, tuning.bundle, begin)
 
 
 def _free(model: LoadedModel, *, first: bool) -> list[Layer]:

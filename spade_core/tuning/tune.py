@@ -139,9 +139,10 @@ def _table(
 
 def _sentence(tuning: Tuning, provenance: Mapping[str, object]) -> str:
     shown = ", ".join(METHODS[slug].title for slug in tuning.methods)
-    goal = tuning.metric.title.removesuffix(", %")
+    goal, processed = tuning.metric.title.removesuffix(", %"), PROCESSING[tuning.processing].title.lower()
+    means = f"; each map the mean of {tuning.traces} traces', {tuning.average}" if tuning.traces > 1 else ""
     return (
-        f"By {goal} ({PROCESSING[tuning.processing].title.lower()}), for each of {shown} and for their mean, among "
+        f"By {goal} ({processed}{means}), for each of {shown} and for their mean, among "
         f"tables that keep the class of at least {KEPT:.0%} of the pictures: {provenance['pictures']} of the "
         f"{provenance['split']} split, {provenance['looks']} tables looked at. Scores are those of the best of so many "
         "looks, so they are too high for other pictures."

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from spade_core.evaluation import evidence as module
+from spade_core.evaluation.records import RECORDS, RESULTS
 from tests.app.conftest import LONG
 from tests.evaluation.conftest import written_run
 
@@ -41,3 +42,36 @@ def test_the_page_shows_a_run_or_asks_for_one(folder):
     app.selectbox(key="evidence_processing").set_value("Blur 2 px").run()
     assert list(app.dataframe[0].value.Dense) != list(table.Dense)
     assert list(app.dataframe[1].value.Picture) == [f"{at}.png" for at in range(6)]
+
+
+def test_a_folder_of_results_is_opened_by_its_own_user_alone(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPADE_JOBS", "inline")
+    run = written_run(tmp_path)
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    run.rename(shut / RESULTS)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / RECORDS).write_text("{}")
+    app = AppTest.from_file(ROOT / "home.py", default_timeout=LONG / 1000).run()
+    app.switch_page("pages/evidence.py").run()
+    assert not [title for title in app.selectbox(key="evidence_run").options if "folder" in title]
+    monkeypatch.setattr("spade_core.ui.common.pickers.folder.is_local", lambda evidence: True)
+    app.run()
+    app.selectbox(key="evidence_run").set_value("folder").run()
+    for typed, said in (
+        ("results", "from / on"),
+        ("~nobody-here/results", "from / on"),
+        (str(tmp_path / "none"), "is absent"),
+        ("/" + "a" * 5000, "is absent"),
+        (str(begun), "has not ended"),
+    ):
+        app.text_input(key="evidence_folder").set_value(typed).run()
+        assert not app.exception
+        assert [said in error.value for error in app.error] == [True]
+    app.text_input(key="evidence_folder").set_value(str(shut)).run()
+    assert not app.error
+    assert list(app.dataframe[1].value.Picture) == [f"{at}.png" for at in range(6)]
+    (shut / RESULTS).write_bytes(b"nothing")
+    app.run()
+    assert ["no results.parquet" in error.value for error in app.error] == [True]

@@ -154,11 +154,13 @@ def test_an_archive_that_cannot_be_used_is_one_sentence():
 
 def test_a_folder_of_the_computer_is_for_its_own_user(monkeypatch, tmp_path):
     assert sources.TYPED not in page().selectbox(key="folder_from").options
-    monkeypatch.setattr(sources, "is_local", lambda evidence: True)
+    monkeypatch.setattr("spade_core.ui.common.pickers.folder.is_local", lambda evidence: True)
     app = page()
     app.selectbox(key="folder_from").set_value(sources.TYPED).run()
     (tmp_path / "a.png").write_bytes(png())
-    for typed, said in (("a", "from / on"), (str(tmp_path / "none"), "absent"), (str(tmp_path), "**1 picture**")):
+    no_paths = [(typed, "from / on") for typed in ("a", "~nobody-here/a")]
+    absent = [(typed, "absent") for typed in (str(tmp_path / "none"), "/a\0b")]
+    for typed, said in (*no_paths, *absent, (str(tmp_path), "**1 picture**")):
         app.text_input(key="folder_path").set_value(typed).run()
         assert said in texts(app)
     monkeypatch.setenv("SPADE_MODE", "demo")

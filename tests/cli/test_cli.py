@@ -299,7 +299,6 @@ def test_a_folder_and_a_zip_are_explained_picture_by_picture(tmp_path, capsys, m
         (["--images", "DIR", "--target", "dog"], "--target belongs to one picture"),
         (["--images", "DIR", "--trigger", "heart"], "--trigger belongs to one picture"),
         (["--images", "DIR", "--frame", "letterbox"], "--frame belongs to one picture"),
-        (["--images", "DIR", "--traces", "2", "--average", "signed"], "leave --average out"),
         (["--images", "DIR", "--traces", "7"], "take one of 1, 2, 3, 5"),
         (["--images", "nowhere"], "There is no folder 'nowhere'"),
         (["--images", __file__], "no zip archive"),

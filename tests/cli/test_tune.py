@@ -35,10 +35,12 @@ def test_what_is_said_is_tuned_and_told(told, tmp_path, capsys):
     (tmp_path / "one.json").write_text('{"stages": {"head": 0.5}}')
     words = ["--method", "saliency", "--method", "lrp", "--ratios", "0,0.9", "--limit", "2", "--preset", "weighted"]
     words += ["--begin", str(tmp_path / "one.json"), "--sweeps", "1", "--option", "lrp.rule=epsilon"]
+    words += ["--traces", "3", "--average", "signed"]
     assert main(["tune", "--images", "pictures", "--out", "t.json", *words, "--views", "8"]) == 0
     tuning = told["tuning"]
     assert (tuning.objective, tuning.methods, tuning.ratios) == ("trojan-auc", ("saliency", "lrp"), (0, 0.9))
     assert tuning.measured.options == {"lrp": {"rule": "epsilon"}}
+    assert (tuning.traces, tuning.average, tuning.measured.arms) == (3, "signed", ("signed",))
     assert (tuning.begin, tuning.sweeps) == (({"head": 0.5},), 1)
     assert (tuning.trace["preset"], tuning.trace["views"]) == ("weighted", 8)
     assert (told["model"], told["split"], told["limit"]) == ("efficientnet_lite0_trojan", "tuning", 2)
@@ -68,6 +70,8 @@ def test_the_objective_names_model_and_methods_where_nothing_is_said(told, capsy
         (["--ratios", "0,2"], "candidate ratio must be a fraction"),
         (["--begin", "none.json"], "'none.json' cannot be read"),
         (["--sweeps", "-1"], "number of sweeps must lie between 0 and 9, not -1"),
+        (["--traces", "4"], "are not made of 4 traces: take one of 1, 2, 3, 5"),
+        (["--traces", "3", "--average", "none"], "There is no average 'none'"),
         (["--threads", "0"], "--threads must be at least 1"),
     ],
 )

@@ -73,6 +73,17 @@ def test_beside_a_mean_of_magnitudes_a_single_map_is_its_magnitudes(subject):
     assert np.array_equal(beside, np.abs(plain))
 
 
+def test_a_signed_bundle_keeps_its_signs_but_beside_a_mean_of_magnitudes(subject):
+    traces = [trace(subject.model, subject.picture, target=3, seed=seed, **QUICK) for seed in (7, 8)]
+    mean = np.mean([explain(one, subject.picture, method=METHOD, target=3).map for one in traces], 0)
+    signed, alone = ARMS["signed2"], asked(arms=("dense", "signed2"))
+    assert (mean < 0).any()
+    assert maps(signed, subject, "raw", configuration=alone)[0] == pytest.approx(mean)
+    beside = asked(arms=("dense", "signed2", "bundle2"))
+    assert maps(signed, subject, "raw", configuration=beside)[0] == pytest.approx(np.abs(mean))
+    assert maps(ARMS["dense"], subject, "raw", configuration=alone)[0].min() < 0
+
+
 def test_methods_take_their_options(subject):
     configuration = asked("integrated_gradients", integrated_gradients={"steps": 3, "most_steps": 3})
     found = next(prepare(ARMS["dense"], subject, configuration).maps("integrated_gradients", ["raw"]))
@@ -94,6 +105,19 @@ def test_noise_is_the_same_on_every_arm_and_of_the_size_it_says(subject):
     by_hand = [np.abs(explain(one, subject.picture, method=METHOD, target=3).map) for one in copies]
     assert found == pytest.approx(np.mean(by_hand, 0))
     assert np.array_equal(maps(ARMS["smoothgrad"], subject, "raw")[0], found)
+
+
+def test_each_trace_of_a_bundle_reads_copies_of_its_own_as_many_as_the_dense_rival(subject):
+    quick = asked(trace={**QUICK, "views": 8})
+    bundle = prepare(ARMS["noisy_bundle"], subject, quick)
+    (found,) = bundle.maps(METHOD, ["noise"])
+    networks = [one for one in bundle.networks[METHOD] for _ in range(NOISY_COPIES)]
+    assert len(set(networks)) == 3
+    seeds = range(7, 7 + len(networks))
+    for rivals, values in ((networks, found), ([subject.model] * 24, maps(ARMS["smoothgrad24"], subject, "raw")[0])):
+        copies = [Noisy(one.module, subject.model, seed) for one, seed in zip(rivals, seeds, strict=True)]
+        by_hand = [np.abs(explain(one, subject.picture, method=METHOD, target=3).map) for one in copies]
+        assert values == pytest.approx(np.mean(by_hand, 0))
 
 
 def test_the_relevance_is_the_mean_of_what_all_layers_say_enlarged(subject):

@@ -118,7 +118,30 @@ def test_whole_tables_that_people_name_are_compared(small, folder, tmp_path, stu
         tune(small, folder, tmp_path / "other.json", quick(begin=({"tail": 0.5},)))
 
 
-@pytest.mark.parametrize("wrong", [{"sweeps": 10}, {"sweeps": -1}, {"begin": ({"head": 2},)}])
+def test_maps_of_several_traces_are_judged_as_they_are_made(small, folder, tmp_path, monkeypatch):
+    judged = []
+
+    def score(case, prepared, progress):
+        assert next(prepared.maps("saliency", ["raw"])).min() >= 0  # magnitudes, of the dense map too
+        judged.append((len(prepared.networks["saliency"]), isinstance(prepared.networks["saliency"][0], Trace)))
+        return np.full((1, 1, 3), float(len(judged)))
+
+    monkeypatch.setitem(PROTOCOLS, "faithfulness", score)
+    asked = quick(methods=("saliency",), sweeps=0, begin=({"head": 0.8},), traces=2)
+    assert asked.measured.magnitudes
+    assert not quick(traces=2, average="signed").measured.magnitudes
+    table = tune(small, folder, tmp_path / "t.json", asked)
+    assert set(judged) == {(1, False), (2, True)}
+    assert "each map the mean of 2 traces', magnitude" in table["chosen"]
+    assert (table["provenance"]["traces"], table["provenance"]["average"]) == (2, "magnitude")
+    with pytest.raises(ConfigError, match="of other settings"):
+        tune(small, folder, tmp_path / "t.json", quick(methods=("saliency",), sweeps=0, begin=({"head": 0.8},)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sweeps": 10}, {"sweeps": -1}, {"begin": ({"head": 2},)}, {"traces": 4}, {"traces": 2, "average": "none"}],
+)
 def test_what_cannot_be_searched_is_refused(wrong):
     with pytest.raises(ConfigError):
         quick(**wrong)

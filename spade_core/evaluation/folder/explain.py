@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spade_core.errors import ConfigError
-from spade_core.evaluation.arms import ARMS
+from spade_core.evaluation.arms import of_bundle
 from spade_core.evaluation.configuration import THREADS, Configuration
 from spade_core.evaluation.engine import Outcome, run
 from spade_core.evaluation.folder.report import write_page
@@ -22,6 +21,7 @@ from spade_core.evaluation.statistics import DENSE
 from spade_core.files import write_whole
 from spade_core.models.loaded import LoadedModel
 from spade_core.progress import Progress, silent, span
+from spade_core.pruning.options import BundleOptions
 
 BENCHMARK = "faithfulness"
 CSV = "pictures.csv"
@@ -51,7 +51,7 @@ def configuration_of(
     trace: Mapping[str, object] | None = None,
     options: Mapping[str, Mapping[str, object]] | None = None,
     *,
-    traces: int = 1,
+    bundle: BundleOptions | None = None,
     seed: int = 0,
     threads: int = THREADS,
 ) -> Configuration:
@@ -60,13 +60,13 @@ def configuration_of(
     Args:
         methods: slugs of ``METHODS``.
         trace: options of ``spade_core.trace``; options: method slug -> options of the method.
-        traces: how many a map is made of: the mean of their magnitudes, beside those of the dense map.
+        bundle: how many traces a map is made of, and how; beside means of magnitudes the dense map is its magnitudes.
         seed: a picture's own is drawn by it and by the picture's sha256; threads: of torch, which decide the last bits.
 
     Raises:
         ConfigError: a slug is unknown, or an option cannot be used.
     """
-    arms = DENSE, _arm(traces)
+    arms = DENSE, of_bundle(bundle or BundleOptions())
     return Configuration(BENCHMARK, tuple(methods), arms, ("raw",), trace or {}, seed, threads, options or {})
 
 
@@ -111,13 +111,3 @@ def explain_folder(
     write_page(found.rows, outcome.statistics, header, outcome.folder)
     progress(1.0, 1.0, "done")
     return found
-
-
-def _arm(traces: int) -> str:
-    """Return the arm whose maps are made of so many default traces."""
-    known = {arm.traces: slug for slug, arm in ARMS.items() if arm.trace == {} and not arm.folder}
-    if traces not in known:
-        raise ConfigError(
-            f"Maps over a folder are not made of {traces} traces: take one of {', '.join(map(str, sorted(known)))}."
-        )
-    return known[traces]

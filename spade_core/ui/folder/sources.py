@@ -16,10 +16,8 @@ from spade_core.pictures.archive import Limits, unpacked
 from spade_core.pictures.picture import READABLE, Source, bundled, load_picture, read_file
 from spade_core.pictures.splits import reference_files, spread
 from spade_core.roles import DEMO_PICTURES, allows
-from spade_core.study.admission.access import is_local
 from spade_core.ui.common.frame import jobs, settings
-from spade_core.ui.common.login import evidence
-from spade_core.ui.common.pickers import HELD, select
+from spade_core.ui.common.pickers import HELD, may_type, select, type_folder
 from spade_core.ui.common.subject import shelved
 from spade_core.ui.common.text import literal
 from spade_core.ui.common.uploads import KEPT, MIB, UPLOADED, ask_for_file
@@ -67,14 +65,6 @@ def pick_pictures() -> Chosen | None:
         return None
 
 
-def may_type() -> bool:
-    """Return whether a folder may be named by its path: on a server for oneself, from that computer alone.
-
-    Whoever names a folder learns which pictures lie in it, and a trace shows them.
-    """
-    return settings().mode == "local" and is_local(evidence())
-
-
 def _pick_bundled() -> Chosen | None:
     known = bundled()
     most = DEMO_PICTURES if settings().mode == "demo" else len(known)
@@ -104,14 +94,9 @@ def _named(source: Source, name: str) -> Source:
 
 
 def _type_folder() -> Chosen | None:
-    typed = st.text_input("Path of the folder", key="folder_path", placeholder="/home/me/pictures").strip()
-    if not typed:
-        st.caption(f"Its {READABLE} files, not those of folders in it.")
-        return None
-    path = Path(typed).expanduser()
-    if not path.is_absolute():
-        raise PictureError("Give the whole path of the folder, from / on.")
-    return _listed(path, "The folder")
+    hint = f"Its {READABLE} files, not those of folders in it."
+    path = type_folder("folder_path", "/home/me/pictures", hint)
+    return None if path is None else _listed(path, "The folder")
 
 
 def _listed(folder: Path, called: str) -> Chosen:

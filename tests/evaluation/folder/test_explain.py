@@ -17,6 +17,7 @@ from spade_core.evaluation.folder.rows import Row, csv_text
 from spade_core.evaluation.metrics import insertion_deletion
 from spade_core.pictures.picture import load_picture
 from spade_core.progress import Cancelled
+from spade_core.pruning.options import BundleOptions
 from spade_core.pruning.spade import trace
 from spade_core.results.manifest import threads
 from spade_core.saliency.explanation import explain
@@ -145,8 +146,9 @@ def test_a_cancelled_run_goes_on_and_ends_in_the_same_bytes(small, images, tmp_p
 
 def test_what_cannot_be_used_is_refused(small, images, tmp_path):
     with pytest.raises(ConfigError, match="are not made of 4 traces: take one of 1, 2, 3, 5"):
-        asked(traces=4)
-    assert asked(traces=3).arms == ("dense", "bundle")
+        asked(bundle=BundleOptions(traces=4))
+    assert asked(bundle=BundleOptions(traces=3)).arms == ("dense", "bundle")
+    assert asked(bundle=BundleOptions(traces=2, average="signed")).arms == ("dense", "signed2")
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "empty.png").write_bytes(b"")

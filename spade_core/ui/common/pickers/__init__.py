@@ -1,6 +1,7 @@
 """The pages' inputs: model, picture, trigger, class, trace, methods. They return values and compute nothing."""
 
 from spade_core.ui.common.pickers.fields import matching, select
+from spade_core.ui.common.pickers.folder import may_type, type_folder
 from spade_core.ui.common.pickers.methods import CHOSEN_CLASS, pick_method_options, pick_methods, pick_target
 from spade_core.ui.common.pickers.model import model_title, pick_model
 from spade_core.ui.common.pickers.picture import (
@@ -27,6 +28,7 @@ __all__ = [
     "Chosen",
     "keep_upload",
     "matching",
+    "may_type",
     "model_title",
     "pick_bundle",
     "pick_frame",
@@ -40,4 +42,5 @@ __all__ = [
     "select",
     "select_picture",
     "select_trigger",
+    "type_folder",
 ]
