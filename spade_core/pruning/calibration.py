@@ -39,6 +39,7 @@ from spade_core.pruning.moments import capture, cross_moment
 from spade_core.pruning.relevance import Relevance
 from spade_core.pruning.solvers import SOLVERS, Solver
 from spade_core.pruning.solvers.common import Pruned, factorize, relative_error
+from spade_core.pruning.solvers.fields import Fields
 from spade_core.pruning.solvers.refit import refit
 from spade_core.pruning.views import Views
 
@@ -117,6 +118,27 @@ class Shared:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What one trace's layer is solved by.
+
+    Attributes:
+        moment: ``E[x' x'^T]`` of the inputs that the trace reads, ``(groups, cols, cols)``.
+        cross: ``E[x x'^T]`` with those of the dense model; None where both are the same, or the fields tell it.
+        fields: the inputs themselves, where they are few.
+    """
+
+    moment: Tensor
+    cross: Tensor | None = None
+    fields: Fields | None = None
+
+    def fit(self, dense: Tensor, damping: float) -> Tensor:
+        """Return the weight ``(groups, rows, cols)`` that fits the dense output best."""
+        if self.fields is not None:
+            return self.fields.fit(dense, damping)
+        return dense if self.cross is None else fit_to_dense(dense, self.moment, self.cross, damping)
+
+
+@dataclass(frozen=True)
 class Pruner:
     """The solver with its options, as both calibrations apply it to one layer."""
 
@@ -125,22 +147,14 @@ class Pruner:
     fit_damping: float = FIT_DAMPING
     ridge: float = 0.0  # of the refit on the support; 0: none
 
-    def solve(
-        self, recipe: Recipe, weight: Tensor, moments: Sequence[Tensor], crosses: Sequence[Tensor] | None = None
-    ) -> list[Pruned]:
-        """Fit (where ``crosses`` are given) and prune one weight for each trace.
-
-        Args:
-            moments: of each trace ``E[x' x'^T]``, ``(groups, cols, cols)``.
-            crosses: of each trace ``E[x x'^T]`` of dense and trace inputs, or None where both are the same.
-        """
+    def solve(self, recipe: Recipe, weight: Tensor, seen: Sequence[Seen]) -> list[Pruned]:
+        """Fit to the dense output, where the trace's inputs are others, and prune one weight for each trace."""
+        moments = [one.moment for one in seen]
         dense = grouped(weight, recipe.layer.groups).to(moments[0].dtype)
-        targets = [dense] * len(moments)
-        if crosses is not None:
-            targets = [fit_to_dense(dense, *both, self.fit_damping) for both in zip(moments, crosses, strict=True)]
+        targets = [one.fit(dense, self.fit_damping) for one in seen]
         solved = []
-        for pruned, target, moment in zip(self._prune(recipe, targets, moments), targets, moments, strict=True):
-            last = refit(pruned.weight, target, moment, self.ridge) if self.ridge else pruned.weight
+        for pruned, target, one in zip(self._prune(recipe, targets, moments), targets, seen, strict=True):
+            last = refit(pruned.weight, target, one.moment, self.ridge, one.fields) if self.ridge else pruned.weight
             loss = None if self.ridge else pruned.loss
             solved.append(Pruned(last.reshape(weight.shape).to(weight.dtype), pruned.damping, loss))
         return solved
@@ -225,7 +239,7 @@ def independent(
     def solve(name: str) -> list[Solved]:
         start, dense = time.perf_counter(), grouped(weights[name], recipes[name].layer.groups)
         moments = [found.pop(name) for found in captured]
-        layers = pruner.solve(recipes[name], weights[name], moments)
+        layers = pruner.solve(recipes[name], weights[name], [Seen(moment) for moment in moments])
         seconds = (time.perf_counter() - start) / count
         told = []
         for pruned, moment, known in zip(layers, moments, energies, strict=True):
@@ -321,8 +335,7 @@ def sequential(
         weighed = [None] * len(trace_x) if counts is None else [found[name] for found in counts]
         # As long as nothing is pruned, both parts are the same.
         same = [_of_views(dense_x, rows, sizes[0]) for rows in views.rows] if solved[0] else None
-        moments, crosses = _moments(same, trace_x, call, recipes[name].positions, weighed)
-        layers = pruner.solve(recipes[name], weight, moments, crosses)
+        layers = pruner.solve(recipes[name], weight, _seen(same, trace_x, call, recipes[name].positions, weighed))
         seconds = (time.perf_counter() - start) / len(layers)
         trace_y = [call.output(own, pruned.weight) for own, pruned in zip(trace_x, layers, strict=True)]
         errors = [
@@ -356,19 +369,21 @@ def _of_views(x: Tensor, rows: Tensor, views: int) -> Tensor:
     return x if len(rows) == views else x.unflatten(0, (views, -1))[rows].flatten(0, 1)
 
 
-def _moments(
+def _seen(
     dense: Sequence[Tensor] | None,
     traces: Sequence[Tensor],
     call: Call,
     positions: int | None,
     counts: Sequence[Tensor | None],
-) -> tuple[list[Tensor], list[Tensor] | None]:
-    """Return each trace's ``E[x' x'^T]``, and ``E[x x'^T]`` with what the dense model reads, if that is given."""
-    moments = [cross_moment(x, None, call, positions, count) for x, count in zip(traces, counts, strict=True)]
-    if dense is None:
-        return moments, None
-    triples = zip(dense, traces, counts, strict=True)
-    return moments, [cross_moment(x, other, call, positions, count) for x, other, count in triples]
+) -> list[Seen]:
+    """Return what each trace's layer is solved by; ``dense``: what the dense model reads, if that is another input."""
+    found = []
+    for x, other, count in zip(traces, [None] * len(traces) if dense is None else dense, counts, strict=True):
+        moment, fields, cross = cross_moment(x, None, call, positions, count), Fields.of(x, other, call, count), None
+        if other is not None and fields is None:
+            cross = cross_moment(other, x, call, positions, count)
+        found.append(Seen(moment, cross, fields))
+    return found
 
 
 def _output_error(dense: Tensor, trace: Tensor, call: Call) -> float:

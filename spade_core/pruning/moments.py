@@ -41,14 +41,15 @@ def input_columns(x: Tensor, call: Call, chosen: Tensor | None = None) -> Tensor
         rows = x.reshape(1, -1, x.shape[-1])
         return rows if chosen is None else rows[:, chosen]
     x = x if x.dim() == 4 else x.unsqueeze(0)
-    if _pointwise(call):  # no copy in channels_last memory
+    if is_pointwise(call):  # no copy in channels_last memory
         rows = x[:, :, :: call.stride[0], :: call.stride[1]].permute(0, 2, 3, 1).reshape(1, -1, x.shape[1])
         return rows if chosen is None else rows[:, chosen]
     planes, index = _unfolding(x, call)
     return _gather(planes, index if chosen is None else index[:, chosen]).transpose(1, 2)
 
 
-def _pointwise(call: Call) -> bool:
+def is_pointwise(call: Call) -> bool:
+    """Return whether a convolution reads single pixels, all channels of them."""
     return call.kernel == (1, 1) and call.groups == 1 and not any(call.padding)
 
 
@@ -99,7 +100,7 @@ def cross_moment(
     batched = x.dim() == 4 if call.kind == "conv2d" else x.dim() > 1
     x = x if batched else x.unsqueeze(0)
     other = x if other is None else other.reshape(x.shape)
-    if call.kind == "linear" or _pointwise(call):
+    if call.kind == "linear" or is_pointwise(call):
         left, right = input_columns(x, call), input_columns(other, call)
         if positions is not None and positions < left.shape[1]:
             chosen = _draw_positions(left.shape[1], positions).to(x.device)
@@ -119,7 +120,7 @@ def takes_all(x: Tensor, call: Call, positions: int | None) -> bool:
     """Return whether :func:`cross_moment` takes all positions of an input, ``(n, ...)``, with itself."""
     if positions is None:
         return True
-    if call.kind == "linear" or _pointwise(call):
+    if call.kind == "linear" or is_pointwise(call):
         return positions >= len(x) * math.prod(
             x.shape[1:-1] if call.kind == "linear" else _output_size(x.shape[2:], call)
         )

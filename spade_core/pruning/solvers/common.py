@@ -216,11 +216,16 @@ def damped(second_moment: Tensor, damping: float) -> tuple[Tensor, Tensor]:
     if damping < 0:
         raise ValueError(f"damping must not be negative, but is {damping}")
     diagonal = second_moment.diagonal(dim1=1, dim2=2)
-    alive = diagonal != 0
-    mean = (diagonal.sum(1) / alive.sum(1).clamp(min=1)).where(alive.any(1), torch.ones_like(diagonal[:, 0]))
-    moment = second_moment.clone()
-    moment.diagonal(dim1=1, dim2=2).copy_(diagonal.where(alive, mean.unsqueeze(1)) + damping * mean.unsqueeze(1))
+    mean, moment = mean_diagonal(diagonal), second_moment.clone()
+    alive = diagonal.where(diagonal != 0, mean.unsqueeze(1))
+    moment.diagonal(dim1=1, dim2=2).copy_(alive + damping * mean.unsqueeze(1))
     return moment, damping * mean
+
+
+def mean_diagonal(diagonal: Tensor) -> Tensor:
+    """Return the mean of each group's nonzero entries, ``(groups,)`` of ``(groups, cols)``; 1 where there are none."""
+    alive = diagonal != 0
+    return (diagonal.sum(1) / alive.sum(1).clamp(min=1)).where(alive.any(1), torch.ones_like(diagonal[:, 0]))
 
 
 def _well_conditioned(factor: Tensor, diagonal: Tensor) -> bool:

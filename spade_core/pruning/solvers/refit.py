@@ -12,16 +12,19 @@ each row's own system took up to thirty times as long, and was no closer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from spade_core.pruning.solvers.common import damped
+from spade_core.pruning.solvers.fields import Fields
 
 ROUNDINGS = 8  # a row is solved when its distance to the solution is below so many roundings of its own length
 STEPS = 300  # at most; a tiny ridge leaves the system as badly conditioned as the moment itself
 
 
-def refit(pruned: Tensor, target: Tensor, second_moment: Tensor, ridge: float) -> Tensor:
+def refit(pruned: Tensor, target: Tensor, second_moment: Tensor, ridge: float, fields: Fields | None = None) -> Tensor:
     """Solve the surviving weights of each row once more for its mask.
 
     Args:
@@ -29,27 +32,40 @@ def refit(pruned: Tensor, target: Tensor, second_moment: Tensor, ridge: float) -
         target: ``w*``, the same shape.
         second_moment: ``(groups, cols, cols)``, mean of ``x x^T``, the dtype of all three; not changed.
         ridge: fraction of the mean nonzero diagonal that pulls towards ``target``, above 0.
+        fields: what the second moment is made of, where that is little; products are then taken with it.
 
     Returns:
         ``(groups, rows, cols)``.
     """
-    moment, pull = damped(second_moment, ridge)
+    multiplied, pull = _product(second_moment, ridge, fields)
     kept = (pruned != 0).to(target.dtype)
     solved = target * kept
     # The residual's length over the smallest eigenvalue, which the ridge bounds, bounds the distance to the solution.
     enough = (ROUNDINGS * torch.finfo(target.dtype).eps * pull.view(-1, 1) * solved.norm(dim=2)).square()
-    residual = ((target - solved) @ moment).mul_(kept)
+    residual = multiplied(target - solved).mul_(kept)
     direction, length = residual.clone(), residual.square().sum(2)
     for _ in range(STEPS):
         if bool((length <= enough).all()):
             break
-        image = (direction @ moment).mul_(kept)
+        image = multiplied(direction).mul_(kept)
         step = _ratio(length, (direction * image).sum(2))
         solved.addcmul_(step, direction)
         residual.addcmul_(step, image, value=-1)
         before, length = length, residual.square().sum(2)
         direction.mul_(_ratio(length, before)).add_(residual)
     return solved
+
+
+def _product(second_moment: Tensor, ridge: float, fields: Fields | None) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """Return how rows are multiplied with the damped second moment, and what its diagonal was raised by.
+
+    On dead inputs the fields give 0 where the matrix has a mean: no step moves along them.
+    """
+    if fields is None:
+        moment, pull = damped(second_moment, ridge)
+        return lambda rows: rows @ moment, pull
+    pull = fields.pull(ridge)
+    return lambda rows: fields.moved(rows).add_(pull.view(-1, 1, 1) * rows), pull
 
 
 def _ratio(above: Tensor, below: Tensor) -> Tensor:

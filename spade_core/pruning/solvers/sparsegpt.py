@@ -152,9 +152,11 @@ class _Stretch:
         self.removed = torch.zeros_like(columns)
         # Taken apart once: there are tens of thousands of steps, and each view costs as much as its product.
         self._whole = list(zip(columns.unbind(), self.share.unbind(), self.removed.unbind(), strict=True))
-        # Columns of a single matrix that are chosen one by one need no mask.
-        lone = block_size == 1 and len(columns) == 1 and self.forced is None
-        self._lone = list(zip(columns[0], self.worth[0, :, 0], self.removed[0], strict=True)) if lone else []
+        # Columns that are chosen one by one need no mask, and give up as many weights in each problem.
+        lone = block_size == 1 and len(columns) == self.problems and self.forced is None
+        self._lone = (
+            list(zip(*(one.unbind(1) for one in (columns, self.worth, self.removed)), strict=True)) if lone else []
+        )
         self._single = (
             [] if lone else list(zip(columns.unbind(1), self.mask.unbind(0), self.removed.unbind(1), strict=True))
         )
@@ -174,8 +176,8 @@ class _Stretch:
         if self._lone:
             column, worth, removed = self._lone[left]
             lowest = column.abs().mul_(worth).topk(counts[0], largest=False, sorted=False).indices
-            removed.scatter_(0, lowest, column.gather(0, lowest))
-            column.index_fill_(0, lowest, 0)
+            removed.scatter_(1, lowest, column.gather(1, lowest))
+            column.scatter_(1, lowest, 0)
             return
         if max(counts):
             score = self.columns[:, left:right].abs().mul_(self.worth[:, left:right]).transpose(0, 1)
