@@ -63,6 +63,7 @@ _FASTSPADE = "The default of version 0.1: SparseGPT as the paper's FastSPADE, al
 _GLOBAL = "One mask for all pictures, by the mean second moments of a folder's; solver and ratios as the default's."
 _SPARSE_FC = "The last layer fitted to the model's predictions for a folder, by an elastic net (Wong et al. 2021)."
 _NOISY = "The default with four noisy copies of the picture among its views."
+_OF_BUNDLE = "The same; more passes than three {} and their gradient maps take."
 _SEEN_NOISE = {"views": 8, "untouched": 3, "noisy": 4}
 _ALL = (
     Arm("dense", "Dense", "The model as it is."),
@@ -85,8 +86,8 @@ _ALL = (
     Arm("signed5", "Five, signed", "Mean of the maps of five default traces.", {}, traces=5, average="signed"),
     Arm("noisy_bundle", "Three, noisy views", "Mean of the magnitudes of three such traces.", _SEEN_NOISE, traces=3),
     Arm("smoothgrad", "Dense, noisy copies", "Mean of the dense magnitudes at 8 noisy copies.", copies=8),
-    Arm("smoothgrad24", "Dense, 24 noisy copies", "As many passes as three traces and their maps take.", copies=24),
-    Arm("smoothgrad48", "Dense, 48 noisy copies", "As many as three traces, their maps at 8 copies each.", copies=48),
+    Arm("smoothgrad24", "Dense, 24 noisy copies", _OF_BUNDLE.format("default traces"), copies=24),
+    Arm("smoothgrad64", "Dense, 64 noisy copies", _OF_BUNDLE.format("noisy traces at 8 copies each"), copies=64),
     Arm("global", "One mask for all", _GLOBAL, {}, folder="global_mask:global_mask"),
     Arm("sparse_fc", "Sparse FC", _SPARSE_FC, folder="sparse_fc:sparse_fc"),
     Arm("relevance", "Dense x relevance", "Dense maps times the relevance of all layers.", guide="relevant"),

@@ -379,7 +379,8 @@ def _seen(
     """Return what each trace's layer is solved by; ``dense``: what the dense model reads, if that is another input."""
     found = []
     for x, other, count in zip(traces, [None] * len(traces) if dense is None else dense, counts, strict=True):
-        moment, fields, cross = cross_moment(x, None, call, positions, count), Fields.of(x, other, call, count), None
+        moment, cross = cross_moment(x, None, call, positions, count), None
+        fields = Fields.of(x, other, call, positions, count)
         if other is not None and fields is None:
             cross = cross_moment(other, x, call, positions, count)
         found.append(Seen(moment, cross, fields))

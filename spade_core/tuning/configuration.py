@@ -62,6 +62,7 @@ class Tuning:
         if not ratios:
             raise ConfigError("There is no candidate ratio: give at least one, such as 0.8.")
         SWEEPS_KIND.check(self.sweeps)
+        object.__setattr__(self, "average", self.average if self.traces > 1 else BundleOptions().average)
         object.__setattr__(self, "begin", tuple(dict(Ratios().check(table)) for table in self.begin))
         object.__setattr__(self, "ratios", tuple(sorted(ratios)))
         for name, value in (("methods", self.measured.methods), ("method_options", self.measured.options)):

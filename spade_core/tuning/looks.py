@@ -23,7 +23,8 @@ class Looks:
 
     Attributes:
         cases: the pictures; methods: of each search, by its name; rounds: how often the judge will be asked.
-        journal: of rows ``score`` (the objective's metric) and ``kept`` (class kept, 0 or 1).
+        journal: of rows ``score`` (the objective's metric) and ``kept`` (class kept, 0 to 1, the mean of a
+            bundle's traces).
         progress: called with (done, 1, note); may raise ``Cancelled``.
     """
 

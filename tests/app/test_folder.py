@@ -158,7 +158,7 @@ def test_a_folder_of_the_computer_is_for_its_own_user(monkeypatch, tmp_path):
     app = page()
     app.selectbox(key="folder_from").set_value(sources.TYPED).run()
     (tmp_path / "a.png").write_bytes(png())
-    no_paths = [(typed, "from / on") for typed in ("a", "~nobody-here/a")]
+    no_paths = [(typed, "from / on") for typed in ("a", "~nobody-here/a", "~a\0b")]
     absent = [(typed, "absent") for typed in (str(tmp_path / "none"), "/a\0b")]
     for typed, said in (*no_paths, *absent, (str(tmp_path), "**1 picture**")):
         app.text_input(key="folder_path").set_value(typed).run()

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,24 +119,27 @@ def test_whole_tables_that_people_name_are_compared(small, folder, tmp_path, stu
         tune(small, folder, tmp_path / "other.json", quick(begin=({"tail": 0.5},)))
 
 
-def test_maps_of_several_traces_are_judged_as_they_are_made(small, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("average", ["magnitude", "signed"])
+def test_maps_of_several_traces_are_judged_as_they_are_made(small, folder, tmp_path, monkeypatch, average):
     judged = []
 
     def score(case, prepared, progress):
-        assert next(prepared.maps("saliency", ["raw"])).min() >= 0  # magnitudes, of the dense map too
-        judged.append((len(prepared.networks["saliency"]), isinstance(prepared.networks["saliency"][0], Trace)))
+        networks = prepared.networks["input_x_gradient"]
+        judged.append((len(networks), isinstance(networks[0], Trace)))
+        assert (next(prepared.maps("input_x_gradient", ["raw"])).min() < 0) == (
+            average == "signed"
+        )  # the dense map's too
         return np.full((1, 1, 3), float(len(judged)))
 
     monkeypatch.setitem(PROTOCOLS, "faithfulness", score)
-    asked = quick(methods=("saliency",), sweeps=0, begin=({"head": 0.8},), traces=2)
-    assert asked.measured.magnitudes
-    assert not quick(traces=2, average="signed").measured.magnitudes
+    asked = quick(methods=("input_x_gradient",), sweeps=0, begin=({"head": 0.8},), traces=2, average=average)
+    assert quick(average="signed") == quick()  # of a single trace there is no mean
     table = tune(small, folder, tmp_path / "t.json", asked)
     assert set(judged) == {(1, False), (2, True)}
-    assert "each map the mean of 2 traces', magnitude" in table["chosen"]
-    assert (table["provenance"]["traces"], table["provenance"]["average"]) == (2, "magnitude")
+    assert f"each map the mean of 2 traces', {average}" in table["chosen"]
+    assert (table["provenance"]["traces"], table["provenance"]["average"]) == (2, average)
     with pytest.raises(ConfigError, match="of other settings"):
-        tune(small, folder, tmp_path / "t.json", quick(methods=("saliency",), sweeps=0, begin=({"head": 0.8},)))
+        tune(small, folder, tmp_path / "t.json", replace(asked, traces=1))
 
 
 @pytest.mark.parametrize(

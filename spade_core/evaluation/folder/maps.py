@@ -50,7 +50,7 @@ def small_pictures(path: Path, arms: Sequence[str], methods: Sequence[str]) -> d
         with np.load(path, allow_pickle=False) as arrays:
             found[PICTURE] = _webp(arrays[PICTURE])
             for method in methods:
-                signed = METHODS[method].signed and not any(ARMS[arm].traces > 1 for arm in arms)
+                signed = METHODS[method].signed and not any(ARMS[arm].magnitudes for arm in arms)
                 for key in (f"{arm}_{method}" for arm in arms):
                     unit = arrays[key] / top_of(arrays[key])
                     found[key] = _webp(colorize(unit, colour_limits(signed), scale_of(signed)))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spade_core.models.weight_calls import Call
 from spade_core.pruning.moments import input_columns, is_pointwise
-from spade_core.pruning.solvers.common import mean_diagonal
+from spade_core.pruning.solvers.common import INDEFINITE, mean_diagonal
 
 FEWER = 2  # times as many columns as fields there must be: a product with the fields is two
 
@@ -32,17 +32,20 @@ class Fields:
     dense: Tensor | None
 
     @classmethod
-    def of(cls, x: Tensor, dense: Tensor | None, call: Call, weights: Tensor | None) -> Fields | None:
+    def of(
+        cls, x: Tensor, dense: Tensor | None, call: Call, positions: int | None, weights: Tensor | None
+    ) -> Fields | None:
         """Return the fields of a call, or None where products with its second moment cost no more.
 
         Args:
             x: input of the call, see ``input_columns``; dense: the dense model's, the same shape.
+            positions: at most how many positions the second moment is taken over; None: all.
             weights: ``(positions,)``, positive: what each counts in the means; None: all alike.
         """
         if call.kind != "linear" and not is_pointwise(call):
             return None
         own = input_columns(x, call)
-        if FEWER * own.shape[1] > own.shape[2]:
+        if FEWER * own.shape[1] > own.shape[2] or (positions is not None and positions < own.shape[1]):
             return None
         share = own.new_ones(own.shape[1]) if weights is None else weights
         scale = (share / share.sum()).sqrt().unsqueeze(1)
@@ -57,14 +60,19 @@ class Fields:
 
         Args:
             weight: dense, ``(1, rows, cols)``; damping: above 0, fraction of the mean nonzero diagonal of ``H``.
+
+        Raises:
+            ValueError: the fields are not finite, or the damping is too small to tell equal ones apart.
         """
         if self.dense is None:
             return weight
         kernel = self.own @ self.own.transpose(1, 2)
         kernel.diagonal(dim1=1, dim2=2).add_(self.pull(damping).unsqueeze(1))
         gap = weight @ (self.dense - self.own).transpose(1, 2)
-        solved = torch.cholesky_solve(gap.transpose(1, 2), torch.linalg.cholesky_ex(kernel).L)
-        return weight + solved.transpose(1, 2) @ self.own
+        factor, info = torch.linalg.cholesky_ex(kernel)
+        if bool(info.any()):
+            raise ValueError(INDEFINITE)
+        return weight + torch.cholesky_solve(gap.transpose(1, 2), factor).transpose(1, 2) @ self.own
 
     def pull(self, damping: float) -> Tensor:
         """Return ``damping`` times the mean nonzero diagonal of ``H``, ``(1,)``."""

@@ -152,8 +152,10 @@ class _Stretch:
         self.removed = torch.zeros_like(columns)
         # Taken apart once: there are tens of thousands of steps, and each view costs as much as its product.
         self._whole = list(zip(columns.unbind(), self.share.unbind(), self.removed.unbind(), strict=True))
-        # Columns that are chosen one by one need no mask, and give up as many weights in each problem.
-        lone = block_size == 1 and len(columns) == self.problems and self.forced is None
+        # Columns that are chosen one by one need no mask where each problem gives up as many weights: a dead input in
+        # another stretch makes one of them give up others here.
+        alike = all(min(count) == max(count) for count in counts)
+        lone = block_size == 1 and len(columns) == self.problems and self.forced is None and alike
         self._lone = (
             list(zip(*(one.unbind(1) for one in (columns, self.worth, self.removed)), strict=True)) if lone else []
         )

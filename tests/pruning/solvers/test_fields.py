@@ -11,6 +11,8 @@ from spade_core.pruning.moments import cross_moment
 from spade_core.pruning.solvers.common import damped
 from spade_core.pruning.solvers.fields import Fields
 from spade_core.pruning.solvers.refit import refit
+from spade_core.pruning.spade import trace
+from tests import nets
 
 ROWS, COLS = 7, 24
 
@@ -37,7 +39,7 @@ def seen(request):
 def test_the_fields_give_what_second_moments_give(seen, weighted):
     call, dense, own, weight, counts = seen
     counts = counts if weighted else None
-    fields = Fields.of(own, dense, call, counts)
+    fields = Fields.of(own, dense, call, None, counts)
     moment, cross = cross_moment(own, None, call, None, counts), cross_moment(dense, own, call, None, counts)
     assert torch.allclose(fields.own.transpose(1, 2) @ fields.own, moment, atol=1e-12)
     assert torch.allclose(fields.dense.transpose(1, 2) @ fields.own, cross, atol=1e-12)
@@ -55,14 +57,35 @@ def test_the_fields_give_what_second_moments_give(seen, weighted):
 def test_where_nothing_is_pruned_yet_there_is_nothing_to_fit(seen):
     call, _, own, weight, _ = seen
     moment = cross_moment(own, None, call)
-    for fields in (None, Fields.of(own, None, call, None)):
+    for fields in (None, Fields.of(own, None, call, None, None)):
         assert torch.equal(Seen(moment, None, fields).fit(weight, 0.3), weight)
 
 
 def test_many_fields_and_spatial_kernels_are_left_to_second_moments(seen):
     call, _, own, *_ = seen
-    assert Fields.of(torch.cat([own] * 4), None, call, None) is None
+    assert Fields.of(torch.cat([own] * 4), None, call, None, None) is None
+    assert Fields.of(own, None, call, 2, None) is None  # the second moment is of some that are drawn
     kernel, calls = torch.ones(2, COLS, 2, 2, dtype=torch.float64), []
     with WeightCalls({"layer": kernel}, lambda name, x, weight, told: calls.append(told)):
         torch.nn.functional.conv2d(torch.ones(1, COLS, 2, 2, dtype=torch.float64), kernel)
-    assert Fields.of(torch.ones(1, COLS, 2, 2, dtype=torch.float64), None, calls[0], None) is None
+    assert Fields.of(torch.ones(1, COLS, 2, 2, dtype=torch.float64), None, calls[0], None, None) is None
+
+
+def test_what_is_not_finite_is_refused(seen):
+    call, dense, own, weight, _ = seen
+    with pytest.raises(ValueError, match="not positive semidefinite"):
+        Fields.of(own * torch.nan, dense, call, None, None).fit(weight, 0.3)
+
+
+def test_a_trace_is_the_same_by_the_fields_and_by_second_moments(monkeypatch, noise):
+    """With one view the head reads one field: as it is, and with every layer left to its second moment."""
+    model = nets.plain(seed=2, dtype=torch.float64)
+    options = {"sparsity": 0.5, "views": 2, "untouched": 1, "weighting": "target", "refit": 1.0, "target": 3, "seed": 1}
+    asked, of = [], Fields.of.__func__
+    monkeypatch.setattr(Fields, "of", classmethod(lambda cls, *given: asked.append(of(cls, *given)) or asked[-1]))
+    by_fields = trace(model, noise, **options)
+    assert any(fields is not None for fields in asked)
+    monkeypatch.setattr(Fields, "of", classmethod(lambda *_: None))
+    by_moments = trace(model, noise, **options)
+    for name, weight in by_fields.module.named_parameters():
+        torch.testing.assert_close(weight, by_moments.module.get_parameter(name), rtol=1e-8, atol=1e-10)

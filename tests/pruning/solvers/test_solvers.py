@@ -317,3 +317,20 @@ def test_problems_side_by_side_are_solved_as_each_alone(shape, block_size, spars
         alone = sparsegpt.prune(*one, sparsity, **options)
         assert together.damping == alone.damping
         torch.testing.assert_close(together.weight, alone.weight, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("sparsity", [0.21, 0.5])
+def test_a_dead_input_in_another_stretch_changes_how_many_weights_go_in_this_one(monkeypatch, first, sparsity):
+    """Each problem has its zeros, and the weights that it has alone, whichever stands first."""
+    monkeypatch.setattr(sparsegpt, "LAZY", 4)
+    weight, moment = problem((1, 6, 12), "full", 0)
+    dead = moment.clone()
+    dead[:, 8:], dead[:, :, 8:] = 0, 0
+    given = [(weight, moment), (weight, dead)]
+    given = given[first:] + given[:first]
+    found = SOLVERS["fastspade"].prune_many(*zip(*given, strict=True), sparsity, block_size=1, damping=0.01)
+    for together, one in zip(found, given, strict=True):
+        assert int((together.weight == 0).sum()) == round(sparsity * weight.numel())
+        alone = sparsegpt.prune(*one, sparsity, block_size=1, damping=0.01)
+        torch.testing.assert_close(together.weight, alone.weight, rtol=1e-9, atol=1e-11)

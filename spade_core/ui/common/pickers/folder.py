@@ -31,7 +31,7 @@ def type_folder(key: str, example: str, hint: str) -> Path | None:
     if not typed:
         st.caption(hint)
         return None
-    with suppress(RuntimeError):  # of a home that there is not
+    with suppress(RuntimeError, ValueError):  # of a home that there is not, or that has no name
         if (path := Path(typed).expanduser()).is_absolute():
             return path
     raise ConfigError("Give the whole path of the folder, from / on.")
