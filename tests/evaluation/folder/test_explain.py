@@ -154,3 +154,15 @@ def test_what_cannot_be_used_is_refused(small, images, tmp_path):
     (alone / "empty.png").write_bytes(b"")
     with pytest.raises(ConfigError, match="No picture counts"):
         explain_folder(small, alone, tmp_path / "out", asked())
+
+
+def test_maps_of_a_signed_bundle_are_shown_with_their_signs(small, images, explained, tmp_path):
+    shown = {"default": small_pictures(explained[0] / explained[1].rows[0].maps, ("dense", "default"), METHODS)}
+    for average, arm in (("signed", "signed2"), ("magnitude", "bundle2")):
+        chosen = asked(bundle=BundleOptions(traces=2, average=average))
+        found = explain_folder(small, images, tmp_path / average, chosen)
+        assert found.outcome.statistics.configuration.arms == ("dense", arm)
+        shown[arm] = small_pictures(tmp_path / average / found.rows[0].maps, ("dense", arm), METHODS)
+        assert set(shown[arm]) == {"picture", *(f"{one}_{slug}" for one in ("dense", arm) for slug in METHODS)}
+    dense = {arm: pictures["dense_input_x_gradient"] for arm, pictures in shown.items()}
+    assert dense["signed2"] == dense["default"] != dense["bundle2"]
