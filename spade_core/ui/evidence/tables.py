@@ -33,6 +33,12 @@ class View:
     metric: int
 
     @property
+    def digits(self) -> int:
+        """After the point: of a percentage one is enough to read."""
+        metric = self.evidence.results.configuration.metrics[self.metric]
+        return 1 if metric.title.endswith("%") else metric.digits
+
+    @property
     def against_dense(self) -> bool:
         """Whether there is a dense arm to compare with."""
         return self.arm != DENSE and DENSE in self.evidence.results.configuration.arms
@@ -65,8 +71,8 @@ def show_summary(view: View) -> None:
         first.caption(f"Mean of the methods, {removed.low:.0f} to {removed.high:.0f} %")
     elif view.against_dense:
         gained = statistics.difference(view.arm, DENSE, *place)
-        first.metric("Minus dense", f"{gained.mean:+.1f}")
-        first.caption(f"Mean of the methods, {gained.low:+.1f} to {gained.high:+.1f}")
+        first.metric("Minus dense", f"{gained.mean:+.{view.digits}f}")
+        first.caption(f"Mean of the methods, {gained.low:+.{view.digits}f} to {gained.high:+.{view.digits}f}")
     second.metric("Pictures", f"{statistics.pictures:,}")
     third.metric("Class kept", f"{100 * kept.mean():.0f} %")
     fourth.metric("Weights removed", f"{100 * sparsity.mean():.0f} %")
@@ -91,10 +97,10 @@ def rows(view: View) -> list[dict[str, str]]:
         place = methods, view.processing, view.metric
         row = {"Method": METHODS[slug].title if slug else f"Mean of {len(chosen.methods)}"}
         if view.against_dense:
-            row["Dense"] = _text(statistics.mean(DENSE, *place))
-        row[ARMS[view.arm].title] = _text(statistics.mean(view.arm, *place))
+            row["Dense"] = _text(statistics.mean(DENSE, *place), view.digits)
+        row[ARMS[view.arm].title] = _text(statistics.mean(view.arm, *place), view.digits)
         if view.against_dense:
-            row["Minus dense"] = _text(statistics.difference(view.arm, DENSE, *place), "+")
+            row["Minus dense"] = _text(statistics.difference(view.arm, DENSE, *place), view.digits, "+")
             row["Better in"] = f"{statistics.wins(view.arm, DENSE, *place):.0f} %"
             if chosen.metrics[view.metric].has_error:
                 row["Error removed"] = _text(statistics.removed(view.arm, *place), percent=" %")
@@ -105,8 +111,8 @@ def rows(view: View) -> list[dict[str, str]]:
     return found
 
 
-def _text(value: Interval, sign: str = "", percent: str = "") -> str:
-    return f"{value.mean:{sign}.1f} [{value.low:{sign}.1f}, {value.high:{sign}.1f}]{percent}"
+def _text(value: Interval, digits: int = 1, sign: str = "", percent: str = "") -> str:
+    return f"{value.mean:{sign}.{digits}f} [{value.low:{sign}.{digits}f}, {value.high:{sign}.{digits}f}]{percent}"
 
 
 def show_figure(view: View) -> None:
@@ -133,7 +139,9 @@ def gain_figure(view: View) -> go.Figure:
         point = go.Scatter(
             x=[gain.mean], y=[title], mode="markers", marker={"size": 10, "color": colour}, error_x=reach
         )
-        figure.add_trace(point.update(hovertemplate=f"{_text(gain)}<extra>{title}</extra>"))
+        figure.add_trace(
+            point.update(hovertemplate=f"{_text(gain, 1 if removes else view.digits)}<extra>{title}</extra>")
+        )
     figure.add_vline(0, line_width=1, line_color=OPEN)
     figure.update_layout(showlegend=False, height=90 + 30 * len(titles), margin={"l": 4, "r": 12, "t": 8, "b": 40})
     named = "Dense error removed, %" if removes else f"{chosen.metrics[view.metric].title}, minus dense"

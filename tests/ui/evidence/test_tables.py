@@ -64,3 +64,9 @@ def test_the_command_of_a_picture_has_the_options_of_its_run(evidence):
     object.__setattr__(run, "options", {"lrp": {"rule": "epsilon"}})
     assert "--option lrp.rule=epsilon" in pictures.explain_command(View(evidence, "default", 0, 0), "lrp", 2)
     assert "--option" not in pictures.explain_command(View(evidence, "default", 0, 0), "saliency", 2)
+
+
+def test_correlations_have_two_digits_and_percentages_one(evidence):
+    assert {View(evidence, "default", 0, metric).digits for metric in range(3)} == {1}
+    evidence.results.configuration.__dict__["benchmark"] = "stability"
+    assert View(evidence, "default", 0, 0).digits == 2
