@@ -137,7 +137,7 @@ def test_what_is_shipped_is_of_todays_ratios(name, pictures, same, measured):
 
 def test_what_is_shipped_is_of_registered_models_and_of_the_reporting_split_alone():
     assert published("sanity") is None
-    assert set(shipped()) == {"trojan", "trojan_before", "untriggered"}
+    assert set(shipped()) == {"trojan", "trojan_before", "untriggered", "untriggered_magnitudes"}
     for found in shipped().values():
         assert found.model in MODELS
         assert {name for name, *_ in found.results.pictures} <= set(splits._table()["reporting"])
