@@ -6,6 +6,7 @@ import streamlit as st
 
 from spade_core.evaluation.benchmarks import BENCHMARKS
 from spade_core.evaluation.evidence import Evidence, results_in, shipped
+from spade_core.evaluation.processing import PROCESSING
 from spade_core.ui.common import pickers
 from spade_core.ui.common.frame import frame
 from spade_core.ui.common.uploads import MIB, ask_for_file
@@ -67,7 +68,8 @@ def _title(evidence: Evidence) -> str:
     chosen = evidence.results.configuration
     count = evidence.statistics.pictures
     ratios = ", ratios of another table" if "table" in chosen.trace else ""
-    title = f"{BENCHMARKS[chosen.benchmark].title} · {evidence.model}"
+    only = "" if "raw" in chosen.processing else f" · {PROCESSING[chosen.processing[0]].title}"
+    title = f"{BENCHMARKS[chosen.benchmark].title}{only} · {evidence.model}"
     return f"{title} · {count:,} pictures, {len(chosen.arms)} arms{ratios}"
 
 

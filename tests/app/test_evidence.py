@@ -75,3 +75,13 @@ def test_a_folder_of_results_is_opened_by_its_own_user_alone(monkeypatch, tmp_pa
     (shut / RESULTS).write_bytes(b"nothing")
     app.run()
     assert ["no results.parquet" in error.value for error in app.error] == [True]
+
+
+def test_shipped_runs_are_told_apart_by_their_titles(monkeypatch):
+    monkeypatch.setenv("SPADE_JOBS", "inline")
+    module.shipped.cache_clear()
+    app = AppTest.from_file(ROOT / "home.py", default_timeout=LONG / 1000).run()
+    app.switch_page("pages/evidence.py").run()
+    titles = app.selectbox(key="evidence_run").options[: len(module.shipped())]
+    assert [title for title in titles if title.startswith("Faithfulness · Absolute sum · efficientnet_lite0")]
+    assert len(set(titles)) == len(titles) == 4
